@@ -1,0 +1,70 @@
+# The environments are made by .ci/environment.py; each step is quick when nothing changed.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name))))
+SETUP = @$(PYTHON) .ci/environment.py setup
+BIN = .venv/bin
+CONTRACTS = zg_core/localnet/contracts
+
+# What the client and the framework packages are tested with in the two further environments: everything but the
+# local network's own tests and the tests of this repository's files.
+COMPAT_TESTS ?= tests --ignore=tests/zg_core/localnet --ignore=tests/bench --ignore-glob='tests/test_*.py'
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench contracts contracts-check interop constraints clean \
+  env-openai2 env-newest test-openai2 test-newest
+
+help: ## list these targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+
+setup: ## .venv with everything a developer needs
+	$(SETUP) main
+
+demo: ## the main job on a local network (options: DEMO_ARGS="…")
+	$(SETUP) demo
+	@.venv-demo/bin/python -m zg_core.cli demo $(DEMO_ARGS)
+
+test: setup ## all tests (options for pytest: ARGS="…")
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## ruff and strict mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## format the code and sort the imports
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+env-openai2: ## .venv-openai2: the last openai on httpx
+	$(SETUP) openai2
+
+env-newest: ## .venv-newest: the newest langchain-core and langchain
+	$(SETUP) newest
+
+test-openai2: env-openai2 ## client and framework tests with openai 2
+	@.venv-openai2/bin/python -m pytest $(COMPAT_TESTS) $(ARGS)
+
+test-newest: env-newest ## client and framework tests with the newest langchain-core
+	@.venv-newest/bin/python -m pytest $(COMPAT_TESTS) $(ARGS)
+
+contracts: setup ## compile the contracts of the local network and make its genesis (needs Node)
+	cd $(CONTRACTS) && npm ci && node build.mjs
+	$(BIN)/python -m zg_core.localnet.genesis
+
+contracts-check: setup ## the same, but only compare with the committed files
+	cd $(CONTRACTS) && npm ci && node build.mjs --check
+	$(BIN)/python -m zg_core.localnet.genesis --check
+
+interop: ## the npm programs some tests run (anvil)
+	cd tests/interop && npm ci
+
+ifneq ($(wildcard tests/bench/__main__.py),)
+bench: setup ## measure (options: ARGS="…")
+	@$(BIN)/python -m tests.bench $(ARGS)
+endif
+
+constraints: ## resolve the versions of the three environments again (UPGRADE=1: the newest)
+	@$(PYTHON) .ci/environment.py lock $(if $(UPGRADE),--upgrade)
+
+clean: ## remove the environments and everything that was built
+	rm -rf .venv* dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,83 @@
+"""The clients behind one chat model, made when they are first needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zg_core.client import AsyncChatClient, ChatClient
+
+__all__ = ["Clients"]
+
+
+class Clients:
+    """At most one blocking and one async client, each for the settings it was made with.
+
+    Neither copies nor pickles hold connections or keys: both begin empty.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocking: tuple[object, ChatClient] | None = None
+        self._asynchronous: tuple[object, AsyncChatClient] | None = None
+
+    def blocking(self, settings: Mapping[str, Any]) -> ChatClient:
+        """The blocking client, made anew when `settings` are no longer those it was made with.
+
+        Raises:
+            ConfigError: a setting is missing or malformed.
+        """
+        wanted = (os.getpid(), settings)  # a forked process must not share sockets
+        made = self._blocking
+        if made is None or made[0] != wanted:
+            from zg_core.client import ChatClient
+
+            with self._lock:
+                made = self._blocking
+                if made is None or made[0] != wanted:
+                    made = self._blocking = (wanted, ChatClient(**_revealed(settings)))
+        return made[1]
+
+    def asynchronous(self, settings: Mapping[str, Any]) -> AsyncChatClient:
+        """Async twin of `blocking`; the client itself keeps the connections of different event loops apart."""
+        wanted = (os.getpid(), settings)
+        made = self._asynchronous
+        if made is None or made[0] != wanted:
+            from zg_core.client import AsyncChatClient
+
+            with self._lock:
+                made = self._asynchronous
+                if made is None or made[0] != wanted:
+                    made = self._asynchronous = (wanted, AsyncChatClient(**_revealed(settings)))
+        return made[1]
+
+    def close(self) -> None:
+        """Close the blocking client's connections; it opens new ones if it is used again."""
+        if self._blocking is not None:
+            self._blocking[1].close()
+
+    async def aclose(self) -> None:
+        """Finish background checks and close the connections of this event loop."""
+        if self._asynchronous is not None:
+            await self._asynchronous[1].close()
+
+    def __repr__(self) -> str:
+        return "Clients()"
+
+    def __deepcopy__(self, _memo: object) -> Clients:
+        return Clients()
+
+    def __reduce__(self) -> tuple[type[Clients], tuple[()]]:
+        return (Clients, ())
+
+
+def _revealed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in settings.items()
+    }

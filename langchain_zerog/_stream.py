@@ -1,0 +1,164 @@
+"""From the events of a streamed reply to LangChain's chunks.
+
+LangChain adds chunks up: equal keys are concatenated or summed. So whatever is said once about the whole reply (why it
+finished, which model, how many tokens, what it cost, the verdict) goes into one chunk: the last, empty one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from langchain_zerog._convert import additional_kwargs_of, call_id, new_call_id, reply_metadata, text_of, usage_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zg_core.receipts.model import Receipt
+
+__all__ = ["ChunkMaker"]
+
+# Under output_version="v1" LangChain numbers text and reasoning blocks from 0 and merges blocks of one number,
+# whatever their type, so tool calls are numbered out of their way.
+_FIRST_INDEX_V1 = 1000
+
+
+class ChunkMaker:
+    """Makes chunks of the events of one stream.
+
+    Args:
+        output_version: The model's; ``"v1"`` moves the numbers of tool calls.
+    """
+
+    def __init__(self, output_version: str | None = None) -> None:
+        self._calls = _CallMerger(_FIRST_INDEX_V1 if output_version == "v1" else 0)
+        self._about: dict[str, Any] = {}  # model, id, system_fingerprint: as first said
+        self._finish_reason: str | None = None
+        self._usage: Any = None
+
+    def chunk(self, event: Mapping[str, Any]) -> ChatGenerationChunk | None:
+        """The chunk for `event`; None when it adds nothing to the message by itself."""
+        for name in ("id", "model", "system_fingerprint"):
+            if name not in self._about and event.get(name):
+                self._about[name] = event[name]
+        if event.get("usage") is not None:
+            self._usage = event["usage"]
+        choices = event.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(choice, dict):
+            return None
+        if isinstance(reason := choice.get("finish_reason"), str):
+            self._finish_reason = reason
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            delta = {}
+        content = text_of(delta.get("content"))
+        beside = additional_kwargs_of(delta)
+        calls = self._calls.merge(delta["tool_calls"]) if delta.get("tool_calls") else []
+        logprobs = choice.get("logprobs")
+        if not (content or beside or calls or logprobs):
+            return None
+        return ChatGenerationChunk(
+            message=AIMessageChunk(content=content, additional_kwargs=beside, tool_call_chunks=calls),
+            generation_info={"logprobs": logprobs} if logprobs else None,
+        )
+
+    def last(self, receipt: Receipt | None) -> ChatGenerationChunk:
+        """The final chunk: empty, with everything that is said once."""
+        assert receipt is not None  # noqa: S101 - a stream that was read to its end has one
+        return ChatGenerationChunk(
+            message=AIMessageChunk(
+                content="",
+                usage_metadata=usage_metadata(self._usage),
+                response_metadata=reply_metadata(self._about, receipt),
+                chunk_position="last",
+            ),
+            generation_info={"finish_reason": self._finish_reason} if self._finish_reason else None,
+        )
+
+
+@dataclass(slots=True)
+class _Call:
+    index: int  # ours
+    id: str
+    name: str
+    arguments: str = ""
+
+
+class _CallMerger:
+    """Gives the fragments of tool calls the numbers by which LangChain puts them together.
+
+    OpenAI numbers the calls and sends id and name once. Others leave the number out, send 0 for every call, an empty or
+    "null" id, or id and name with every fragment; LangChain would drop, mix or repeat such fragments. So the numbers
+    are ours, and id and name go out once.
+    """
+
+    def __init__(self, first_index: int) -> None:
+        self._next = first_index
+        self._by_place: dict[int, _Call] = {}  # the newest call under a server's number
+        self._by_id: dict[str, _Call] = {}  # by the server's id
+        self._latest: _Call | None = None
+
+    def merge(self, fragments: Any) -> list[ToolCallChunk]:
+        """The chunks for the ``tool_calls`` of one delta."""
+        entries = fragments if isinstance(fragments, list) else []
+        chunks = [self._one(entry) for entry in entries if isinstance(entry, dict)]
+        return [chunk for chunk in chunks if chunk is not None]
+
+    def _one(self, entry: Mapping[str, Any]) -> ToolCallChunk | None:
+        function = entry.get("function")
+        if not isinstance(function, dict):
+            function = {}
+        index, given_id = entry.get("index"), call_id(entry.get("id"))
+        place = index if isinstance(index, int) and not isinstance(index, bool) else None
+        name = function.get("name")
+        name = name if isinstance(name, str) else ""
+        arguments = function.get("arguments")
+        if arguments is None:
+            arguments = ""
+        elif not isinstance(arguments, str):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        if not (name or arguments or given_id):
+            return None
+        call = self._find(place, given_id, name)
+        if call is None:
+            call = _Call(self._next, given_id or new_call_id(), name)
+            self._next += 1
+            shown_id, shown_name = call.id, call.name or None
+        else:
+            shown_id, shown_name = None, None
+            if name and name != call.name and not call.arguments:
+                call.name += name
+                shown_name = name
+        if place is not None:
+            self._by_place[place] = call
+        if given_id is not None:
+            self._by_id[given_id] = call
+        self._latest = call
+        call.arguments += arguments
+        return tool_call_chunk(name=shown_name, args=arguments, id=shown_id, index=call.index)
+
+    def _find(self, place: int | None, given_id: str | None, name: str) -> _Call | None:
+        """The call that a fragment continues; None if it begins a new one."""
+        if given_id is not None and (known := self._by_id.get(given_id)) is not None:
+            return known
+        call = self._latest if place is None else self._by_place.get(place)
+        if call is None:
+            return None
+        if given_id is not None and call.id in self._by_id:
+            return None  # another id under the same number: a server that does not number its calls
+        if name and call.name and (_is_complete(call.arguments) or (place is None and name != call.name)):
+            return None  # a name after whole arguments, or another one without a number: the next call
+        return call
+
+
+def _is_complete(arguments: str) -> bool:
+    try:
+        return isinstance(json.loads(arguments), dict)
+    except (ValueError, RecursionError):
+        return False

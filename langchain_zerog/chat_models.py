@@ -1,0 +1,547 @@
+"""`ChatZeroG`: LangChain's chat model on 0G."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from langchain_core.language_models import LangSmithParams
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages.utils import count_tokens_approximately
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+
+from langchain_zerog._clients import Clients
+from langchain_zerog._convert import PROVIDER, chat_result, is_schema_class, openai_messages, openai_response_format
+from langchain_zerog._errors import as_model_error
+from langchain_zerog._fields import AsIs, from_env, reject_unknown, secret_from_env
+from langchain_zerog._stream import ChunkMaker
+from langchain_zerog._structured import openai_tool_choice, structured_output
+from langchain_zerog._version import __version__
+from zg_core.config import Network
+from zg_core.errors import ConfigError, ZeroGError
+from zg_core.http import Timeouts
+from zg_core.limits import Limits
+from zg_core.receipts.model import Receipt
+from zg_core.verify.policy import Policy
+from zg_core.wallet import Wallet
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+    from langchain_core.language_models import LanguageModelInput
+    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.outputs import ChatGenerationChunk, ChatResult
+    from langchain_core.runnables import Runnable
+    from langchain_core.tools import BaseTool
+
+__all__ = ["ChatZeroG"]
+
+_KEY_NAMES = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
+# Fields that go into a request under their own name, in this order.
+_PARAMETERS = (
+    "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "n", "logprobs",
+    "top_logprobs", "reasoning_effort",
+)  # fmt: skip
+# They end a request, after everything that is the same from call to call.
+_LATE = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
+_ONLY_WITH_TOOLS = ("tool_choice", "parallel_tool_calls")
+# Arguments of other chat models that mean nothing here: streams always report their usage.
+_TOLERATED = frozenset({"stream_usage"})
+
+
+class ChatZeroG(BaseChatModel):
+    """Chat model on 0G: answered in trusted hardware, paid on chain, every reply with a receipt.
+
+    Setup:
+        Install the package and name the wallet that pays. It needs a ledger and a sub-account at a provider
+        (`zerog deposit`, `zerog transfer`); `zerog providers` lists them.
+
+        ```bash
+        pip install 'zerog-integrations[langchain]'
+        export ZEROG_PRIVATE_KEY=0x…        # or ZEROG_API_KEY=app-sk-… instead of a wallet
+        export ZEROG_NETWORK=mainnet        # testnet if not set
+        export ZEROG_PROVIDER=0x…           # or pass provider=… or model=…
+        ```
+
+    Key init args (completion):
+        model: Name of the model; the provider's own if not given. `model_name` is the same.
+        temperature, top_p, max_tokens, stop, seed, presence_penalty, frequency_penalty, logprobs, top_logprobs,
+        reasoning_effort, parallel_tool_calls: As in OpenAI's API, sent only when set.
+        extra_body, model_kwargs: Anything else a provider takes.
+
+    Key init args (client):
+        provider: The provider's address. Without it, the best funded one that serves `model` is chosen.
+        private_key: Key of the wallet that pays; default ``ZEROG_PRIVATE_KEY``.
+        api_key: A 0G API key (``app-sk-…``) instead of a wallet; default ``ZEROG_API_KEY``.
+        network: ``"mainnet"``, ``"testnet"`` or ``"local"``.
+        verify: ``"off"``, ``"background"``, ``"warn"`` (default) or ``"require"``: what is done with the verdict.
+        minimum: The least verdict that ``"require"`` accepts, ``"response_bound"`` if not given.
+        stream_policy: ``"hold"`` keeps a stream's chunks until the verdict is made, ``"after"`` (default) does not.
+        timeout: Seconds without a byte before giving up.
+        max_retries: Further attempts where nothing was served; a call that may have been billed is never repeated.
+        limits: Client-side rate limits; None lifts them.
+
+    Instantiate:
+        ```python
+        from langchain_zerog import ChatZeroG
+
+        model = ChatZeroG(temperature=0, max_tokens=200)  # ChatZeroG(provider="0x…"), ChatZeroG(model="…")
+        ```
+        Nothing is read or sent yet; the first call looks the provider up on chain.
+
+    Invoke:
+        ```python
+        reply = model.invoke([("system", "You are terse."), ("human", "What is 2 + 3?")])
+        print(reply.text)
+        ```
+
+    Stream:
+        ```python
+        for chunk in model.stream("Write a line about trust."):
+            print(chunk.text, end="", flush=True)
+        ```
+        The verdict comes with the last chunk, which is empty. A stream whose bytes are not those that were signed ends
+        with an error; with ``stream_policy="hold"`` nothing is shown before that is known.
+
+    Async:
+        ```python
+        import asyncio
+
+
+        async def ask() -> None:
+            print((await model.ainvoke("Hello")).text)
+            async for chunk in model.astream("Hello"):
+                print(chunk.text, end="")
+
+
+        asyncio.run(ask())
+        ```
+
+    Tool calling:
+        ```python
+        from langchain_core.tools import tool
+
+
+        @tool
+        def multiply(a: int, b: int) -> int:
+            '''Multiply two integers.'''
+            return a * b
+
+
+        calls = model.bind_tools([multiply]).invoke("What is 6 times 7? Use multiply.").tool_calls
+        print(calls[0]["name"], calls[0]["args"])
+        ```
+
+    Structured output:
+        ```python
+        from pydantic import BaseModel, Field
+
+
+        class Person(BaseModel):
+            '''A person.'''
+
+            name: str = Field(description="the person's name")
+            age: int = Field(description="age in years")
+
+
+        person = model.with_structured_output(Person).invoke("'Ada' is 36 years old.")
+        print(person)
+        ```
+
+    Token usage:
+        ```python
+        print(model.invoke("Hello").usage_metadata)
+        ```
+
+    Response metadata:
+        ```python
+        from langchain_zerog import receipt_of
+
+        reply = model.invoke("Hello")
+        facts = reply.response_metadata["zerog"]
+        print(facts["status"], facts["chat_id"], facts["payment"]["fee"], facts["payment"]["unit"])
+
+        receipt = receipt_of(reply)
+        print(receipt.verdict.explain(), receipt.fee.amount)
+        ```
+
+    Errors are those of `zg_core` and LangChain's own at once: ``except zg_core.RateLimited`` and ``except
+    ModelRateLimitError`` catch the same one. `VerificationFailed` carries the text and the receipt.
+
+    Pickles and serialised forms hold neither keys nor connections; where they are loaded, the environment's apply.
+    """
+
+    model: str | None = Field(
+        default_factory=from_env("ZEROG_MODEL"), validation_alias=AliasChoices("model", "model_name")
+    )
+    """Name of the model; without it the provider's own. Default ``ZEROG_MODEL``."""
+    provider: str | None = Field(default_factory=from_env("ZEROG_PROVIDER"))
+    """Address of the provider; without it one is chosen for `model`. Default ``ZEROG_PROVIDER``."""
+
+    private_key: SecretStr | None = Field(default_factory=secret_from_env(*_KEY_NAMES), exclude=True)
+    """Key of the wallet that pays. Default ``ZEROG_PRIVATE_KEY``."""
+    api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True)
+    """A 0G API key instead of a wallet. Default ``ZEROG_API_KEY``."""
+    wallet: Annotated[Wallet, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    """A `zg_core.Wallet` instead of a key, for keystore files and secrets managers."""
+
+    network: str | Annotated[Network, AsIs] | None = Field(default_factory=from_env("ZEROG_NETWORK"))
+    """``"mainnet"``, ``"testnet"``, ``"local"`` or a `zg_core.Network`. Default ``ZEROG_NETWORK``, else testnet."""
+    rpc_url: str | None = Field(default=None, exclude=True, repr=False)
+    """JSON-RPC endpoint instead of the network's; such URLs often hold a key, so it is never shown or serialised."""
+    ledger: str | None = None
+    """LedgerManager address instead of the network's."""
+    inference: str | None = None
+    """InferenceServing address instead of the network's."""
+
+    verify: str | Annotated[Policy, AsIs] | None = Field(default_factory=from_env("ZEROG_VERIFY"))
+    """``"off"``, ``"background"``, ``"warn"`` (default), ``"require"`` or a `zg_core.Policy`; else ``ZEROG_VERIFY``."""
+    minimum: str | None = None
+    """The least verdict that satisfies: ``"verified"``, ``"response_bound"`` (default), …"""
+    kinds: list[str] | None = None
+    """Kinds of service that may see a prompt, for example ``["TeeML"]``; all if not given."""
+    stream_policy: Literal["after", "hold"] | None = None
+    """Whether a stream's chunks wait for the verdict (``"hold"``) or not (``"after"``, default)."""
+    identity: str | None = None
+    """TeeTLS providers: the upstream vendor that must have answered."""
+
+    limits: Limits | Literal["auto"] | None = "auto"
+    """Client-side rate limits: by default the providers' own on real networks; None lifts them."""
+    timeout: float | Timeouts | None = None
+    """Seconds without a byte before giving up (default 300), or `zg_core.Timeouts`."""
+    max_retries: int = Field(default=2, ge=0)
+    """Further attempts after connect errors, 429 and 503; nothing else is ever sent twice."""
+    ca_file: str | None = None
+    """A certificate authority to trust instead of the system's, for local networks with TLS."""
+    on_receipt: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
+    """Called with the receipt of every call that may have cost money."""
+    on_verdict: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
+    """Called when a background check has ended (``verify="background"``)."""
+
+    streaming: bool = False
+    """Whether `invoke` streams too, for the sake of callbacks."""
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: list[str] | str | None = Field(default=None, validation_alias=AliasChoices("stop", "stop_sequences"))
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    n: Literal[1] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    reasoning_effort: str | None = None
+    parallel_tool_calls: bool | None = None
+    """Whether one reply may hold several tool calls; sent only with tools."""
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further request parameters."""
+    extra_body: dict[str, Any] | None = None
+    """Further request parameters, for those a certain provider adds to OpenAI's."""
+
+    _clients: Clients = PrivateAttr(default_factory=Clients)
+
+    # Errors must not repeat the arguments: a key may be among them.
+    model_config = ConfigDict(
+        populate_by_name=True, protected_namespaces=(), hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reject_unknown_arguments(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        reject_unknown(cls.__name__, values, {"model_name", "stop_sequences", *cls.model_fields, *_TOLERATED})
+        return values
+
+    @model_validator(mode="after")
+    def _keep_one_credential(self) -> Self:
+        """What was passed wins over the environment; within it, a wallet over an API key (as in zg_core)."""
+        given = self.model_fields_set
+        if self.wallet is not None or ("private_key" not in given and self.api_key is not None and "api_key" in given):
+            self.__dict__["private_key"] = None
+        if "api_key" not in given and (self.wallet is not None or self.private_key is not None):
+            self.__dict__["api_key"] = None
+        return self
+
+    @model_validator(mode="after")
+    def _set_zerog_version(self) -> Self:
+        if hasattr(self, "_add_version"):
+            self._add_version("langchain-zerog", __version__)
+        return self
+
+    # what it is
+
+    @property
+    def model_name(self) -> str | None:
+        """The same as `model`."""
+        return self.model
+
+    @property
+    def _llm_type(self) -> str:
+        return "chat-zerog"
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """Where secrets come from when a serialised model is loaded."""
+        return {"private_key": "ZEROG_PRIVATE_KEY", "api_key": "ZEROG_API_KEY"}
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Whether LangChain may serialise it: yes, without keys, and with an address instead of a URL."""
+        return True
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """Serialised instead of the objects among the arguments: the plain values that make them."""
+        plain: dict[str, Any] = {}
+        for name in ("limits", "timeout"):
+            if is_dataclass(value := getattr(self, name)) and not isinstance(value, type):
+                plain[name] = asdict(value)
+        if isinstance(self.network, Network):
+            # Without its RPC URL, which may hold a key.
+            plain |= {"network": self.network.name, "ledger": self.network.ledger, "inference": self.network.inference}
+        if isinstance(policy := self.verify, Policy):
+            plain |= {"verify": policy.mode, "minimum": str(policy.minimum), "stream_policy": policy.stream}
+            plain |= {} if policy.kinds is None else {"kinds": sorted(map(str, policy.kinds))}
+            plain |= {} if policy.identity is None else {"identity": policy.identity}
+        return plain
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        network = self.network.name if isinstance(self.network, Network) else self.network
+        named = {"model": self.model, "provider": self.provider, "network": network}
+        return {name: value for name, value in {**named, **self._parameters()}.items() if value is not None}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = LangSmithParams(ls_provider=PROVIDER, ls_model_type="chat")
+        settings = {**self._parameters(), **kwargs}
+        if isinstance(model := kwargs.get("model") or self.model, str):
+            params["ls_model_name"] = model
+        if isinstance(temperature := settings.get("temperature"), int | float):
+            params["ls_temperature"] = temperature
+        if isinstance(limit := settings.get("max_tokens"), int):
+            params["ls_max_tokens"] = limit
+        if stops := stop or settings.get("stop"):
+            params["ls_stop"] = [stops] if isinstance(stops, str) else list(stops)
+        return params
+
+    def get_num_tokens(self, text: str) -> int:
+        """About how many tokens `text` has, counted offline: the provider's tokenizer is not known."""
+        if self.custom_get_token_ids is not None:
+            return len(self.custom_get_token_ids(text))
+        return count_tokens_approximately([text], extra_tokens_per_message=0, count_name=False)
+
+    def get_num_tokens_from_messages(
+        self,
+        messages: Sequence[BaseMessage],
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
+    ) -> int:
+        """About how many tokens `messages` and `tools` have, counted offline."""
+        formatted = [convert_to_openai_tool(tool) for tool in tools or ()]
+        return count_tokens_approximately(messages) + (self.get_num_tokens(str(formatted)) if formatted else 0)
+
+    # calls
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> ChatResult:
+        try:
+            payload = self._payload(messages, stop, kwargs)
+            return chat_result(self._clients.blocking(self._client_settings()).create(payload))
+        except ZeroGError as error:
+            raise as_model_error(error) from error.__cause__
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        **kwargs: Any,
+    ) -> ChatResult:
+        try:
+            payload = self._payload(messages, stop, kwargs)
+            return chat_result(await self._clients.asynchronous(self._client_settings()).create(payload))
+        except ZeroGError as error:
+            raise as_model_error(error) from error.__cause__
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        chunks = ChunkMaker(self.output_version)
+        try:
+            payload = self._payload(messages, stop, kwargs)
+            with self._clients.blocking(self._client_settings()).stream(payload) as events:
+                for event in events:
+                    if (chunk := chunks.chunk(event)) is not None:
+                        if run_manager is not None:
+                            run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                        yield chunk
+                last = chunks.last(events.receipt)
+        except ZeroGError as error:
+            raise as_model_error(error) from error.__cause__
+        if run_manager is not None:
+            run_manager.on_llm_new_token("", chunk=last)
+        yield last
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        chunks = ChunkMaker(self.output_version)
+        try:
+            payload = self._payload(messages, stop, kwargs)
+            async with self._clients.asynchronous(self._client_settings()).stream(payload) as events:
+                async for event in events:
+                    if (chunk := chunks.chunk(event)) is not None:
+                        if run_manager is not None:
+                            await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                        yield chunk
+                last = chunks.last(events.receipt)
+        except ZeroGError as error:
+            raise as_model_error(error) from error.__cause__
+        if run_manager is not None:
+            await run_manager.on_llm_new_token("", chunk=last)
+        yield last
+
+    def _parameters(self) -> dict[str, Any]:
+        return {name: value for name in _PARAMETERS if (value := getattr(self, name)) not in (None, [])}
+
+    def _payload(
+        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The request: model, messages, parameters, tools. The same call gives the same bytes."""
+        settings = self._parameters()
+        settings |= self.model_kwargs
+        settings |= self.extra_body or {}
+        settings["parallel_tool_calls"] = self.parallel_tool_calls
+        settings |= {name: value for name, value in kwargs.items() if name not in ("stream", "extra_body", *_TOLERATED)}
+        settings |= kwargs.get("extra_body") or {}
+        if stop is not None:
+            settings["stop"] = stop
+        if settings.get("n") not in (None, 1):
+            raise ConfigError("n must be 1", code="bad_request_body", hint="use batch() for several answers")
+        if not settings.get("tools"):
+            settings = {name: value for name, value in settings.items() if name not in ("tools", *_ONLY_WITH_TOOLS)}
+        if is_schema_class(wanted := settings.get("response_format")) or isinstance(wanted, dict):
+            settings["response_format"] = openai_response_format(wanted)
+        payload: dict[str, Any] = {"model": settings.pop("model", None) or self.model}
+        if payload["model"] is None:
+            del payload["model"]  # the client puts in the provider's own
+        payload["messages"] = openai_messages(messages)
+        late = {name: settings.pop(name) for name in _LATE if name in settings}
+        payload |= {name: value for name, value in {**settings, **late}.items() if value not in (None, [])}
+        return payload
+
+    # clients
+
+    def _client_settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {
+            "provider": self.provider,
+            "model": self.model,
+            "private_key": self.private_key,
+            "api_key": self.api_key,
+            "wallet": self.wallet,
+            "network": self.network,
+            "rpc_url": self.rpc_url,
+            "ledger": self.ledger,
+            "inference": self.inference,
+            "verify": self.verify,
+            "minimum": self.minimum,
+            "kinds": self.kinds,
+            "stream": self.stream_policy,
+            "identity": self.identity,
+            "timeout": self.timeout,
+            "max_retries": self.max_retries,
+            "ca_file": self.ca_file,
+            "on_receipt": self.on_receipt,
+            "on_verdict": self.on_verdict,
+        }
+        if self.limits != "auto":
+            settings["limits"] = self.limits
+        return settings
+
+    def close(self) -> None:
+        """Close the connections of blocking calls; the model stays usable."""
+        self._clients.close()
+
+    async def aclose(self) -> None:
+        """Finish background checks and close the connections of this event loop; the model stays usable."""
+        await self._clients.aclose()
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._clients = Clients()  # noqa: SLF001
+        return copied
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        state["__dict__"] = {**state["__dict__"], "private_key": None, "api_key": None, "wallet": None}
+        return state
+
+    # tools and structured output
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: dict[str, Any] | str | bool | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Bind tools to the model.
+
+        Args:
+            tools: Functions, tools, pydantic classes, typed dictionaries or OpenAI-shaped tools.
+            tool_choice: ``"auto"``, ``"none"``, ``"required"`` (or ``"any"``, or True), a tool's name, or OpenAI's
+                own form.
+            strict: Whether arguments must follow the schema exactly, where the provider can do that.
+            parallel_tool_calls: Whether one reply may hold several calls.
+            **kwargs: Further parameters of the calls.
+
+        Raises:
+            ValueError: `tool_choice` is neither of those nor the name of a tool.
+        """
+        formatted = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+        if parallel_tool_calls is not None:
+            kwargs["parallel_tool_calls"] = parallel_tool_calls
+        if tool_choice:
+            kwargs["tool_choice"] = openai_tool_choice(tool_choice, [tool["function"]["name"] for tool in formatted])
+        return self.bind(tools=formatted, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: Literal["function_calling", "json_schema", "json_mode"] = "function_calling",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """A model whose replies are parsed into `schema`.
+
+        Args:
+            schema: A pydantic class, a typed dictionary, a JSON schema or an OpenAI-shaped tool. Only ``"json_mode"``
+                works without.
+            method: ``"function_calling"`` (default: what most open servers do), ``"json_schema"`` (the server enforces
+                the schema), or ``"json_mode"`` (any JSON object; describe it in the prompt).
+            include_raw: Return ``{"raw": message, "parsed": …, "parsing_error": …}``, so that the receipt is at hand.
+            strict: Whether the schema must be followed exactly, where the provider can do that.
+            **kwargs: Further parameters of the calls.
+
+        Raises:
+            ValueError: unknown method, no schema, or `strict` with ``"json_mode"``.
+        """
+        return structured_output(self, schema, method=method, include_raw=include_raw, strict=strict, kwargs=kwargs)

@@ -1,0 +1,166 @@
+"""Tests that need parts outside Python, and where the repository and its reference data are.
+
+A test says what it needs with `@pytest.mark.requires("node", "solc")`. Where a part is missing the test is
+skipped, with the reason. `ZEROG_REQUIRE=node,solc` names parts that have to be there: a test skipped for lack
+of one of them is a failure, however it was skipped (marker, fixture, `pytest.skip`, `importorskip`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRACTS = ROOT / "zg_core" / "localnet" / "contracts"
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def shared_directory() -> Path:
+    """Reference data beside the repository (`ZEROG_SHARED`)."""
+    return Path(os.environ.get("ZEROG_SHARED") or ROOT.parent / "shared")
+
+
+def attestation_directory() -> Path:
+    """Recorded attestation reports (`ZEROG_ATTESTATION_DATA`)."""
+    return Path(os.environ.get("ZEROG_ATTESTATION_DATA") or shared_directory() / "attestation")
+
+
+def anvil_program() -> str | None:
+    """Where anvil is: `ZEROG_ANVIL`, the PATH, or `make interop`."""
+    places = [os.environ.get("ZEROG_ANVIL"), shutil.which("anvil")]
+    places += map(str, ROOT.glob("tests/interop/node_modules/@foundry-rs/anvil-*/bin/anvil"))
+    return next((place for place in places if place and Path(place).is_file()), None)
+
+
+def postgres_programs() -> str | None:
+    """The directory with `initdb` and `postgres`: on the PATH, or where Debian puts them."""
+    on_path = shutil.which("initdb")
+    places = [Path(on_path).parent] if on_path else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    return next((str(place) for place in places if (place / "initdb").is_file()), None)
+
+
+def has_solc() -> bool:
+    """Whether the compiler of the contracts is there (`npm ci` beside them)."""
+    return bool(shutil.which("node")) and (CONTRACTS / "node_modules" / "solc" / "package.json").is_file()
+
+
+def has_attestation() -> bool:
+    """Whether quotes can be checked: the extra, and the recorded reports."""
+    return bool(importlib.util.find_spec("dcap_qvl")) and any(attestation_directory().glob("*.json"))
+
+
+# Each part: how to see that it is there, and what to do when it is not.
+PARTS: dict[str, tuple[Callable[[], object], str]] = {
+    "node": (lambda: shutil.which("node") and shutil.which("npm"), "install Node.js with npm"),
+    "solc": (has_solc, "run `npm ci` in zg_core/localnet/contracts"),
+    "anvil": (anvil_program, "run `make interop`, or set ZEROG_ANVIL"),
+    "postgres": (postgres_programs, "install PostgreSQL 15 or newer (the programs, no running server)"),
+    "attestation": (
+        has_attestation,
+        "install zerog-integrations[attestation] and set ZEROG_ATTESTATION_DATA to the recorded reports",
+    ),
+}
+
+
+def required_parts() -> set[str]:
+    """The parts that `ZEROG_REQUIRE` names."""
+    return {part.strip() for part in os.environ.get("ZEROG_REQUIRE", "").split(",") if part.strip()}
+
+
+def missing_part(reason: str) -> str | None:
+    """The required part that a skip reason is about, if any."""
+    words = set(re.findall(r"\w+", reason.lower()))
+    return next((part for part in sorted(required_parts()) if part in words), None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a part nobody knows: it would require nothing."""
+    if unknown := required_parts() - set(PARTS):
+        raise pytest.UsageError(
+            f"ZEROG_REQUIRE names {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}"
+        )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose parts are missing."""
+    for marker in item.iter_markers("requires"):
+        for part in marker.args:
+            if part not in PARTS:
+                pytest.fail(f"requires({part!r}): the parts are {', '.join(PARTS)}", pytrace=False)
+            is_there, remedy = PARTS[part]
+            if not is_there():
+                pytest.skip(f"needs {part}: {remedy}")
+
+
+def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """The reason of a skipped report."""
+    longrepr = report.longrepr
+    return str(longrepr[2] if isinstance(longrepr, tuple) else longrepr).removeprefix("Skipped: ")
+
+
+def fail_when_required(report: Report) -> Report:
+    """Turn a skip for lack of a required part into a failure."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = skip_reason(report)
+        if part := missing_part(reason):
+            report.outcome = "failed"
+            report.longrepr = f"ZEROG_REQUIRE names {part}, so this may not be skipped: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Look at every skipped test."""
+    return fail_when_required((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Look at every skipped module."""
+    return fail_when_required((yield))
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Reference data beside the repository: skipped without, failed when `ZEROG_SHARED` is wrong."""
+    directory = shared_directory()
+    if not directory.is_dir():
+        report = pytest.fail if "ZEROG_SHARED" in os.environ else pytest.skip
+        report("needs the reference data: set ZEROG_SHARED to its directory")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def attestation_data() -> Path:
+    """Recorded attestation reports; for tests marked `requires("attestation")`."""
+    return attestation_directory()
+
+
+@pytest.fixture(scope="session")
+def anvil() -> str | None:
+    """The anvil program; for tests marked `requires("anvil")`."""
+    return anvil_program()
+
+
+@pytest.fixture(scope="session")
+def postgres_bin() -> str | None:
+    """The directory of PostgreSQL's programs; for tests marked `requires("postgres")`."""
+    return postgres_programs()

@@ -1,0 +1,178 @@
+"""What the repository may hold: top level, module sizes, and nothing of the machine it was written on."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("zg_core", "langchain_zerog", "llama_index_zerog")
+REQUIRED = {"pyproject.toml", "README.md", "Makefile", "LICENSE", "constraints.txt", "tests", *PACKAGES}
+ALLOWED = {*REQUIRED, "notebooks", "docs", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "llms.txt"}
+ALLOWED_PATTERNS = ("constraints*.txt", ".*")
+MOST_LINES = 600
+
+
+def tracked() -> list[Path]:
+    """Every file git tracks, as far as it is on disk."""
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in listing.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def modules(*folders: str) -> Iterator[Path]:
+    """Every Python file under these folders of the repository."""
+    found = (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
+    return (path for path in found if "node_modules" not in path.parts)
+
+
+def place(path: Path, line: int = 0) -> str:
+    """A path as a person writes it."""
+    return path.relative_to(ROOT).as_posix() + (f":{line}" if line else "")
+
+
+def report(problems: list[str], rule: str) -> None:
+    """Fail with every problem on its own line."""
+    if problems:
+        pytest.fail("\n".join([f"{rule} ({len(problems)}):", *problems[:40]]), pytrace=False)
+
+
+def text_of(path: Path) -> str:
+    """The text of a file, empty when it is not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+def test_the_top_level_holds_only_what_the_layout_names() -> None:
+    names = {path.relative_to(ROOT).parts[0] for path in tracked()}
+    surplus = [
+        name for name in sorted(names - ALLOWED) if not any(fnmatch(name, pattern) for pattern in ALLOWED_PATTERNS)
+    ]
+    report(surplus, "at the top level, but not in the layout")
+    report(sorted(REQUIRED - names), "missing at the top level (or not added to git)")
+
+
+@pytest.mark.parametrize("command", ["make demo", "make test"])
+def test_the_readme_names_the_two_commands(command: str) -> None:
+    lines = [line.partition("#")[0].strip() for line in text_of(ROOT / "README.md").splitlines()]
+    assert command in lines, f"README.md has no line `{command}`"
+
+
+def test_no_module_is_longer_than_600_lines() -> None:
+    lengths = {path: len(text_of(path).splitlines()) for path in modules(*PACKAGES, "tests", ".ci")}
+    report(
+        [f"{place(path)}: {lines}" for path, lines in lengths.items() if lines > MOST_LINES],
+        f"longer than {MOST_LINES} lines: split by idea",
+    )
+
+
+PRINTING = {"print", "sys.stdout.write", "sys.stderr.write"}
+
+
+def printing_calls(path: Path) -> Iterator[ast.Call]:
+    """Calls that write to the terminal, outside a function `main` (reached by `python -m` alone)."""
+    tree = ast.parse(text_of(path), str(path))
+    mains = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"]
+    exempt = {id(node) for main in mains for node in ast.walk(main)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in PRINTING and id(node) not in exempt:
+            yield node
+
+
+def test_only_the_command_line_prints() -> None:
+    problems = [
+        f"{place(path, call.lineno)}: {ast.unparse(call)[:60]}"
+        for path in modules(*PACKAGES)
+        if "zg_core/cli/" not in path.as_posix()
+        for call in printing_calls(path)
+    ]
+    report(problems, "prints: use logging.getLogger(__name__)")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_is_typed(package: str) -> None:
+    assert (ROOT / package / "py.typed").is_file(), f"{package}/py.typed is missing"
+    assert (ROOT / package / "__init__.py").is_file(), f"{package}/__init__.py is missing"
+
+
+# Machines, workplaces and registries a file was made with; bracketed, so that no line here matches itself
+FORBIDDEN = {
+    "a path of the machine": r"(?<![\w.$}~-])/(?:[w]ork|[r]oot|[h]ome|opt/[a-z]+|tmp/[a-z])[\w-]*/",
+    "a file address": r"\b[f]ile://",
+    "a registry host": r"(?:[p]ypi|[p]ythonhosted|[n]pmjs|[y]arnpkg|[c]onda|[d]ebian)[.](?:org|com|net|io)\b",
+    "an index address": r"--[e]xtra-index-url|--[i]ndex-url|--[f]ind-links[ =]|^\s*[r]egistry\s*=",
+}
+
+
+def test_no_file_names_the_machine_or_the_registry_it_was_made_with() -> None:
+    problems = [
+        f"{place(path, text.count(chr(10), 0, match.start()) + 1)}: {what}: {match.group().strip()}"
+        for path in tracked()
+        for text in [text_of(path)]
+        for what, pattern in FORBIDDEN.items()
+        for match in re.finditer(pattern, text, re.MULTILINE | re.IGNORECASE)
+    ]
+    report(problems, "not part of the project")
+
+
+def test_lock_files_name_no_download_address() -> None:
+    locks = [path for path in tracked() if path.name in {"package-lock.json", "npm-shrinkwrap.json"}]
+    problems = [
+        f"{place(path)}: {name}: resolved {entry['resolved']}"
+        for path in locks
+        for name, entry in json.loads(text_of(path))["packages"].items()
+        if "resolved" in entry
+    ]
+    report(problems, "set omit-lockfile-registry-resolved=true in .npmrc and lock again")
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-openai2.txt", "constraints-newest.txt"])
+def test_constraints_pin_versions_and_name_no_address(name: str) -> None:
+    pins = [line for line in text_of(ROOT / name).splitlines() if line and not line.startswith("#")]
+    pin = re.compile(r"[a-z0-9][a-z0-9._-]*==[0-9][\w.!+]*( ; .+)?")
+    assert len(pins) > 100, f"{name} pins only {len(pins)} packages"
+    report([f"{name}: {line}" for line in pins if not pin.fullmatch(line)], "not of the form name==version")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("constraints.txt", {"langchain-core": "1.7.2", "langchain": "1.4.7", "openai": "3."}),
+        ("constraints-openai2.txt", {"langchain-core": "1.7.2", "openai": "2.45.", "httpx": "0."}),
+        ("constraints-newest.txt", {"langchain-core": "1.8.1", "langchain": "1.5.0", "openai": "3."}),
+    ],
+)
+def test_each_environment_has_the_versions_it_exists_for(name: str, expected: dict[str, str]) -> None:
+    pins = dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", text_of(ROOT / name), re.MULTILINE))
+    wrong = [
+        f"{name}: {package}=={pins.get(package)}, wanted {version}"
+        for package, version in expected.items()
+        if not pins.get(package, "").startswith(version)
+    ]
+    report(wrong, "not what this environment is for")
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]["version"]
+    try:
+        installed = importlib.metadata.version("zerog-integrations")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.fail("zerog-integrations is not installed here: run `make setup`", pytrace=False)
+    literals = {"pyproject.toml": version, "the installed distribution": installed}
+    for path in modules(*PACKAGES):
+        for match in re.finditer(r'^__version__(?:: \w+)? = "([^"]+)"', text_of(path), re.MULTILINE):
+            literals[place(path)] = match.group(1)
+    if (ROOT / "CHANGELOG.md").is_file():
+        newest = re.search(r"^## \[?v?(\d[\w.]*)", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)
+        literals["CHANGELOG.md"] = newest.group(1) if newest else "no version heading"
+    report([f"{where}: {found}" for where, found in literals.items() if found != version], f"not {version}")

@@ -1,0 +1,66 @@
+"""The made-up quote holds together wherever a reader looks, except for a hardware signature."""
+
+import base64
+import hashlib
+import json
+
+from zg_core.localnet import attestation
+from zg_core.localnet.keys import Key
+
+KEY = Key("0x" + "11" * 32)
+
+
+def body(legacy=True):
+    return json.loads(attestation.quote_body(KEY, legacy=legacy))
+
+
+def test_fields_are_where_a_tdx_quote_has_them():
+    raw = bytes.fromhex(body()["quote"])
+    assert int.from_bytes(raw[0:2], "little") == 4
+    assert int.from_bytes(raw[2:4], "little") == 2
+    assert int.from_bytes(raw[4:8], "little") == 0x81
+    assert raw[168] & 1 == 0, "no debug enclave"
+    assert raw[184:232].hex() == json.loads(body()["tcb_info"])["mrtd"]
+    assert raw[232:265] == b"\x01" + attestation.compose_hash()
+    assert raw[568:632] == base64.b64decode(body()["report_data"])
+    assert int.from_bytes(raw[632:636], "little") == 0, "no signature"
+    assert len(raw) == 636
+
+
+def test_the_event_log_replays_to_the_registers():
+    raw, log = bytes.fromhex(body()["quote"]), json.loads(body()["event_log"])
+    for imr in range(4):
+        value = bytes(48)
+        for event in log:
+            if event["imr"] == imr:
+                value = hashlib.sha384(value + bytes.fromhex(event["digest"])).digest()
+        assert raw[376 + 48 * imr : 424 + 48 * imr] == value
+        assert json.loads(body()["tcb_info"])[f"rtmr{imr}"] == value.hex()
+
+
+def test_runtime_events_have_the_digest_of_their_content():
+    runtime = [event for event in json.loads(body()["event_log"]) if event["imr"] == 3]
+    for event in runtime:
+        content = b"\x01\x00\x00\x08:" + event["event"].encode() + b":" + bytes.fromhex(event["event_payload"])
+        assert hashlib.sha384(content).hexdigest() == event["digest"]
+    assert "compose-hash" in {event["event"] for event in runtime}
+
+
+def test_the_compose_hash_is_that_of_the_compose_text_everywhere():
+    tcb = json.loads(body()["tcb_info"])
+    expected = hashlib.sha256(tcb["app_compose"].encode()).hexdigest()
+    assert tcb["compose_hash"] == expected
+    event = next(e for e in json.loads(body()["event_log"]) if e["event"] == "compose-hash")
+    assert event["event_payload"] == expected
+    assert "@sha256:" in json.loads(tcb["app_compose"])["docker_compose_file"]
+
+
+def test_report_data_names_the_signer_in_either_layout():
+    assert base64.b64decode(body()["report_data"]) == KEY.address.encode() + bytes(22)
+    data = base64.b64decode(body(legacy=False)["report_data"])
+    assert (data[32:52].hex(), data[52:56], data[56:]) == (KEY.address[2:].lower(), b"\0\0\0\1", bytes(8))
+
+
+def test_it_says_what_it_is():
+    assert body()["local_network"] == attestation.LABEL
+    assert "no hardware" in attestation.LABEL

@@ -1,0 +1,195 @@
+"""The official client on top of ours: same policy, same receipts, its own classes for HTTP errors."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from typing import Any
+
+import openai
+import pytest
+
+from zg_core import InsufficientFunds, ModelNotServed, StreamTruncated, VerificationFailed, Wallet
+from zg_core.localnet import Fault
+from zg_core.openai_compat import async_openai_client, openai_client
+from zg_core.session import make_token
+from zg_core.verify.verdict import Status
+
+MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
+
+
+class Official:
+    """One call through the official client, sync or async, whole or streamed."""
+
+    def __init__(self, *, loop: bool, stream: bool) -> None:
+        self.loop = loop
+        self.stream = stream
+
+    def __repr__(self) -> str:
+        return f"{'async' if self.loop else 'sync'}-{'stream' if self.stream else 'create'}"
+
+    def call(self, options: dict[str, Any], **more: Any) -> tuple[str, Any]:
+        """The text and the receipt."""
+        if self.loop:
+            return asyncio.run(self._async(options, more))
+        client = openai_client(**options)
+        try:
+            made = client.chat.completions.create(**{**self._arguments(options), **more})
+            text = join(list(made)) if self.stream else made.choices[0].message.content
+            return text, client.receipts.last
+        finally:
+            client.close()
+
+    async def _async(self, options: dict[str, Any], more: dict[str, Any]) -> tuple[str, Any]:
+        client = async_openai_client(**options)
+        try:
+            made = await client.chat.completions.create(**{**self._arguments(options), **more})
+            text = join([chunk async for chunk in made]) if self.stream else made.choices[0].message.content
+            return text, client.receipts.last
+        finally:
+            await client.close()
+
+    def _arguments(self, options: dict[str, Any]) -> dict[str, Any]:
+        return {"model": options["model"], "messages": MESSAGES, "stream": self.stream}
+
+
+def join(chunks: list[Any]) -> str:
+    return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+
+
+@pytest.fixture(
+    params=[Official(loop=loop, stream=stream) for loop in (False, True) for stream in (False, True)], ids=repr
+)
+def official(request: pytest.FixtureRequest) -> Official:
+    return request.param
+
+
+@pytest.fixture
+def mine(options: dict[str, Any], provider: Any) -> dict[str, Any]:
+    return {**options, "provider": provider.address, "model": provider.model}
+
+
+def test_an_answer_is_verified_and_paid_like_any_other(official, mine, provider):
+    text, receipt = official.call({**mine, "verify": "require"})
+    assert "Paris" in text
+    assert receipt.verdict.status is Status.VERIFIED
+    assert receipt.fee.amount.units == provider.log[-1].fee
+
+
+def test_the_client_is_ready_to_use(mine, provider):
+    client = openai_client(**mine)
+    assert str(client.base_url) == provider.url + "/v1/proxy/"
+    assert client.max_retries == 0
+    assert isinstance(client, openai.OpenAI)
+    assert client.with_options(timeout=5).receipts is client.receipts
+    assert client.policy.mode == "warn"
+    client.close()
+
+
+def test_an_api_key_alone_is_enough(official, mine, provider, wallet):
+    now = time.time_ns() // 1_000_000
+    key = make_token(
+        Wallet.from_key(wallet.private_key),
+        provider.address,
+        now_ms=now,
+        generation=0,
+        token_id=3,
+        expires_at=now + 60_000,
+    )
+    text, receipt = official.call({**mine, "private_key": None, "provider": None, "api_key": key.reveal()})
+    assert "Paris" in text
+    assert receipt.provider == provider.address
+
+
+def test_an_adapter_name_works_as_model(official, mine, provider):
+    _, receipt = official.call(mine, model=provider.adapter)
+    assert receipt.model == provider.adapter
+
+
+@pytest.mark.parametrize("fault", [Fault.BODY_CHANGED, Fault.OTHER_SIGNER, Fault.SIGNATURE_OTHER_BYTES])
+def test_a_lie_raises_our_error_out_of_the_official_call(official, mine, provider, fault):
+    provider.fault(fault)
+    with pytest.raises(VerificationFailed) as caught:
+        official.call(mine)
+    assert caught.value.text
+    assert caught.value.receipt.verdict.status is Status.FAILED
+
+
+@pytest.mark.parametrize("fault", [Fault.GZIP, Fault.SPLIT_UTF8, Fault.NO_HEADER, Fault.SIGNATURE_LATE])
+def test_odd_but_honest_replies_are_verified(official, mine, provider, fault):
+    provider.fault(fault)
+    assert official.call({**mine, "verify": "require"})[1].verdict.status is Status.VERIFIED
+
+
+@pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+def test_what_follows_done_is_drained_before_the_verdict(mine, provider, loop):
+    provider.fault(Fault.COMMENT_AFTER_DONE)
+    assert Official(loop=loop, stream=True).call({**mine, "verify": "require"})[1].verdict.status is Status.VERIFIED
+
+
+@pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+def test_a_truncated_stream_says_so(mine, provider, loop):
+    provider.fault(Fault.TRUNCATED_STREAM, events=3)
+    with pytest.raises(StreamTruncated) as caught:
+        Official(loop=loop, stream=True).call(mine)
+    assert caught.value.receipt.outcome == "truncated"
+
+
+def test_breaking_off_early_is_not_checked(mine):
+    client = openai_client(**mine)
+    for _ in client.chat.completions.create(model=mine["model"], messages=MESSAGES, stream=True):
+        break
+    del _
+    gc.collect()
+    receipt = client.receipts.last
+    assert (receipt.outcome, receipt.verdict.status) == ("abandoned", Status.NOT_CHECKED)
+    client.close()
+
+
+def test_http_errors_are_the_official_clients_own(official, mine, provider):
+    provider.fault(Fault.RATE_LIMITED)
+    with pytest.raises(openai.RateLimitError):
+        official.call(mine)
+
+
+def test_a_cut_connection_is_recorded_as_unknown(mine, provider):
+    provider.fault(Fault.CUT_BEFORE_FIRST_BYTE)
+    client = openai_client(**mine)
+    with pytest.raises(openai.APIConnectionError):
+        client.chat.completions.create(model=mine["model"], messages=MESSAGES)
+    assert client.receipts.last.outcome == "unknown"
+    client.close()
+
+
+def test_a_wrong_model_is_refused_before_anything_is_sent(official, mine, provider):
+    before = len(provider.requests)
+    with pytest.raises(ModelNotServed):
+        official.call(mine, model="no-such-model")
+    assert not [r for r in provider.requests[before:] if r.path.endswith("/chat/completions")]
+
+
+def test_missing_funds_are_named_before_anything_is_sent(official, mine, net, provider):
+    poor = net.new_wallet()
+    with pytest.raises(InsufficientFunds) as caught:
+        official.call({**mine, "private_key": poor.private_key})
+    assert f"zerog transfer {provider.address}" in caught.value.hint
+
+
+def test_nothing_tells_the_provider_about_the_machine(mine, monkeypatch):
+    from zg_core import openai_compat
+
+    seen: list[dict[str, str]] = []
+    clean = openai_compat._clean
+
+    def spy(headers: Any) -> None:
+        clean(headers)
+        seen.append(dict(headers))
+
+    monkeypatch.setattr(openai_compat, "_clean", spy)
+    client = openai_client(**mine)
+    client.chat.completions.create(model=mine["model"], messages=MESSAGES)
+    client.close()
+    assert seen
+    assert not [name for headers in seen for name in headers if name.startswith("x-stainless")]
+    assert {headers["user-agent"] for headers in seen} == {"zerog-integrations"}

@@ -1,0 +1,87 @@
+"""TEE-verified, on-chain-paid LLM inference: clients, verdicts and receipts.
+
+Example:
+    >>> from zg_core import og
+    >>> og("1.5")
+    Amount('1.5', '0G')
+"""
+
+from __future__ import annotations
+
+from zg_core.calls import Reply
+from zg_core.client import AsyncChatClient, ChatClient
+from zg_core.config import NETWORKS, Network, Settings
+from zg_core.errors import (
+    AttestationError,
+    BudgetExceeded,
+    ChainError,
+    ConfigError,
+    InsufficientFunds,
+    ModelNotServed,
+    NotAcknowledged,
+    OutcomeUnknown,
+    PaymentRequired,
+    ProviderUnavailable,
+    RateLimited,
+    RequestError,
+    SessionRejected,
+    StreamTruncated,
+    TransactionReverted,
+    VerificationFailed,
+    VerificationUnavailable,
+    VerificationWarning,
+    WrongChain,
+    ZeroGError,
+)
+from zg_core.http import Timeouts
+from zg_core.limits import Limits
+from zg_core.receipts import MemoryReceipts, Receipt
+from zg_core.types import Amount, Fee, Kind, Service, Usage, neuron, og
+from zg_core.verify import Policy, Verdict
+from zg_core.wallet import Wallet
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "NETWORKS",
+    "Amount",
+    "AsyncChatClient",
+    "AttestationError",
+    "BudgetExceeded",
+    "ChainError",
+    "ChatClient",
+    "ConfigError",
+    "Fee",
+    "InsufficientFunds",
+    "Kind",
+    "Limits",
+    "MemoryReceipts",
+    "ModelNotServed",
+    "Network",
+    "NotAcknowledged",
+    "OutcomeUnknown",
+    "PaymentRequired",
+    "Policy",
+    "ProviderUnavailable",
+    "RateLimited",
+    "Receipt",
+    "Reply",
+    "RequestError",
+    "Service",
+    "SessionRejected",
+    "Settings",
+    "StreamTruncated",
+    "Timeouts",
+    "TransactionReverted",
+    "Usage",
+    "Verdict",
+    "VerificationFailed",
+    "VerificationUnavailable",
+    "VerificationWarning",
+    "Wallet",
+    "WrongChain",
+    "ZeroGError",
+    "__version__",
+    "neuron",
+    "og",
+]

@@ -1,0 +1,1 @@
+"""Backends: how a network is addressed, authorised, paid and verified."""

@@ -1,0 +1,72 @@
+"""What a backend does for the one path that every call takes (architecture, "One call, end to end")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zg_core.config import Network
+    from zg_core.errors import ZeroGError
+    from zg_core.exchange import Exchange
+    from zg_core.types import Fee, Service, Usage
+    from zg_core.verify.verdict import Verdict
+
+__all__ = ["Backend", "Route"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a call goes: the service that will answer, and the model it is asked for."""
+
+    service: Service
+    model: str
+
+
+class Backend(Protocol):
+    """One way to reach inference. All methods are coroutines over the client's transport."""
+
+    name: str
+    network: Network
+
+    async def route(self, model: str | None) -> Route:
+        """Choose the service for `model`; fixed for the backend's life once chosen."""
+        ...
+
+    async def authorise(self, route: Route) -> dict[str, str]:
+        """Headers that let the request in; reads and checks what can be checked before anything is sent."""
+        ...
+
+    def url(self, route: Route, path: str) -> str:
+        """URL of an OpenAI-shaped path such as ``/chat/completions``."""
+        ...
+
+    def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
+        """The error for a response that is not a success."""
+        ...
+
+    async def renew(self, route: Route) -> bool:
+        """Drop what a rejected session was made of; False if nothing can be made anew."""
+        ...
+
+    def fee(self, route: Route, usage: Usage | None) -> Fee:
+        """What the call cost."""
+        ...
+
+    async def verify(self, route: Route, exchange: Exchange) -> Verdict:
+        """The verdict on a finished exchange."""
+        ...
+
+    def sent(self, route: Route, exchange: Exchange) -> None:
+        """Note that a request is on its way."""
+        ...
+
+    def arrived(self, route: Route, exchange: Exchange) -> None:
+        """Note that its reply is complete."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Identifying facts without secrets."""
+        ...

@@ -1,0 +1,298 @@
+"""0G Direct: a wallet or API key, per-provider sub-accounts, signed responses (0g-direct)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from zg_core.backends import refusals
+from zg_core.backends.base import Route
+from zg_core.backends.credentials import MINIMUM_RESERVE, ApiKeyCredential
+from zg_core.config import SecretHeaders, check_url, is_loopback
+from zg_core.errors import (
+    ConfigError,
+    InsufficientFunds,
+    ModelNotServed,
+    ProviderUnavailable,
+    RequestError,
+    ZeroGError,
+)
+from zg_core.http import BodyBroken, Request, Timeouts, read_all
+from zg_core.pricing import fee_of
+from zg_core.types import Kind
+from zg_core.verify import response
+from zg_core.verify.verdict import Binding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zg_core.backends.credentials import Credential
+    from zg_core.chain.reader import ChainReader
+    from zg_core.config import Network, Secret
+    from zg_core.exchange import Exchange
+    from zg_core.http import Transport
+    from zg_core.types import Fee, Service, Usage
+    from zg_core.verify.policy import Policy
+    from zg_core.verify.replay import ReplayGuard
+    from zg_core.verify.verdict import Verdict
+
+__all__ = ["DirectBackend"]
+
+CHAT = "chatbot"
+# The signature is stored after the reply's last byte, so the first look-ups can miss (0g-direct §5.2).
+SIGNATURE_DELAYS = (0.0, 0.05, 0.2, 0.4, 0.8, 1.6)
+_SIGNATURE_TIMEOUTS = Timeouts(connect=10.0, read=15.0)
+_MAX_SIGNATURE_BYTES = 64 * 1024
+_MAX_MODELS_BYTES = 5 * 1024 * 1024  # 0g-direct §4.8
+
+
+class DirectBackend:
+    """Reaches providers directly.
+
+    Args:
+        network: Chain and contracts.
+        credential: Who pays.
+        chain: Reads of the contracts.
+        transport: HTTP.
+        policy: Which kinds may see a prompt.
+        guard: Memory of exchanges, for replays.
+        provider: The provider to use; None chooses by `model`.
+        model: The model to ask for; None takes the provider's.
+        service_type: Which services to choose among.
+    """
+
+    name = "direct"
+
+    def __init__(
+        self,
+        *,
+        network: Network,
+        credential: Credential,
+        chain: ChainReader,
+        transport: Transport,
+        policy: Policy,
+        guard: ReplayGuard,
+        provider: str | None = None,
+        model: str | None = None,
+        service_type: str = CHAT,
+    ) -> None:
+        self.network = network
+        self._credential = credential
+        self._chain = chain
+        self._transport = transport
+        self._policy = policy
+        self._guard = guard
+        self._model = model
+        self._service_type = service_type
+        if provider is None and isinstance(credential, ApiKeyCredential):
+            provider = credential.claims.provider
+        self._provider = provider
+        self._served: dict[str, frozenset[str]] = {}
+
+    @property
+    def payer(self) -> str:
+        """Address of the account that pays."""
+        return self._credential.address
+
+    async def services(self) -> list[Service]:
+        """All services on chain."""
+        return await self._chain.services()
+
+    async def route(self, model: str | None) -> Route:
+        """See `Backend.route`."""
+        if self._provider is None:
+            async with self._transport.lock("route"):
+                if self._provider is None:
+                    self._provider = await self._choose(model or self._model)
+        service = await self._chain.service(self._provider)
+        self._admit(service)
+        wanted = model or self._model or service.model
+        if wanted != service.model and wanted not in (served := await self._models(service)):
+            names = ", ".join([service.model, *sorted(served - {service.model})][:8])
+            raise ModelNotServed(
+                f"provider {service.provider} does not serve {wanted!r}",
+                hint=f"it serves {names}; or leave out provider=… and give model={wanted!r}",
+                model=wanted,
+            )
+        return Route(service, wanted)
+
+    def _admit(self, service: Service) -> None:
+        """Refuse a service that the policy forbids, or whose URL no prompt may be sent to."""
+        self._policy.admit(service)
+        check_url(service.url, f"the URL of provider {service.provider}")
+        if is_loopback(service.url) and not is_loopback(self.network.rpc_url):
+            raise ConfigError(
+                f"provider {service.provider} gives a loopback URL: {service.url}",
+                code="insecure_url",
+                hint="its record on chain is wrong; choose another provider",
+            )
+
+    async def authorise(self, route: Route) -> dict[str, str]:
+        """See `Backend.authorise`."""
+        token = await self._credential.token(self._chain, self._transport, route.service.provider)
+        return SecretHeaders(Authorization=f"Bearer {token.reveal()}")
+
+    async def token(self) -> Secret:
+        """The bearer token for this backend's provider."""
+        route = await self.route(None)
+        return await self._credential.token(self._chain, self._transport, route.service.provider)
+
+    def url(self, route: Route, path: str) -> str:
+        """See `Backend.url`."""
+        return route.service.endpoint + path
+
+    def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
+        """See `Backend.refusal`."""
+        return refusals.refusal(route.service, route.model, status, headers, body)
+
+    async def renew(self, route: Route) -> bool:
+        """See `Backend.renew`."""
+        return self._credential.drop(route.service.provider)
+
+    def fee(self, route: Route, usage: Usage | None) -> Fee:
+        """See `Backend.fee`."""
+        return fee_of(route.service, usage)
+
+    def sent(self, route: Route, exchange: Exchange) -> None:
+        """See `Backend.sent`."""
+        self._guard.sent(route.service.provider, exchange.request_sha256)
+
+    def arrived(self, route: Route, exchange: Exchange) -> None:
+        """See `Backend.arrived`."""
+        seen = [self._guard.arrived(route.service.provider, mark) for mark in exchange.marks]
+        exchange.replayed = any(seen)
+
+    async def verify(self, route: Route, exchange: Exchange) -> Verdict:
+        """See `Backend.verify`."""
+
+        async def fetch(chat_ids: tuple[str, ...]) -> bytes | None:
+            return await self._signature(route, chat_ids)
+
+        async def reread() -> Service:
+            try:
+                return await self._chain.service(route.service.provider, fresh=True)
+            except ConfigError:  # the provider has left the chain: nothing acknowledges its key any more
+                return _unregistered(route.service)
+
+        verdict = await response.verify(exchange, route.service, fetch=fetch, reread=reread, guard=self._guard)
+        if verdict.binding is Binding.REWRITTEN:  # so that this reply is known for ours when it comes again
+            self._guard.sent(route.service.provider, verdict.signed_request_sha256)
+        return verdict
+
+    def describe(self) -> dict[str, Any]:
+        """See `Backend.describe`."""
+        return {"backend": self.name, "network": self.network.name, "provider": self._provider, "model": self._model}
+
+    async def _signature(self, route: Route, chat_ids: tuple[str, ...]) -> bytes | None:
+        query = ""
+        if route.service.multi_model or route.service.kind is Kind.TEE_ML_SEPARATED:
+            query = f"?model={quote(route.model, safe='')}"  # needed where the route is proxied (0g-direct §5.1)
+        for delay in SIGNATURE_DELAYS:
+            if delay:
+                await self._transport.sleep(delay)
+            for chat_id in chat_ids:
+                url = f"{route.service.endpoint}/signature/{chat_id}{query}"
+                try:
+                    answer = await self._transport.send(Request("GET", url, timeouts=_SIGNATURE_TIMEOUTS))
+                    body = await read_all(answer, _MAX_SIGNATURE_BYTES)
+                except (RequestError, BodyBroken):
+                    continue
+                if answer.status == 200:
+                    return body
+                missing = answer.status == 400 and b"chat_id_not_found" in body
+                if not (missing or answer.status == 404 or answer.status >= 500):
+                    return None
+        return None
+
+    async def _models(self, service: Service) -> frozenset[str]:
+        """Ids that the provider lists besides its on-chain model: other models, aliases and its adapters."""
+        if service.provider not in self._served:
+            listed = await self._get_json(f"{service.url}/v1/models")
+            names = _names(listed, "data", "id") | _names(listed, "data", "canonical_id")
+            headers = await self.authorise(Route(service, service.model))
+            adapters = await self._get_json(f"{service.url}/v1/lora/adapters", headers)
+            names |= _names(adapters, "adapters", "adapterName")
+            self._served[service.provider] = frozenset(names | {service.model})
+        return self._served[service.provider]
+
+    async def _get_json(self, url: str, headers: Mapping[str, str] | None = None) -> Any:
+        """The JSON behind `url`; None when there is none: an older broker has no such route.
+
+        Raises:
+            ProviderUnavailable: it cannot be told now; asking for a wrong model may block the user for an hour.
+        """
+        answer = await self._transport.send(Request("GET", url, headers or {}, timeouts=_SIGNATURE_TIMEOUTS))
+        try:
+            body = await read_all(answer, _MAX_MODELS_BYTES)
+        except BodyBroken as error:
+            raise ProviderUnavailable(f"{url} cannot be read: {error}", hint="try again") from error
+        if answer.status in (429, 502, 503, 504):
+            raise ProviderUnavailable(f"{url} answered {answer.status}", hint="try again", status=answer.status)
+        try:
+            return json.loads(body) if answer.status == 200 else None
+        except (ValueError, RecursionError):
+            return None
+
+    async def _choose(self, model: str | None) -> str:
+        """The provider for `model`: funded first, then the stronger kind, the lower price, the address."""
+        if model is None:
+            raise ConfigError(
+                "neither a provider nor a model is given",
+                code="no_target",
+                hint="pass provider='0x…' or model='…' (or set ZEROG_PROVIDER, ZEROG_MODEL); see `zerog providers`",
+            )
+        all_services = [s for s in await self._chain.services() if s.service_type == self._service_type]
+        offers: list[Service] = []
+        objection: ZeroGError | None = None
+        for service in all_services:
+            if service.acknowledged and service.model == model:
+                try:
+                    self._admit(service)
+                    offers.append(service)
+                except ZeroGError as error:
+                    objection = objection or error
+        if not offers:
+            known = sorted({s.model for s in all_services if s.acknowledged})
+            raise objection or ModelNotServed(
+                f"no acknowledged provider on {self.network.name} serves {model!r}",
+                hint=f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`",
+                model=model,
+            )
+        accounts = {a.provider: a for a in await self._chain.accounts(self._credential.address)}
+
+        def funded(service: Service) -> bool:
+            account = accounts.get(service.provider)
+            return account is not None and account.acknowledged and account.usable >= MINIMUM_RESERVE
+
+        def rank(service: Service) -> tuple[bool, int, int, str]:
+            return (not funded(service), -service.kind.strength, _price(service), service.provider.lower())
+
+        best = min(offers, key=rank)
+        if not funded(best):
+            cheapest = min(offers, key=lambda s: (_price(s), s.provider.lower()))
+            raise InsufficientFunds(
+                f"no provider of {model!r} has a funded sub-account of {self._credential.address}",
+                code="no_account",
+                hint=f"the cheapest is {cheapest.provider} ({cheapest.kind}): run `zerog deposit 3` if there is no "
+                f"ledger yet, then `zerog transfer {cheapest.provider} 1.1`",
+                provider=cheapest.provider,
+            )
+        return best.provider
+
+
+def _price(service: Service) -> int:
+    return service.input_price + service.output_price
+
+
+def _unregistered(service: Service) -> Service:
+    from dataclasses import replace
+
+    return replace(service, acknowledged=False)
+
+
+def _names(value: Any, container: str, field: str) -> set[str]:
+    entries = value.get(container) if isinstance(value, dict) else value
+    if not isinstance(entries, list):
+        return set()
+    return {e[field] for e in entries if isinstance(e, dict) and isinstance(e.get(field), str)}

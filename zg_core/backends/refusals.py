@@ -1,0 +1,142 @@
+"""What a provider's refusal means (0g-direct §4.6): status and body in, one error out.
+
+The texts come from several broker versions, so only stable fragments are matched.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from zg_core.errors import (
+    InsufficientFunds,
+    ModelNotServed,
+    NotAcknowledged,
+    PaymentRequired,
+    ProviderUnavailable,
+    RateLimited,
+    RequestError,
+    SessionRejected,
+    ZeroGError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zg_core.types import Service
+
+__all__ = ["error_text", "refusal", "retry_after"]
+
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
+_RESET = re.compile(
+    r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9}(?:\.[0-9]+)?)s)?(?:([0-9]{1,9}(?:\.[0-9]+)?)ms)?"
+)
+_WAIT = re.compile(r"wait ([0-9]{1,9}) seconds")
+_TOKEN = re.compile(r"app-sk-[A-Za-z0-9+/=_-]*")
+
+
+def error_text(body: bytes) -> str:
+    """The message inside an error body: ``error`` may be a text or an object (0g-direct §4.6). Tokens are blotted."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return _blot(body[:500].decode("utf-8", "replace").strip())
+    error = (value.get("error") or value) if isinstance(value, dict) else value
+    if isinstance(error, dict):
+        error = error.get("message") or json.dumps(error)
+    return _blot(str(error))[:2000]
+
+
+def _blot(text: str) -> str:
+    # Some servers and proxies repeat the request's headers in their errors.
+    return _TOKEN.sub("app-sk-…", text)
+
+
+def retry_after(headers: Mapping[str, str], text: str = "") -> float | None:
+    """Seconds to wait, from ``Retry-After``, the rate-limit reset headers, or the message; never negative."""
+    if _SECONDS.fullmatch(value := headers.get("retry-after", "").strip()):
+        return float(value)
+    waits = [
+        seconds
+        for name, value in headers.items()
+        if name.startswith("x-ratelimit-reset")
+        and headers.get(name.replace("reset", "remaining"), "0") == "0"
+        and (seconds := _duration(value)) is not None
+    ]
+    if waits:
+        return max(waits)
+    match = _WAIT.search(text)
+    return float(match[1]) if match else None
+
+
+def _duration(value: str) -> float | None:
+    value = value.strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    match = _RESET.fullmatch(value)
+    if match is None or not any(match.groups()):
+        return None
+    hours, minutes, seconds, milliseconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
+
+
+def refusal(service: Service, model: str, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
+    """The error for a provider's response with `status` outside 200 to 299."""
+    text = error_text(body)
+    low = text.lower()
+    provider = service.provider
+    said = f"provider {provider} answered {status}: {text}" if text else f"provider {provider} answered {status}"
+    if 300 <= status < 400:
+        hint = "the provider's URL is wrong on chain; choose another provider"
+        return RequestError(f"provider {provider} redirects; not followed", code="redirect", hint=hint, status=status)
+    if "validate session" in low or "authorization header" in low or status == 401:
+        return _session(said, low, status)
+    if "insufficient balance" in low or "account not exist" in low:
+        hint = f"run `zerog transfer {provider} 1.1` (a top-up is visible to the provider after up to 2 minutes)"
+        return InsufficientFunds(said, hint=hint, provider=provider, status=status)
+    if "not acknowledge" in low:
+        if "service not acknowledge" in low:
+            hint = "the contract owner has not acknowledged this provider's key yet; choose another provider"
+        else:
+            hint = f"run `zerog acknowledge {provider}`; it takes effect within 2 minutes"
+        return NotAcknowledged(said, hint=hint, provider=provider, status=status)
+    if "model not supported" in low or (status == 404 and "model" in low) or status == 410:
+        return ModelNotServed(said, hint=f"this provider serves {service.model!r}", model=model, status=status)
+    if status == 402:
+        return PaymentRequired(said, hint="see `zerog account`", status=status)
+    if status == 429:
+        blocked = "too many invalid model" in low
+        return RateLimited(
+            said,
+            code="model_blocked" if blocked else "rate_limited",
+            retryable=not blocked,
+            hint=f"use model {service.model!r}; the block lasts an hour"
+            if blocked
+            else "slow down, or spread the calls",
+            retry_after=retry_after(headers, low),
+            status=status,
+        )
+    if status in (500, 502, 503, 504):
+        hint = "retry later, or choose another provider"
+        return ProviderUnavailable(said, hint=hint, retry_after=retry_after(headers, low), status=status)
+    if "context_length" in low or "maximum context length" in low or "token count exceeds" in low:
+        hint = "shorten the messages, or choose a model with a larger context"
+        return RequestError(said, code="context_length_exceeded", hint=hint, status=status)
+    if status == 413:
+        return RequestError(said, code="too_large", hint="a request holds at most 32 MB", status=status)
+    return RequestError(said, code="refused", hint="check the request", status=status)
+
+
+def _session(said: str, low: str, status: int) -> SessionRejected:
+    if "future generation" in low:
+        code, hint = "future_generation", "the provider has not seen the revocation yet; retry within 2 minutes"
+    elif "revoked" in low:
+        code, hint = "revoked", "make a new key with `zerog keys create`"
+    elif "expired" in low:
+        code, hint = "expired", "make a new key with `zerog keys create`"
+    elif "different provider" in low:
+        code, hint = "other_provider", "make a key for this provider with `zerog keys create`"
+    else:
+        code, hint = "session_rejected", "check the wallet and the system clock, or make a key with `zerog keys create`"
+    return SessionRejected(said, code=code, hint=hint, retryable=code == "future_generation", status=status)

@@ -1,0 +1,512 @@
+"""The one path that every call takes, written once (architecture, "One call, end to end").
+
+Everything here is a coroutine over a `Transport`; `zg_core.client` drives it with or without an event loop.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from zg_core.errors import (
+    ConfigError,
+    OutcomeUnknown,
+    ProviderUnavailable,
+    RateLimited,
+    RequestError,
+    SessionRejected,
+    StreamTruncated,
+    ZeroGError,
+)
+from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body
+from zg_core.http import BodyBroken, Request, Timeouts, read_all
+from zg_core.limits import bucket
+from zg_core.receipts.model import Receipt
+from zg_core.types import Amount, Fee, Usage
+from zg_core.verify.verdict import Reason, Status, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+
+    from zg_core.backends.base import Backend, Route
+    from zg_core.http import Response, Transport
+    from zg_core.limits import Limits
+    from zg_core.receipts.memory import MemoryReceipts
+    from zg_core.receipts.model import Outcome
+    from zg_core.verify.policy import Policy
+
+__all__ = ["Call", "Calls", "Reply", "Slot", "Tail"]
+
+logger = logging.getLogger(__name__)
+
+CHAT_PATH = "/chat/completions"
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+_MAX_ERROR_BYTES = 1024 * 1024
+# What may follow the last event: a server that talks on is cut off, and its bytes cannot be compared.
+TAIL_BYTES = 64 * 1024
+TAIL_SECONDS = 1.0
+_LONGEST_WAIT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer and its receipt.
+
+    Attributes:
+        body: The response as the provider sent it, parsed.
+        receipt: The record of the call, verdict included.
+    """
+
+    body: dict[str, Any]
+    receipt: Receipt
+
+    @property
+    def text(self) -> str:
+        """Content of the first choice, "" if it has none (a tool call, for example)."""
+        return _text_of(self.body)
+
+
+@dataclass(slots=True)
+class Slot:
+    """Where a running stream leaves its receipt."""
+
+    receipt: Receipt | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """A call under way."""
+
+    route: Route
+    exchange: Exchange
+    receipt: Receipt
+    started: float
+    response: Response | None = None
+    usage: Usage | None = None
+    text: list[str] = field(default_factory=list)
+    sent: bool = False  # a request is on its way, or was answered
+    finished: bool = False  # a finish_reason was seen
+    done: bool = False  # [DONE] was seen
+
+
+class Tail:
+    """Bounds what a server may send after ``[DONE]``; `size` is where the stream ended."""
+
+    __slots__ = ("_began", "_size")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._began = time.monotonic()
+
+    def check(self, size: int) -> None:
+        """Look at how far the response has come.
+
+        Raises:
+            BodyBroken: more than 64 kB, or longer than a second, after the end.
+        """
+        if size - self._size > TAIL_BYTES or time.monotonic() - self._began > TAIL_SECONDS:
+            raise BodyBroken("the provider talks on after the end of the stream")
+
+
+class Calls:
+    """Sends requests through a backend, and makes receipts and verdicts of what comes back.
+
+    `create` and `stream` are whole calls. The other public methods are their parts, for a transport below somebody
+    else's client (`zg_core.openai_compat`).
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        transport: Transport,
+        *,
+        policy: Policy,
+        receipts: MemoryReceipts,
+        payer: Callable[[], str],
+        limits: Limits | None,
+        max_retries: int,
+        timeouts: Timeouts,
+        on_receipt: Callable[[Receipt], None] | None,
+        on_verdict: Callable[[Receipt], None] | None,
+    ) -> None:
+        self._backend = backend
+        self._transport = transport
+        self.policy = policy
+        self._receipts = receipts
+        self._payer = payer
+        self._limits = limits
+        self._max_retries = max_retries
+        self._timeouts = timeouts
+        self._on_receipt = on_receipt
+        self._on_verdict = on_verdict
+
+    async def create(self, payload: Mapping[str, Any], path: str = CHAT_PATH) -> Reply:
+        """Send `payload`, read the whole answer, judge it."""
+        call = await self._open(payload, path)
+        parts: list[bytes] = []
+        try:
+            await self._consume(call, parts)
+        except BodyBroken as error:
+            partial = b"".join(parts).decode("utf-8", "replace")
+            raise await self.truncated(call, error.reason, partial) from error
+        except BaseException:
+            self.abandon(call)
+            raise
+        call.exchange.complete = True
+        try:
+            body = json.loads(b"".join(parts))
+            if not isinstance(body, dict):
+                raise ValueError("not an object")  # noqa: TRY004 - caught below, like other junk
+        except (ValueError, RecursionError):
+            raise await self._junk(call, b"".join(parts)) from None
+        call.usage = Usage.parse(body.get("usage"))
+        call.exchange.body_id = _id_of(body)
+        receipt = await self.judge(call, "answered")
+        self.policy.enforce(receipt, _text_of(body))
+        return Reply(body, receipt)
+
+    async def stream(self, payload: Mapping[str, Any], slot: Slot) -> AsyncGenerator[dict[str, Any], None]:
+        """Send `payload` with ``stream``, yield its events as they come, judge the whole at the end.
+
+        The receipt is in `slot` when the generator has ended, whichever way it ended.
+        """
+        try:
+            call = await self._open(_streaming(payload), CHAT_PATH)
+        except OutcomeUnknown as error:
+            slot.receipt = error.receipt
+            raise
+        slot.receipt = call.receipt
+        hold = self.policy.stream == "hold"
+        held: list[dict[str, Any]] = []
+        assert call.response is not None  # noqa: S101 - _open returns with one
+        decoder = SSEDecoder()
+        tail: Tail | None = None
+        try:
+            async for chunk in call.response.chunks():
+                self.take(call, chunk)
+                for data in decoder.feed(chunk):
+                    if (event := self.event(call, data)) is None:
+                        continue
+                    if hold:
+                        held.append(event)
+                    else:
+                        yield event
+                if call.done:
+                    tail = tail or Tail(call.exchange.size)
+                    tail.check(call.exchange.size)
+            for data in decoder.flush():
+                if (event := self.event(call, data)) is not None:
+                    if hold:
+                        held.append(event)
+                    else:
+                        yield event
+            if not (call.done or call.finished):
+                raise BodyBroken("the stream ended without its end")
+        except (BodyBroken, ValueError) as error:
+            reason = error.reason if isinstance(error, BodyBroken) else str(error)
+            raise await self.truncated(call, reason, "".join(call.text)) from error
+        except RequestError as error:
+            await call.response.close()
+            error.receipt = await self.judge(call, "failed")
+            error.text = "".join(call.text)
+            raise
+        except BaseException:
+            self.abandon(call)  # first: closing may be broken off, too
+            await call.response.close()
+            raise
+        await call.response.close()
+        call.exchange.complete = True
+        receipt = await self.judge(call, "answered")
+        if hold:
+            self.policy.enforce(receipt, "".join(call.text))
+        for event in held:
+            yield event
+        if not hold:
+            self.policy.enforce(receipt, "".join(call.text))
+
+    async def _open(self, payload: Mapping[str, Any], path: str) -> Call:
+        model = payload.get("model")
+        if not isinstance(model, str | None):
+            message = f"model is a {type(model).__name__}, not text"
+            raise ConfigError(message, code="bad_request_body", hint="pass model='…', or leave it out")
+        route = await self._backend.route(model)
+        if model is None:
+            payload = {"model": route.model, **{name: value for name, value in payload.items() if name != "model"}}
+        call = self.start(route, encode_body(payload))
+        headers = await self._backend.authorise(route)
+        await self.depart(call)
+        try:
+            response = await self._send(call, path, headers)
+        except OutcomeUnknown as error:
+            error.receipt = self.unanswered(call)
+            raise
+        except ZeroGError:  # refused or never sent: it cost nothing
+            raise
+        except BaseException:
+            if call.sent:  # broken off while waiting for the answer, which may be billed all the same
+                self.abandon(call)
+            raise
+        call.response = response
+        self.answered(call, response.status, response.headers, response.certificate_sha256)
+        return call
+
+    def start(self, route: Route, body: bytes) -> Call:
+        """A call that is about to send `body`; it has cost nothing yet."""
+        exchange = Exchange(body)
+        receipt = Receipt(
+            backend=self._backend.name,
+            network=self._backend.network.name,
+            chain_id=self._backend.network.chain_id,
+            provider=route.service.provider,
+            model=route.model,
+            kind=route.service.kind,
+            request_sha256=exchange.request_sha256,
+            input_price=route.service.input_price,
+            output_price=route.service.output_price,
+            fee=Fee(Amount(0), exact=False, reason="outcome_unknown"),
+        )
+        return Call(route, exchange, receipt, time.monotonic())
+
+    @staticmethod
+    def answered(call: Call, status: int, headers: Mapping[str, str], certificate_sha256: str) -> None:
+        """Note the head of the response; names in `headers` are in lower case."""
+        call.exchange.status = status
+        call.exchange.headers = headers
+        call.receipt.certificate_sha256 = certificate_sha256
+
+    def unanswered(self, call: Call) -> Receipt:
+        """Record that the request was sent and nothing came back."""
+        self._close(call, "unknown")
+        call.receipt.settle(Verdict(Status.UNAVAILABLE, Reason.INCOMPLETE, call.route.service.kind))
+        self.keep(call.receipt)
+        return call.receipt
+
+    async def depart(self, call: Call) -> None:
+        """Wait as the client-side limits ask, then note that the request is on its way."""
+        if self._limits is not None:
+            wait = bucket(self._payer(), call.receipt.provider, self._limits).reserve()
+            if wait > 0:
+                await self._transport.sleep(wait)
+        self._backend.sent(call.route, call.exchange)
+
+    async def _send(self, call: Call, path: str, headers: Mapping[str, str]) -> Response:
+        renewed = False
+        attempt = 0
+        while True:
+            attempt += 1
+            call.receipt.attempts = attempt
+            try:
+                return await self._send_once(call, path, headers)
+            except SessionRejected:
+                # Never answered, so never billed: sign once more with what the chain says now.
+                if renewed or not await self._backend.renew(call.route):
+                    raise
+                renewed = True
+                attempt -= 1
+                headers = await self._backend.authorise(call.route)
+            except (RateLimited, ProviderUnavailable) as error:
+                call.sent = False
+                wait = _backoff(error, attempt)
+                if attempt > self._max_retries or wait is None:
+                    raise
+                await self._transport.sleep(wait)
+
+    async def _send_once(self, call: Call, path: str, headers: Mapping[str, str]) -> Response:
+        request = Request(
+            "POST",
+            self._backend.url(call.route, path),
+            {**headers, "Content-Type": "application/json"},
+            call.exchange.request,
+            self._timeouts,
+            once=True,
+        )
+        call.started = time.monotonic()
+        call.sent = True
+        response = await self._transport.send(request)
+        if 200 <= response.status < 300:
+            return response
+        call.sent = False
+        try:
+            body = await read_all(response, _MAX_ERROR_BYTES)
+        except BodyBroken:
+            body = b""
+        raise self._backend.refusal(call.route, response.status, response.headers, body)
+
+    async def _consume(self, call: Call, parts: list[bytes]) -> None:
+        assert call.response is not None  # noqa: S101 - _open returns with one
+        try:
+            async for chunk in call.response.chunks():
+                self.take(call, chunk)
+                parts.append(chunk)
+        finally:
+            await call.response.close()
+
+    @staticmethod
+    def take(call: Call, chunk: bytes) -> None:
+        """Hash the next bytes of the response.
+
+        Raises:
+            BodyBroken: the response has grown too large.
+        """
+        if call.exchange.size == 0:
+            call.receipt.first_byte_seconds = time.monotonic() - call.started
+        call.exchange.feed(chunk)
+        if call.exchange.size > MAX_REPLY_BYTES:
+            raise BodyBroken(f"the reply is larger than {MAX_REPLY_BYTES} bytes")
+
+    @staticmethod
+    def event(call: Call, data: bytes) -> dict[str, Any] | None:
+        """Parse one event and note what the receipt needs of it; None for ``[DONE]``.
+
+        Raises:
+            RequestError: it is no JSON object, or carries the provider's error.
+        """
+        if data == DONE:
+            call.done = True
+            return None
+        try:
+            event = json.loads(data)
+        except (ValueError, RecursionError):
+            event = None
+        if not isinstance(event, dict):
+            raise RequestError("the stream holds an event that is no JSON object", code="malformed_reply")
+        if not call.exchange.body_id:
+            call.exchange.body_id = _id_of(event)
+        if event.get("usage") is not None:
+            call.usage = Usage.parse(event["usage"]) or call.usage
+        choices = event.get("choices")
+        if choices:
+            for choice in choices if isinstance(choices, list) else ():
+                if not isinstance(choice, dict):
+                    continue
+                delta = choice.get("delta")
+                content = delta.get("content") if isinstance(delta, dict) else None
+                if content and isinstance(content, str):
+                    call.text.append(content)
+                if choice.get("finish_reason"):
+                    call.finished = True
+        elif (error := event.get("error")) is not None:
+            message = str(error.get("message") if isinstance(error, dict) else error)[:2000]
+            raise RequestError(f"the provider broke off with an error: {message}", code="error_in_stream")
+        return event
+
+    async def judge(self, call: Call, outcome: Outcome) -> Receipt:
+        """Close the call, keep its receipt, and make the verdict as the policy says."""
+        receipt = call.receipt
+        self._close(call, outcome)
+        if call.exchange.complete:
+            self._backend.arrived(call.route, call.exchange)
+        if self.policy.mode == "off":
+            receipt.settle(Verdict(Status.NOT_CHECKED, Reason.POLICY_OFF, receipt.kind))
+        elif self.policy.mode == "background" and call.exchange.complete:
+            receipt.settle(Verdict(Status.PENDING, kind=receipt.kind))
+            self._transport.spawn(lambda: self._judge_later(call))
+        else:
+            try:
+                receipt.settle(await self._backend.verify(call.route, call.exchange))
+            finally:  # broken off while checking: the call is on record all the same
+                self.keep(receipt)
+            return receipt
+        self.keep(receipt)
+        return receipt
+
+    async def _judge_later(self, call: Call) -> None:
+        verdict = Verdict(Status.UNAVAILABLE, Reason.NO_SIGNATURE, call.receipt.kind)
+        try:
+            verdict = await self._backend.verify(call.route, call.exchange)
+        except Exception:
+            logger.exception("background verification of receipt %s failed", call.receipt.id)
+        finally:
+            call.receipt.settle(verdict)
+            self._tell(self._on_verdict, call.receipt)
+
+    def _close(self, call: Call, outcome: Outcome) -> None:
+        receipt, exchange = call.receipt, call.exchange
+        receipt.outcome = outcome
+        receipt.seconds = time.monotonic() - call.started
+        receipt.chat_id = exchange.chat_id
+        receipt.response_sha256 = exchange.response_sha256
+        receipt.response_bytes = exchange.size
+        receipt.usage = call.usage
+        if outcome == "answered":
+            receipt.fee = self._backend.fee(call.route, call.usage)
+
+    def abandon(self, call: Call) -> None:
+        """Record that the reader broke off."""
+        self._close(call, "abandoned")
+        call.receipt.settle(Verdict(Status.NOT_CHECKED, Reason.ABANDONED, call.receipt.kind))
+        self.keep(call.receipt)
+
+    async def truncated(self, call: Call, reason: str, text: str) -> StreamTruncated:
+        """Record that the reply ended before its end; the error to raise."""
+        if call.response is not None:
+            await call.response.close()
+        receipt = await self.judge(call, "truncated")
+        return StreamTruncated(
+            f"the reply of {receipt.provider} ended before its end: {reason}",
+            hint="error.text holds what arrived; the provider may bill it",
+            receipt=receipt,
+            text=text,
+        )
+
+    async def _junk(self, call: Call, body: bytes) -> RequestError:
+        receipt = await self.judge(call, "failed")
+        return RequestError(
+            f"provider {receipt.provider} answered {call.exchange.status} with a body that is no JSON object",
+            code="malformed_reply",
+            hint="choose another provider; error.text holds the body",
+            receipt=receipt,
+            text=body[:10_000].decode("utf-8", "replace"),
+        )
+
+    def keep(self, receipt: Receipt) -> None:
+        """Store the receipt of a call that has ended and tell the listener."""
+        self._receipts.add(receipt)
+        self._tell(self._on_receipt, receipt)
+
+    @staticmethod
+    def _tell(listener: Callable[[Receipt], None] | None, receipt: Receipt) -> None:
+        if listener is None:
+            return
+        try:
+            listener(receipt)
+        except Exception:  # a listener must not cost the user a paid answer
+            logger.exception("a receipt listener failed for receipt %s", receipt.id)
+
+
+def _streaming(payload: Mapping[str, Any]) -> dict[str, Any]:
+    options = payload.get("stream_options")
+    # Asking for usage ourselves also keeps the provider from rewriting the body (0g-direct §4.3).
+    return {
+        **payload,
+        "stream": True,
+        "stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True},
+    }
+
+
+def _backoff(error: ZeroGError, attempt: int) -> float | None:
+    """Seconds to wait before the next attempt; None if there must be none."""
+    never_served = error.code == "connect_failed" or error.details.get("status") in (429, 503)
+    if not error.retryable or not never_served:
+        return None
+    wait = error.details.get("retry_after")
+    if wait is None:
+        wait = 0.25 * 2**attempt * random.uniform(0.5, 1.0)
+    return float(wait) if wait <= _LONGEST_WAIT else None
+
+
+def _id_of(body: Mapping[str, Any]) -> str:
+    value = body.get("id")
+    return value if isinstance(value, str) else ""
+
+
+def _text_of(body: Mapping[str, Any]) -> str:
+    choices = body.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    message = first.get("message") if isinstance(first, dict) else None
+    content = message.get("content") if isinstance(message, dict) else None
+    return content if isinstance(content, str) else ""

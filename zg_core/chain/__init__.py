@@ -1,0 +1,1 @@
+"""The chain: reads over plain JSON-RPC."""

@@ -1,0 +1,172 @@
+"""Reads of the serving contracts: services, sub-accounts, ledgers. Cached; the chain id is checked before the first."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from zg_core.chain import abi
+from zg_core.chain.rpc import JsonRpc, RpcFailure
+from zg_core.crypto import checksum_address
+from zg_core.errors import ChainError, ConfigError, WrongChain
+
+if TYPE_CHECKING:
+    from zg_core.config import Network
+    from zg_core.http import Transport
+    from zg_core.types import Service
+
+__all__ = ["ChainReader"]
+
+PAGE = 50  # the contracts' page limit (0g-abi "constants")
+SERVICE_TTL = 600.0  # seconds; prices and signers change rarely, and an accusation reads again
+
+
+class ChainReader:
+    """The serving contracts of one network, read over JSON-RPC.
+
+    Args:
+        network: Where to read, and which chain id must answer.
+        transport: How.
+        ttl: Seconds for which a service record is reused.
+    """
+
+    def __init__(self, network: Network, transport: Transport, ttl: float = SERVICE_TTL) -> None:
+        self.network = network
+        self._rpc = JsonRpc(network.rpc_url, transport)
+        self._ttl = ttl
+        self._checked = False
+        self._services: dict[str, tuple[float, Service]] = {}
+
+    async def service(self, provider: str, *, fresh: bool = False) -> Service:
+        """The provider's service record, from the cache unless `fresh`.
+
+        Raises:
+            ConfigError: the provider is not registered (code ``unknown_provider``).
+            ChainError: the chain cannot be read.
+            WrongChain: the RPC answers for another chain.
+        """
+        provider = checksum_address(provider)
+        cached = self._services.get(provider)
+        if cached is not None and not fresh and time.monotonic() - cached[0] < self._ttl:
+            return cached[1]
+        (value,) = await self._read(abi.get_service(self.network.inference, provider))
+        return self._keep(_required(value, "getService", self._unknown_provider(provider)))
+
+    async def service_and_account(self, provider: str, user: str) -> tuple[Service, abi.Account | None]:
+        """Both records in one round trip, fresh; the account is None if there is none."""
+        service, account = await self._read(
+            abi.get_service(self.network.inference, provider), abi.get_account(self.network.inference, user, provider)
+        )
+        record = self._keep(_required(service, "getService", self._unknown_provider(provider)))
+        return record, _account(account)
+
+    async def services(self) -> list[Service]:
+        """All services, paged."""
+        found: list[Service] = []
+        offset = 0
+        while True:
+            (value,) = await self._read(abi.get_all_services(self.network.inference, offset, PAGE))
+            page, total = _required(value, "getAllServices")
+            found += [self._keep((item,)) for item in page]
+            offset += PAGE
+            if offset >= total or not page:
+                return list({service.provider: service for service in found}.values())
+
+    async def account(self, user: str, provider: str) -> abi.Account | None:
+        """The user's sub-account at this provider, None if there is none."""
+        (value,) = await self._read(abi.get_account(self.network.inference, user, provider))
+        return _account(value)
+
+    async def accounts(self, user: str) -> list[abi.Account]:
+        """All sub-accounts of the user, paged."""
+        found: list[abi.Account] = []
+        offset = 0
+        while True:
+            (value,) = await self._read(abi.get_accounts_by_user(self.network.inference, user, offset, PAGE))
+            page, total = _required(value, "getAccountsByUser")
+            found += [abi.account(item) for item in page]
+            offset += PAGE
+            if offset >= total or not page:
+                return found
+
+    async def ledger(self, user: str) -> abi.Ledger | None:
+        """The user's ledger, None if there is none."""
+        (value,) = await self._read(abi.get_ledger(self.network.ledger, user))
+        if isinstance(value, RpcFailure) and abi.decode_error(value.data)[0] == "LedgerNotExists":
+            return None
+        return abi.ledger(_required(value, "getLedger")[0])
+
+    async def _read(self, *calls: abi.Call) -> list[Any]:
+        requests = [("eth_call", [{"to": call.to, "data": call.data}, "latest"]) for call in calls]
+        check = not self._checked  # may change while this waits
+        if check:
+            requests.insert(0, ("eth_chainId", []))
+        answers = await self._rpc.batch(requests)
+        if check:
+            self._check_chain(answers.pop(0))
+        return [self._decode(call, answer) for call, answer in zip(calls, answers, strict=True)]
+
+    def _decode(self, call: abi.Call, answer: Any) -> Any:
+        if isinstance(answer, RpcFailure):
+            return answer
+        if answer == "0x":
+            raise ChainError(
+                f"there is no contract at {call.to} on {self.network.name}",
+                code="no_contract",
+                hint="check ZEROG_LEDGER and ZEROG_INFERENCE, or leave them unset",
+            )
+        try:
+            return call.decode(answer)
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ChainError(
+                f"the chain's RPC endpoint answers junk: {error}", code="rpc_junk", hint="check ZEROG_RPC_URL"
+            ) from error
+
+    def _check_chain(self, answer: Any) -> None:
+        if isinstance(answer, RpcFailure):
+            raise ChainError(f"eth_chainId failed: {answer.message}", code="rpc_junk", hint="check ZEROG_RPC_URL")
+        try:
+            found = int(answer, 16)
+        except (TypeError, ValueError):
+            raise ChainError("eth_chainId is not a number", code="rpc_junk", hint="check ZEROG_RPC_URL") from None
+        if found != self.network.chain_id:
+            raise WrongChain(
+                f"the RPC endpoint answers for chain {found}, network {self.network.name!r} is {self.network.chain_id}",
+                hint="set ZEROG_NETWORK (network=…) and ZEROG_RPC_URL (rpc_url=…) to the same chain",
+            )
+        self._checked = True
+
+    def _keep(self, value: tuple[Any, ...]) -> Service:
+        record = abi.service(value[0])
+        self._services[record.provider] = (time.monotonic(), record)
+        return record
+
+    def _unknown_provider(self, provider: str) -> ConfigError:
+        return ConfigError(
+            f"no provider {checksum_address(provider)} on {self.network.name}",
+            code="unknown_provider",
+            hint="see `zerog providers`; if it is on another network, set ZEROG_NETWORK (network=…)",
+        )
+
+
+def _required(value: Any, what: str, missing: Exception | None = None) -> tuple[Any, ...]:
+    if isinstance(value, RpcFailure):
+        name, arguments = abi.decode_error(value.data)
+        if missing is not None and name == "ServiceNotExist":
+            raise missing
+        raise ChainError(
+            f"{what} failed: {name or value.message}",
+            code="call_failed",
+            hint="check ZEROG_RPC_URL and the contract addresses, or try again",
+            retryable=not name,
+            error=name,
+            args=arguments,
+        )
+    result: tuple[Any, ...] = value
+    return result
+
+
+def _account(value: Any) -> abi.Account | None:
+    if isinstance(value, RpcFailure) and abi.decode_error(value.data)[0] == "AccountNotExists":
+        return None
+    return abi.account(_required(value, "getAccount")[0])

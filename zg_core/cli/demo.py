@@ -1,0 +1,284 @@
+"""``zerog demo``: the main job, end to end, on a network of its own, with every claim checked.
+
+A real EVM with the serving contracts, providers on real sockets, and `ChatZeroG` from `langchain_zerog` as a user would
+run it. Each check is printed; one that does not hold makes the exit code 1.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from zg_core import ChatClient, Kind, Receipt, VerificationFailed, neuron, og
+from zg_core.chain.rpc import JsonRpc
+from zg_core.chain.settlements import Settlement, SettlementStatus, read_settlements
+from zg_core.crypto import same_address
+from zg_core.http import SyncTransport, run
+from zg_core.verify.verdict import Binding, Reason, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from zg_core.localnet import LocalNet, LocalProvider
+
+__all__ = ["BREAKS", "Demo"]
+
+CLIENT_SKIPS_HASH = "client-skips-hash"
+BREAKS = (CLIENT_SKIPS_HASH,)
+QUESTION = "What is the capital of France?"
+TOOL_QUESTION = "Use the multiply tool: what is 6 times 7?"
+
+
+class Demo:
+    """One run of the demo.
+
+    Args:
+        console: Where to print.
+        broken: A part to break on purpose, one of `BREAKS`; the run must then fail.
+    """
+
+    def __init__(self, console: Console, *, broken: str | None = None) -> None:
+        self._console = console
+        self._broken = broken
+        self._failures: list[str] = []
+        self._receipts: list[Receipt] = []
+
+    def run(self) -> int:
+        """Run all steps; 0 if every check held, else 1."""
+        from zg_core.localnet import LocalNet
+        from zg_core.localnet.settings import standard_specs
+
+        began = time.monotonic()
+        net = LocalNet(providers=[replace(spec, token_delay=0.02) for spec in standard_specs(3)])
+        with self._step("starting a local 0G network (EVM, contracts, 3 providers)"):
+            net.start()
+        try:
+            with _breaking(self._broken):
+                self._main_job(net)
+        finally:
+            net.stop()
+        seconds = time.monotonic() - began
+        if self._failures:
+            self._console.print()
+            for failure in self._failures:
+                self._console.print(f"[bold red]demo failed:[/] {escape(failure)}", soft_wrap=True)
+            self._console.print(f"{len(self._failures)} of the checks do not hold, {seconds:.1f} s")
+            return 1
+        self._console.print(f"\n[bold green]OK[/] every check holds, {seconds:.1f} s")
+        return 0
+
+    def _main_job(self, net: LocalNet) -> None:
+        provider = net.providers[0]
+        wallet = self._fund(net, provider)
+        options = {
+            "private_key": wallet.private_key,
+            "network": "local",
+            "rpc_url": net.rpc_url,
+            "ledger": net.ledger,
+            "inference": net.inference,
+        }
+        self._providers(options)
+        from langchain_zerog import ChatZeroG
+
+        model = ChatZeroG(provider=provider.address, verify="require", on_receipt=self._receipts.append, **options)
+        self._stream(model)
+        self._tools(model)
+        self._settle(net, provider, wallet.address)
+        self._catch(model, provider)
+
+    def _fund(self, net: LocalNet, provider: LocalProvider) -> Any:
+        self._title("Wallet")
+        wallet = net.new_wallet()
+        with self._step("depositing into the ledger and opening a sub-account"):
+            net.open_account(wallet, provider, og("3").units)
+        self._line("wallet", f"{wallet.address}, 1000 0G from the local faucet")
+        self._line("sub-account", f"3 0G at {provider.address}, two transactions signed by the wallet")
+        return wallet
+
+    def _providers(self, options: dict[str, Any]) -> None:
+        self._title("Providers, as the chain lists them")
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("provider", "model", "kind", "in/1M tokens", "out/1M tokens", "prompt in TEE"):
+            table.add_column(heading, no_wrap=True)
+        with ChatClient(model="any", **options) as client:
+            for service in client.services():
+                table.add_row(
+                    service.provider,
+                    service.model,
+                    str(service.kind),
+                    str(neuron(service.input_price * 10**6)),
+                    str(neuron(service.output_price * 10**6)),
+                    "yes" if service.kind.prompt_in_tee else "no",
+                )
+        self._console.print(table)
+
+    def _stream(self, model: Any) -> None:
+        self._title("A streamed answer")
+        self._line("question", QUESTION)
+        self._console.print("  answer        ", end="")
+        pieces = 0
+        for chunk in model.stream(QUESTION):
+            if chunk.content:
+                pieces += 1
+                self._console.print(chunk.content, end="", markup=False, highlight=False)
+        self._console.print(f"  [dim]({pieces} pieces)[/]")
+        self._show(self._receipts[-1])
+        self._check("the answer came in pieces", pieces > 1)
+        self._check_verified(self._receipts[-1])
+
+    def _tools(self, model: Any) -> None:
+        from langchain_core.messages import HumanMessage
+        from langchain_core.tools import tool
+
+        @tool
+        def multiply(a: int, b: int) -> int:
+            """Multiply two numbers."""
+            return a * b
+
+        self._title("A tool-calling turn")
+        self._line("question", TOOL_QUESTION)
+        agent = model.bind_tools([multiply])
+        messages: list[Any] = [HumanMessage(TOOL_QUESTION)]
+        asked = agent.invoke(messages)
+        self._check("the model called the tool", bool(asked.tool_calls))
+        messages.append(asked)
+        for call in asked.tool_calls:
+            result = multiply.invoke(call)
+            messages.append(result)
+            arguments = ", ".join(f"{k}={v}" for k, v in call["args"].items())
+            self._line("tool", f"{call['name']}({arguments}) = {result.content}")
+        answer = agent.invoke(messages)
+        self._line("answer", answer.text)
+        self._check("the answer holds the tool's result", "42" in answer.text)
+        for receipt in self._receipts[-2:]:
+            self._show(receipt)
+            self._check_verified(receipt)
+
+    def _settle(self, net: LocalNet, provider: LocalProvider, user: str) -> None:
+        self._title("Settlement, read back from the chain")
+        with self._step("waiting for the provider to settle"):
+            provider.settle()
+        transport = SyncTransport()
+        try:
+            network = _network(net)
+            found = run(read_settlements(JsonRpc(net.rpc_url, transport), network, user))
+        finally:
+            transport.close()
+        for item in found:
+            self._show_settlement(item)
+        fees = neuron(sum(receipt.fee.amount.units for receipt in self._receipts))
+        settled = neuron(sum(item.paid.units for item in found))
+        self._line("receipt fee", f"{fees} over {len(self._receipts)} receipts")
+        self._line("settled fee", str(settled))
+        self._check("every receipt's fee is exact", all(receipt.fee.exact for receipt in self._receipts))
+        self._check("receipt fee == settled fee", fees == settled and settled.units > 0)
+        self._check("every settlement succeeded", all(item.status is SettlementStatus.SUCCESS for item in found))
+        self._check(
+            "the settlement is signed by the TEE signer on chain",
+            bool(found) and all(same_address(item.signer, provider.tee_signer) for item in found),
+        )
+
+    def _show_settlement(self, item: Settlement) -> None:
+        self._line("block", f"{item.block}, transaction {item.transaction}")
+        self._line(
+            "TEESettlementResult",
+            f"user {item.user}, status {int(item.status)} ({item.status.name}), unsettled {item.unsettled}",
+        )
+        self._line("BalanceUpdated", f"balance {item.balance}, pending refund {item.pending_refund}")
+        self._line("signer", f"{item.signer}, recovered from the calldata")
+
+    def _catch(self, model: Any, provider: LocalProvider) -> None:
+        self._title("A provider that alters one byte after signing")
+        provider.fault("body_changed")
+        self._line("question", QUESTION)
+        caught: VerificationFailed | None = None
+        try:
+            answer = model.invoke(QUESTION)
+            self._line("answer", f"{answer.text} [accepted]")
+        except VerificationFailed as error:
+            caught = error
+            self._line("answer", f"{error.text} [refused]")
+        receipt = self._receipts[-1]
+        self._line("received sha256", receipt.verdict.response_sha256)
+        self._line("signed sha256", receipt.verdict.signed_response_sha256)
+        self._line("verdict", f"{receipt.verdict}: {receipt.verdict.explain()}")
+        self._check(
+            "the altered reply was caught",
+            caught is not None and receipt.verdict.reason is Reason.CONTENT_MISMATCH,
+            "the altered reply was accepted" if caught is None else str(receipt.verdict),
+        )
+        self._check("the two hashes differ", receipt.verdict.response_sha256 != receipt.verdict.signed_response_sha256)
+        self._title("The same question, answered honestly")
+        provider.clear_faults()
+        answer = model.invoke(QUESTION)
+        self._line("answer", answer.text)
+        self._show(self._receipts[-1])
+        self._check_verified(self._receipts[-1])
+
+    def _show(self, receipt: Receipt) -> None:
+        usage = receipt.usage
+        tokens = f"{usage.prompt_tokens} + {usage.completion_tokens} tokens" if usage else "no usage"
+        self._line("chat id", receipt.chat_id)
+        self._line("fee", f"{receipt.fee.amount} ({tokens})")
+        self._line("verdict", f"{receipt.verdict}: {receipt.verdict.explain()}")
+
+    def _check_verified(self, receipt: Receipt) -> None:
+        verdict = receipt.verdict
+        exact = verdict.binding is Binding.EXACT and verdict.kind is Kind.TEE_ML
+        same = verdict.response_sha256 == verdict.signed_response_sha256
+        self._check("verified, bytes and request bound", verdict.status is Status.VERIFIED and exact and same)
+
+    def _check(self, claim: str, holds: bool, otherwise: str = "") -> None:
+        self._console.print(f"  [{'green' if holds else 'bold red'}]{'✓' if holds else '✗'} {escape(claim)}[/]")
+        if not holds:
+            self._failures.append(f"{claim}: {otherwise}" if otherwise else claim)
+
+    def _title(self, text: str) -> None:
+        self._console.print(f"\n[bold]{escape(text)}[/]")
+
+    def _line(self, name: str, value: str) -> None:
+        self._console.print(f"  {name:<20}", end="")
+        self._console.print(value, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        began = time.monotonic()
+        with self._console.status(what):
+            yield
+        self._console.print(f"[dim]{escape(what)}: {time.monotonic() - began:.1f} s[/]")
+
+
+def _network(net: LocalNet) -> Any:
+    from zg_core import NETWORKS
+
+    return replace(NETWORKS["local"], rpc_url=net.rpc_url, ledger=net.ledger, inference=net.inference)
+
+
+@contextmanager
+def _breaking(part: str | None) -> Iterator[None]:
+    """Take a part of the client out, to show that the demo notices."""
+    if part is None:
+        yield
+        return
+    from zg_core.verify import response
+
+    honest = response.examine
+
+    def careless(*args: Any, **kwargs: Any) -> Any:
+        verdict = honest(*args, **kwargs)
+        if verdict.reason is Reason.CONTENT_MISMATCH:
+            return replace(verdict, status=Status.VERIFIED, reason=Reason.NONE, binding=Binding.EXACT)
+        return verdict
+
+    response.examine = careless
+    try:
+        yield
+    finally:
+        response.examine = honest

@@ -1,0 +1,335 @@
+"""The clients: `ChatClient` without, `AsyncChatClient` with an event loop. Thin shells over `zg_core.calls`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from zg_core.backends.credentials import credential_of
+from zg_core.backends.direct import DirectBackend
+from zg_core.calls import CHAT_PATH, Calls, Reply, Slot
+from zg_core.chain.reader import ChainReader
+from zg_core.config import Environment, Settings, check_url, conceal
+from zg_core.errors import ConfigError
+from zg_core.http import AsyncTransport, SyncTransport, Timeouts, run
+from zg_core.limits import Limits
+from zg_core.receipts.memory import MemoryReceipts
+from zg_core.verify.policy import Policy
+from zg_core.verify.replay import ReplayGuard
+from zg_core.wallet import Wallet
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from types import TracebackType
+
+    from zg_core.config import Network, Secret
+    from zg_core.receipts.model import Receipt
+    from zg_core.types import Service
+
+__all__ = ["AsyncChatClient", "AsyncReplyStream", "ChatClient", "ReplyStream"]
+
+# One memory for the process: an answer given to one client must not be served to another as new.
+_GUARD = ReplayGuard()
+_AUTO: Any = object()
+
+
+class _Client:
+    """What both clients share: settings checked and parts put together, without I/O."""
+
+    _transport: SyncTransport | AsyncTransport
+
+    def __init__(
+        self,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        private_key: str | Secret | None = None,
+        api_key: str | Secret | None = None,
+        wallet: Wallet | None = None,
+        network: str | Network | None = None,
+        rpc_url: str | None = None,
+        ledger: str | None = None,
+        inference: str | None = None,
+        verify: str | Policy | None = None,
+        minimum: str | None = None,
+        kinds: Iterable[str] | None = None,
+        stream: str | None = None,
+        identity: str | None = None,
+        limits: Limits | None = _AUTO,
+        timeout: float | Timeouts | None = None,
+        max_retries: int = 2,
+        ca_file: str | None = None,
+        service_type: str = "chatbot",
+        on_receipt: Callable[[Receipt], None] | None = None,
+        on_verdict: Callable[[Receipt], None] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make a client; nothing is read or sent yet.
+
+        Args:
+            provider: Provider address; without it one is chosen for `model`.
+            model: Model name; without it the provider's.
+            private_key: The wallet's key; default ``ZEROG_PRIVATE_KEY``.
+            api_key: A 0G API key (``app-sk-…``) instead of a wallet; default ``ZEROG_API_KEY``.
+            wallet: A `Wallet`, for keystore files and secrets managers.
+            network: ``"mainnet"``, ``"testnet"`` (default), ``"local"`` or a `Network`.
+            rpc_url: JSON-RPC endpoint instead of the network's own.
+            ledger: LedgerManager address instead of the network's own.
+            inference: InferenceServing address instead of the network's own.
+            verify: ``"off"``, ``"background"``, ``"warn"`` (default), ``"require"`` or a `Policy`.
+            minimum: Least verdict that satisfies, default ``"response_bound"``.
+            kinds: Kinds of service that may see a prompt.
+            stream: ``"after"`` (default) or ``"hold"``: whether chunks wait for the verdict.
+            identity: TeeTLS: the upstream vendor that must have answered.
+            limits: Client-side limits; by default on real networks only, None lifts them.
+            timeout: Seconds without a byte before giving up (default 300), or `Timeouts`.
+            max_retries: Further attempts after connect errors, 429 and 503; nothing else is ever sent twice.
+            ca_file: A certificate authority to trust instead of the system's, for local networks with TLS.
+            service_type: Which services to choose among.
+            on_receipt: Called with the receipt of every call that may have cost money.
+            on_verdict: Called when a background check has ended.
+            environ: Environment to read instead of ``os.environ``.
+
+        Raises:
+            ConfigError: a setting is missing or malformed.
+        """
+        # A traceback can show the locals of every frame: nothing in this one is a key from here on.
+        private_key, api_key, environ = conceal(private_key), conceal(api_key), Environment(environ)
+        policy_given = isinstance(verify, Policy)
+        settings = Settings.resolve(
+            network=network,
+            rpc_url=rpc_url,
+            ledger=ledger,
+            inference=inference,
+            private_key=private_key if wallet is None else None,
+            api_key=api_key,
+            provider=provider,
+            model=model,
+            verify=None if policy_given else verify,  # type: ignore[arg-type]
+            environ=environ,
+        )
+        self.policy = Policy.of(
+            verify if isinstance(verify, Policy) else settings.verify,
+            minimum=minimum,
+            kinds=kinds,
+            stream=stream,
+            identity=identity,
+        )
+        """What is demanded of every reply."""
+        self.network = settings.network
+        """The chain and its contracts."""
+        self.receipts = MemoryReceipts()
+        """The newest receipts of this client."""
+        check_url(self.network.rpc_url, "rpc_url", secure=False)
+        if wallet is None and settings.private_key is not None:
+            wallet = Wallet.from_key(settings.private_key)
+        if max_retries < 0:
+            raise ConfigError("max_retries must not be negative", code="bad_max_retries")
+        self._transport = self._make_transport(ca_file)
+        self.backend: DirectBackend = DirectBackend(
+            network=self.network,
+            credential=credential_of(wallet, settings.api_key),
+            chain=ChainReader(self.network, self._transport),
+            transport=self._transport,
+            policy=self.policy,
+            guard=_GUARD,
+            provider=settings.provider,
+            model=settings.model,
+            service_type=service_type,
+        )
+        if limits is _AUTO:
+            limits = None if self.network.name == "local" else Limits()
+        self.calls = Calls(
+            self.backend,
+            self._transport,
+            policy=self.policy,
+            receipts=self.receipts,
+            payer=lambda: self.backend.payer,  # asked for when needed: a keystore file is read then
+            limits=limits,
+            max_retries=max_retries,
+            timeouts=_timeouts(timeout),
+            on_receipt=on_receipt,
+            on_verdict=on_verdict,
+        )
+
+    def _make_transport(self, ca_file: str | None) -> SyncTransport | AsyncTransport:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{k}={v!r}" for k, v in self.backend.describe().items() if v is not None)
+        return f"{type(self).__name__}({facts}, verify={self.policy.mode!r})"
+
+
+class ChatClient(_Client):
+    """Calls providers and returns answers with receipts; blocking.
+
+    Example:
+        >>> client = ChatClient(provider="0x" + "11" * 20, private_key="0x" + "22" * 32, environ={})
+        >>> client.policy.mode
+        'warn'
+        >>> client.close()
+    """
+
+    _transport: SyncTransport
+
+    def _make_transport(self, ca_file: str | None) -> SyncTransport:
+        return SyncTransport(ca_file)
+
+    def create(self, payload: Mapping[str, Any], *, path: str = CHAT_PATH) -> Reply:
+        """Send an OpenAI-shaped payload and return the whole answer.
+
+        Raises:
+            ConfigError: nothing was sent; a setting or the payload is wrong.
+            ChainError: nothing was sent; funds, acknowledgement or the chain's RPC.
+            RequestError: the provider refused, failed or broke off.
+            VerificationFailed: the evidence contradicts the answer, which is in ``error.text``.
+            VerificationUnavailable: the policy asks for more than could be proven.
+        """
+        return run(self.calls.create(payload, path))
+
+    def stream(self, payload: Mapping[str, Any]) -> ReplyStream:
+        """Send a payload and iterate over the events of the answer as they come; errors as in `create`."""
+        slot = Slot()
+        return ReplyStream(self.calls.stream(payload, slot), slot)
+
+    def service(self) -> Service:
+        """The service this client talks to; chosen now if it was not yet."""
+        return run(self.backend.route(None)).service
+
+    def services(self) -> list[Service]:
+        """All services on chain."""
+        return run(self.backend.services())
+
+    def token(self) -> Secret:
+        """The bearer token for the provider: a session token that is reused until 1 h is left, or the API key."""
+        return run(self.backend.token())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncChatClient(_Client):
+    """Async twin of `ChatClient`; one object serves many event loops, one after the other or at once."""
+
+    _transport: AsyncTransport
+
+    def _make_transport(self, ca_file: str | None) -> AsyncTransport:
+        return AsyncTransport(ca_file)
+
+    async def create(self, payload: Mapping[str, Any], *, path: str = CHAT_PATH) -> Reply:
+        """See `ChatClient.create`."""
+        return await self.calls.create(payload, path)
+
+    def stream(self, payload: Mapping[str, Any]) -> AsyncReplyStream:
+        """See `ChatClient.stream`."""
+        slot = Slot()
+        return AsyncReplyStream(self.calls.stream(payload, slot), slot)
+
+    async def service(self) -> Service:
+        """See `ChatClient.service`."""
+        return (await self.backend.route(None)).service
+
+    async def services(self) -> list[Service]:
+        """See `ChatClient.services`."""
+        return await self.backend.services()
+
+    async def token(self) -> Secret:
+        """See `ChatClient.token`."""
+        return await self.backend.token()
+
+    async def close(self) -> None:
+        """Finish background checks of this event loop and close its connections."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class ReplyStream:
+    """The events of one answer. Read it to its end, or close it: then `receipt` is there."""
+
+    def __init__(self, events: AsyncGenerator[dict[str, Any], None], slot: Slot) -> None:
+        self._events = events
+        self._slot = slot
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The receipt; complete once the stream has ended, None if nothing was sent."""
+        return self._slot.receipt
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self
+
+    def __next__(self) -> dict[str, Any]:
+        try:
+            return run(_next(self._events))
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Break off; what was already answered may be billed all the same."""
+        run(_close(self._events))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncReplyStream:
+    """Async twin of `ReplyStream`."""
+
+    def __init__(self, events: AsyncGenerator[dict[str, Any], None], slot: Slot) -> None:
+        self._events = events
+        self._slot = slot
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """See `ReplyStream.receipt`."""
+        return self._slot.receipt
+
+    def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        return await self._events.__anext__()
+
+    async def close(self) -> None:
+        """See `ReplyStream.close`."""
+        await self._events.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+async def _next(events: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any]:
+    return await events.__anext__()
+
+
+async def _close(events: AsyncGenerator[dict[str, Any], None]) -> None:
+    await events.aclose()
+
+
+def _timeouts(timeout: float | Timeouts | None) -> Timeouts:
+    if isinstance(timeout, Timeouts):
+        return timeout
+    if timeout is None:
+        return Timeouts()
+    if timeout <= 0:
+        raise ConfigError("timeout must be positive", code="bad_timeout", hint="seconds, for example timeout=60")
+    return Timeouts(connect=min(10.0, timeout), read=timeout)

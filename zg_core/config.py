@@ -1,0 +1,279 @@
+"""Networks, settings and secrets: what a client needs to know before it does anything.
+
+Settings come from arguments first, then from ``ZEROG_*`` variables. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from zg_core.crypto import checksum_address, is_address
+from zg_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["NETWORKS", "Network", "Secret", "Settings"]
+
+
+class Secret:
+    """A text that never shows itself: not in ``repr``, ``str``, comparisons, formatting, copies or pickles.
+
+    Example:
+        >>> Secret("0xabc")
+        Secret('**********')
+        >>> Secret("0xabc").reveal()
+        '0xabc'
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself; do not store or log it."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "Secret('**********')"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("secrets are not pickled; pass them through the environment")
+
+
+class SecretHeaders(dict[str, str]):
+    """Request headers that name themselves but show no values.
+
+    Tracebacks are often logged with the local variables of every frame, so a token may not lie in a plain dict.
+
+    Example:
+        >>> SecretHeaders({"Authorization": "Bearer abc"})
+        SecretHeaders(Authorization)
+    """
+
+    def __repr__(self) -> str:
+        return f"SecretHeaders({', '.join(self)})"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("secrets are not pickled")
+
+
+class Environment(Mapping[str, str]):
+    """Environment variables that can be read but do not show themselves: there are keys among them.
+
+    Example:
+        >>> Environment({"ZEROG_MODEL": "m", "ZEROG_PRIVATE_KEY": ""}).first("ZEROG_PRIVATE_KEY", "ZEROG_MODEL")
+        'm'
+    """
+
+    __slots__ = ("_variables",)
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = os.environ if variables is None else variables
+
+    def __getitem__(self, name: str) -> str:
+        return self._variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+    def __repr__(self) -> str:
+        return f"Environment({len(self)} variables)"
+
+    def first(self, *names: str) -> str | None:
+        """The first of these variables that is set and not empty."""
+        return next((self[name] for name in names if self.get(name)), None)
+
+
+def conceal(text: str | Secret | None) -> Secret | None:
+    """`text` as a `Secret`; None stays None."""
+    return text if text is None or isinstance(text, Secret) else Secret(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One chain with the serving contracts on it (0g-direct §1).
+
+    Attributes:
+        name: ``"mainnet"``, ``"testnet"``, ``"local"`` or the user's own.
+        chain_id: What ``eth_chainId`` must answer.
+        rpc_url: JSON-RPC endpoint.
+        ledger: LedgerManager address.
+        inference: InferenceServing address.
+        status_url: Public status API, "" if none.
+    """
+
+    name: str
+    chain_id: int
+    rpc_url: str
+    ledger: str
+    inference: str
+    status_url: str = ""
+
+
+# Addresses: 0g-direct §1.2. The local ones are those of a fresh local network (localnet §2).
+NETWORKS: Mapping[str, Network] = {
+    "mainnet": Network(
+        "mainnet",
+        16661,
+        "https://evmrpc.0g.ai",
+        "0x2dE54c845Cd948B72D2e32e39586fe89607074E3",
+        "0x47340d900bdFec2BD393c626E12ea0656F938d84",
+        "https://compute-status.0g.ai",
+    ),
+    "testnet": Network(
+        "testnet",
+        16602,
+        "https://evmrpc-testnet.0g.ai",
+        "0xE70830508dAc0A97e6c087c75f402f9Be669E406",
+        "0xa79F4c8311FF93C06b8CfB403690cc987c93F91E",
+        "https://compute-status-testnet.0g.ai",
+    ),
+    "local": Network(
+        "local",
+        31337,
+        "http://127.0.0.1:8545",
+        "0x9fE46736679d2D9a65F0992F2272dE9f3c7fa6e0",
+        "0x0165878A594ca255338adfa4d48449f69242Eb8F",
+    ),
+}
+DEFAULT_NETWORK = "testnet"
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that arguments and environment say, checked as far as that goes without I/O.
+
+    Example:
+        >>> Settings.resolve(network="mainnet", environ={}).network.chain_id
+        16661
+    """
+
+    network: Network
+    private_key: Secret | None = None
+    api_key: Secret | None = None
+    provider: str | None = None
+    model: str | None = None
+    verify: str = "warn"
+    store: str = "memory:"
+    chosen: bool = field(default=True, repr=False)
+
+    @classmethod
+    def resolve(
+        cls,
+        *,
+        network: str | Network | None = None,
+        rpc_url: str | None = None,
+        ledger: str | None = None,
+        inference: str | None = None,
+        private_key: str | Secret | None = None,
+        api_key: str | Secret | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        verify: str | None = None,
+        store: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Settings:
+        """Combine arguments with ``ZEROG_*`` variables; arguments win, and a `Network` is taken as it is.
+
+        An API key given as an argument is used even if the environment also holds a wallet key, and the other way
+        round; with both in the environment, the wallet key is used.
+
+        Raises:
+            ConfigError: unknown network, malformed address or URL.
+        """
+        # A traceback can show the locals of every frame: nothing in this one is a key from here on.
+        key, token, env = conceal(private_key), conceal(api_key), Environment(environ)
+        private_key = api_key = environ = None
+
+        def pick(argument: str | None, *names: str) -> str | None:
+            return argument if argument is not None else env.first(*names)
+
+        base = _network(network if network is not None else env.first("ZEROG_NETWORK") or DEFAULT_NETWORK)
+        whole = isinstance(network, Network)
+        url = rpc_url if whole else pick(rpc_url, "ZEROG_RPC_URL", "ZG_RPC_ENDPOINT")
+        own_ledger = ledger if whole else pick(ledger, "ZEROG_LEDGER")
+        own_inference = inference if whole else pick(inference, "ZEROG_INFERENCE")
+        base = replace(
+            base,
+            rpc_url=check_url(url, "rpc_url", secure=False) if url else base.rpc_url,
+            ledger=_address(own_ledger, "ledger") if own_ledger else base.ledger,
+            inference=_address(own_inference, "inference") if own_inference else base.inference,
+        )
+        if key is None and token is None:
+            key = conceal(env.first("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY"))
+            token = conceal(env.first("ZEROG_API_KEY")) if key is None else None
+        wanted = pick(provider, "ZEROG_PROVIDER")
+        mode = pick(verify, "ZEROG_VERIFY") or "warn"
+        return cls(
+            network=base,
+            private_key=key if key is not None and key.reveal() else None,
+            api_key=token if token is not None and token.reveal() else None,
+            provider=_address(wanted, "provider") if wanted else None,
+            model=pick(model, "ZEROG_MODEL"),
+            verify=mode,
+            store=pick(store, "ZEROG_STORE") or "memory:",
+            chosen=network is not None or env.first("ZEROG_NETWORK") is not None,
+        )
+
+
+def _network(network: str | Network) -> Network:
+    if isinstance(network, Network):
+        return network
+    if network not in NETWORKS:
+        raise ConfigError(
+            f"unknown network {network!r}",
+            code="unknown_network",
+            hint=f"use one of {', '.join(NETWORKS)} (argument network=… or ZEROG_NETWORK), or pass a Network",
+        )
+    return NETWORKS[network]
+
+
+def _address(text: str, name: str) -> str:
+    if not is_address(text):
+        raise ConfigError(
+            f"{name} is not an address: {text!r}",
+            code="bad_address",
+            hint=f"{name}= (or ZEROG_{name.upper()}) takes 0x and 40 hex digits",
+        )
+    return checksum_address(text)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` points at this machine."""
+    return (urlsplit(url).hostname or "") in _LOOPBACK
+
+
+def check_url(url: str, name: str, *, secure: bool = True) -> str:
+    """`url` without trailing slashes, if it is http(s), and https when `secure` unless it is loopback.
+
+    Raises:
+        ConfigError: not a URL, or plain http to another machine.
+    """
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        # What one parser drops or folds, another may not: then the host that is checked is not the one that is called.
+        valid = valid and url.isascii() and url.isprintable() and not set(url) & set(" \\")
+    except (ValueError, AttributeError, TypeError):
+        valid = False
+    if not valid:
+        raise ConfigError(f"{name} is not an http(s) URL: {url!r}", code="bad_url", hint=f"check {name}")
+    if parts.username or parts.password:
+        raise ConfigError(f"{name} carries credentials", code="bad_url", hint="remove user:password@ from the URL")
+    if secure and parts.scheme != "https" and not is_loopback(url):
+        raise ConfigError(
+            f"{name} is plain http: {url}",
+            code="insecure_url",
+            hint="prompts and tokens travel over https only; choose another provider (provider=…)",
+        )
+    return url.rstrip("/")

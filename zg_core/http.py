@@ -1,0 +1,436 @@
+"""HTTP: the only place that knows the HTTP library.
+
+All logic above is written once, as coroutines over `Transport`. `SyncTransport` never suspends, so that `run` can
+drive such a coroutine to its end without an event loop; `AsyncTransport` keeps one client per running loop.
+
+The library is httpx2 (httpx where only that is installed, or where ``ZEROG_HTTP_LIBRARY=httpx`` asks for it).
+Redirects are not followed: a redirect would hand the prompt to another host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib
+import os
+import threading
+import time
+import weakref
+import zlib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, RequestError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+__all__ = ["AsyncTransport", "BodyBroken", "Request", "Response", "SyncTransport", "Timeouts", "Transport", "run"]
+
+_T = TypeVar("_T")
+USER_AGENT = "zerog-integrations"
+_PIECE = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, and between two reads of the response (the first one includes the model's thinking)."""
+
+    connect: float = 10.0
+    read: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request.
+
+    `once` says that repeating it may cost money: when such a request is sent and no answer comes, its outcome is
+    unknown rather than failed.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a token
+    body: bytes | None = field(default=None, repr=False)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    once: bool = False
+
+
+class BodyBroken(Exception):
+    """The response body ended before its end, or grew too large; `reason` is for people."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Response(Protocol):
+    """An HTTP response whose body is still to be read."""
+
+    status: int
+    headers: Mapping[str, str]
+    certificate_sha256: str
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The content-decoded body as it arrives; raises `BodyBroken`."""
+        ...
+
+    async def close(self) -> None:
+        """Give the connection back or drop it."""
+        ...
+
+
+class Transport(Protocol):
+    """What the logic needs of the world: requests, time, locks, background work."""
+
+    async def send(self, request: Request) -> Response:
+        """Send and return once the response headers are there.
+
+        Raises:
+            ProviderUnavailable: no connection could be made, so nothing was sent.
+            OutcomeUnknown: the request is `once`, was sent, and nothing came back.
+        """
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+    def lock(self, name: str) -> AbstractAsyncContextManager[None]:
+        """A lock shared by all that name it, within this transport (and event loop)."""
+        ...
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` in the background."""
+        ...
+
+
+async def read_all(response: Response, limit: int) -> bytes:
+    """The whole body, at most `limit` bytes.
+
+    Raises:
+        BodyBroken: it ended early or is larger.
+    """
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in response.chunks():
+            size += len(chunk)
+            if size > limit:
+                raise BodyBroken(f"the response is larger than {limit} bytes")
+            parts.append(chunk)
+    finally:
+        await response.close()
+    return b"".join(parts)
+
+
+def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """Drive a coroutine over a `SyncTransport` to its end, without an event loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: _T = stop.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a coroutine over SyncTransport must not suspend")
+
+
+@cache
+def library() -> Any:
+    """The HTTP library in use: module httpx2, or httpx."""
+    names = ["httpx"] if os.environ.get("ZEROG_HTTP_LIBRARY") == "httpx" else ["httpx2", "httpx"]
+    for name in names:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+    raise ModuleNotFoundError("neither httpx2 nor httpx is installed: pip install httpx2")
+
+
+@cache
+def ssl_context(ca_file: str | None) -> ssl.SSLContext:
+    """The TLS settings for the system's authorities, or for `ca_file`; shared, since making one costs about 20 ms."""
+    if ca_file is None:
+        context: ssl.SSLContext = library().create_ssl_context()
+        return context
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ValueError) as error:
+        message = f"ca_file={ca_file!r} holds no certificate authority: {error}"
+        raise ConfigError(message, code="bad_ca_file", hint="give the path of a PEM file") from None
+
+
+class Gunzip:
+    """Undoes gzip in bounded pieces, so that a small body cannot become a huge chunk.
+
+    We ask for plain bytes, but some servers between here and the provider compress all the same; what is signed are
+    the decoded bytes (0g-direct §5.3).
+    """
+
+    def __init__(self) -> None:
+        self._member: Any = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The decoded pieces of the next bytes, each of 256 kB at most.
+
+        Raises:
+            BodyBroken: this is not gzip.
+        """
+        while data or self._member is not None:
+            if self._member is None:
+                self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            try:
+                piece = self._member.decompress(data, _PIECE)
+            except zlib.error as error:
+                raise BodyBroken(f"the body does not decompress: {error}") from None
+            if piece:
+                yield piece
+            if self._member.eof:
+                data, self._member = self._member.unused_data, None
+            else:
+                data = self._member.unconsumed_tail
+                if not data and len(piece) < _PIECE:
+                    return
+
+    def end(self) -> None:
+        """The body has ended.
+
+        Raises:
+            BodyBroken: in the middle.
+        """
+        if self._member is not None:
+            raise BodyBroken("the compressed body ends early")
+
+
+class _Response:
+    __slots__ = ("_asynchronous", "_response", "certificate_sha256", "headers", "status")
+
+    def __init__(self, response: Any, *, asynchronous: bool) -> None:
+        self._response = response
+        self._asynchronous = asynchronous
+        self.status: int = response.status_code
+        self.headers: Mapping[str, str] = {k.lower(): v for k, v in response.headers.items()}
+        self.certificate_sha256 = leaf_sha256(response)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        if encoding in ("", "identity"):
+            async for chunk in self._raw():
+                yield chunk
+        elif encoding in ("gzip", "x-gzip"):
+            gunzip = Gunzip()
+            async for chunk in self._raw():
+                for piece in gunzip.feed(chunk):
+                    yield piece
+            gunzip.end()
+        else:
+            raise BodyBroken(f"the body is encoded ({encoding[:40]!r}), which was not asked for")
+
+    async def _raw(self) -> AsyncIterator[bytes]:
+        lib = library()
+        try:
+            if self._asynchronous:
+                async for chunk in self._response.aiter_raw():
+                    yield chunk
+            else:
+                for chunk in self._response.iter_raw():
+                    yield chunk
+        except lib.TimeoutException as error:
+            raise BodyBroken("the response stalled") from error
+        except (lib.TransportError, lib.StreamError) as error:
+            raise BodyBroken(f"the connection broke ({type(error).__name__})") from error
+
+    async def close(self) -> None:
+        if self._asynchronous:
+            await self._response.aclose()
+        else:
+            self._response.close()
+
+
+def leaf_sha256(response: Any) -> str:
+    """SHA-256 of the leaf certificate of the connection that carries `response`, "" for plain http."""
+    stream = response.extensions.get("network_stream")
+    tls = stream.get_extra_info("ssl_object") if stream is not None else None
+    certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+    return hashlib.sha256(certificate).hexdigest() if certificate else ""
+
+
+class _Pools:
+    """What both transports share: how a client is made and how its errors are read."""
+
+    def __init__(self, ca_file: str | None = None, max_connections: int = 100) -> None:
+        self._ca_file = ca_file
+        self._max_connections = max_connections
+
+    def _options(self) -> dict[str, Any]:
+        lib = library()
+        return {
+            "verify": ssl_context(self._ca_file),
+            "follow_redirects": False,
+            "timeout": None,
+            "headers": {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+            # Nothing that a server sets comes back to it, and no proxy for other machines gets to see loopback.
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            "mounts": dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]")),
+            "limits": lib.Limits(
+                max_connections=self._max_connections,
+                max_keepalive_connections=self._max_connections,
+                keepalive_expiry=30.0,
+            ),
+        }
+
+    @staticmethod
+    def _build(client: Any, request: Request) -> Any:
+        times = request.timeouts
+        timeout = library().Timeout(times.read, connect=times.connect, pool=times.connect)
+        return client.build_request(
+            request.method, request.url, headers=dict(request.headers), content=request.body, timeout=timeout
+        )
+
+    @staticmethod
+    def _error(error: Exception, request: Request) -> RequestError:
+        lib = library()
+        name = type(error).__name__
+        if isinstance(error, (lib.InvalidURL, lib.UnsupportedProtocol)):
+            message = f"no request can be sent to {request.url!r} ({error})"
+            return ProviderUnavailable(message, code="connect_failed", hint="choose another provider", retryable=False)
+        host = lib.URL(request.url).host
+        if isinstance(error, (lib.ConnectError, lib.ConnectTimeout, lib.PoolTimeout, lib.ProxyError)):
+            return ProviderUnavailable(
+                f"cannot connect to {host} ({name}: {error})",
+                code="connect_failed",
+                hint="check the URL and your connection, or choose another provider",
+            )
+        if request.once:
+            return OutcomeUnknown(
+                f"{host} did not answer ({name}); the request may have been served and billed",
+                code="timeout" if isinstance(error, lib.TimeoutException) else "connection_lost",
+                hint="the receipt (error.receipt) records it; retry only if paying twice is acceptable",
+            )
+        return ProviderUnavailable(f"{host} did not answer ({name})", code="connection_lost", hint="try again")
+
+
+def _without_frames(error: BaseException) -> BaseException:
+    """`error` and all that led to it, without tracebacks: the library's frames hold the request's headers."""
+    links, seen = [error], set()
+    while links:
+        link = links.pop()
+        link.__traceback__ = None
+        seen.add(id(link))
+        links += [other for other in (link.__cause__, link.__context__) if other is not None and id(other) not in seen]
+    return error
+
+
+class SyncTransport(_Pools):
+    """Blocking HTTP. Its coroutines never suspend: drive them with `run`."""
+
+    def __init__(self, ca_file: str | None = None, max_connections: int = 100) -> None:
+        super().__init__(ca_file, max_connections)
+        self._client: Any = None
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+
+    async def send(self, request: Request) -> Response:
+        """See `Transport.send`."""
+        with self._guard:
+            if self._client is None:
+                self._client = library().Client(**self._options())
+            client = self._client
+        lib = library()
+        try:
+            return _Response(client.send(self._build(client, request), stream=True), asynchronous=False)
+        except (lib.TransportError, lib.InvalidURL) as error:
+            raise self._error(error, request) from _without_frames(error)
+
+    async def sleep(self, seconds: float) -> None:
+        """Block this thread."""
+        time.sleep(seconds)  # noqa: ASYNC251 - this transport blocks by design
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncIterator[None]:
+        """A lock between threads."""
+        with self._guard:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            yield
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` in a daemon thread."""
+        threading.Thread(target=lambda: run(work()), name="zerog-verify", daemon=True).start()
+
+    def close(self) -> None:
+        """Close all connections; the transport opens new ones if it is used again."""
+        with self._guard:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+
+class AsyncTransport(_Pools):
+    """HTTP on asyncio, one client per running event loop: a client of a closed loop is never used again."""
+
+    def __init__(self, ca_file: str | None = None, max_connections: int = 100) -> None:
+        super().__init__(ca_file, max_connections)
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+        self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._guard = threading.Lock()  # loops of several threads may share this transport
+
+    def _client(self) -> Any:
+        loop = asyncio.get_running_loop()
+        with self._guard:
+            client = self._clients.get(loop)
+            if client is None:
+                # A client keeps its loop alive, so those of closed loops would stay for ever, sockets and all.
+                for other in [other for other in self._clients if other.is_closed()]:
+                    del self._clients[other]
+                client = self._clients[loop] = library().AsyncClient(**self._options())
+        return client
+
+    async def send(self, request: Request) -> Response:
+        """See `Transport.send`."""
+        client = self._client()
+        lib = library()
+        try:
+            return _Response(await client.send(self._build(client, request), stream=True), asynchronous=True)
+        except (lib.TransportError, lib.InvalidURL) as error:
+            raise self._error(error, request) from _without_frames(error)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait without blocking the loop."""
+        await asyncio.sleep(seconds)
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncIterator[None]:
+        """A lock between tasks of one loop."""
+        with self._guard:
+            locks = self._locks.setdefault(asyncio.get_running_loop(), {})
+        async with locks.setdefault(name, asyncio.Lock()):
+            yield
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` as a task, kept alive until it ends."""
+        task = asyncio.get_running_loop().create_task(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Finish background work of this loop and close its connections."""
+        loop = asyncio.get_running_loop()
+        pending = [task for task in list(self._tasks) if task.get_loop() is loop]
+        if pending:
+            await asyncio.gather(*pending, return_exceptions=True)
+        with self._guard:
+            client = self._clients.pop(loop, None)
+        if client is not None:
+            await client.aclose()

@@ -1,0 +1,68 @@
+"""A 0G network in the process: a real EVM, the serving contracts, and providers that sign, price, settle and misbehave.
+
+It needs no key, no token and no internet. `LocalNet` is the way in::
+
+    with LocalNet() as net:
+        net.open_account(net.wallet, net.providers[0])
+
+It shares no code with the rest of the package: what a client computes is computed here a second time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zg_core.localnet.chain import Chain
+    from zg_core.localnet.clock import Clock
+    from zg_core.localnet.faults import Fault, fault_meanings
+    from zg_core.localnet.network import LocalNet, LocalWallet
+    from zg_core.localnet.provider import LocalProvider
+    from zg_core.localnet.settings import ProviderSettings, ProviderSpec, Tier, standard_specs
+
+__all__ = [
+    "Chain",
+    "Clock",
+    "Fault",
+    "LocalNet",
+    "LocalProvider",
+    "LocalWallet",
+    "ProviderSettings",
+    "ProviderSpec",
+    "Tier",
+    "fault_meanings",
+    "standard_specs",
+]
+
+_HOMES = {
+    "Chain": "chain",
+    "Clock": "clock",
+    "Fault": "faults",
+    "LocalNet": "network",
+    "LocalProvider": "provider",
+    "LocalWallet": "network",
+    "ProviderSettings": "settings",
+    "ProviderSpec": "settings",
+    "Tier": "settings",
+    "fault_meanings": "faults",
+    "standard_specs": "settings",
+}
+_EXTRA = {"eth", "rlp", "starlette", "uvicorn", "cryptography", "trie", "h11"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in _EXTRA:
+            raise
+        raise ImportError(
+            f"the local network needs the package {error.name!r}: pip install 'zerog-integrations[localnet]'"
+        ) from error
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

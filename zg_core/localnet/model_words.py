@@ -1,0 +1,131 @@
+"""What the rules see in a text: words and their stems, sentences, quoted literals, numbers, names."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+STOP_WORDS: Final = frozenset(
+    """a about all also am an and any are as ask asked at be because been best better but by call called can could did
+    do does each else even every for from function get give given gives go got had has have he her here hi him his how i
+    if in information into is it its itself just let list like me more most much must my name need no not now of on one
+    only or other our out own please provide question questions return returns said same say see set she should so some
+    such take tell than that the their them then there these they thing this those to tool tools too under up us use
+    used useful user using value very want was way we well were what when where which while who whom why will with
+    would write you your""".split()
+)
+
+_WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
+_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?。!?])[\"'”’)]*\s+|(?<=[。!?])|\n+")
+_NUMBER: Final = re.compile(r"(?<![\w.])(?:(?<![\d)])-)?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\.?\d)")
+_QUOTED: Final = re.compile(
+    r"\"([^\"\n]{1,500})\"|“([^”\n]{1,500})”|「([^」\n]{1,500})」|«([^»\n]{1,500})»|`([^`\n]{1,500})`"
+    r"|(?<!\w)'([^'\n]{1,500})'(?!\w)|‘([^’\n]{1,500})’(?!\w)"
+)
+_CAPITALISED: Final = r"[A-ZÀ-ÖØ-Þ][\w’'-]*"
+_NAME: Final = re.compile(
+    rf"{_CAPITALISED}(?:(?:\s+(?:(?:de|of|da|del|la|le|van|von)\s+)?|,\s+(?=[A-Z]{{2}}\b)){_CAPITALISED})*"
+)
+_ABOUT: Final = re.compile(r"\b(?:about|regarding|concerning)\s+([^,.;:!?\n]{1,80})", re.IGNORECASE)
+_SUFFIXES: Final = tuple(
+    "ications ication ations ation iers ier ies ied ing ers est er or ed es s y e".split()  # longest first
+)
+_SAME: Final = {
+    "plu": "add",
+    "sum": "add",
+    "addition": "add",
+    "total": "add",
+    "minu": "subtract",
+    "subtraction": "subtract",
+    "difference": "subtract",
+    "sub": "subtract",
+    "tim": "multipl",
+    "product": "multipl",
+    "mul": "multipl",
+    "division": "divid",
+    "div": "divid",
+    "quotient": "divid",
+    "pow": "power",
+    "exponent": "power",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number in a text and where it stands."""
+
+    value: int | float
+    start: int
+    end: int
+
+
+def bare(word: str) -> str:
+    """`word` without a contraction or a possessive: `what's` is `what`."""
+    return word.split("'")[0].split("’")[0]
+
+
+def stem(word: str) -> str:
+    """`word` (lower case) without its ending, so that forms of one word meet; arithmetic synonyms meet too."""
+    root = bare(word)
+    for suffix in _SUFFIXES:
+        if root.endswith(suffix) and len(root) - len(suffix) >= 3:
+            root = root[: -len(suffix)]
+            break
+    return _SAME.get(root, root)
+
+
+def words(text: str) -> list[str]:
+    """The words of `text` as they stand, `snake_case` and `camelCase` names taken apart."""
+    return _WORD.findall(_CAMEL.sub(" ", text))
+
+
+def keywords(text: str) -> list[str]:
+    """The stems of the words that carry meaning, in order, each once."""
+    lowered = (word.lower() for word in words(text))
+    return list(dict.fromkeys(stem(word) for word in lowered if bare(word) not in STOP_WORDS and not word.isdigit()))
+
+
+def topic(text: str, limit: int = 4) -> str:
+    """What `text` is about: the words after "about", else its first words that carry meaning, else "that"."""
+    for part in (*_ABOUT.findall(text), text):
+        named = [word for word in words(part) if bare(word.lower()) not in STOP_WORDS]
+        if named:
+            return " ".join(named[:limit])
+    return "that"
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences and lines of `text`, without surrounding space, empty ones left out."""
+    return [part.strip() for part in _SENTENCE_END.split(text) if part and part.strip()]
+
+
+def numbers(text: str) -> list[Number]:
+    """The numbers of `text` in order. A minus between two operands is an operator, not a sign."""
+    found = []
+    for match in _NUMBER.finditer(text):
+        digits = match.group().replace(",", "")
+        # Python refuses to read integers of thousands of digits; nothing sensible has them.
+        if len(digits) <= 40:
+            found.append(Number(float(digits) if "." in digits else int(digits), match.start(), match.end()))
+    return found
+
+
+def quoted(text: str) -> list[str]:
+    """What stands in quotation marks, of any kind, in order."""
+    return [next(group for group in match.groups() if group is not None) for match in _QUOTED.finditer(text)]
+
+
+def names(text: str) -> list[str]:
+    """Capitalised phrases that do not just open a sentence, such as `San Francisco, CA`."""
+    found = []
+    for match in _NAME.finditer(text):
+        before = text[: match.start()].rstrip(" \t\"'“‘(")
+        opens = not before or before[-1] in ".!?:\n"
+        phrase = match.group().rstrip("'’-")
+        if opens:
+            # The opening word is capitalised anyway; what follows it may still be a name.
+            head, _, rest = phrase.partition(" ")
+            phrase = phrase if bare(head.lower()) not in STOP_WORDS and " " in phrase else rest
+        if phrase and (len(phrase) > 1) and phrase.lower() not in STOP_WORDS:
+            found.append(phrase)
+    return found

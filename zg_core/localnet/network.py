@@ -1,0 +1,395 @@
+"""`LocalNet`: chain, contracts and providers as one thing that starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import tempfile
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from zg_core.localnet import abi, broker, status
+from zg_core.localnet.chain import Chain, Reverted
+from zg_core.localnet.devaccounts import DEV_KEYS
+from zg_core.localnet.keys import Key
+from zg_core.localnet.model import RuleModel
+from zg_core.localnet.onchain import STAKE, ChainSide
+from zg_core.localnet.provider import LocalProvider
+from zg_core.localnet.rpc import RpcServer
+from zg_core.localnet.server import ServerThread, bind
+from zg_core.localnet.settings import ProviderSettings, ProviderSpec, standard_specs
+from zg_core.localnet.state import ProviderState, SavedState
+from zg_core.localnet.upstream import OpenAIUpstream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+
+    from zg_core.localnet.clock import Clock
+    from zg_core.localnet.upstream import Upstream
+
+_log = logging.getLogger(__name__)
+_OG = 10**18
+_SERVICE = "inference-v1.0"
+_MINIMUM_LEDGER = 3 * _OG
+_GAS_MONEY = 1_000 * _OG
+_OWNER_KEY = next(iter(DEV_KEYS.values()))
+
+
+@dataclass(frozen=True)
+class LocalWallet:
+    """A funded account. The key is a secret of no value: it lives and dies with the network."""
+
+    address: str
+    private_key: str = field(repr=False)
+
+
+class LocalNet:
+    """A 0G network in this process: a real EVM with the serving contracts, and providers on real sockets.
+
+    A context manager; everything listens on 127.0.0.1, and nothing is left when it ends.
+
+    Args:
+        providers: how many of the standard mix (`standard_specs`), or what each of them is.
+        settings: limits and times of all providers; `ProviderSettings.fast()` if not given.
+        tls: providers speak https, with certificates of a throw-away CA in `ca_file`.
+        rpc_port: where the JSON-RPC server listens; 0 for any free port.
+        upstream: an OpenAI-compatible server (``http://127.0.0.1:11434/v1``) that answers instead of the rule engine.
+            With a number of providers they serve the models that server lists.
+        chain: a chain to use, with the serving contracts in its genesis.
+    """
+
+    def __init__(
+        self,
+        *,
+        providers: int | Sequence[ProviderSpec] = 1,
+        settings: ProviderSettings | None = None,
+        tls: bool = False,
+        rpc_port: int = 0,
+        upstream: str | None = None,
+        chain: Chain | None = None,
+    ) -> None:
+        self._specs = standard_specs(providers) if isinstance(providers, int) else list(providers)
+        self._named = not isinstance(providers, int)
+        self._settings = settings or ProviderSettings.fast()
+        self._tls = tls
+        self._rpc_port = rpc_port
+        self._upstream = upstream
+        self._given_chain = chain
+        self._started = False
+        self._states: list[ProviderState] = []
+        self._snapshots: dict[int, tuple[int, list[SavedState]]] = {}
+        self._stop_settling = threading.Event()
+        self._settlers: list[threading.Thread] = []
+        self._directory: Path | None = None
+        self._wallet: LocalWallet | None = None
+        self.providers: list[LocalProvider] = []
+        """The running providers, in the order they were asked for."""
+        self.ca_file: Path | None = None
+        """With `tls`, the CA's certificate (PEM)."""
+        self.status_url = ""
+        """The status API: ``{status_url}/health`` and ``/models``."""
+
+    def __repr__(self) -> str:
+        state = f"{len(self.providers)} providers, rpc {self.rpc_url}" if self._started else "not started"
+        return f"LocalNet({state})"
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # starting and stopping
+
+    def start(self) -> Self:
+        """Start chain, RPC server and providers, and register the providers.
+
+        Raises:
+            RuntimeError: started already.
+            OSError: `rpc_port` is taken.
+            ValueError: the server at `upstream` lists no models.
+        """
+        if self._started:
+            raise RuntimeError("this LocalNet is running already")
+        self._started = True
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _start(self) -> None:
+        self._chain = self._given_chain or Chain()
+        self._rpc = RpcServer(self._chain, self._rpc_port)
+        self._rpc.start()
+        self._server = ServerThread()
+        specs = self._specs if self._upstream is None or self._named else _serve_models_of(self._upstream, self._specs)
+        if self._tls:
+            from zg_core.localnet.tls import ThrowAwayCA
+
+            self._directory = Path(tempfile.mkdtemp(prefix="zerog-localnet-"))
+            authority = ThrowAwayCA(self._directory)
+            self.ca_file = authority.ca_file
+        for number, spec in enumerate(specs):
+            state = self._new_state(spec)
+            sock = bind()
+            host, port = sock.getsockname()
+            state.url = f"{'https' if self._tls else 'http'}://{host}:{port}"
+            certificate = None
+            if self._tls:
+                hosts = (spec.tls_host,) if spec.tls_host else ("127.0.0.1", "localhost")
+                certificate = authority.issue(f"provider-{number}", hosts)
+            self._server.add(broker.make_app(state), sock, tls=certificate)
+            self._states.append(state)
+            self.providers.append(LocalProvider(state, self._server))
+        status_socket = bind()
+        self.status_url = "http://{}:{}".format(*status_socket.getsockname())
+        self._server.add(status.make_app(self._states), status_socket)
+        self._server.start()
+        for state in self._states:
+            self._chain.set_balance(state.address, STAKE + _GAS_MONEY)
+            state.register(first=True)
+            if state.spec.acknowledged:
+                state.acknowledge()
+            if state.settings.settle_interval is not None:
+                thread = threading.Thread(
+                    target=self._settle_loop, args=(state,), name="zerog-localnet-settler", daemon=True
+                )
+                self._settlers.append(thread)
+                thread.start()
+
+    def _new_state(self, spec: ProviderSpec) -> ProviderState:
+        key = Key.random()
+        return ProviderState(
+            spec,
+            spec.settings or self._settings,
+            key=key,
+            side=ChainSide(self._chain, key, _OWNER_KEY),
+            clock=self._chain.clock,
+            upstream=self._upstream_of(spec),
+        )
+
+    def _upstream_of(self, spec: ProviderSpec) -> Upstream:
+        if spec.upstream is not None:
+            return spec.upstream
+        if self._upstream is not None:
+            forwarder = OpenAIUpstream(self._upstream, model=spec.model)
+            self._server.at_end(forwarder.aclose)
+            return forwarder
+        return RuleModel(
+            model=spec.model,
+            context_length=spec.context_length,
+            token_delay=spec.token_delay,
+            first_token_delay=spec.first_token_delay,
+            clock=self._chain.clock,
+        )
+
+    def _settle_loop(self, state: ProviderState) -> None:
+        interval = state.settings.settle_interval
+        while interval is not None:
+            state.wake.wait()  # idle until something was billed
+            if not self._chain.clock.wait(interval, self._stop_settling):
+                return
+            state.wake.clear()
+            try:
+                state.settle_due()
+            except (Reverted, ValueError) as error:
+                _log.warning("a settlement of %s failed: %s", state.address, error)
+            if any(state.log.due(not_after=float("inf"))):
+                state.wake.set()
+
+    def stop(self) -> None:
+        """Stop everything. No thread, socket or file is left; again is no error."""
+        self._stop_settling.set()
+        for state in self._states:
+            state.wake.set()
+        for thread in self._settlers:
+            thread.join()
+        if hasattr(self, "_server"):
+            self._server.stop()
+        if hasattr(self, "_rpc"):
+            self._rpc.stop()
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    # what there is
+
+    @property
+    def chain(self) -> Chain:
+        """The chain, in process."""
+        return self._chain
+
+    @property
+    def clock(self) -> Clock:
+        """The one clock of chain and providers; `advance` moves it."""
+        return self._chain.clock
+
+    @property
+    def chain_id(self) -> int:
+        """31337, unless a chain was given."""
+        return self._chain.chain_id
+
+    @property
+    def rpc_url(self) -> str:
+        """Where JSON-RPC is answered over HTTP."""
+        return self._rpc.url
+
+    @property
+    def ledger(self) -> str:
+        """The LedgerManager contract."""
+        return abi.LEDGER_ADDRESS
+
+    @property
+    def inference(self) -> str:
+        """The InferenceServing contract."""
+        return abi.INFERENCE_ADDRESS
+
+    @property
+    def wallet(self) -> LocalWallet:
+        """A wallet with 1,000 0G and no ledger, the same on every call."""
+        if self._wallet is None:
+            self._wallet = self.new_wallet()
+        return self._wallet
+
+    def new_wallet(self, balance: int = 1_000 * _OG) -> LocalWallet:
+        """A fresh account holding `balance` neuron."""
+        key = Key.random()
+        self._chain.set_balance(key.address, balance)
+        return LocalWallet(key.address, key.hex)
+
+    def open_account(self, wallet: LocalWallet, provider: LocalProvider | str, amount: int = 3 * _OG) -> None:
+        """Move `amount` neuron into the wallet's sub-account with a provider, as its owner would.
+
+        The ledger is created or topped up as far as needed; the transfer also acknowledges the provider.
+
+        Args:
+            wallet: who pays.
+            provider: a provider or its address.
+            amount: at least 1 0G for a new sub-account.
+
+        Raises:
+            Reverted: the contract refuses, for example an amount below its minimum.
+            ValueError: the wallet has too little.
+        """
+        address = provider if isinstance(provider, str) else provider.address
+        ledger = abi.ledger()
+        try:
+            data = self._chain.call(to=ledger.address, data=ledger.encode("getLedger", wallet.address))
+            available, exists = ledger.decode("getLedger", data)["availableBalance"], True
+        except Reverted as error:
+            if ledger.decode_error(error.data)[0] != "LedgerNotExists":
+                raise
+            available, exists = 0, False
+        missing = max(amount - available, 0) if exists else max(amount, _MINIMUM_LEDGER)
+        if missing:
+            self._chain.send(wallet.private_key, to=ledger.address, data=ledger.encode("depositFund"), value=missing)
+        self._chain.send(
+            wallet.private_key, to=ledger.address, data=ledger.encode("transferFund", address, _SERVICE, amount)
+        )
+        for state in self._states:
+            if state.address == address:
+                self._server.call(state.drop_caches)
+
+    def provider(self, address_or_model: str) -> LocalProvider:
+        """The provider with this address or model.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for one in self.providers:
+            if address_or_model in (one.address, one.model):
+                return one
+        raise KeyError(address_or_model)
+
+    def env(self) -> dict[str, str]:
+        """Environment variables that point a program, and this package, at the network."""
+        first = self.providers[0] if self.providers else None
+        wallet = self.wallet
+        values = {
+            "RPC_URL": self.rpc_url,
+            "LEDGER": self.ledger,
+            "INFERENCE": self.inference,
+            "PROVIDER": first.address if first else "",
+            "PROVIDERS": ",".join(one.address for one in self.providers),
+            "PROVIDER_URL": first.url if first else "",
+            "PRIVATE_KEY": wallet.private_key,
+            "CHAIN_ID": str(self.chain_id),
+        }
+        values |= {
+            "ZEROG_NETWORK": "local",
+            "ZEROG_RPC_URL": values["RPC_URL"],
+            "ZEROG_LEDGER": values["LEDGER"],
+            "ZEROG_INFERENCE": values["INFERENCE"],
+            "ZEROG_PRIVATE_KEY": values["PRIVATE_KEY"],
+            "ZEROG_PROVIDER": values["PROVIDER"],
+        }
+        return values
+
+    # saving and returning
+
+    def snapshot(self) -> int:
+        """Remember the state of the chain and of all providers.
+
+        Returns:
+            What `revert` takes.
+        """
+
+        def save() -> tuple[int, list[SavedState]]:
+            with self._no_changes():
+                return self._chain.snapshot(), [state.save() for state in self._states]
+
+        chain_id, saved = self._server.call(save)
+        self._snapshots[chain_id] = chain_id, saved
+        return chain_id
+
+    def revert(self, snapshot_id: int) -> None:
+        """Return to a snapshot, which stays usable: balances, registrations, bills and signatures are as they were.
+
+        Faults and limits are cleared, caches dropped. Time does not go back.
+
+        Raises:
+            KeyError: no such snapshot, or one made after another that was reverted to since.
+        """
+        chain_id, saved = self._snapshots[snapshot_id]
+
+        def restore() -> int:
+            with self._no_changes():
+                self._chain.revert(chain_id)
+                for state, old in zip(self._states, saved, strict=True):
+                    state.restore(old)
+                return self._chain.snapshot()  # reverting uses a snapshot up
+
+        self._snapshots = {key: value for key, value in self._snapshots.items() if key <= snapshot_id}
+        self._snapshots[snapshot_id] = self._server.call(restore), saved
+
+    @contextmanager
+    def _no_changes(self) -> Iterator[None]:
+        """Keep settlements and price changes out while chain and providers are saved or restored together."""
+        with ExitStack() as stack:
+            for state in self._states:
+                stack.enter_context(state.change_lock)
+            yield
+
+
+def _serve_models_of(url: str, specs: list[ProviderSpec]) -> list[ProviderSpec]:
+    """The specs with the models an upstream lists, in turn."""
+
+    async def names() -> list[str]:
+        forwarder = OpenAIUpstream(url)
+        try:
+            return [entry["id"] for entry in await forwarder.models()]
+        finally:
+            await forwarder.aclose()
+
+    models = asyncio.run(names())
+    if not models:
+        raise ValueError(f"the server at {url} cannot be reached or lists no models")
+    return [replace(spec, model=models[number % len(models)]) for number, spec in enumerate(specs)]

@@ -1,0 +1,328 @@
+"""Values that every part of the package shares: amounts, services, usage, fees, verdicts, receipts.
+
+All are immutable but `Receipt`, whose verdict may arrive later.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from zg_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Amount", "Fee", "Kind", "PriceTier", "Service", "Usage", "neuron", "og"]
+
+# Decimal places of a currency's smallest unit (0g-direct §1.1: 1 0G = 1e18 neuron).
+_DECIMALS = {"0G": 18, "OPG": 18, "USD": 18}
+_UNITS = {"0G": "neuron", "OPG": "wei", "USD": "1e-18 USD"}
+
+
+@dataclass(frozen=True, slots=True, init=False, order=False)
+class Amount:
+    """An amount of money: an integer in the currency's smallest unit. Never a float.
+
+    Args:
+        value: ``"1.5"`` (text in whole units), or an ``int`` in the smallest unit.
+        currency: ``"0G"``, ``"OPG"`` or ``"USD"``.
+
+    Raises:
+        ConfigError: a float, a malformed text, or more decimals than the currency has.
+
+    Example:
+        >>> Amount("1.5", "0G")
+        Amount('1.5', '0G')
+        >>> og("0.000000000000000002") + neuron(1)
+        Amount('0.000000000000000003', '0G')
+    """
+
+    units: int
+    currency: str
+
+    def __init__(self, value: str | int, currency: str = "0G") -> None:
+        if currency not in _DECIMALS:
+            raise ConfigError(f"unknown currency {currency!r}", code="bad_amount", hint="use 0G, OPG or USD")
+        object.__setattr__(self, "units", _units(value, _DECIMALS[currency]))
+        object.__setattr__(self, "currency", currency)
+
+    @property
+    def unit(self) -> str:
+        """Name of the smallest unit, for example ``"neuron"``."""
+        return _UNITS[self.currency]
+
+    def __str__(self) -> str:
+        return f"{self._text()} {self.currency}"
+
+    def __repr__(self) -> str:
+        return f"Amount({self._text()!r}, {self.currency!r})"
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.units + self._same(other), self.currency)
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(self.units - self._same(other), self.currency)
+
+    def __lt__(self, other: Amount) -> bool:
+        return self.units < self._same(other)
+
+    def __le__(self, other: Amount) -> bool:
+        return self.units <= self._same(other)
+
+    def __gt__(self, other: Amount) -> bool:
+        return self.units > self._same(other)
+
+    def __ge__(self, other: Amount) -> bool:
+        return self.units >= self._same(other)
+
+    def _same(self, other: object) -> int:
+        if not isinstance(other, Amount):
+            raise TypeError(f"an Amount mixes with another only, not with {type(other).__name__}")
+        if other.currency != self.currency:
+            raise ConfigError(f"cannot mix {self.currency} and {other.currency}", code="mixed_currencies")
+        return other.units
+
+    def _text(self) -> str:
+        sign = "-" if self.units < 0 else ""
+        digits = str(abs(self.units)).rjust(_DECIMALS[self.currency] + 1, "0")
+        whole, fraction = digits[: -_DECIMALS[self.currency]], digits[-_DECIMALS[self.currency] :].rstrip("0")
+        return f"{sign}{whole}.{fraction}" if fraction else f"{sign}{whole}"
+
+
+def og(value: str) -> Amount:
+    """An amount of 0G written as text: ``og("1.5")``."""
+    if not isinstance(value, str):
+        raise ConfigError(
+            f"og() takes text, not {type(value).__name__}", code="bad_amount", hint='write og("1.5") or neuron(10**18)'
+        )
+    return Amount(value, "0G")
+
+
+def neuron(value: int) -> Amount:
+    """An amount of 0G in neuron, its smallest unit: ``neuron(10**18)`` is 1 0G."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(
+            f"neuron() takes an int, not {type(value).__name__}", code="bad_amount", hint="neuron(10**18)"
+        )
+    return Amount(value, "0G")
+
+
+def _units(value: object, decimals: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        hint = 'write it as text, Amount("1.5", "0G"), or as an int in the smallest unit'
+        raise ConfigError(f"an amount cannot be a {type(value).__name__}", code="bad_amount", hint=hint)
+    try:
+        number = Decimal(value.strip())
+        if not number.is_finite() or abs(number.adjusted()) > 60:
+            raise InvalidOperation
+        sign, digits, exponent = number.as_tuple()
+        shift = int(exponent) + decimals
+        magnitude = int("".join(map(str, digits)))
+        if shift < 0:
+            magnitude, rest = divmod(magnitude, 10**-shift)
+            if rest:
+                raise ConfigError(f"{value!r} has more than {decimals} decimals", code="bad_amount")
+        else:
+            magnitude *= int(10**shift)
+    except (InvalidOperation, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"not an amount: {value!r}", code="bad_amount", hint='for example "1.5"') from None
+    return -magnitude if sign else magnitude
+
+
+class Kind(StrEnum):
+    """What stands behind a service's word "verifiable" (0g-direct §4.8)."""
+
+    TEE_ML = "TeeML"
+    """Broker and model in one enclave; the broker's key signs."""
+    TEE_ML_SEPARATED = "TeeML-separated"
+    """The model runs in an enclave of its own, whose key signs."""
+    TEE_TLS = "TeeTLS"
+    """The broker's enclave signs a routing proof; the upstream vendor answers outside any enclave of 0G."""
+    STANDARD = "standard"
+    """Nothing is signed."""
+
+    @property
+    def prompt_in_tee(self) -> bool:
+        """Whether the prompt stays inside enclaves."""
+        return self in (Kind.TEE_ML, Kind.TEE_ML_SEPARATED)
+
+    @property
+    def strength(self) -> int:
+        """Order for choosing: a stronger kind proves more."""
+        return {Kind.TEE_ML: 3, Kind.TEE_ML_SEPARATED: 2, Kind.TEE_TLS: 1, Kind.STANDARD: 0}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTier:
+    """One tier of a tiered price (0g-direct §4.7): multipliers are fractions, `max_input_tokens` 0 means no bound."""
+
+    max_input_tokens: int
+    input_multiplier: tuple[int, int]
+    output_multiplier: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Service:
+    """One provider's service record as the chain holds it (0g-direct §2.2), with the facts derived from it.
+
+    Prices are neuron per token. `url` has no trailing slash.
+    """
+
+    provider: str
+    service_type: str
+    url: str
+    input_price: int
+    output_price: int
+    updated_at: int
+    model: str
+    verifiability: str
+    additional_info: str
+    tee_signer: str
+    acknowledged: bool
+
+    @cached_property
+    def info(self) -> Mapping[str, Any]:
+        """`additional_info` parsed; empty when it is not a JSON object."""
+        return self._info or {}
+
+    @cached_property
+    def _info(self) -> Mapping[str, Any] | None:
+        if not self.additional_info.strip():
+            return {}
+        try:
+            value = json.loads(self.additional_info)
+        except (ValueError, RecursionError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    @cached_property
+    def kind(self) -> Kind:
+        """The kind of verifiability. On chain, TeeTLS hides behind the word "TeeML" (0g-direct §4.8)."""
+        if self.verifiability != "TeeML":
+            return Kind.STANDARD
+        provider_type = self.info.get("ProviderType", "decentralized" if self._info is not None else None)
+        if provider_type == "centralized":
+            return Kind.TEE_TLS
+        if provider_type not in ("decentralized", ""):  # unknown, or not to be read: nothing may be promised
+            return Kind.STANDARD
+        return Kind.TEE_ML_SEPARATED if self.info.get("TargetSeparated") is True else Kind.TEE_ML
+
+    @cached_property
+    def signer(self) -> str:
+        """Address whose signature binds a reply: the broker's, or the model enclave's when separated; "" if none."""
+        signer = self.info.get("TargetTeeAddress", "") if self.kind is Kind.TEE_ML_SEPARATED else self.tee_signer
+        return signer if isinstance(signer, str) and signer.strip("0x") else ""
+
+    @property
+    def endpoint(self) -> str:
+        """Base URL of the OpenAI-shaped routes (0g-direct §4.1)."""
+        return self.url + "/v1/proxy"
+
+    @property
+    def usd_priced(self) -> bool:
+        """Whether the provider bills per-model prices in USD, so that the on-chain price is not the fee."""
+        return self.info.get("priceDenomination") == "USD"
+
+    @property
+    def multi_model(self) -> bool:
+        """Whether the provider serves more models than the one on chain."""
+        return bool(self.info.get("MultiModel"))
+
+    @cached_property
+    def tiers(self) -> tuple[PriceTier, ...]:
+        """Price tiers of `additional_info`; malformed entries are left out."""
+        block = self.info.get("tieredPricing")
+        entries = block.get("tiers") if isinstance(block, dict) else None
+        return tuple(t for e in (entries if isinstance(entries, list) else []) if (t := _tier(e)) is not None)
+
+    @cached_property
+    def cache_divisor(self) -> int:
+        """Divisor of the input price for cached tokens, 0 when the service advertises no cache billing."""
+        block = self.info.get("cacheTokenBilling")
+        divisor = block.get("divisor", 4) if isinstance(block, dict) else 0  # default 4: 0g-direct §4.7
+        return divisor if isinstance(divisor, int) and divisor > 0 else 0
+
+
+def _tier(entry: object) -> PriceTier | None:
+    if not isinstance(entry, dict):
+        return None
+
+    def fraction(name: str) -> tuple[int, int]:
+        return entry.get(name, 1), entry.get(f"{name}Denominator", 1) or 1
+
+    limit, inward, outward = entry.get("maxInputTokens", 0), fraction("inputMultiplier"), fraction("outputMultiplier")
+    numbers = (limit, *inward, *outward)
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in numbers) or min(inward[1], outward[1]) < 1:
+        return None
+    return PriceTier(limit, inward, outward)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts as the provider reported them, inside the signed bytes."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @classmethod
+    def parse(cls, value: object) -> Usage | None:
+        """Read an OpenAI ``usage`` object; None when it is missing, null, malformed or all zero.
+
+        For zeros, too, a provider bills an estimate of its own (0g-direct §4.7).
+        """
+        if not isinstance(value, dict):
+            return None
+
+        def count(source: object, name: str) -> int:
+            number = source.get(name) if isinstance(source, dict) else None
+            return number if isinstance(number, int) and not isinstance(number, bool) and number >= 0 else -1
+
+        prompt, completion = count(value, "prompt_tokens"), count(value, "completion_tokens")
+        if prompt <= 0 and completion <= 0:
+            return None
+        cached = count(value.get("prompt_tokens_details"), "cached_tokens")
+        reasoning = count(value.get("completion_tokens_details"), "reasoning_tokens")
+        return cls(max(prompt, 0), max(completion, 0), max(cached, 0), max(reasoning, 0))
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion tokens."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """What one call cost, in the currency's smallest unit.
+
+    When `exact` is False, `reason` says why and the truth lies between `lower` and `upper` (None: no bound known).
+    """
+
+    amount: Amount
+    exact: bool
+    reason: str = ""
+    lower: int = field(default=0)
+    upper: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with amounts as decimal strings."""
+        result = {
+            "fee": str(self.amount.units),
+            "unit": self.amount.unit,
+            "currency": self.amount.currency,
+            "exact": self.exact,
+        }
+        if not self.exact:
+            result |= {"reason": self.reason, "lower": str(self.lower)}
+            result["upper"] = None if self.upper is None else str(self.upper)
+        return result

@@ -1,0 +1,45 @@
+"""Memory of exchanges: which chat ids were seen and which requests were ours (architecture, "Verdict", `replayed`)."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+__all__ = ["ReplayGuard"]
+
+
+class ReplayGuard:
+    """Remembers chat ids and request hashes per provider, the newest `capacity` of each; safe from many threads."""
+
+    def __init__(self, capacity: int = 8192) -> None:
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._chats: OrderedDict[bytes, None] = OrderedDict()
+        self._requests: OrderedDict[bytes, None] = OrderedDict()
+
+    def sent(self, scope: str, request_sha256: str) -> None:
+        """Note a request of ours, when it is sent."""
+        self._note(self._requests, _key(scope, request_sha256))
+
+    def was_sent(self, scope: str, request_sha256: str) -> bool:
+        """Whether a request with this hash was ours."""
+        with self._lock:
+            return _key(scope, request_sha256) in self._requests
+
+    def arrived(self, scope: str, chat_id: str) -> bool:
+        """Note the chat id of a complete reply; True if it was seen before."""
+        return self._note(self._chats, _key(scope, chat_id))
+
+    def _note(self, seen: OrderedDict[bytes, None], key: bytes) -> bool:
+        with self._lock:
+            known = key in seen
+            seen[key] = None
+            if len(seen) > self._capacity:
+                seen.popitem(last=False)
+            return known
+
+
+def _key(scope: str, text: str) -> bytes:
+    import hashlib
+
+    return hashlib.blake2b(f"{scope}\n{text}".encode(), digest_size=16).digest()

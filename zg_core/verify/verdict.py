@@ -1,0 +1,175 @@
+"""The verdict on one reply: what was proven about its bytes, and how (architecture, "Verdict")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from zg_core.types import Kind
+
+__all__ = ["Binding", "Reason", "Status", "Verdict"]
+
+
+class Status(StrEnum):
+    """What a verdict says; `failed` is the only one that accuses."""
+
+    VERIFIED = "verified"
+    RESPONSE_BOUND = "response_bound"
+    SIGNER_ONLY = "signer_only"
+    CLAIMED = "claimed"
+    NOT_CHECKED = "not_checked"
+    PENDING = "pending"
+    UNAVAILABLE = "unavailable"
+    NOT_VERIFIABLE = "not_verifiable"
+    FAILED = "failed"
+
+
+# Only these prove something, the strongest first; the others never satisfy a minimum.
+_RANK = {Status.VERIFIED: 4, Status.RESPONSE_BOUND: 3, Status.SIGNER_ONLY: 2, Status.CLAIMED: 1}
+
+
+class Reason(StrEnum):
+    """Why a verdict is not `verified`."""
+
+    NONE = ""
+    # failed
+    CONTENT_MISMATCH = "content_mismatch"
+    SIGNER_MISMATCH = "signer_mismatch"
+    SIGNER_NOT_ACKNOWLEDGED = "signer_not_acknowledged"
+    MALFORMED = "malformed"
+    REPLAYED = "replayed"
+    # response_bound
+    REQUEST_UNKNOWN = "request_unknown"
+    # unavailable
+    INCOMPLETE = "incomplete"
+    NO_CHAT_ID = "no_chat_id"
+    NO_SIGNATURE = "no_signature"
+    RECORD_UNREADABLE = "record_unreadable"
+    # not_checked
+    POLICY_OFF = "policy_off"
+    ABANDONED = "abandoned"
+    # not_verifiable
+    UNSIGNED_SERVICE = "unsigned_service"
+
+
+class Binding(StrEnum):
+    """How the signed request hash relates to the bytes sent."""
+
+    EXACT = "exact"
+    REWRITTEN = "rewritten"
+    UNKNOWN = "unknown"
+    UNCHECKED = "unchecked"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of checking one reply.
+
+    Attributes:
+        status: What was proven.
+        reason: Why it is not `verified`; empty when it is.
+        kind: Kind of the service that answered.
+        binding: How the request is bound.
+        expected_signer: Address from the chain record.
+        recovered_signer: Address that signed the text.
+        signed_text: The text the provider signed.
+        signature: Its signature, 0x and 130 hex digits.
+        signed_response_sha256: Response hash inside the signed text.
+        response_sha256: Hash of the bytes received.
+        signed_request_sha256: Request hash inside the signed text.
+        request_sha256: Hash of the bytes sent.
+        provider_identity: TeeTLS: the upstream vendor the enclave routed to.
+        tls_fingerprint: TeeTLS: SHA-256 of that vendor's leaf certificate.
+
+    Example:
+        >>> from zg_core.types import Kind
+        >>> verdict = Verdict(Status.RESPONSE_BOUND, Reason.REQUEST_UNKNOWN, Kind.TEE_ML)
+        >>> verdict.satisfies("response_bound"), verdict.satisfies("verified")
+        (True, False)
+    """
+
+    status: Status
+    reason: Reason = Reason.NONE
+    kind: Kind | None = None
+    binding: Binding = Binding.UNCHECKED
+    expected_signer: str = ""
+    recovered_signer: str = ""
+    signed_text: str = ""
+    signature: str = ""
+    signed_response_sha256: str = ""
+    response_sha256: str = ""
+    signed_request_sha256: str = ""
+    request_sha256: str = ""
+    provider_identity: str = ""
+    tls_fingerprint: str = ""
+
+    @property
+    def prompt_in_tee(self) -> bool:
+        """Whether the prompt stayed inside enclaves, going by the kind of service."""
+        return self.kind is not None and self.kind.prompt_in_tee
+
+    def satisfies(self, minimum: Status | str) -> bool:
+        """Whether this verdict proves at least `minimum` (``"verified"``, ``"response_bound"``, …)."""
+        return _RANK.get(self.status, 0) >= _RANK.get(Status(minimum), 5)
+
+    def explain(self) -> str:
+        """One sentence in plain words."""
+        sentence = _SENTENCES.get(self.reason) or _SENTENCES.get(self.status, str(self.status))
+        if self.status in (Status.VERIFIED, Status.RESPONSE_BOUND) and self.provider_identity:
+            return f"{sentence}; vendor {self.provider_identity} answered outside the enclave"
+        return sentence
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for message metadata and receipts."""
+        return {
+            "status": str(self.status),
+            "reason": str(self.reason),
+            "kind": str(self.kind) if self.kind else None,
+            "prompt_in_tee": self.prompt_in_tee,
+            "binding": str(self.binding),
+            "expected_signer": self.expected_signer,
+            "recovered_signer": self.recovered_signer,
+            "signed_text": self.signed_text,
+            "signature": self.signature,
+            "signed_response_sha256": self.signed_response_sha256,
+            "response_sha256": self.response_sha256,
+            "signed_request_sha256": self.signed_request_sha256,
+            "request_sha256": self.request_sha256,
+            "provider_identity": self.provider_identity,
+            "tls_fingerprint": self.tls_fingerprint,
+            "explanation": self.explain(),
+        }
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError('a verdict is not true or false; use verdict.status or verdict.satisfies("response_bound")')
+
+    def __str__(self) -> str:
+        return f"{self.status} ({self.reason})" if self.reason else str(self.status)
+
+
+_SENTENCES: dict[str, str] = {
+    Status.VERIFIED: "the provider's enclave key signed exactly these bytes, for exactly this request",
+    Status.SIGNER_ONLY: "the right key signed, over bytes that cannot be recomputed here",
+    Status.CLAIMED: "an intermediary says that it checked",
+    Status.PENDING: "the check is still running",
+    Reason.CONTENT_MISMATCH: "the signature covers other bytes than those received",
+    Reason.SIGNER_MISMATCH: "the signature is not by the key on chain",
+    Reason.SIGNER_NOT_ACKNOWLEDGED: "the signing key is not acknowledged on chain",
+    Reason.MALFORMED: "the signature does not have the form that this kind of service signs",
+    Reason.REPLAYED: "this answer belongs to an earlier exchange",
+    Reason.REQUEST_UNKNOWN: (
+        "the provider's enclave key signed exactly these bytes, "
+        "but that they answer this request could not be recomputed"
+    ),
+    Reason.INCOMPLETE: "the reply ended before its end, so its bytes cannot be compared",
+    Reason.NO_CHAT_ID: "the reply names no usable chat id, so no signature can be looked up",
+    Reason.NO_SIGNATURE: "the provider has no signature for this reply",
+    Reason.RECORD_UNREADABLE: "the chain record of the provider could not be read",
+    Reason.POLICY_OFF: "the policy is off",
+    Reason.ABANDONED: "the reader broke off before the end",
+    Reason.UNSIGNED_SERVICE: "this service signs nothing",
+}
