@@ -5,7 +5,6 @@ Everything here is a coroutine over a `Transport`; `zg_core.client` drives it wi
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import time
@@ -22,7 +21,7 @@ from zg_core.errors import (
     StreamTruncated,
     ZeroGError,
 )
-from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body
+from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body, parse_json
 from zg_core.http import BodyBroken, Request, Timeouts, read_all
 from zg_core.limits import bucket
 from zg_core.receipts.model import Receipt
@@ -158,7 +157,7 @@ class Calls:
             raise
         call.exchange.complete = True
         try:
-            body = json.loads(b"".join(parts))
+            body = parse_json(b"".join(parts))
             if not isinstance(body, dict):
                 raise ValueError("not an object")  # noqa: TRY004 - caught below, like other junk
         except (ValueError, RecursionError):
@@ -369,7 +368,7 @@ class Calls:
             call.done = True
             return None
         try:
-            event = json.loads(data)
+            event = parse_json(data)
         except (ValueError, RecursionError):
             event = None
         if not isinstance(event, dict):

@@ -16,13 +16,16 @@ from zg_core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Exchange", "SSEDecoder", "encode_body"]
+__all__ = ["Exchange", "SSEDecoder", "encode_body", "parse_json"]
 
 # Chat ids go into URLs (0g-direct §4.9).
 _CHAT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 DONE = b"[DONE]"
 MAX_EVENT_BYTES = 8 * 1024 * 1024
+_DEEPEST = 500
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def encode_body(payload: Mapping[str, Any]) -> bytes:
@@ -36,6 +39,34 @@ def encode_body(payload: Mapping[str, Any]) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         message = f"the request is not JSON: {error}"
         raise ConfigError(message, code="bad_request_body", hint="send plain dicts, lists, texts and numbers") from None
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Parse JSON that somebody else wrote.
+
+    Python's parser recurses in C, and some packages of this field (py_ecc, py-evm) raise the recursion limit beyond
+    what the stack holds: then a reply of a hundred thousand brackets would kill the process.
+
+    Raises:
+        ValueError: not JSON in UTF-8, or nested deeper than 500 levels.
+
+    Example:
+        >>> parse_json(b'{"a": [1, "]"]}')
+        {'a': [1, ']']}
+    """
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if raw.count(b"[") + raw.count(b"{") > _DEEPEST and not _is_flat(raw):
+        raise ValueError(f"not JSON, or deeper than {_DEEPEST} levels")
+    return json.loads(data if isinstance(data, str) else data.decode("utf-8-sig"))
+
+
+def _is_flat(raw: bytes) -> bool:
+    rest = _STRING.sub(b"", raw).translate(None, _NO_BRACKET)
+    for _ in range(_DEEPEST):  # each turn takes away the innermost level
+        rest, before = rest.replace(b"[]", b"").replace(b"{}", b""), rest
+        if len(rest) == len(before):
+            break
+    return not rest
 
 
 class Exchange:

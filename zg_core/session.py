@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core.config import Secret, conceal
 from zg_core.crypto import SignatureError, checksum_address, is_address, keccak256, recover_personal_bytes, same_address
 from zg_core.errors import ConfigError
+from zg_core.exchange import parse_json
 
 if TYPE_CHECKING:
     from zg_core.wallet import Wallet
@@ -106,7 +107,7 @@ def _claims(token: Secret) -> TokenClaims | str:
         return "it does not begin with app-sk-"
     try:
         message, bar, signature = base64.b64decode(text[len(PREFIX) :], validate=True).decode().partition("|")
-        fields: Any = json.loads(message)
+        fields: Any = parse_json(message)
     except (binascii.Error, ValueError, RecursionError):
         return "it does not decode"
     if not bar or not isinstance(fields, dict):

@@ -5,7 +5,6 @@ All are immutable but `Receipt`, whose verdict may arrive later.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -13,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError
+from zg_core.exchange import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -199,7 +199,7 @@ class Service:
         if not self.additional_info.strip():
             return {}
         try:
-            value = json.loads(self.additional_info)
+            value = parse_json(self.additional_info)
         except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None

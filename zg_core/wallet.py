@@ -5,7 +5,6 @@ Signing uses coincurve; eth-account is loaded only to decrypt a keystore file.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from zg_core.config import Environment, Secret, conceal
 from zg_core.crypto import CURVE_ORDER, address_of_public_key, personal_hash, sign_digest
 from zg_core.errors import ConfigError
+from zg_core.exchange import parse_json
 
 if TYPE_CHECKING:
     import os
@@ -153,7 +153,7 @@ def _open_keystore(path: Path, password: Secret) -> Secret | ConfigError:
     from eth_account import Account
 
     try:
-        return Secret("0x" + bytes(Account.decrypt(json.loads(path.read_text()), password.reveal())).hex())
+        return Secret("0x" + bytes(Account.decrypt(parse_json(path.read_bytes()), password.reveal())).hex())
     except OSError as error:
         message = f"cannot read the keystore file: {error.strerror}"
         return ConfigError(message, code="bad_keystore", hint="check the path")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from zg_core.errors import (
     RequestError,
     ZeroGError,
 )
+from zg_core.exchange import parse_json
 from zg_core.http import BodyBroken, Request, Timeouts, read_all
 from zg_core.pricing import fee_of
 from zg_core.types import Kind
@@ -230,7 +230,7 @@ class DirectBackend:
         if answer.status in (429, 502, 503, 504):
             raise ProviderUnavailable(f"{url} answered {answer.status}", hint="try again", status=answer.status)
         try:
-            return json.loads(body) if answer.status == 200 else None
+            return parse_json(body) if answer.status == 200 else None
         except (ValueError, RecursionError):
             return None
 

@@ -20,6 +20,7 @@ from zg_core.errors import (
     SessionRejected,
     ZeroGError,
 )
+from zg_core.exchange import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +40,7 @@ _TOKEN = re.compile(r"app-sk-[A-Za-z0-9+/=_-]*")
 def error_text(body: bytes) -> str:
     """The message inside an error body: ``error`` may be a text or an object (0g-direct §4.6). Tokens are blotted."""
     try:
-        value = json.loads(body)
+        value = parse_json(body)
     except (ValueError, RecursionError):
         return _blot(body[:500].decode("utf-8", "replace").strip())
     error = (value.get("error") or value) if isinstance(value, dict) else value

@@ -68,7 +68,7 @@ class JsonRpc:
                 f"the chain's RPC endpoint does not answer: {error}", code="rpc_unavailable", hint=_HINT, retryable=True
             ) from error
         try:
-            return json.loads(content)
+            return parse_json(content)
         except (ValueError, RecursionError):
             raise self._junk(f"HTTP {response.status}, no JSON") from None
 

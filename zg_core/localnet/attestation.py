@@ -118,6 +118,44 @@ def quote_bytes(data: bytes) -> bytes:
     return header + body + struct.pack("<I", 0)
 
 
+def model_report_data(signer: str, nonce: bytes) -> bytes:
+    """The layout of a model enclave: 20-byte signer, 12 zero bytes, the caller's 32-byte nonce."""
+    return bytes.fromhex(signer[2:]) + bytes(12) + nonce
+
+
+def model_report(key: Key, nonce: bytes) -> dict[str, Any]:
+    """The body of ``GET /v1/proxy/attestation/report``, which only a separate model enclave answers.
+
+    Args:
+        key: the model enclave's signing key.
+        nonce: 32 bytes of the caller's, bound into the quote.
+    """
+    events = event_log()
+    quote = quote_bytes(model_report_data(key.address, nonce)).hex()
+    return {
+        "signing_address": key.address,
+        "signing_algo": "ecdsa",
+        "request_nonce": nonce.hex(),
+        "intel_quote": quote,
+        "quote": quote,
+        "event_log": json.dumps(events, separators=(",", ":")),
+        "vm_config": "{}",
+        "info": {"app_id": compose_hash()[:20].hex(), "tcb_info": _tcb_info(events)},
+        "local_network": LABEL,
+    }
+
+
+def _tcb_info(events: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "mrtd": _measurement("os").hex(),
+        **{f"rtmr{imr}": replay(events, imr).hex() for imr in range(4)},
+        "os_image_hash": hashlib.sha256(b"local os image").hexdigest(),
+        "compose_hash": compose_hash().hex(),
+        "app_compose": app_compose(),
+        "event_log": events,
+    }
+
+
 def quote_body(key: Key, *, legacy: bool) -> bytes:
     """The body of ``GET /v1/quote``.
 
@@ -128,20 +166,12 @@ def quote_body(key: Key, *, legacy: bool) -> bytes:
     encryption_key = hashlib.sha256(b"local encryption key of " + key.address.encode()).digest()
     data = legacy_report_data(key.address) if legacy else report_data(key.address, encryption_key)
     events = event_log()
-    tcb_info = {
-        "mrtd": _measurement("os").hex(),
-        **{f"rtmr{imr}": replay(events, imr).hex() for imr in range(4)},
-        "os_image_hash": hashlib.sha256(b"local os image").hexdigest(),
-        "compose_hash": compose_hash().hex(),
-        "app_compose": app_compose(),
-        "event_log": events,
-    }
     body = {
         "quote": quote_bytes(data).hex(),
         "event_log": json.dumps(events, separators=(",", ":")),
         "report_data": base64.b64encode(data).decode(),
         "vm_config": json.dumps({"cpu_count": 1, "memory_size": 0, "local": True}, separators=(",", ":")),
-        "tcb_info": json.dumps(tcb_info, separators=(",", ":")),
+        "tcb_info": json.dumps(_tcb_info(events), separators=(",", ":")),
         "local_network": LABEL,
     }
     return json.dumps(body, separators=(",", ":")).encode()

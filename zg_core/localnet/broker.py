@@ -148,6 +148,8 @@ class Routes:
         lowered = path.lower()
         if lowered.startswith("/signature/"):
             return self._signature(lowered.removeprefix("/signature/"))
+        if lowered == "/attestation/report":
+            return self._model_report(request)
         return self._broker_error("unsupported endpoint: endpoint not supported")
 
     async def _charged(self, request: Request, path: str, body: bytes) -> Response:
@@ -254,6 +256,24 @@ class Routes:
         if signature is None:
             return self._broker_error("prepare HTTP request: Chat id not found or expired, chat_id_not_found")
         return JSONResponse(signature.to_json())
+
+    def _model_report(self, request: Request) -> Response:
+        kind = self._state.spec.kind
+        if kind in ("TeeTLS", "standard"):
+            return error_response(
+                501,
+                "LLM attestation report is not available for this provider. "
+                "This service forwards to an upstream API without local TEE attestation.",
+            )
+        if kind != "TeeML-separated":  # nothing behind the provider's own enclave answers this
+            return PlainTextResponse("404 page not found", 404)
+        try:
+            nonce = bytes.fromhex(request.query_params.get("nonce", "").removeprefix("0x").rjust(64, "0"))
+        except ValueError:
+            nonce = b""
+        if len(nonce) != 32:
+            return error_response(400, "nonce must be up to 32 bytes as hex")
+        return JSONResponse(attestation.model_report(self._state.enclave_key, nonce))
 
     def _broker_error(self, reason: str) -> Response:
         return error_response(400, self._state.settings.error_prefix + reason)

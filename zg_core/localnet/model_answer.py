@@ -82,7 +82,9 @@ def _tool_calls(request: ChatRequest, turn: Turn) -> list[PlannedCall]:
         calls = plan_calls(turn.text, tools, generous=True)[:1]
         chosen = calls[0] if calls and not turn.results else []
         chosen = chosen or [fill_call(tools[0], turn.text, results=turn.results, generous=True)]
-    elif calls_left := _remaining(plan_calls(turn.text, request.tools, generous=_is_form(request)), len(turn.calls_made)):
+    elif calls_left := _remaining(
+        plan_calls(turn.text, request.tools, generous=_is_form(request)), len(turn.calls_made)
+    ):
         chosen = calls_left
     elif request.tool_choice == "required":
         unused = [tool for tool in request.tools if tool.name not in turn.calls_made] or request.tools

@@ -16,7 +16,7 @@ _PHRASES: Final = (
     (rf"\b(?:divide|quotient of)\s+({_NUMBER})\s*(?:and|by|,)\s*({_NUMBER})", r"(\1 / \2)"),
     (rf"({_NUMBER})\s*(?:%|percent)\s+of\s+({_NUMBER})", r"(\1 / 100 * \2)"),
     # Operators in words.
-    (r"(?<=[\d)])\s*(?:multiplied by|times|×|·|x(?=\s*[\d(-]))\s*", " * "),
+    (r"(?<=[\d)])\s*(?:multiplied by|times|\u00d7|·|x(?=\s*[\d(-]))\s*", " * "),
     (r"(?<=[\d)])\s*(?:divided by|÷)\s*", " / "),
     (r"(?<=[\d)])\s+plus\s+", " + "),
     (r"(?<=[\d)])\s+minus\s+", " - "),
@@ -25,16 +25,18 @@ _PHRASES: Final = (
     (r"(?<=\d)\s+cubed\b", " ^ 3"),
 )
 _REWRITES: Final = tuple((re.compile(pattern, re.IGNORECASE), into) for pattern, into in _PHRASES)
-_WORD_NUMBERS: Final = {
-    name: str(value)
-    for value, name in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-}
+_NUMBER_WORDS: Final = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen twenty"
+)
+_WORD_NUMBERS: Final = {name: str(value) for value, name in enumerate(_NUMBER_WORDS.split())}
 _WORD_OPERAND: Final = re.compile(
     r"\b(" + "|".join(_WORD_NUMBERS) + r")\b(?=\s+(?:plus|minus|times|multiplied|divided|to the power|squared|cubed))"
-    r"|(?<=\b(?:plus|imes)\s)(" + "|".join(_WORD_NUMBERS) + r")\b|(?<=\b(?:minus)\s)(" + "|".join(_WORD_NUMBERS) + r")\b"
+    r"|(?<=\b(?:plus|imes)\s)("
+    + "|".join(_WORD_NUMBERS)
+    + r")\b|(?<=\b(?:minus)\s)("
+    + "|".join(_WORD_NUMBERS)
+    + r")\b"
     r"|(?<=\bby\s)(" + "|".join(_WORD_NUMBERS) + r")\b",
     re.IGNORECASE,
 )
@@ -199,9 +201,7 @@ class _Parser:
                 self.place = before
         return base
 
-    def _chain(
-        self, symbols: str, operand: Callable[[int], Operation | Fraction], depth: int
-    ) -> Operation | Fraction:
+    def _chain(self, symbols: str, operand: Callable[[int], Operation | Fraction], depth: int) -> Operation | Fraction:
         left = operand(depth)
         while (symbol := self._peek()) and symbol in symbols:
             before = self.place
@@ -216,22 +216,20 @@ class _Parser:
     def _operand(self, depth: int) -> Operation | Fraction:
         if depth > _MAX_DEPTH:
             raise _SyntaxError
-        token = self._next()
-        if token == "-":
+        symbol = self._next()
+        if symbol == "-":
             inner = self._operand(depth + 1)
             return -inner if isinstance(inner, Fraction) else self._operation("-", Fraction(0), inner)
-        if token == "(":
+        if symbol == "(":
             inner = self.sum(depth + 1)
             if self._next() != ")":
                 raise _SyntaxError
             return inner
-        if token and token[0].isdigit() and len(token) <= 40:
-            return Fraction(token.replace(",", "").rstrip("."))
+        if symbol and symbol[0].isdigit() and len(symbol) <= 40:
+            return Fraction(symbol.replace(",", "").rstrip("."))
         raise _SyntaxError
 
-    def _operation(
-        self, symbol: str, left: Operation | Fraction, right: Operation | Fraction
-    ) -> Operation | Fraction:
+    def _operation(self, symbol: str, left: Operation | Fraction, right: Operation | Fraction) -> Operation | Fraction:
         self._operations += 1
         if self._operations > _MAX_OPERATIONS:
             raise _TooLongError

@@ -22,8 +22,8 @@ _REFINE_CHAT: Final = re.compile(
     r"New Context:(.*?)\n\s*Query:(.*?)\n\s*Original Answer:(.*?)\n\s*New Answer:", re.DOTALL
 )
 _REFINE: Final = re.compile(
-    rf"original query is as follows:(.*?)\nWe have provided an existing answer:(.*?)\nWe have the opportunity.*?{_RULE}\n"
-    rf"(.*?)\n{_RULE}",
+    r"original query is as follows:(.*?)\nWe have provided an existing answer:(.*?)\nWe have the opportunity.*?"
+    rf"{_RULE}\n(.*?)\n{_RULE}",
     re.DOTALL,
 )
 _FOLLOW_UP: Final = re.compile(

@@ -1,4 +1,4 @@
-"""Embeddings by rule: hashed words and letter groups as a vector of length one, so similar texts are near each other."""
+"""Embeddings by rule: hashed words and letter groups as a vector of length one; similar texts are near."""
 
 import base64
 import hashlib

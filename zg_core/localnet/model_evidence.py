@@ -7,10 +7,12 @@ from typing import Final
 from zg_core.localnet.model_arithmetic import expressions
 from zg_core.localnet.model_words import keywords, names, numbers, quoted, stem, topic, words
 
-_PLACES: Final = frozenset("location city place country destination town region address origin capital state".split())
-_WHOLE: Final = frozenset("question input prompt request instruction task query".split())
-_MATHS: Final = frozenset("expression equation formula calculation".split())
-_OUTCOME: Final = frozenset("answer summary result response output conclusion report".split())
+_PLACES: Final = frozenset(
+    {"location", "city", "place", "country", "destination", "town", "region", "address", "origin", "capital", "state"}
+)
+_WHOLE: Final = frozenset({"question", "input", "prompt", "request", "instruction", "task", "query"})
+_MATHS: Final = frozenset({"expression", "equation", "formula", "calculation"})
+_OUTCOME: Final = frozenset({"answer", "summary", "result", "response", "output", "conclusion", "report"})
 _SHAPES: Final = (
     (("email", "mail"), r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"),
     (("url", "uri", "link", "website"), r"https?://[^\s\"'<>)]{1,2000}"),
@@ -19,8 +21,14 @@ _SHAPES: Final = (
     (("time",), r"\b\d{1,2}:\d{2}(?::\d{2})?\b"),
     (("address", "wallet", "contract", "account"), r"\b0x[0-9a-fA-F]{40}\b"),
 )
-_NO: Final = r"(?:no|without|omit|skip|exclude|excluding|leave out|leave off|do(?:n['’]t| not) (?:include|add|give))"
-_VALUE: Final = r"(?:\"([^\"\n]{1,300})\"|'([^'\n]{1,300})'|([^\s,;:.!?()\"'][^\n,;()!?\"']{0,80}?)(?=$|[\n,;()!?\"']|\.(?:\s|$)|\s(?:and|with|in|at|for|from|to|on)\s))"
+_NO: Final = (
+    r"(?:no|without|omit|skip|exclude|excluding|leave out|leave off|do(?:n['\u2019]t| not) (?:include|add|give))"
+)
+_VALUE: Final = (
+    # Quoted, or plain words up to punctuation or to a word that begins something else.
+    r"(?:\"([^\"\n]{1,300})\"|'([^'\n]{1,300})'|([^\s,;:.!?()\"'][^\n,;()!?\"']{0,80}?)"
+    r"(?=$|[\n,;()!?\"']|\.(?:\s|$)|\s(?:and|with|in|at|for|from|to|on)\s))"
+)
 
 
 class Evidence:
@@ -161,4 +169,3 @@ def _composed(name: str, about: str) -> Iterator[str]:
     }
     yield jokes.get(name.lower()) or f"{' '.join(words(name)).capitalize() or 'Value'} for {about}"
     yield about
-

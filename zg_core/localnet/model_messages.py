@@ -44,8 +44,7 @@ def read_messages(value: Any) -> tuple[Message, ...]:
         raise wrong_type("messages", "an array of objects", value)
     if not value:
         raise InvalidRequestError(
-            "Invalid 'messages': empty array. Expected an array with minimum length 1, "
-            "but got an empty array instead.",
+            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
             "messages",
             "empty_array",
         )

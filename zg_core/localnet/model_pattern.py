@@ -76,7 +76,7 @@ def _pick(members: Any) -> str:
 def _has(char: str, member: Any) -> bool:
     op, argument = member
     if op.name == "LITERAL":
-        return ord(char) == argument
+        return bool(ord(char) == argument)
     if op.name == "RANGE":
         return bool(argument[0] <= ord(char) <= argument[1])
     inside = {"DIGIT": r"\d", "SPACE": r"\s", "WORD": r"\w"}

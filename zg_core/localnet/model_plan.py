@@ -28,7 +28,9 @@ _CALCULATING: Final = frozenset(map(stem, ("calculator", "calculate", "expressio
 _CLAUSE_END: Final = re.compile(
     r"\s*,?\s+and\s+(?:also\s+|then\s+)?|\s*;\s*|,?\s+then\s+|(?<=[.?!])\s+|\n+", re.IGNORECASE
 )
-_REFUSAL: Final = re.compile(r"\b(?:without|do not|don['’]t|never)\s+(?:using|use|call|calling)\s+(?:any\s+|the\s+)?tools?\b")
+_REFUSAL: Final = re.compile(
+    r"\b(?:without|do not|don['\u2019]t|never)\s+(?:using|use|call|calling)\s+(?:any\s+|the\s+)?tools?\b"
+)
 _MAX_CALLS: Final = 16
 _NAME_WEIGHT: Final = 3
 _EXPLICIT: Final = 100
@@ -53,7 +55,9 @@ def plan_calls(text: str, tools: Sequence[Tool], *, generous: bool = False) -> P
     """
     if not tools or _REFUSAL.search(text.lower()):
         return []
-    plan = _written_calls(text, tools) or _arithmetic_calls(text, tools) or _clause_calls(text, tools, generous=generous)
+    plan = (
+        _written_calls(text, tools) or _arithmetic_calls(text, tools) or _clause_calls(text, tools, generous=generous)
+    )
     if plan:
         return plan
     tool = best_tool(text, tools)
@@ -80,7 +84,9 @@ def _score(tool: Tool, text: str, asked: frozenset[str]) -> int:
     if re.search(rf"(?<![\w-]){re.escape(tool.name)}(?![\w-])", text, re.IGNORECASE):
         return _EXPLICIT
     in_name = set(keywords(tool.name)) & asked
-    about = set(keywords(tool.description)) | {word for name in properties_of(tool.parameters) for word in keywords(name)}
+    about = set(keywords(tool.description)) | {
+        word for name in properties_of(tool.parameters) for word in keywords(name)
+    }
     return _NAME_WEIGHT * len(in_name) + len((about & asked) - in_name)
 
 
@@ -139,7 +145,9 @@ def _arithmetic_calls(text: str, tools: Sequence[Tool]) -> Plan:
     return [[_calculation(calculator, expression) for expression in found[:_MAX_CALLS]]]
 
 
-def _add_operation(tree: Operation | Fraction, tools: Sequence[Tool], levels: dict[int, list[PlannedCall]]) -> int | None:
+def _add_operation(
+    tree: Operation | Fraction, tools: Sequence[Tool], levels: dict[int, list[PlannedCall]]
+) -> int | None:
     """Add the calls for `tree` to `levels` and return the level after it; None if no tool can do one of them."""
     if isinstance(tree, Fraction):
         return 0
@@ -158,11 +166,8 @@ def _add_operation(tree: Operation | Fraction, tools: Sequence[Tool], levels: di
 def _operator_tool(symbol: str, tools: Sequence[Tool]) -> Tool | None:
     wanted = _OPERATION_STEMS[symbol]
     able = [tool for tool in tools if len(_numeric(tool)) == 2 and len(required_of(tool.parameters)) <= 2]
-    for said in (lambda tool: tool.name, lambda tool: tool.description):
-        for tool in able:
-            if wanted in keywords(said(tool)):
-                return tool
-    return None
+    by_name = next((tool for tool in able if wanted in keywords(tool.name)), None)
+    return by_name or next((tool for tool in able if wanted in keywords(tool.description)), None)
 
 
 def _numeric(tool: Tool) -> list[str]:
@@ -207,7 +212,9 @@ def _clause_calls(text: str, tools: Sequence[Tool], *, generous: bool) -> Plan:
 def _only_names(clause: str) -> bool:
     """Whether `clause` is just a name or two, or numbers: the second half of `in Paris and London`."""
     named = {word for name in names(f", {clause}") for word in words(name)}
-    return bool(named) and all(word in named or bare(word.lower()) in ("in", "for", "of", "at") for word in words(clause))
+    return bool(named) and all(
+        word in named or bare(word.lower()) in ("in", "for", "of", "at") for word in words(clause)
+    )
 
 
 def _is_enough(tool: Tool, clause: str) -> bool:

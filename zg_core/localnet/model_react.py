@@ -63,4 +63,6 @@ def action_text(call: PlannedCall) -> str:
 
 def answer_text(answer: str) -> str:
     """The turn that ends the loop."""
-    return f"Thought: I can answer without using any more tools. I'll use the user's language to answer\nAnswer: {answer}"
+    return (
+        f"Thought: I can answer without using any more tools. I'll use the user's language to answer\nAnswer: {answer}"
+    )

@@ -148,9 +148,7 @@ def render_chunks(output: Output, head: Head, request: ChatRequest) -> Iterator[
     yield DONE
 
 
-def _chunk(
-    head: Head, delta: Mapping[str, Any], logprobs: Any = None, finish_reason: str | None = None
-) -> bytes:
+def _chunk(head: Head, delta: Mapping[str, Any], logprobs: Any = None, finish_reason: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
     return _event({**_chunk_head(head), "choices": [choice]})
 

@@ -31,16 +31,17 @@ _MAX_STOPS: Final = 4
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
 _THINKING_EFFORTS: Final = ("medium", "high", "xhigh")
 
-_PARAMETERS: Final = frozenset(
-    # OpenAI's chat-completions parameters …
+_OPENAI_PARAMETERS: Final = (
     "audio frequency_penalty logit_bias logprobs max_completion_tokens max_tokens messages metadata modalities model n "
     "parallel_tool_calls prediction presence_penalty prompt_cache_key prompt_cache_retention reasoning_effort "
-    "response_format safety_identifier seed service_tier stop store stream stream_options temperature tool_choice tools "
-    "top_logprobs top_p user verbosity "
-    # … and those that the usual open servers (vLLM, SGLang) add and 0G providers therefore know.
-    "chat_template_kwargs ignore_eos length_penalty min_p min_tokens repetition_penalty skip_special_tokens "
-    "stop_token_ids top_k".split()
+    "response_format safety_identifier seed service_tier stop store stream stream_options temperature tool_choice "
+    "tools top_logprobs top_p user verbosity"
 )
+_OPEN_SERVER_PARAMETERS: Final = (  # those vLLM and SGLang add; 0G providers run them
+    "chat_template_kwargs ignore_eos length_penalty min_p min_tokens repetition_penalty skip_special_tokens "
+    "stop_token_ids top_k"
+)
+_PARAMETERS: Final = frozenset(f"{_OPENAI_PARAMETERS} {_OPEN_SERVER_PARAMETERS}".split())
 _RANGES: Final = {
     "temperature": (0.0, 2.0),
     "top_p": (0.0, 1.0),
@@ -118,9 +119,7 @@ def read_chat_request(body: bytes) -> ChatRequest:
             raise InvalidRequestError(f"Unrecognized request argument supplied: {name}", name, "unknown_parameter")
     model = read_string(data, "model", required=True)
     if "messages" not in data:
-        raise InvalidRequestError(
-            "Missing required parameter: 'messages'.", "messages", "missing_required_parameter"
-        )
+        raise InvalidRequestError("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
     messages = read_messages(data["messages"])
     _check_sampling(data)
     tools = _read_tools(data)

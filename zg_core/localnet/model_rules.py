@@ -51,18 +51,21 @@ _CAPITALS: Final = {
     "vietnam": "Hanoi",
 }
 _GREETING: Final = re.compile(
-    r"(?:hi|hello|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|day))\b[\w\s,'’]{0,30}[!.?]*", re.IGNORECASE
+    r"(?:hi|hello|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|day))\b[\w\s,'\u2019]{0,30}[!.?]*",
+    re.IGNORECASE,
 )
-_THANKS: Final = re.compile(r"(?:thanks|thank you|thx|well,? thanks)\b[\w\s,'’]{0,40}[!.]*", re.IGNORECASE)
+_THANKS: Final = re.compile(r"(?:thanks|thank you|thx|well,? thanks)\b[\w\s,'\u2019]{0,40}[!.]*", re.IGNORECASE)
 _ECHO: Final = re.compile(
     r"(?:please\s+|now\s+|always\s+)*(?:(repeat|say|echo)|(?:respond|reply|answer)\s+(?:only\s+|just\s+|exactly\s+)*with"
     r"|(print|output|write|return))\b"
-    r"(?P<aids>(?:\s+(?:back|after me|exactly|only|just|verbatim|nothing but|this|the following|the exact|the single|one|"
-    r"the words?|the text|the phrase|the sentence|the string|word|words|text|phrase|sentence|string)\b)*)"
+    r"(?P<aids>(?:\s+(?:back|after me|exactly|only|just|verbatim|nothing but|this|the following|the exact|the single|"
+    r"one|the words?|the text|the phrase|the sentence|the string|word|words|text|phrase|sentence|string)\b)*)"
     r"\s*[:,-]?\s*(?P<rest>.+)",
     re.IGNORECASE | re.DOTALL,
 )
-_ONLY: Final = re.compile(r"\s*(?:,?\s*and\s+)?(?:(?:absolutely )?nothing (?:else|more)|only)\s*[.!]?\s*$", re.IGNORECASE)
+_ONLY: Final = re.compile(
+    r"\s*(?:,?\s*and\s+)?(?:(?:absolutely )?nothing (?:else|more)|only)\s*[.!]?\s*$", re.IGNORECASE
+)
 _NOT_LITERAL: Final = re.compile(r"(?:an?|your|my|in|as|something|anything|if)\s", re.IGNORECASE)
 _JUST_THE_ANSWER: Final = re.compile(
     r"\b(?:only|just)\b[^.?!]{0,40}\b(?:number|result|answer|name|word)|\b(?:number|result|answer|name) only\b"
@@ -70,10 +73,16 @@ _JUST_THE_ANSWER: Final = re.compile(
     re.IGNORECASE,
 )
 _COUNT: Final = re.compile(r"\bcount\b[^.\d]{0,20}?(?:from\s+(\d{1,5})\s+)?(?:up\s+)?to\s+(\d{1,5})\b", re.IGNORECASE)
-_CAPITAL: Final = re.compile(r"\bcapital(?: city)? (?:of|in) (?:the )?([\w ]{1,40})|([A-Z]\w+)['’]s capital", re.IGNORECASE)
-_MY_NAME: Final = re.compile(r"\b(?:my name is|i am called|call me)\s+([^\W\d_][\w'’-]*)", re.IGNORECASE)
-_ASKS_MY_NAME: Final = re.compile(r"\b(?:what(?:['’]s| is) my name|who am i|do you (?:know|remember) my name)\b", re.IGNORECASE)
-_ASKS_YOU: Final = re.compile(r"\b(?:who|what) are you\b|\bwhat(?:['’]s| is) your name\b|\b(?:what|which) model are you\b", re.IGNORECASE)
+_CAPITAL: Final = re.compile(
+    r"\bcapital(?: city)? (?:of|in) (?:the )?([\w ]{1,40})|([A-Z]\w+)['\u2019]s capital", re.IGNORECASE
+)
+_MY_NAME: Final = re.compile(r"\b(?:my name is|i am called|call me)\s+([^\W\d_][\w'\u2019-]*)", re.IGNORECASE)
+_ASKS_MY_NAME: Final = re.compile(
+    r"\b(?:what(?:['\u2019]s| is) my name|who am i|do you (?:know|remember) my name)\b", re.IGNORECASE
+)
+_ASKS_YOU: Final = re.compile(
+    r"\b(?:who|what) are you\b|\bwhat(?:['\u2019]s| is) your name\b|\b(?:what|which) model are you\b", re.IGNORECASE
+)
 _JOKE: Final = re.compile(r"\bjokes?\b", re.IGNORECASE)
 _LENGTH: Final = re.compile(r"\b(\d{1,4})[- ]words?\b", re.IGNORECASE)
 _COMPOSE: Final = re.compile(
@@ -285,7 +294,8 @@ def _composition(conversation: Conversation) -> str | None:
 
 def _subject(query: str, form: str) -> str:
     """What a text is to be about, without the words that say what kind of text."""
-    said = topic(re.sub(rf"\b(?:{re.escape(form)}|words?|include|haikus?)\b", "", _LENGTH.sub("", query)), 3)
+    plain = re.sub(rf"\b(?:{re.escape(form)}|words?|include|haikus?|\d+)\b", "", query, flags=re.IGNORECASE)
+    said = topic(plain, 3)
     return "that" if bare(said.lower()) == form.lower() else said
 
 

@@ -402,5 +402,5 @@ def _fit_text(schema: Mapping[str, Any], name: str) -> str:
     text = (example(pattern) if isinstance(pattern, str) else None) or name or "text"
     if _text_fits(text, schema):
         return text
-    least, most = schema.get("minLength", 0), schema.get("maxLength", _MAX_VALUES)
+    least, most = _bounded(schema.get("minLength", 0)), _bounded(schema.get("maxLength", _MAX_VALUES))
     return (text * (least // max(len(text), 1) + 1))[: max(least, min(most, len(text)))]

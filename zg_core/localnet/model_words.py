@@ -4,32 +4,34 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-STOP_WORDS: Final = frozenset(
-    """a about all also am an and any are as ask asked at be because been best better but by call called can could did
-    do does each else even every for from function get give given gives go got had has have he her here hi him his how i
-    if in information into is it its itself just let list like me more most much must my name need no not now of on one
-    only or other our out own please provide question questions return returns said same say see set she should so some
-    such take tell than that the their them then there these they thing this those to tool tools too under up us use
-    used useful user using value very want was way we well were what when where which while who whom why will with
-    would write you your""".split()
-)
+_STOP_WORDS: Final = """
+    a about all also am an and any are as ask asked at be because been best better but by call called can
+    could did do does each else even every for from function get give given gives go got had has have he her
+    here hi him his how i if in information into is it its itself just let list like me more most much must my
+    name need no not now of on one only or other our out own please provide question questions return returns
+    said same say see set she should so some such take tell than that the their them then there these they
+    thing this those to tool tools too under up us use used useful user using value very want was way we well
+    were what when where which while who whom why will with would write you your
+"""
+STOP_WORDS: Final = frozenset(_STOP_WORDS.split())
+"""Words that say nothing about what a text is about."""
 
-_WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
+_WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W\d_]+)?")
+_CONTRACTION: Final = re.compile(r"['\u2019].*", re.DOTALL)
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_SENTENCE_END: Final = re.compile(r"(?<=[.!?。!?])[\"'”’)]*\s+|(?<=[。!?])|\n+")
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?])[\"'\u201d\u2019)]*\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 _NUMBER: Final = re.compile(r"(?<![\w.])(?:(?<![\d)])-)?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\.?\d)")
 _QUOTED: Final = re.compile(
     r"\"([^\"\n]{1,500})\"|“([^”\n]{1,500})”|「([^」\n]{1,500})」|«([^»\n]{1,500})»|`([^`\n]{1,500})`"
-    r"|(?<!\w)'([^'\n]{1,500})'(?!\w)|‘([^’\n]{1,500})’(?!\w)"
+    r"|(?<!\w)'([^'\n]{1,500})'(?!\w)|\u2018([^\u2019\n]{1,500})\u2019(?!\w)"
 )
-_CAPITALISED: Final = r"[A-ZÀ-ÖØ-Þ][\w’'-]*"
+_CAPITALISED: Final = r"[A-ZÀ-ÖØ-Þ][\w\u2019'-]*"
 _NAME: Final = re.compile(
     rf"{_CAPITALISED}(?:(?:\s+(?:(?:de|of|da|del|la|le|van|von)\s+)?|,\s+(?=[A-Z]{{2}}\b)){_CAPITALISED})*"
 )
 _ABOUT: Final = re.compile(r"\b(?:about|regarding|concerning)\s+([^,.;:!?\n]{1,80})", re.IGNORECASE)
-_SUFFIXES: Final = tuple(
-    "ications ication ations ation iers ier ies ied ing ers est er or ed es s y e".split()  # longest first
-)
+_LONGEST_SUFFIX_FIRST: Final = "ications ication ations ation iers ier ies ied ing ers est er or ed es s y e"
+_SUFFIXES: Final = tuple(_LONGEST_SUFFIX_FIRST.split())
 _SAME: Final = {
     "plu": "add",
     "sum": "add",
@@ -61,7 +63,7 @@ class Number:
 
 def bare(word: str) -> str:
     """`word` without a contraction or a possessive: `what's` is `what`."""
-    return word.split("'")[0].split("’")[0]
+    return _CONTRACTION.sub("", word)
 
 
 def stem(word: str) -> str:
@@ -119,9 +121,9 @@ def names(text: str) -> list[str]:
     """Capitalised phrases that do not just open a sentence, such as `San Francisco, CA`."""
     found = []
     for match in _NAME.finditer(text):
-        before = text[: match.start()].rstrip(" \t\"'“‘(")
+        before = text[: match.start()].rstrip(" \t\"'“\u2018(")
         opens = not before or before[-1] in ".!?:\n"
-        phrase = match.group().rstrip("'’-")
+        phrase = match.group().rstrip("'\u2019-")
         if opens:
             # The opening word is capitalised anyway; what follows it may still be a name.
             head, _, rest = phrase.partition(" ")

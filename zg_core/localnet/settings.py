@@ -173,11 +173,27 @@ class ProviderSpec:
 
 _STANDARD_MIX: tuple[ProviderSpec, ...] = (
     ProviderSpec(model="local-chat-1"),
-    ProviderSpec(model="local-chat-2", kind="TeeTLS", input_price=50_000_000_000, output_price=150_000_000_000),
     ProviderSpec(
-        model="local-chat-3", kind="TeeML-separated", input_price=80_000_000_000, output_price=320_000_000_000
+        model="local-chat-2",
+        kind="TeeTLS",
+        input_price=50_000_000_000,
+        output_price=150_000_000_000,
+        first_token_delay=0.004,
     ),
-    ProviderSpec(model="local-chat-4", kind="standard", input_price=20_000_000_000, output_price=60_000_000_000),
+    ProviderSpec(
+        model="local-chat-3",
+        kind="TeeML-separated",
+        input_price=80_000_000_000,
+        output_price=320_000_000_000,
+        first_token_delay=0.002,
+    ),
+    ProviderSpec(
+        model="local-chat-4",
+        kind="standard",
+        input_price=20_000_000_000,
+        output_price=60_000_000_000,
+        first_token_delay=0.001,
+    ),
     ProviderSpec(
         model="local-embed-1", service_type="embedding", input_price=10_000_000_000, output_price=0, lora=False
     ),

@@ -20,6 +20,7 @@ from zg_core.localnet.tokens import TokenChecker
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from zg_core.localnet.billing import BillingEntry
     from zg_core.localnet.clock import Clock
     from zg_core.localnet.onchain import ChainAccount, ChainSide
     from zg_core.localnet.settings import ProviderSettings, ProviderSpec
@@ -222,45 +223,56 @@ class ProviderState:
             One record per transaction; empty if nothing was due.
         """
         with self.change_lock:
-            due = self.log.due(not_after=self.clock.now() - older_than)
-            users = sorted(due)
-            records = []
-            for start in range(0, len(users), MAX_USERS):
-                items = []
-                for user in users[start : start + MAX_USERS]:
-                    entries = due[user]
-                    items.append(
-                        UserSettlement(
-                            user=user,
-                            provider=self.address,
-                            total_fee=sum(entry.fee - entry.settled for entry in entries),
-                            requests_hash=requests_hash(entries),
-                            nonce=self._next_nonce(),
-                            request_ids=tuple(entry.request_id for entry in entries),
-                        )
-                    )
-                record = self.side.settle(items, self.tee_key)
-                self.log.settle(
-                    {
-                        item.user: (item.request_ids, outcome.paid)
-                        for item, outcome in zip(items, record.users, strict=True)
-                        if outcome.paid
-                    },
-                    record.tx_hash,
-                )
-                for outcome in record.users:
-                    self._accounts.pop(outcome.user, None)
-                records.append(record)
-            self.settlements += records
-            return records
+            return self._settle(self.log.due(not_after=self.clock.now() - older_than))
 
     def settle_due(self) -> None:
-        """What the background loop does every `settle_interval`: old requests, and at times all of them."""
-        now = self.clock.now()
-        force = now - self._last_forced >= self.settings.settle_force_interval
-        if force:
-            self._last_forced = now
-        self.settle(older_than=0.0 if force else self.settings.settle_buffer)
+        """What the background loop does every `settle_interval`: old requests, and at times all of them.
+
+        Users who cannot pay now are left out, and everybody while the signer is not acknowledged: such a settlement
+        would only be refused, again and again.
+        """
+        with self.change_lock:
+            now = self.clock.now()
+            force = now - self._last_forced >= self.settings.settle_force_interval
+            if force:
+                self._last_forced = now
+            due = self.log.due(not_after=now - (0.0 if force else self.settings.settle_buffer))
+            if due and self.side.signer_acknowledged():
+                self._settle({user: entries for user, entries in due.items() if self._can_pay(user)})
+
+    def _can_pay(self, user: str) -> bool:
+        account = self.side.account(user)
+        return account is not None and account.acknowledged and account.balance > 0
+
+    def _settle(self, due: dict[str, list[BillingEntry]]) -> list[SettlementRecord]:
+        users = sorted(due)
+        records = []
+        for start in range(0, len(users), MAX_USERS):
+            items = [self._item(user, due[user]) for user in users[start : start + MAX_USERS]]
+            record = self.side.settle(items, self.tee_key)
+            self.log.settle(
+                {
+                    item.user: (item.request_ids, outcome.paid)
+                    for item, outcome in zip(items, record.users, strict=True)
+                    if outcome.paid
+                },
+                record.tx_hash,
+            )
+            for outcome in record.users:
+                self._accounts.pop(outcome.user, None)
+            records.append(record)
+        self.settlements += records
+        return records
+
+    def _item(self, user: str, entries: list[BillingEntry]) -> UserSettlement:
+        return UserSettlement(
+            user=user,
+            provider=self.address,
+            total_fee=sum(entry.fee - entry.settled for entry in entries),
+            requests_hash=requests_hash(entries),
+            nonce=self._next_nonce(),
+            request_ids=tuple(entry.request_id for entry in entries),
+        )
 
     def _next_nonce(self) -> int:
         self._last_nonce = max(self._last_nonce + 1, int(self.clock.now()) * 10_000_000)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.crypto import SignatureError, recover_personal, same_address, sha256_hex
 from zg_core.errors import ChainError
+from zg_core.exchange import parse_json
 from zg_core.types import Kind
 from zg_core.verify import gojson
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
@@ -51,7 +52,7 @@ class SignatureDocument:
             MalformedSignature: not an object with text fields ``text`` and ``signature``.
         """
         try:
-            value = json.loads(body)
+            value = parse_json(body)
         except (ValueError, RecursionError):
             raise MalformedSignature("not JSON") from None
         if not isinstance(value, dict):

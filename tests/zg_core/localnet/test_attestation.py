@@ -61,6 +61,17 @@ def test_report_data_names_the_signer_in_either_layout():
     assert (data[32:52].hex(), data[52:56], data[56:]) == (KEY.address[2:].lower(), b"\0\0\0\1", bytes(8))
 
 
+def test_a_model_enclaves_report_binds_signer_and_nonce():
+    nonce = bytes(range(32))
+    report = attestation.model_report(KEY, nonce)
+    raw = bytes.fromhex(report["intel_quote"])
+    assert raw[568:588].hex() == KEY.address[2:].lower()
+    assert raw[588:600] == bytes(12)
+    assert raw[600:632].hex() == nonce.hex() == report["request_nonce"]
+    assert report["info"]["tcb_info"]["compose_hash"] == attestation.compose_hash().hex()
+    assert report["local_network"] == attestation.LABEL
+
+
 def test_it_says_what_it_is():
     assert body()["local_network"] == attestation.LABEL
     assert "no hardware" in attestation.LABEL

@@ -27,6 +27,7 @@ def net():
         ),
         ProviderSpec(model="s", kind="standard", settings=ROOMY, lora=False),
         ProviderSpec(model="e", service_type="embedding", settings=ROOMY),
+        ProviderSpec(model="p", kind="TeeML-separated", settings=ROOMY),
         ProviderSpec(model="unconfirmed", acknowledged=False, settings=ROOMY),
     ]
     with LocalNet(providers=specs) as running:
@@ -491,6 +492,20 @@ def test_the_quote_names_the_signer_in_both_layouts(caller, tools):
     assert data[52:] == b"\0\0\0\1" + bytes(8)
     assert "signed by no hardware" in legacy.json()["local_network"]
     assert tools.recover(legacy.text, legacy.headers["zg-quote-signature"]) == one.provider.tee_signer
+
+
+def test_only_a_separate_model_enclave_has_its_own_report(caller, tools):
+    one = caller("p")
+    report = one.get("/v1/proxy/attestation/report?model=p&nonce=" + "ab" * 32).json()
+    assert (report["signing_address"], report["request_nonce"]) == (one.provider.response_signer, "ab" * 32)
+    assert one.get("/v1/proxy/attestation/report").json()["request_nonce"] == "00" * 32
+    for bad in ("xyz", "ab" * 33):
+        assert one.get("/v1/proxy/attestation/report?nonce=" + bad).status_code == 400
+    for model in ("t", "s"):
+        response = caller(model).get("/v1/proxy/attestation/report")
+        assert response.status_code == 501
+        assert tools.error_of(response).startswith("LLM attestation report is not available for this provider.")
+    assert caller("m").get("/v1/proxy/attestation/report").status_code == 404
 
 
 # control routes

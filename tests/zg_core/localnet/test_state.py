@@ -222,6 +222,25 @@ def test_old_fees_are_settled_in_the_background_and_all_of_them_in_time(connect)
         assert one.provider.unsettled(one.wallet.address) == 0, "everything, after the force interval"
 
 
+def test_the_background_leaves_out_who_cannot_pay(connect):
+    settings = replace(ProviderSettings.fast(), settle_interval=None, settle_buffer=0)
+    with LocalNet(settings=settings) as net:
+        one, state = connect(net), net._states[0]
+        one.chat()
+        assert one.provider.log
+        state.log.add(replace(one.provider.log[0], user=net.new_wallet().address, request_id="stranger"))
+        one.provider.revoke_acknowledgement()
+        height = net.chain.block_number
+        state.settle_due()
+        assert net.chain.block_number == height, "nothing is sent while the signer is not acknowledged"
+        one.provider.acknowledge()
+        state.settle_due()
+        assert [user.user for user in one.provider.settlements[0].users] == [one.wallet.address]
+        height = net.chain.block_number
+        state.settle_due()
+        assert net.chain.block_number == height
+
+
 def test_the_background_loop_needs_no_call(connect, tools):
     with LocalNet() as net:
         one = connect(net)

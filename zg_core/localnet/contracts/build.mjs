@@ -15,7 +15,7 @@ const COMPILER = "0.8.22";
 // 2018: supportsInterface could be pure, but the ABI says view
 const ACCEPTED_WARNINGS = new Set(["2519", "2018"]);
 
-// source file -> artifact; each file holds one contract of the same name
+// Source file -> artifact; each file holds one contract of the same name.
 const CONTRACTS = {
   "LedgerManager.sol": "LedgerManager.json",
   "InferenceServing.sol": "InferenceServing.json",
@@ -24,6 +24,10 @@ const CONTRACTS = {
   "test/ContractWallet.sol": "test/ContractWallet.json",
   "test/ScriptedService.sol": "test/ScriptedService.json",
 };
+
+// What is compiled at the same time: the compiler is slow and uses one core, and the first two take most of it.
+const [LEDGER, SERVING, ...SMALL] = Object.keys(CONTRACTS);
+const JOBS = [[LEDGER], [SERVING], SMALL];
 
 const SETTINGS = {
   viaIR: true,
@@ -63,40 +67,45 @@ function abiOrder(a, b) {
   return key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0;
 }
 
-// Compiles one source file (in a worker: the compiler is slow and knows one thread only).
-function compileOne(source) {
+// Compiles some of the contracts, in a worker. Returns artifact -> content.
+function compileSome(wanted) {
   if (!solc.version().startsWith(`${COMPILER}+`)) {
     throw new Error(`solc ${solc.version()} is installed, ${COMPILER} is needed: run npm ci`);
   }
-  const outputSelection = { [source]: { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } };
+  const outputs = { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] };
+  const outputSelection = Object.fromEntries(wanted.map((source) => [source, outputs]));
   const input = { language: "Solidity", sources: sources(), settings: { ...SETTINGS, outputSelection } };
   const output = JSON.parse(solc.compile(JSON.stringify(input)));
   const complaints = (output.errors ?? []).filter((entry) => !ACCEPTED_WARNINGS.has(entry.errorCode));
   if (complaints.length > 0) throw new Error(complaints.map((entry) => entry.formattedMessage).join("\n"));
-  const name = basename(source, ".sol");
-  const { abi, evm } = output.contracts[source][name];
-  const content = {
-    abi: abi.sort(abiOrder).map(stable),
-    bytecode: `0x${evm.bytecode.object}`,
-    compiler: COMPILER,
-    contractName: name,
-    deployedBytecode: `0x${evm.deployedBytecode.object}`,
-    sourceName: source,
-  };
-  return `${JSON.stringify(content, null, 1)}\n`;
-}
-
-function inWorker(source) {
-  return new Promise((resolve, reject) => {
-    const worker = new Worker(fileURLToPath(import.meta.url), { workerData: source });
-    worker.once("message", resolve);
-    worker.once("error", reject);
+  const artifacts = wanted.map((source) => {
+    const name = basename(source, ".sol");
+    const { abi, evm } = output.contracts[source][name];
+    const content = {
+      abi: abi.sort(abiOrder).map(stable),
+      bytecode: `0x${evm.bytecode.object}`,
+      compiler: COMPILER,
+      contractName: name,
+      deployedBytecode: `0x${evm.deployedBytecode.object}`,
+      sourceName: source,
+    };
+    return [CONTRACTS[source], `${JSON.stringify(content, null, 1)}\n`];
   });
+  return Object.fromEntries(artifacts);
 }
 
 async function compile() {
-  const compiled = await Promise.all(Object.keys(CONTRACTS).map(inWorker));
-  return Object.fromEntries(Object.values(CONTRACTS).map((artifact, index) => [artifact, compiled[index]]));
+  const workers = JOBS.map((wanted) => new Worker(fileURLToPath(import.meta.url), { workerData: wanted }));
+  const answer = (worker) =>
+    new Promise((resolve, reject) => {
+      worker.once("message", resolve);
+      worker.once("error", reject);
+    });
+  try {
+    return Object.assign({}, ...(await Promise.all(workers.map(answer))));
+  } finally {
+    for (const worker of workers) worker.terminate();
+  }
 }
 
 function committed(folder = "") {
@@ -159,5 +168,5 @@ async function main() {
 if (isMainThread) {
   process.exitCode = await main();
 } else {
-  parentPort.postMessage(compileOne(workerData));
+  parentPort.postMessage(compileSome(workerData));
 }
