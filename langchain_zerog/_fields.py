@@ -51,5 +51,7 @@ def reject_unknown(owner: str, given: Iterable[object], known: set[str]) -> None
     for name in given:
         if name not in known:
             close = difflib.get_close_matches(str(name), known, n=1)
-            advice = f"did you mean {close[0]!r}?" if close else "request parameters go into model_kwargs or extra_body"
+            advice = "other request parameters go into model_kwargs or extra_body"
+            if close:
+                advice = f"did you mean {close[0]!r}? ({advice})"
             raise TypeError(f"{owner} got an unexpected argument {name!r}: {_ELSEWHERE.get(str(name), advice)}")

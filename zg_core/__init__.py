@@ -35,6 +35,7 @@ from zg_core.errors import (
 )
 from zg_core.http import Timeouts
 from zg_core.limits import Limits
+from zg_core.openai_compat import async_openai_client, openai_client
 from zg_core.receipts import MemoryReceipts, Receipt
 from zg_core.types import Amount, Fee, Kind, Service, Usage, neuron, og
 from zg_core.verify import Policy, Verdict
@@ -82,6 +83,8 @@ __all__ = [
     "WrongChain",
     "ZeroGError",
     "__version__",
+    "async_openai_client",
     "neuron",
     "og",
+    "openai_client",
 ]

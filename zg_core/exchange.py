@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from zg_core.crypto import sha256_hex
@@ -25,7 +26,8 @@ DONE = b"[DONE]"
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 _DEEPEST = 500
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKET = bytes(set(range(256)) - set(_STEPS))
 
 
 def encode_body(payload: Mapping[str, Any]) -> bytes:
@@ -55,18 +57,20 @@ def parse_json(data: bytes | str) -> Any:
         {'a': [1, ']']}
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    if raw.count(b"[") + raw.count(b"{") > _DEEPEST and not _is_flat(raw):
-        raise ValueError(f"not JSON, or deeper than {_DEEPEST} levels")
+    if raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
+        raise ValueError(f"JSON deeper than {_DEEPEST} levels")
     return json.loads(data if isinstance(data, str) else data.decode("utf-8-sig"))
 
 
-def _is_flat(raw: bytes) -> bool:
-    rest = _STRING.sub(b"", raw).translate(None, _NO_BRACKET)
-    for _ in range(_DEEPEST):  # each turn takes away the innermost level
-        rest, before = rest.replace(b"[]", b"").replace(b"{}", b""), rest
-        if len(rest) == len(before):
-            break
-    return not rest
+def _is_deep(raw: bytes) -> bool:
+    brackets = _STRING.sub(b"", raw).translate(None, _NO_BRACKET)
+    depth = 0
+    for start in range(0, len(brackets), 65_536):
+        depths = list(accumulate(map(_STEPS.__getitem__, brackets[start : start + 65_536]), initial=depth))
+        if max(depths) > _DEEPEST:
+            return True
+        depth = depths[-1]
+    return False
 
 
 class Exchange:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Protocol
 
 import pytest
@@ -13,18 +14,49 @@ from langchain_core.runnables import Runnable
 
 from langchain_zerog import ChatZeroG
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSpec
+from zg_core.localnet.upstream import UpstreamReply
 from zg_core.receipts.model import Receipt
 from zg_core.types import Amount, Fee, Kind
 
 SETTINGS = ("ZEROG_", "OPENAI_", "LANGSMITH_", "LANGCHAIN_", "PRIVATE_KEY", "ZG_")
 
 
+class Script:
+    """A model that says what a test wants, in the words of any server: set `body` or `events`."""
+
+    def __init__(self) -> None:
+        self.body: dict[str, Any] = {}
+        self.events: list[dict[str, Any]] = []
+
+    async def complete(self, path: str, body: bytes) -> UpstreamReply:
+        return UpstreamReply(200, {"content-type": "application/json"}, json.dumps(self.body).encode())
+
+    async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
+        for event in self.events:
+            yield b"data: " + json.dumps(event).encode() + b"\n\n"
+        yield b"data: [DONE]\n\n"
+
+    async def models(self) -> list[dict[str, Any]]:
+        return []
+
+
 @pytest.fixture(scope="session")
-def net() -> Iterator[LocalNet]:
-    """A network with two chat providers; the wallet has a sub-account with the first."""
-    specs = [ProviderSpec(model="local-chat-1"), ProviderSpec(model="local-chat-2", kind="standard")]
+def script() -> Script:
+    """What the provider of the model "scripted" says."""
+    return Script()
+
+
+@pytest.fixture(scope="session")
+def net(script: Script) -> Iterator[LocalNet]:
+    """A network: the wallet has sub-accounts with the first and the last provider, not with the one between."""
+    specs = [
+        ProviderSpec(model="local-chat-1"),
+        ProviderSpec(model="local-chat-2"),
+        ProviderSpec(model="scripted", upstream=script),
+    ]
     with LocalNet(providers=specs) as running:
         running.open_account(running.wallet, running.providers[0], 100 * 10**18)
+        running.open_account(running.wallet, running.providers[2], 10 * 10**18)
         yield running
 
 

@@ -287,9 +287,7 @@ class TestApiKey:
         from zg_core.localnet.abi import inference
 
         contract = inference()
-        net.chain.send(
-            owner.private_key, to=contract.address, data=contract.encode("revokeToken", provider.address, 9)
-        )
+        net.chain.send(owner.private_key, to=contract.address, data=contract.encode("revokeToken", provider.address, 9))
         with pytest.raises(SessionRejected) as caught:
             caller.call({**options, "private_key": None, "api_key": key}, ask(QUESTION))
         assert caught.value.code == "revoked"

@@ -136,7 +136,9 @@ class TestSettings:
         assert Settings.resolve(provider="0x" + PROVIDER[2:].upper(), environ={}).provider == PROVIDER
 
     def test_show_no_secret(self) -> None:
-        shown = repr(Settings.resolve(private_key=KEY, environ={})) + repr(Settings.resolve(api_key="app-sk-x", environ={}))
+        shown = repr(Settings.resolve(private_key=KEY, environ={})) + repr(
+            Settings.resolve(api_key="app-sk-x", environ={})
+        )
         assert "11111111" not in shown
         assert "app-sk-x" not in shown
 
@@ -224,18 +226,20 @@ class TestSecret:
     def test_gives_its_text_only_when_asked(self) -> None:
         secret = Secret("app-sk-hidden")
         assert secret.reveal() == "app-sk-hidden"
-        assert "hidden" not in f"{secret!r} {secret} {secret!s:>40} {[secret]} {({'k': secret})}"
+        assert "hidden" not in f"{secret!r} {secret} {secret!s:>40} {[secret]} { ({'k': secret}) }"
 
     def test_is_not_equal_to_another(self) -> None:
         assert Secret("a") != Secret("a")
 
-    @pytest.mark.parametrize("again", [pickle.dumps, copy.copy, copy.deepcopy, json.dumps])
+    @pytest.mark.parametrize("again", [pickle.dumps, copy.copy, copy.deepcopy])
     @pytest.mark.parametrize("made", [Secret("hidden"), SecretHeaders(Authorization="hidden")], ids=repr)
     def test_is_not_copied(self, made: object, again: object) -> None:
-        if again is json.dumps and isinstance(made, dict):
-            pytest.skip("a dict of texts is JSON")
         with pytest.raises(TypeError):
             again(made)  # type: ignore[operator]
+
+    def test_is_not_json(self) -> None:
+        with pytest.raises(TypeError):
+            json.dumps(Secret("hidden"))
 
     def test_headers_show_their_names(self) -> None:
         headers = SecretHeaders({"Authorization": "Bearer hidden"})

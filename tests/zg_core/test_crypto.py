@@ -189,7 +189,8 @@ class TestRefusals:
 
 class TestAddresses:
     @pytest.mark.parametrize(
-        "text", ["", "0x", SIGNER[2:], SIGNER[:-1], SIGNER + "0", "0X" + SIGNER[2:], SIGNER + "\n", "0x" + "g" * 40, None]
+        "text",
+        ["", "0x", SIGNER[2:], SIGNER[:-1], SIGNER + "0", "0X" + SIGNER[2:], SIGNER + "\n", "0x" + "g" * 40, None],
     )
     def test_anything_else_is_none(self, text: str) -> None:
         assert not is_address(text)

@@ -77,7 +77,6 @@ def mine(options, provider, net) -> Iterator[dict[str, Any]]:
     net.revert(snapshot)
 
 
-
 @pytest.mark.parametrize(("fault", "how", "verdict"), ACCEPTED, ids=name)
 def test_honest_replies_in_odd_forms_are_not_accused(caller, mine, provider, fault, how, verdict):
     if fault in STREAM_ONLY and not caller.stream:

@@ -56,7 +56,7 @@ class TestFromKey:
         with pytest.raises(ConfigError, match="ZEROG_PRIVATE_KEY") as caught:
             Wallet.from_key(text)
         assert caught.value.code == "bad_private_key"
-        assert not text or str(text) not in str(caught.value)
+        assert not text or text == "0x" or str(text) not in str(caught.value)
 
     def test_the_largest_key_is_one(self) -> None:
         assert Wallet.from_key(hex(CURVE_ORDER - 1)).address == Account.from_key(CURVE_ORDER - 1).address

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ChainError, RequestError
+from zg_core.exchange import parse_json
 from zg_core.http import BodyBroken, Request, Timeouts, read_all
 
 if TYPE_CHECKING:

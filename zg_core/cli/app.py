@@ -80,6 +80,8 @@ def app() -> None:
         if error.hint:
             Console(stderr=True).print(f"hint: {error.hint}", markup=False, highlight=False)
         sys.exit(1)
+    except OSError as error:  # a port in use, a file that cannot be written
+        sys.exit(f"error: {error}")
     except ImportError as error:  # a part that lives in an extra says which one
         if "zerog-integrations[" not in str(error):
             raise

@@ -290,14 +290,12 @@ class World:
 
 @contextmanager
 def _undone(state: Any) -> Iterator[None]:
-    """Take back all changes made inside, also the record of what was accessed."""
+    """Take back all changes made inside, also to transient storage and the record of what was accessed."""
     checkpoint = state.snapshot()
     try:
         yield
     finally:
         state.revert(checkpoint)
-        state.clear_transient_storage()
-        state.lock_changes()
 
 
 def _run(state: Any, call: Call, gas: int) -> Outcome:

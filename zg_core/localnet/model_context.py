@@ -37,6 +37,12 @@ _SUMMARY: Final = re.compile(
 )
 _DOCUMENT: Final = re.compile(r"Document (\d+):\s*(.*?)(?=\n\s*Document \d+:|\Z)", re.DOTALL)
 _CHOICE: Final = re.compile(r"^\((\d+)\)\s*(.*?)(?=^\(\d+\)|\Z)", re.DOTALL | re.MULTILINE)
+_MENTION: Final = re.compile(
+    r"\b(?:context|documents|passages|excerpts|sources)\b[^\n]*\n(.+)", re.DOTALL | re.IGNORECASE
+)
+_WANTS_FIGURE: Final = re.compile(
+    r"\b(?:how (?:many|much|old|long|far)|when|what (?:year|date|number))\b", re.IGNORECASE
+)
 _METADATA: Final = re.compile(r"^[\w ]{1,40}: \S+$")
 _SUMMARY_SENTENCES: Final = 2
 _KEYWORD_LIMIT: Final = re.compile(r"up to (\d+)\s+keywords")
@@ -53,8 +59,19 @@ def context_answer(query: str, system: str) -> str | None:
         question = _QUESTION.search(query)
         return from_context(found, question.group(1).strip() if question else _without(query, found))
     found = context_of(system)
-    # An instruction that merely mentions context is not one that carries it.
-    return from_context(found, query) if found is not None and query.strip() else None
+    if found is not None:
+        return from_context(found, query)
+    return _from_prose(query, system)
+
+
+def _from_prose(query: str, system: str) -> str | None:
+    """The answer from text that follows a line about context or documents, if it really holds one."""
+    question = _QUESTION.search(query)
+    if question and (match := _MENTION.search(query[: question.start()])):
+        return most_alike(question.group(1), sentences(match.group(1)))
+    if match := _MENTION.search(system):
+        return most_alike(query, sentences(match.group(1)))
+    return None
 
 
 def context_of(text: str) -> str | None:
@@ -81,10 +98,31 @@ def most_alike(question: str, candidates: Sequence[str]) -> str | None:
 
 
 def rank(question: str, candidates: Sequence[str]) -> list[tuple[int, int]]:
-    """Index and number of shared keywords of every candidate that shares any, best first."""
+    """Index and number of shared keywords of every candidate that shares any, best first.
+
+    Among equals a candidate with a figure comes first if the question is how many or when.
+    """
     asked = set(keywords(question))
+    wants_figure = _WANTS_FIGURE.search(question) is not None
     shared = [(index, len(asked.intersection(keywords(text)))) for index, text in enumerate(candidates)]
-    return sorted((item for item in shared if item[1]), key=lambda item: (-item[1], item[0]))
+
+    def order(item: tuple[int, int]) -> tuple[int, bool, int]:
+        lacks_figure = wants_figure and not any(char.isdigit() for char in candidates[item[0]])
+        return -item[1], lacks_figure, item[0]
+
+    return sorted((item for item in shared if item[1]), key=order)
+
+
+def best_choice(text: str) -> int | None:
+    """The number of the best of the numbered choices in `text` (llama-index's selectors), None if it has none."""
+    fenced = _FENCED.search(text)
+    if "Some choices are given below" not in text or fenced is None:
+        return None
+    found = _CHOICE.findall(fenced.group(1))
+    if not found:
+        return None
+    ranked = rank(fenced.group(2).partition("ONLY JSON")[0], [choice for _, choice in found])
+    return int(found[ranked[0][0]][0]) if ranked else 1
 
 
 def summary(text: str) -> str:
@@ -124,16 +162,10 @@ def _relevant_documents(query: str) -> str | None:
     return "\n".join(lines) or (f"Doc: {found[0][0]}, Relevance: 1" if found else None)
 
 
-def _best_choice(query: str) -> str | None:
-    fenced = _FENCED.search(query)
-    if "Some choices are given below" not in query or fenced is None:
+def _chosen(query: str) -> str | None:
+    number = best_choice(query)
+    if number is None:
         return None
-    found = _CHOICE.findall(fenced.group(1))
-    if not found:
-        return None
-    question = fenced.group(2).partition("ONLY JSON")[0]
-    ranked = rank(question, [text for _, text in found])
-    number = int(found[ranked[0][0]][0]) if ranked else 1
     if "JSON" in query:
         return compact_json([{"choice": number, "reason": "It shares most words with the question."}])
     return f"ANSWER: {number}"
@@ -161,7 +193,7 @@ _RULES: Final[tuple[Callable[[str], str | None], ...]] = (
     _refined,
     _standalone,
     _relevant_documents,
-    _best_choice,
+    _chosen,
     _keyword_list,
     _summarised,
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from zg_core.localnet.model_arithmetic import expressions
+from zg_core.localnet.model_context import best_choice
 from zg_core.localnet.model_words import keywords, names, numbers, quoted, stem, topic, words
 
 _PLACES: Final = frozenset(
@@ -47,6 +48,9 @@ class Evidence:
         facts = "\n".join((*self.results, text))
         self.keywords = frozenset(keywords(text))
         self._numbers = [number.value for number in numbers(facts)]
+        choice = best_choice(text)
+        if choice is not None:
+            self._numbers.insert(0, choice)
         self._quoted = quoted(text)
         self._names = names(text)
 
@@ -110,8 +114,8 @@ class Evidence:
     def strings(self, name: str) -> Iterator[str]:
         """Texts for the field `name`, best first; there is always one."""
         kinds = {word.lower() for word in words(name)}
-        for number, pattern in _SHAPES:
-            if kinds & set(number) and (match := re.search(pattern, self.text)):
+        for fields, pattern in _SHAPES:
+            if kinds & set(fields) and (match := re.search(pattern, self.text)):
                 yield match.group()
         if self.results and kinds & _OUTCOME:
             yield "\n".join(self.results)

@@ -211,7 +211,7 @@ def _clause_calls(text: str, tools: Sequence[Tool], *, generous: bool) -> Plan:
 
 def _only_names(clause: str) -> bool:
     """Whether `clause` is just a name or two, or numbers: the second half of `in Paris and London`."""
-    named = {word for name in names(f", {clause}") for word in words(name)}
+    named = {word for name in names(clause) for word in words(name)}
     return bool(named) and all(
         word in named or bare(word.lower()) in ("in", "for", "of", "at") for word in words(clause)
     )
@@ -220,8 +220,8 @@ def _only_names(clause: str) -> bool:
 def _is_enough(tool: Tool, clause: str) -> bool:
     """Whether `clause` has something of its own for every required argument of `tool`."""
     known = properties_of(tool.parameters)
-    evidence = Evidence(f", {clause}")
-    literals = len(evidence.literals()) + len(names(f", {clause}"))
+    evidence = Evidence(clause)
+    literals = len(evidence.literals()) + len(names(clause))
     figures = len(numbers(clause))
     for name in required_of(tool.parameters):
         kind = type_of(known.get(name, {}))

@@ -32,24 +32,14 @@ _NAME: Final = re.compile(
 _ABOUT: Final = re.compile(r"\b(?:about|regarding|concerning)\s+([^,.;:!?\n]{1,80})", re.IGNORECASE)
 _LONGEST_SUFFIX_FIRST: Final = "ications ication ations ation iers ier ies ied ing ers est er or ed es s y e"
 _SUFFIXES: Final = tuple(_LONGEST_SUFFIX_FIRST.split())
-_SAME: Final = {
-    "plu": "add",
-    "sum": "add",
-    "addition": "add",
-    "total": "add",
-    "minu": "subtract",
-    "subtraction": "subtract",
-    "difference": "subtract",
-    "sub": "subtract",
-    "tim": "multipl",
-    "product": "multipl",
-    "mul": "multipl",
-    "division": "divid",
-    "div": "divid",
-    "quotient": "divid",
-    "pow": "power",
-    "exponent": "power",
+_ARITHMETIC: Final = {
+    "add": ("plus", "sum", "addition", "total", "adder"),
+    "subtract": ("minus", "subtraction", "difference", "sub"),
+    "multipl": ("times", "product", "mul", "multiplication"),
+    "divid": ("division", "div", "quotient", "divisor"),
+    "power": ("pow", "exponent", "exponentiation", "raise"),
 }
+_SAME: Final = {word: root for root, synonyms in _ARITHMETIC.items() for word in synonyms}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +59,13 @@ def bare(word: str) -> str:
 def stem(word: str) -> str:
     """`word` (lower case) without its ending, so that forms of one word meet; arithmetic synonyms meet too."""
     root = bare(word)
+    if root in _SAME:
+        return _SAME[root]
     for suffix in _SUFFIXES:
         if root.endswith(suffix) and len(root) - len(suffix) >= 3:
             root = root[: -len(suffix)]
             break
-    return _SAME.get(root, root)
+    return root
 
 
 def words(text: str) -> list[str]:
@@ -124,7 +116,7 @@ def names(text: str) -> list[str]:
         before = text[: match.start()].rstrip(" \t\"'“\u2018(")
         opens = not before or before[-1] in ".!?:\n"
         phrase = match.group().rstrip("'\u2019-")
-        if opens:
+        if opens and len(phrase) < len(text.strip(" ?!.\"'")):
             # The opening word is capitalised anyway; what follows it may still be a name.
             head, _, rest = phrase.partition(" ")
             phrase = phrase if bare(head.lower()) not in STOP_WORDS and " " in phrase else rest

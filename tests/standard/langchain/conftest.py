@@ -1,4 +1,4 @@
-"""A local network for LangChain's standard suites, media that they would download, and cassettes recorded on the spot."""
+"""A local network for LangChain's standard suites, the media they would download, cassettes recorded on the spot."""
 
 from __future__ import annotations
 

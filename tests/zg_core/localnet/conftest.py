@@ -8,6 +8,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 
@@ -166,15 +167,25 @@ def http() -> Any:
 def connect(http: Any) -> Any:
     """Make a `Caller` with a funded sub-account: ``connect(net, provider=0, amount=…)``."""
 
-    def make(net: Any, provider: Any = 0, *, amount: int | None = 3 * OG, wallet: Any = None) -> Caller:
+    taken: dict[str, int] = {}
+
+    def make(net: Any, provider: Any = 0, *, amount: int | None = 3 * OG) -> Caller:
         one = net.providers[provider] if isinstance(provider, int) else provider
-        if wallet is None:
-            wallet = net.new_wallet()
-            if amount is not None:
-                net.open_account(wallet, one, amount)
+        if amount == 3 * OG and net in _READY:
+            ready = _READY[net].setdefault(one.address, [])
+            number = taken[one.address] = taken.get(one.address, -1) + 1
+            if number < len(ready):
+                return Caller(one, ready[number], net.clock, http)
+        wallet = net.new_wallet()
+        if amount is not None:
+            net.open_account(wallet, one, amount)
         return Caller(one, wallet, net.clock, http)
 
     return make
+
+
+_READY: WeakKeyDictionary[Any, dict[str, list[Any]]] = WeakKeyDictionary()
+"""By network whose tests are reverted, wallets with an account at each provider asked for: as new in every test."""
 
 
 @pytest.fixture
@@ -183,6 +194,10 @@ def reverting() -> Any:
     undo = []
 
     def watch(net: Any) -> Any:
+        for address, wallets in _READY.setdefault(net, {}).items():
+            while len(wallets) < 2:
+                wallets.append(net.new_wallet())
+                net.open_account(wallets[-1], address, 3 * OG)
         snapshot = net.snapshot()
         undo.append(lambda: net.revert(snapshot))
         return net

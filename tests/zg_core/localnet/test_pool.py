@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rlp
 from eth_abi import encode
 from eth_account import Account
 from eth_utils import keccak
@@ -153,6 +154,15 @@ def test_only_so_many_transactions_may_wait(chain: Chain, monkeypatch: pytest.Mo
         chain.submit(signed(BOB_KEY, nonce))
     with pytest.raises(ValueError, match="txpool is full"):
         chain.submit(signed(BOB_KEY, 4))
+
+
+def test_the_other_signature_of_the_same_transaction_is_refused(chain: Chain) -> None:
+    kind, fields = b"\x02", rlp.decode(signed(ALICE_KEY, 0)[1:])
+    order = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+    other = order - int.from_bytes(fields[-1], "big")
+    parity = b"" if fields[-3] else b"\x01"
+    with pytest.raises(ValueError, match="invalid transaction v, r, s values"):
+        chain.submit(kind + rlp.encode([*fields[:-3], parity, fields[-2], other]))
 
 
 def test_a_contract_cannot_send(probe: str) -> None:

@@ -248,11 +248,12 @@ def test_stop_leaves_no_thread_and_no_listening_socket() -> None:
     for connection in connections:  # kept alive: their threads wait for the next request
         connection.request("POST", "/", json.dumps(call("eth_chainId")))
         assert connection.getresponse().read()
-    assert len(set(threading.enumerate()) - before) == 4
+    started = {thread for thread in set(threading.enumerate()) - before if thread.name.startswith("zerog-rpc")}
+    assert len(started) == 4, "one that accepts, one for each connection"
     began = time.monotonic()
     server.stop()
-    assert set(threading.enumerate()) == before
-    assert time.monotonic() - began < 2
+    assert not [thread for thread in started if thread.is_alive()]
+    assert time.monotonic() - began < 5
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=5)
     for connection in connections:

@@ -41,7 +41,7 @@ def test_connections_are_without_delay(http):
     server.start()
     http.get("http://{}:{}/".format(*sock.getsockname()))
     server.stop()
-    assert seen == [1] or seen[0] != 0
+    assert seen[0] != 0
 
 
 def test_a_taken_port_is_an_error_at_once():

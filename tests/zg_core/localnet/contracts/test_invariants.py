@@ -119,7 +119,7 @@ def town(make_stage: Any) -> Town:
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 @given(life=st.lists(steps, min_size=5, max_size=25))
 def test_coins_are_where_the_books_say(town: Town, life: list[tuple[Any, ...]]) -> None:

@@ -1,0 +1,100 @@
+"""How a model is made, and what it says about itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage
+from langchain_core.tools import tool
+
+from langchain_zerog import ChatZeroG
+from zg_core.localnet import LocalNet, LocalProvider
+
+
+@tool
+def weather(zone: str, city: str) -> str:
+    """Say the weather."""
+    return f"fine in {city}, {zone}"
+
+
+def test_a_constructor_reads_and_sends_nothing(net: LocalNet, provider: LocalProvider) -> None:
+    before = len(provider.requests)
+    ChatZeroG(provider="nonsense", private_key="nonsense", network="local", rpc_url="http://127.0.0.1:9")
+    assert len(provider.requests) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        ({"temprature": 0}, "did you mean 'temperature'"),
+        ({"base_url": "http://x"}, "pass provider='0x…'"),
+        ({"openai_api_key": "sk-x"}, "private_key"),
+        ({"top_k": 3}, "model_kwargs or extra_body"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_an_argument_nobody_reads_is_refused(arguments: dict[str, Any], advice: str) -> None:
+    with pytest.raises(TypeError, match=next(iter(arguments))) as caught:
+        ChatZeroG(**arguments)
+    assert advice in str(caught.value)
+
+
+def test_other_names_of_arguments_mean_the_same() -> None:
+    model = ChatZeroG(model_name="m", stop_sequences=["x"])
+    assert (model.model, model.model_name, model.stop) == ("m", "m", ["x"])
+
+
+def test_settings_come_from_the_environment_when_it_is_made(local: LocalNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZEROG_VERIFY", "require")
+    model = ChatZeroG()
+    assert (model.provider, model.network, model.verify) == (local.providers[0].address, "local", "require")
+    assert model.private_key is not None
+    assert model.private_key.get_secret_value() == local.wallet.private_key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pays"),
+    [
+        ({}, "private_key"),
+        ({"api_key": "app-sk-x"}, "api_key"),
+        ({"private_key": "0xother"}, "private_key"),
+    ],
+    ids=["environment", "api key given", "private key given"],
+)
+def test_the_credential_that_was_given_wins_over_the_environments(
+    monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], pays: str
+) -> None:
+    monkeypatch.setenv("ZEROG_PRIVATE_KEY", "0xfromenv")
+    monkeypatch.setenv("ZEROG_API_KEY", "app-sk-fromenv")
+    model = ChatZeroG(**arguments)
+    held = {name for name in ("private_key", "api_key") if getattr(model, name) is not None}
+    assert held == {pays}
+    again = ChatZeroG(**{name: getattr(model, name) for name in ChatZeroG.model_fields})
+    assert {name for name in ("private_key", "api_key") if getattr(again, name) is not None} == {pays}
+
+
+def test_traces_name_provider_model_and_parameters() -> None:
+    model = ChatZeroG(model="m", temperature=0.5, max_tokens=9, stop="x")
+    assert model._get_ls_params() == {
+        "ls_provider": "zerog",
+        "ls_model_type": "chat",
+        "ls_model_name": "m",
+        "ls_temperature": 0.5,
+        "ls_max_tokens": 9,
+        "ls_stop": ["x"],
+    }
+    over = model._get_ls_params(stop=["y"], model="other", temperature=1.0)
+    assert (over["ls_model_name"], over["ls_temperature"], over["ls_stop"]) == ("other", 1.0, ["y"])
+    assert model._llm_type == "chat-zerog"
+    assert model.metadata is not None
+    assert model.metadata["lc_versions"]["langchain-zerog"]
+
+
+def test_tokens_are_counted_offline() -> None:
+    model = ChatZeroG(model="m")
+    assert 2 <= model.get_num_tokens("Hello there, world") <= 8
+    short = model.get_num_tokens_from_messages([HumanMessage("Hello")])
+    assert short < model.get_num_tokens_from_messages([HumanMessage("Hello " * 50)])
+    assert short < model.get_num_tokens_from_messages([HumanMessage("Hello")], tools=[weather])
+    assert ChatZeroG(custom_get_token_ids=lambda text: [1] * len(text)).get_num_tokens("abc") == 3

@@ -1,0 +1,34 @@
+"""The demo passes, and fails when a part of the client is taken out."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from zg_core.cli.demo import Demo
+from zg_core.verify import response
+
+
+def run(broken: str | None = None) -> tuple[int, str]:
+    output = io.StringIO()
+    code = Demo(Console(file=output, width=120), broken=broken).run()
+    return code, output.getvalue()
+
+
+def test_every_check_holds():
+    code, output = run()
+    assert code == 0, output
+    assert "OK every check holds" in output
+    assert "✗" not in output
+    for claim in ("receipt fee == settled fee", "the altered reply was caught", "signed by the TEE signer on chain"):
+        assert claim in output, output
+
+
+def test_a_client_that_skips_the_hash_is_noticed():
+    honest = response.examine
+    code, output = run("client-skips-hash")
+    assert code == 1
+    assert "demo failed: the altered reply was caught: the altered reply was accepted" in output
+    assert output.count("demo failed:") == 1, output
+    assert response.examine is honest

@@ -1,0 +1,98 @@
+"""``zerog localnet up`` as a process: ready file, settings that work, clean end."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from zg_core import ChatClient, InsufficientFunds
+from zg_core.cli.localnet import write_env_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ZEROG = [sys.executable, "-m", "zg_core.cli"]
+READY_SECONDS = 60
+
+
+def read_env(path: Path) -> dict[str, str]:
+    lines = [line.removeprefix("export ") for line in path.read_text().splitlines()]
+    return {name: shlex.split(value)[0] if value else "" for name, _, value in (line.partition("=") for line in lines)}
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A network with three providers in a process of its own, once its settings file is there."""
+    env_file = tmp_path / "local.env"
+    process = subprocess.Popen(
+        [*ZEROG, "localnet", "up", "--providers", "3", "--env-file", str(env_file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + READY_SECONDS
+    while not env_file.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"not ready: {process.communicate()[0]}")
+        time.sleep(0.02)
+    try:
+        yield process, env_file
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_it_serves_what_its_settings_file_says_and_ends_cleanly(running, end):
+    process, env_file = running
+    values = read_env(env_file)
+    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
+    names = "RPC_URL LEDGER INFERENCE PROVIDER PROVIDERS PROVIDER_URL PRIVATE_KEY CHAIN_ID"
+    assert set(names.split()) <= set(values)
+    assert {"ZEROG_NETWORK", "ZEROG_RPC_URL", "ZEROG_PRIVATE_KEY", "ZEROG_PROVIDER"} <= set(values)
+    assert values["CHAIN_ID"] == "31337"
+    assert values["PROVIDERS"].split(",")[0] == values["PROVIDER"]
+    with ChatClient(environ=values) as client:
+        assert client.service().url == values["PROVIDER_URL"]
+        assert [s.provider for s in client.services()] == values["PROVIDERS"].split(",")
+        with pytest.raises(InsufficientFunds):  # the wallet has coins, and no ledger yet
+            client.create({"messages": [{"role": "user", "content": "hi"}]})
+    process.send_signal(end)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert values["PRIVATE_KEY"] not in output
+
+
+def test_a_port_in_use_is_an_error_that_names_it(running, tmp_path):
+    _, env_file = running
+    port = read_env(env_file)["RPC_URL"].rsplit(":", 1)[1]
+    result = subprocess.run(
+        [*ZEROG, "localnet", "up", "--rpc-port", port], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 1, result.stdout
+    assert port in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_settings_file_appears_whole_and_quoted(tmp_path):
+    path = tmp_path / "x.env"
+    write_env_file(path, {"A": "plain", "B": "it's $HOME"})
+    assert path.read_text() == "export A=plain\nexport B='it'\"'\"'s $HOME'\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_help_lists_the_commands():
+    result = subprocess.run([*ZEROG, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    assert {"localnet", "demo"} <= set(re.findall(r"\w+", result.stdout))

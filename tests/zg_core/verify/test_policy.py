@@ -1,0 +1,184 @@
+"""Policies: what each does with each verdict, and what it refuses before anything is sent."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+import warnings
+from typing import Any
+
+import pytest
+
+from zg_core.errors import ConfigError, VerificationFailed, VerificationUnavailable, VerificationWarning
+from zg_core.receipts.model import Receipt
+from zg_core.types import Fee, Kind, Service, neuron
+from zg_core.verify.policy import Policy
+from zg_core.verify.verdict import Reason, Status, Verdict
+
+PROVIDER = "0x" + "ab" * 20
+RANK = {Status.VERIFIED: 4, Status.RESPONSE_BOUND: 3, Status.SIGNER_ONLY: 2, Status.CLAIMED: 1}
+
+
+def receipt(verdict: Verdict, provider: str = PROVIDER) -> Receipt:
+    made = Receipt("direct", "local", 31337, provider, "m", Kind.TEE_ML, "00" * 32, 1, 1, Fee(neuron(1), exact=True))
+    made.settle(verdict)
+    return made
+
+
+def service(kind: Kind) -> Service:
+    info = {
+        Kind.TEE_ML: "{}",
+        Kind.TEE_ML_SEPARATED: '{"TargetSeparated": true}',
+        Kind.TEE_TLS: '{"ProviderType": "centralized"}',
+        Kind.STANDARD: '{"ProviderType": "standard"}',
+    }[kind]
+    return Service(PROVIDER, "chatbot", "https://p", 1, 1, 0, "m", "TeeML", info, PROVIDER, True)
+
+
+def enforced(policy: Policy, verdict: Verdict, provider: str = PROVIDER) -> str:
+    """What `policy` does: "raises" with the code, "warns", or "passes"."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            policy.enforce(receipt(verdict, provider), "the text")
+        except (VerificationFailed, VerificationUnavailable) as error:
+            assert not caught
+            assert error.text == "the text"
+            assert error.receipt is not None
+            assert error.hint
+            return f"raises {type(error).__name__} {error.code}"
+    return "warns" if [w for w in caught if w.category is VerificationWarning] else "passes"
+
+
+class TestForms:
+    def test_the_defaults(self) -> None:
+        assert Policy.of() == Policy() == Policy("warn", Status.RESPONSE_BOUND, None, "after", None)
+
+    @pytest.mark.parametrize("mode", ["off", "background", "warn", "require"])
+    def test_a_word_is_a_mode(self, mode: str) -> None:
+        assert Policy.of(mode).mode == mode
+
+    def test_takes_everything(self) -> None:
+        policy = Policy.of("require", minimum="verified", kinds=["TeeML", Kind.TEE_TLS], stream="hold", identity="openai")
+        assert policy == Policy(
+            "require", Status.VERIFIED, frozenset({Kind.TEE_ML, Kind.TEE_TLS}), "hold", "openai"
+        )  # fmt: skip
+
+    @pytest.mark.parametrize("kinds", ["TeeML", ["TeeML"], iter(["TeeML"]), {"TeeML"}, (Kind.TEE_ML,)])
+    def test_kinds_may_be_one_or_many(self, kinds: Any) -> None:
+        assert Policy.of(kinds=kinds).kinds == frozenset({Kind.TEE_ML})
+
+    def test_a_whole_policy_stays_itself(self) -> None:
+        policy = Policy("require")
+        assert Policy.of(policy) is policy
+
+    @pytest.mark.parametrize("more", [{"minimum": "verified"}, {"kinds": ["TeeML"]}, {"stream": "hold"}, {"identity": "x"}])
+    def test_a_whole_policy_and_parts_contradict(self, more: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError, match="whole policy"):
+            Policy.of(Policy(), **more)
+
+    @pytest.mark.parametrize(
+        ("wrong", "names"),
+        [
+            ({"verify": "strict"}, "off, background, warn, require"),
+            ({"minimum": "failed"}, "verified, response_bound"),
+            ({"minimum": "pending"}, "verified, response_bound"),
+            ({"stream": "before"}, "after, hold"),
+            ({"kinds": ["teeml"]}, "TeeML, TeeML-separated, TeeTLS, standard"),
+            ({"kinds": "TEE"}, "TeeML"),
+        ],
+    )
+    def test_an_unknown_word_is_an_error_that_names_the_known(self, wrong: dict[str, Any], names: str) -> None:
+        with pytest.raises(ConfigError, match=names) as caught:
+            Policy.of(**wrong)
+        assert caught.value.code == "bad_policy"
+        direct = {"mode" if k == "verify" else k: v for k, v in wrong.items()}
+        with pytest.raises(ConfigError, match=names):
+            Policy(**direct)
+
+    def test_can_be_copied_pickled_compared_and_hashed(self) -> None:
+        policy = Policy.of("require", kinds=["TeeML"])
+        for other in (pickle.loads(pickle.dumps(policy)), copy.copy(policy), copy.deepcopy(policy)):
+            assert other == policy
+            assert hash(other) == hash(policy)
+
+
+class TestAdmit:
+    @pytest.mark.parametrize("kind", Kind)
+    @pytest.mark.parametrize("mode", ["off", "background", "warn", "require"])
+    def test_only_require_refuses_a_service_that_signs_nothing(self, mode: str, kind: Kind) -> None:
+        policy = Policy.of(mode)
+        if mode == "require" and kind is Kind.STANDARD:
+            with pytest.raises(VerificationUnavailable, match="signs nothing") as caught:
+                policy.admit(service(kind))
+            assert caught.value.code == "not_verifiable"
+        else:
+            policy.admit(service(kind))
+
+    @pytest.mark.parametrize("kind", Kind)
+    def test_only_the_kinds_named_may_see_a_prompt(self, kind: Kind) -> None:
+        policy = Policy.of("off", kinds=["TeeML", "TeeML-separated"])
+        if kind.prompt_in_tee:
+            policy.admit(service(kind))
+        else:
+            with pytest.raises(VerificationUnavailable, match="the policy allows TeeML, TeeML-separated") as caught:
+                policy.admit(service(kind))
+            assert caught.value.code == "kind_not_allowed"
+
+
+class TestEnforce:
+    @pytest.mark.parametrize("status", Status)
+    @pytest.mark.parametrize("mode", ["off", "background", "warn", "require"])
+    @pytest.mark.parametrize("minimum", ["claimed", "signer_only", "response_bound", "verified"])
+    def test_every_mode_with_every_verdict(self, mode: str, status: Status, minimum: str) -> None:
+        reason = Reason.CONTENT_MISMATCH if status is Status.FAILED else Reason.NO_SIGNATURE
+        found = enforced(Policy.of(mode, minimum=minimum), Verdict(status, reason))
+        if mode in ("off", "background"):
+            assert found == "passes"
+        elif status is Status.FAILED:
+            assert found == "raises VerificationFailed content_mismatch"
+        elif RANK.get(status, 0) >= RANK[Status(minimum)]:
+            assert found == "passes"
+        else:
+            assert found == ("warns" if mode == "warn" else "raises VerificationUnavailable no_signature")
+
+    def test_warns_once_for_each_provider_and_reason(self) -> None:
+        policy = Policy()
+        none, incomplete = (Verdict(Status.UNAVAILABLE, reason) for reason in (Reason.NO_SIGNATURE, Reason.INCOMPLETE))
+        assert [enforced(policy, none) for _ in range(3)] == ["warns", "passes", "passes"]
+        assert enforced(policy, incomplete) == "warns"
+        assert enforced(policy, none, "0x" + "cd" * 20) == "warns"
+        assert enforced(Policy(), none) == "warns"
+
+    def test_threads_warn_once_together(self) -> None:
+        policy = Policy()
+        barrier = threading.Barrier(8)
+
+        def enforce() -> None:
+            barrier.wait()
+            policy.enforce(receipt(Verdict(Status.UNAVAILABLE, Reason.NO_SIGNATURE)))
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            threads = [threading.Thread(target=enforce) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert len(caught) == 1
+
+    @pytest.mark.parametrize(
+        ("wanted", "found", "mode", "outcome"),
+        [
+            ("openai", "openai", "require", "passes"),
+            ("openai", "mistral", "require", "raises VerificationUnavailable identity_mismatch"),
+            ("openai", "mistral", "warn", "warns"),
+            ("openai", "mistral", "off", "passes"),
+            ("openai", "", "require", "passes"),
+            (None, "mistral", "require", "passes"),
+        ],
+    )
+    def test_the_vendor_behind_teetls_can_be_demanded(self, wanted: str | None, found: str, mode: str, outcome: str) -> None:
+        verdict = Verdict(Status.VERIFIED, kind=Kind.TEE_TLS, provider_identity=found)
+        assert enforced(Policy.of(mode, identity=wanted), verdict) == outcome
