@@ -222,9 +222,9 @@ class TestPolicy:
 
     def test_a_pinned_vendor_that_did_not_answer_is_refused(self, options, net):
         tls = net.providers[1]
-        with ChatClient(**at(options, tls, verify="require", identity="somebody-else")) as client:
-            with pytest.raises(VerificationUnavailable) as caught:
-                client.create(ask(QUESTION))
+        mine = at(options, tls, verify="require", identity="somebody-else")
+        with ChatClient(**mine) as client, pytest.raises(VerificationUnavailable) as caught:
+            client.create(ask(QUESTION))
         assert caught.value.code == "identity_mismatch"
 
 
