@@ -259,7 +259,7 @@ def leaf_sha256(response: Any) -> str:
     """SHA-256 of the leaf certificate of the connection that carries `response`, "" for plain http."""
     stream = response.extensions.get("network_stream")
     tls = stream.get_extra_info("ssl_object") if stream is not None else None
-    certificate = tls.getpeercert(binary_form=True) if tls is not None else None
+    certificate = tls.getpeercert(True) if tls is not None else None
     return hashlib.sha256(certificate).hexdigest() if certificate else ""
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
@@ -13,7 +14,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import Runnable
 
 from langchain_zerog import ChatZeroG
-from zg_core.localnet import LocalNet, LocalProvider, ProviderSpec
+from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
 from zg_core.localnet.upstream import UpstreamReply
 from zg_core.receipts.model import Receipt
 from zg_core.types import Amount, Fee, Kind
@@ -54,7 +55,9 @@ def net(script: Script) -> Iterator[LocalNet]:
         ProviderSpec(model="local-chat-2"),
         ProviderSpec(model="scripted", upstream=script),
     ]
-    with LocalNet(providers=specs) as running:
+    # Nothing is settled behind the tests' backs.
+    settings = replace(ProviderSettings.fast(), settle_interval=None)
+    with LocalNet(providers=specs, settings=settings) as running:
         running.open_account(running.wallet, running.providers[0], 100 * 10**18)
         running.open_account(running.wallet, running.providers[2], 10 * 10**18)
         yield running

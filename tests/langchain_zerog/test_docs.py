@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import textwrap
@@ -31,15 +32,14 @@ SECTIONS = [
 
 def examples() -> dict[str, str]:
     """The python examples of the class, by section."""
-    text = textwrap.dedent("    " + (ChatZeroG.__doc__ or ""))
-    parts = re.split(r"^([A-Z][\w ()]+):$", text, flags=re.MULTILINE)
+    parts = re.split(r"^([A-Z][\w ()]+):$", inspect.getdoc(ChatZeroG) or "", flags=re.MULTILINE)
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))
     assert [name for name in sections if name in SECTIONS] == SECTIONS
     found = {}
     for name, body in sections.items():
-        blocks = re.findall(r"```python\n(.*?)```", body, flags=re.DOTALL)
+        blocks = re.findall(r"```python\n(.*?)^ *```", body, flags=re.DOTALL | re.MULTILINE)
         if blocks:
-            found[name] = "\n".join(textwrap.dedent("        " + block.lstrip(" ")) for block in blocks)
+            found[name] = "\n".join(textwrap.dedent(block) for block in blocks)
     return found
 
 

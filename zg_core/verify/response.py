@@ -233,14 +233,13 @@ def rewrites(request: bytes, service: Service) -> Iterator[bytes]:
     with ``max_tokens`` and ``max_completion_tokens`` exchanged, and combinations of these.
     """
     try:
-        payload = json.loads(request)
+        payload = json.loads(request, parse_int=float)  # as Go reads them, -0 included
     except (ValueError, RecursionError):
         return
     if not isinstance(payload, dict):
         return
-    models = dict.fromkeys([payload.get("model"), service.model, *_canonical_ids(service)])
-    for model in models:
-        named = {**payload, "model": model} if model is not None else payload
+    models = [name for name in (service.model, *_canonical_ids(service)) if name != payload.get("model")]
+    for named in (payload, *({**payload, "model": name} for name in models)):
         for tokens in _token_forms(named):
             for form in _stream_forms(tokens):
                 try:

@@ -7,6 +7,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from langchain_tests.conftest import base_vcr_config
 from vcr import VCR
 
-from zg_core.localnet import LocalNet
+from zg_core.localnet import LocalNet, ProviderSettings
 
 SETTINGS = ("ZEROG_", "OPENAI_", "LANGSMITH_", "LANGCHAIN_", "PRIVATE_KEY", "ZG_", "LC_")
 
@@ -23,7 +24,8 @@ SETTINGS = ("ZEROG_", "OPENAI_", "LANGSMITH_", "LANGCHAIN_", "PRIVATE_KEY", "ZG_
 @pytest.fixture(scope="session")
 def net() -> Iterator[LocalNet]:
     """One provider, and a wallet with a sub-account there."""
-    with LocalNet() as running:
+    settings = replace(ProviderSettings.fast(), settle_interval=None)
+    with LocalNet(settings=settings) as running:
         running.open_account(running.wallet, running.providers[0], 100 * 10**18)
         yield running
 

@@ -42,7 +42,7 @@ NUMBERS = [
     (123456789012345678901, "123456789012345680000"),
     (2**53, "9007199254740992"),
     (2**53 + 1, "9007199254740992"),
-    (2**63, "9223372036854775808"),
+    (2**63, "9223372036854776000"),
     (1.7976931348623157e308, "1.7976931348623157e+308"),
     (1e100, "1e+100"),
     (0.30000000000000004, "0.30000000000000004"),
@@ -150,7 +150,7 @@ def clean(text: str) -> str:
 @settings(max_examples=150)
 def test_marshalling_again_changes_nothing(value: Any) -> None:
     once = marshal(value)
-    assert marshal(json.loads(once)) == once
+    assert marshal(json.loads(once, parse_int=float)) == once
 
 
 @given(values)

@@ -1,0 +1,741 @@
+"""The verdict table: every status and reason a reply can get, for every kind of service that signs.
+
+Signatures are real ones, made here with eth_account. The look-ups are functions of the test, since their failing is
+part of the table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zg_core.crypto import CURVE_ORDER
+from zg_core.errors import ChainError
+from zg_core.exchange import Exchange
+from zg_core.types import Kind, Service
+from zg_core.verify.replay import ReplayGuard
+from zg_core.verify.response import (
+    MalformedSignature,
+    SignatureDocument,
+    examine,
+    parse_signed_text,
+    rewrites,
+    verify,
+)
+from zg_core.verify.verdict import Binding, Reason, Status, Verdict
+
+BROKER, ENCLAVE, STRANGER = ("0x" + digit * 64 for digit in "123")
+PROVIDER = "0x" + "ab" * 20
+CHAT_ID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
+FINGERPRINT = "ab" * 32
+REQUEST = b'{"model":"m","messages":[{"role":"user","content":"a<b"}],"max_tokens":5,"stream":true,"temperature":1.0}'
+ANSWER = b'{"id":"chatcmpl-1b4e28ba-2fa1-11d2-883f-0016d3cca427","choices":[{"message":{"content":"yes"}}]}'
+SIGNING = (Kind.TEE_ML, Kind.TEE_ML_SEPARATED, Kind.TEE_TLS)
+INFO: dict[Kind, dict[str, Any]] = {
+    Kind.TEE_ML: {},
+    Kind.TEE_ML_SEPARATED: {"TargetSeparated": True, "TargetTeeAddress": Account.from_key(ENCLAVE).address},
+    Kind.TEE_TLS: {"ProviderType": "centralized", "ProviderIdentity": "openrouter", "TargetSeparated": True},
+    Kind.STANDARD: {"ProviderType": "standard"},
+}
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def service(kind: Kind, **changes: Any) -> Service:
+    values: dict[str, Any] = {
+        "provider": PROVIDER,
+        "service_type": "chatbot",
+        "url": "https://p",
+        "input_price": 1,
+        "output_price": 1,
+        "updated_at": 0,
+        "model": "m",
+        "verifiability": "TeeML",
+        "additional_info": json.dumps(INFO[kind]),
+        "tee_signer": Account.from_key(BROKER).address,
+        "acknowledged": True,
+    }
+    return Service(**values | changes)
+
+
+@dataclass
+class Scene:
+    """One exchange and everything that is true about it. A row of the table changes something, then `verdict` judges."""
+
+    kind: Kind
+    sent: bytes = REQUEST
+    received: bytes = ANSWER
+    signed_request: str = sha(REQUEST)
+    signed_answer: str = sha(ANSWER)
+    key: str = ""
+    tail: str | None = None  # what follows the two hashes in the signed text
+    document: dict[str, Any] = field(default_factory=dict)  # changes to the signature document
+    body: bytes | None = None  # the document as the provider sends it, if not the honest one
+    header: str = CHAT_ID
+    body_id: str = ""
+    complete: bool = True
+    replayed: bool = False
+    record: Service = field(init=False)
+    record_after: Service | None = field(init=False)  # None: the chain cannot be read
+    guard: ReplayGuard = field(default_factory=ReplayGuard)
+    found: bool = True
+    fetched: list[str] = field(default_factory=list)
+    reread: int = 0
+
+    def __post_init__(self) -> None:
+        self.record = self.record_after = service(self.kind)
+        self.key = self.key or (ENCLAVE if self.kind is Kind.TEE_ML_SEPARATED else BROKER)
+        if self.tail is None:
+            self.tail = f":centralized:openrouter:{FINGERPRINT}" if self.kind is Kind.TEE_TLS else ""
+        self.guard.sent(PROVIDER, sha(self.sent))
+
+    def signature_body(self) -> bytes:
+        text = f"{self.signed_request}:{self.signed_answer}{self.tail}"
+        signature = Account.sign_message(encode_defunct(text=text), self.key).signature
+        document = {"text": text, "signature": "0x" + bytes(signature).hex(), "signing_algo": "ecdsa"}
+        document["signing_address"] = Account.from_key(self.key).address
+        if self.kind is Kind.TEE_TLS:
+            names = ("provider_type", "provider_identity", "tls_cert_fingerprint")
+            document |= dict(zip(names, ("centralized", "openrouter", FINGERPRINT), strict=True))
+        return json.dumps(document | self.document).encode()
+
+    def exchange(self) -> Exchange:
+        made = Exchange(self.sent)
+        made.feed(self.received)
+        made.headers = {"zg-res-key": self.header} if self.header else {}
+        made.body_id = self.body_id
+        made.complete = self.complete
+        made.replayed = self.replayed
+        return made
+
+    def verdict(self) -> Verdict:
+        async def fetch(chat_ids: tuple[str, ...]) -> bytes | None:
+            self.fetched += chat_ids
+            return (self.signature_body() if self.body is None else self.body) if self.found else None
+
+        async def reread() -> Service:
+            self.reread += 1
+            if self.record_after is None:
+                raise ChainError("the RPC endpoint is down")
+            return self.record_after
+
+        return asyncio.run(verify(self.exchange(), self.record, fetch=fetch, reread=reread, guard=self.guard))
+
+
+Change = Callable[[Scene], None]
+ROWS: list[tuple[str, tuple[Kind, ...], Status, Reason, Change]] = []
+
+
+def row(status: Status, reason: Reason = Reason.NONE, kinds: tuple[Kind, ...] = SIGNING) -> Callable[[Change], Change]:
+    """Add a row: what was changed, and the one verdict it must get."""
+
+    def add(change: Change) -> Change:
+        ROWS.append((change.__name__.replace("_", " "), kinds, status, reason, change))
+        return change
+
+    return add
+
+
+TLS = (Kind.TEE_TLS,)
+PAIRS = (Kind.TEE_ML, Kind.TEE_ML_SEPARATED)
+
+
+def rotated(record: Service, key: str) -> Service:
+    """`record` after the enclave got another key."""
+    address = Account.from_key(key).address
+    if record.kind is Kind.TEE_ML_SEPARATED:
+        info = {**json.loads(record.additional_info), "TargetTeeAddress": address}
+        return replace(record, additional_info=json.dumps(info))
+    return replace(record, tee_signer=address)
+
+
+# verified -----------------------------------------------------------------------------------------------------------
+
+
+@row(Status.VERIFIED)
+def honest(scene: Scene) -> None:
+    """Nothing is changed."""
+
+
+@row(Status.VERIFIED)
+def the_signing_address_of_the_document_is_a_lie(scene: Scene) -> None:
+    scene.document["signing_address"] = "0x" + "00" * 20
+
+
+@row(Status.VERIFIED)
+def the_chat_id_comes_from_the_body(scene: Scene) -> None:
+    scene.header, scene.body_id = "", f"chatcmpl-{CHAT_ID}"
+
+
+@row(Status.VERIFIED)
+def the_request_was_remarshalled_with_usage_asked_for(scene: Scene) -> None:
+    # 0g-direct §4.3: sorted keys, HTML escapes, float64 numbers
+    scene.signed_request = sha(
+        b'{"max_tokens":5,"messages":[{"content":"a\\u003cb","role":"user"}],"model":"m","stream":true,'
+        b'"stream_options":{"include_usage":true},"temperature":1}'
+    )
+
+
+@row(Status.VERIFIED)
+def the_key_was_rotated_before_the_call_and_the_cache_is_old(scene: Scene) -> None:
+    scene.record_after = rotated(scene.record, STRANGER)
+    scene.key = STRANGER
+
+
+@row(Status.VERIFIED)
+def the_key_was_rotated_after_the_call(scene: Scene) -> None:
+    scene.record_after = rotated(scene.record, STRANGER)
+
+
+@row(Status.VERIFIED)
+def the_owner_acknowledged_the_key_meanwhile(scene: Scene) -> None:
+    scene.record = replace(scene.record, acknowledged=False)
+
+
+@row(Status.VERIFIED)
+def the_chain_is_down_but_not_needed(scene: Scene) -> None:
+    scene.record_after = None
+
+
+@row(Status.VERIFIED, kinds=TLS)
+def the_service_became_teetls_meanwhile(scene: Scene) -> None:
+    scene.record = service(Kind.TEE_ML)
+
+
+@row(Status.VERIFIED, kinds=(Kind.TEE_ML,))
+def the_service_became_teeml_meanwhile(scene: Scene) -> None:
+    scene.record = service(Kind.TEE_TLS)
+
+
+# response_bound -----------------------------------------------------------------------------------------------------
+
+
+@row(Status.RESPONSE_BOUND, Reason.REQUEST_UNKNOWN)
+def the_request_was_rewritten_in_an_unknown_way(scene: Scene) -> None:
+    scene.signed_request = sha(REQUEST + b" ")
+
+
+@row(Status.RESPONSE_BOUND, Reason.REQUEST_UNKNOWN)
+def somebody_elses_genuine_exchange(scene: Scene) -> None:
+    scene.received = b'{"id":"chatcmpl-theirs","choices":[]}'
+    scene.signed_request, scene.signed_answer = sha(b'{"their":"prompt"}'), sha(scene.received)
+
+
+@row(Status.RESPONSE_BOUND, Reason.REQUEST_UNKNOWN)
+def the_request_of_ours_went_to_another_provider(scene: Scene) -> None:
+    scene.guard.sent("0x" + "cd" * 20, sha(b"elsewhere"))
+    scene.signed_request = sha(b"elsewhere")
+
+
+# unavailable --------------------------------------------------------------------------------------------------------
+
+
+@row(Status.UNAVAILABLE, Reason.INCOMPLETE)
+def the_reply_was_cut(scene: Scene) -> None:
+    scene.complete = False
+
+
+@row(Status.UNAVAILABLE, Reason.INCOMPLETE)
+def the_reply_was_cut_and_altered(scene: Scene) -> None:
+    scene.complete, scene.received = False, b"x"
+
+
+@row(Status.UNAVAILABLE, Reason.NO_CHAT_ID)
+def the_reply_names_no_chat_id(scene: Scene) -> None:
+    scene.header = ""
+
+
+@row(Status.UNAVAILABLE, Reason.NO_CHAT_ID)
+def the_chat_id_is_not_fit_for_a_url(scene: Scene) -> None:
+    scene.header = "../v1/models"
+
+
+@row(Status.UNAVAILABLE, Reason.NO_SIGNATURE)
+def the_signature_is_never_there(scene: Scene) -> None:
+    scene.found = False
+
+
+@row(Status.UNAVAILABLE, Reason.RECORD_UNREADABLE)
+def another_key_signed_and_the_chain_is_down(scene: Scene) -> None:
+    scene.key, scene.record_after = STRANGER, None
+
+
+@row(Status.UNAVAILABLE, Reason.RECORD_UNREADABLE)
+def the_key_is_not_acknowledged_and_the_chain_is_down(scene: Scene) -> None:
+    scene.record, scene.record_after = replace(scene.record, acknowledged=False), None
+
+
+@row(Status.UNAVAILABLE, Reason.RECORD_UNREADABLE)
+def another_form_was_signed_and_the_chain_is_down(scene: Scene) -> None:
+    scene.tail, scene.record_after = f"{scene.tail}:more", None
+
+
+# not_verifiable -----------------------------------------------------------------------------------------------------
+
+
+@row(Status.NOT_VERIFIABLE, Reason.UNSIGNED_SERVICE, kinds=(Kind.STANDARD,))
+def the_service_signs_nothing(scene: Scene) -> None:
+    """Nothing is changed."""
+
+
+@row(Status.NOT_VERIFIABLE, Reason.UNSIGNED_SERVICE, kinds=(Kind.STANDARD,))
+def the_service_signs_nothing_and_the_reply_was_cut(scene: Scene) -> None:
+    scene.complete = False
+
+
+# failed: content ----------------------------------------------------------------------------------------------------
+
+
+@row(Status.FAILED, Reason.CONTENT_MISMATCH)
+def one_byte_of_the_answer_was_changed(scene: Scene) -> None:
+    scene.received = ANSWER.replace(b"yes", b"yez")
+
+
+@row(Status.FAILED, Reason.CONTENT_MISMATCH)
+def something_was_appended_to_the_answer(scene: Scene) -> None:
+    scene.received = ANSWER + b"\n"
+
+
+@row(Status.FAILED, Reason.CONTENT_MISMATCH)
+def the_answer_is_empty(scene: Scene) -> None:
+    scene.received = b""
+
+
+@row(Status.FAILED, Reason.CONTENT_MISMATCH)
+def the_key_signed_other_bytes(scene: Scene) -> None:
+    scene.signed_answer = sha(b"other bytes")
+
+
+@row(Status.FAILED, Reason.CONTENT_MISMATCH)
+def the_hashes_are_swapped(scene: Scene) -> None:
+    scene.signed_request, scene.signed_answer = scene.signed_answer, scene.signed_request
+
+
+# failed: signer -----------------------------------------------------------------------------------------------------
+
+
+@row(Status.FAILED, Reason.SIGNER_MISMATCH)
+def another_key_signed(scene: Scene) -> None:
+    scene.key = STRANGER
+
+
+@row(Status.FAILED, Reason.SIGNER_MISMATCH)
+def another_key_signed_and_claims_to_be_the_right_one(scene: Scene) -> None:
+    scene.key = STRANGER
+    scene.document["signing_address"] = scene.record.signer
+
+
+@row(Status.FAILED, Reason.SIGNER_MISMATCH)
+def the_key_was_rotated_but_not_to_this_one(scene: Scene) -> None:
+    scene.key = STRANGER
+    scene.record_after = rotated(scene.record, "0x" + "4" * 64)
+
+
+@row(Status.FAILED, Reason.SIGNER_MISMATCH)
+def another_key_signed_and_the_service_signs_nothing_any_more(scene: Scene) -> None:
+    scene.key, scene.record_after = STRANGER, service(Kind.STANDARD)
+
+
+@row(Status.FAILED, Reason.SIGNER_MISMATCH)
+def the_signature_belongs_to_another_text(scene: Scene) -> None:
+    honest_body = json.loads(scene.signature_body())
+    scene.document["text"] = honest_body["text"].replace(scene.signed_answer, sha(b"other"))
+
+
+@row(Status.FAILED, Reason.SIGNER_MISMATCH)
+def the_record_names_no_key(scene: Scene) -> None:
+    if scene.kind is Kind.TEE_ML_SEPARATED:
+        scene.record = replace(scene.record, additional_info='{"TargetSeparated": true}')
+    else:
+        scene.record = replace(scene.record, tee_signer="0x" + "00" * 20)
+    scene.record_after = scene.record
+
+
+@row(Status.FAILED, Reason.SIGNER_MISMATCH, kinds=(Kind.TEE_ML_SEPARATED,))
+def the_broker_signed_for_the_separate_enclave(scene: Scene) -> None:
+    scene.key = BROKER
+
+
+@row(Status.FAILED, Reason.SIGNER_MISMATCH, kinds=(Kind.TEE_ML, Kind.TEE_TLS))
+def the_model_enclave_signed_for_the_broker(scene: Scene) -> None:
+    scene.key = ENCLAVE
+
+
+@row(Status.FAILED, Reason.SIGNER_NOT_ACKNOWLEDGED)
+def the_key_is_not_acknowledged(scene: Scene) -> None:
+    scene.record = scene.record_after = replace(scene.record, acknowledged=False)
+
+
+@row(Status.FAILED, Reason.SIGNER_NOT_ACKNOWLEDGED)
+def the_key_was_rotated_and_is_not_acknowledged_yet(scene: Scene) -> None:
+    scene.key = STRANGER
+    scene.record_after = replace(rotated(scene.record, STRANGER), acknowledged=False)
+
+
+# failed: malformed --------------------------------------------------------------------------------------------------
+
+
+def document_row(name: str, body: bytes | Callable[[dict[str, Any]], Any]) -> None:
+    def change(scene: Scene) -> None:
+        scene.body = body if isinstance(body, bytes) else json.dumps(body(json.loads(scene.signature_body()))).encode()
+
+    ROWS.append((name, SIGNING, Status.FAILED, Reason.MALFORMED, change))
+
+
+def high_s(signature: str) -> str:
+    raw = bytes.fromhex(signature[2:])
+    s = CURVE_ORDER - int.from_bytes(raw[32:64])
+    return "0x" + (raw[:32] + s.to_bytes(32) + bytes([55 - raw[64]])).hex()
+
+
+document_row("the document is empty", b"")
+document_row("the document is no json", b"<html>gateway</html>")
+document_row("the document is not utf-8", b'{"text":"\xff"}')
+document_row("the document is nested without end", b"[" * 60_000)
+document_row("the document is a list", lambda d: [d])
+document_row("the document is null", b"null")
+document_row("the text is missing", lambda d: {k: v for k, v in d.items() if k != "text"})
+document_row("the text is empty", lambda d: d | {"text": ""})
+document_row("the text is a list", lambda d: d | {"text": [d["text"]]})
+document_row("the text is half a character", lambda d: d | {"text": "\ud800"})
+document_row("the text is not ascii", lambda d: d | {"text": d["text"] + "\u00e9"})
+document_row("the signature is missing", lambda d: {k: v for k, v in d.items() if k != "signature"})
+document_row("the signature is a number", lambda d: d | {"signature": 7})
+document_row("the signature is no hex", lambda d: d | {"signature": "0x" + "zz" * 65})
+document_row("the signature is too short", lambda d: d | {"signature": d["signature"][:-2]})
+document_row("the signature is too long", lambda d: d | {"signature": d["signature"] + "00"})
+document_row("the signature has v 0 or 1", lambda d: d | {"signature": d["signature"][:-2] + "01"})
+document_row("the signature has a high s", lambda d: d | {"signature": high_s(d["signature"])})
+document_row("the signature is zero", lambda d: d | {"signature": "0x" + "00" * 64 + "1b"})
+document_row("the provider identity is an object", lambda d: d | {"provider_identity": {"a": 1}})
+
+
+@row(Status.FAILED, Reason.MALFORMED)
+def the_signed_text_has_one_field_more(scene: Scene) -> None:
+    scene.tail = f"{scene.tail}:more"
+
+
+@row(Status.FAILED, Reason.MALFORMED)
+def the_signed_text_is_one_hash(scene: Scene) -> None:
+    scene.document["text"] = text = sha(REQUEST)
+    signature = Account.sign_message(encode_defunct(text=text), scene.key).signature
+    scene.document["signature"] = "0x" + bytes(signature).hex()
+
+
+@row(Status.FAILED, Reason.MALFORMED)
+def a_hash_is_in_capitals(scene: Scene) -> None:
+    scene.signed_answer = scene.signed_answer.upper()
+
+
+@row(Status.FAILED, Reason.MALFORMED)
+def a_hash_is_short(scene: Scene) -> None:
+    scene.signed_request = scene.signed_request[:-1]
+
+
+@row(Status.FAILED, Reason.MALFORMED)
+def a_hash_has_a_blank(scene: Scene) -> None:
+    scene.signed_request = " " + scene.signed_request
+
+
+@row(Status.FAILED, Reason.MALFORMED, kinds=PAIRS)
+def a_routing_proof_where_a_pair_is_signed(scene: Scene) -> None:
+    scene.tail = f":centralized:openrouter:{FINGERPRINT}"
+
+
+@row(Status.FAILED, Reason.MALFORMED, kinds=TLS)
+def a_pair_where_a_routing_proof_is_signed(scene: Scene) -> None:
+    scene.tail = ""
+
+
+@row(Status.FAILED, Reason.MALFORMED, kinds=TLS)
+def the_routing_proof_is_not_centralized(scene: Scene) -> None:
+    scene.tail = f":decentralized:openrouter:{FINGERPRINT}"
+    scene.document["provider_type"] = "decentralized"
+
+
+@row(Status.FAILED, Reason.MALFORMED, kinds=TLS)
+def the_routing_proof_names_nobody(scene: Scene) -> None:
+    scene.tail = f":centralized::{FINGERPRINT}"
+    scene.document["provider_identity"] = ""
+
+
+@row(Status.FAILED, Reason.MALFORMED, kinds=TLS)
+def the_routing_proof_has_no_certificate(scene: Scene) -> None:
+    scene.tail = ":centralized:openrouter:none"
+    scene.document["tls_cert_fingerprint"] = "none"
+
+
+@row(Status.FAILED, Reason.MALFORMED, kinds=TLS)
+def the_document_names_another_vendor_than_the_text(scene: Scene) -> None:
+    scene.document["provider_identity"] = "somebody-better"
+
+
+@row(Status.FAILED, Reason.MALFORMED, kinds=TLS)
+def the_document_leaves_the_routing_facts_out(scene: Scene) -> None:
+    scene.document |= {"provider_type": None, "provider_identity": None, "tls_cert_fingerprint": None}
+
+
+# failed: replayed ---------------------------------------------------------------------------------------------------
+
+
+@row(Status.FAILED, Reason.REPLAYED)
+def the_chat_id_was_seen_before(scene: Scene) -> None:
+    scene.replayed = True
+
+
+@row(Status.FAILED, Reason.REPLAYED)
+def an_earlier_exchange_of_ours_under_a_new_chat_id(scene: Scene) -> None:
+    scene.guard.sent(PROVIDER, sha(b"our earlier request"))
+    scene.received = b'{"id":"chatcmpl-old","choices":[]}'
+    scene.signed_request, scene.signed_answer = sha(b"our earlier request"), sha(scene.received)
+
+
+CASES = [(name, kind, *rest) for name, kinds, *rest in ROWS for kind in kinds]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "reason", "change"),
+    [case[1:] for case in CASES],
+    ids=[f"{kind}: {name}" for name, kind, *_ in CASES],
+)
+def test_the_verdict_table(kind: Kind, status: Status, reason: Reason, change: Change) -> None:
+    scene = Scene(kind)
+    change(scene)
+    verdict = scene.verdict()
+    assert (str(verdict.status), str(verdict.reason)) == (str(status), str(reason)), verdict.to_dict()
+    assert verdict.request_sha256 == sha(scene.sent)
+    assert verdict.response_sha256 == sha(scene.received)
+    assert json.loads(json.dumps(verdict.to_dict())) == verdict.to_dict()
+    json.dumps(verdict.to_dict(), ensure_ascii=False).encode()  # can be written to a file
+    if status is Status.VERIFIED:
+        assert verdict.binding in (Binding.EXACT, Binding.REWRITTEN)
+        assert verdict.signed_response_sha256 == verdict.response_sha256
+        assert verdict.recovered_signer.lower() == verdict.expected_signer.lower()
+        assert verdict.kind is kind
+        assert bool(verdict.provider_identity) is (kind is Kind.TEE_TLS)
+    if status is Status.RESPONSE_BOUND:
+        assert verdict.binding is Binding.UNKNOWN
+    if status is Status.FAILED:
+        assert verdict.reason is not Reason.NONE
+        assert not verdict.satisfies("claimed")
+
+
+def test_the_table_has_every_reason_that_a_check_can_give() -> None:
+    reached = {(status, reason) for _, _, status, reason, _ in ROWS}
+    elsewhere = {Reason.POLICY_OFF, Reason.ABANDONED}  # made without a check, by `zg_core.calls`
+    assert {reason for _, reason in reached} == set(Reason) - elsewhere
+    impossible = {Status.SIGNER_ONLY, Status.CLAIMED, Status.NOT_CHECKED, Status.PENDING}
+    assert {status for status, _ in reached} == set(Status) - impossible
+    assert all((status is Status.VERIFIED) == (reason is Reason.NONE) for status, reason in reached)
+
+
+@pytest.mark.parametrize("kind", SIGNING)
+class TestLookUps:
+    def test_the_record_is_read_again_only_before_an_accusation_about_the_signer(self, kind: Kind) -> None:
+        for name, kinds, status, reason, change in ROWS:
+            if kind in kinds:
+                scene = Scene(kind)
+                change(scene)
+                verdict = scene.verdict()
+                accused = {Reason.SIGNER_MISMATCH, Reason.SIGNER_NOT_ACKNOWLEDGED, Reason.RECORD_UNREADABLE}
+                malformed = reason is Reason.MALFORMED and verdict.recovered_signer
+                saved = status is Status.VERIFIED and "meanwhile" in name or "cache is old" in name
+                assert scene.reread == (1 if reason in accused or malformed or saved else 0), name
+
+    def test_nothing_is_fetched_that_cannot_help(self, kind: Kind) -> None:
+        for change in (the_reply_was_cut, the_reply_names_no_chat_id, the_chat_id_was_seen_before):
+            scene = Scene(kind)
+            change(scene)
+            scene.verdict()
+            assert scene.fetched == []
+
+    def test_an_older_brokers_id_is_tried_after_the_newer(self, kind: Kind) -> None:
+        scene = Scene(kind, header="", body_id="chatcmpl-old", found=False)
+        assert scene.verdict().reason is Reason.NO_SIGNATURE
+        assert scene.fetched == ["old", "chatcmpl-old"]
+
+    def test_a_service_that_signs_nothing_is_not_asked(self, kind: Kind) -> None:
+        scene = Scene(kind)
+        scene.record = service(Kind.STANDARD)
+        assert scene.verdict().status is Status.NOT_VERIFIABLE
+        assert (scene.fetched, scene.reread) == ([], 0)
+
+
+@pytest.mark.parametrize("kind", SIGNING)
+class TestNothingAlteredPasses:
+    """Whatever bit is turned, by whoever stands in between, the reply is never proven."""
+
+    @given(bit=st.integers(0))
+    @settings(max_examples=80, deadline=None)
+    def test_a_bit_of_the_signed_text(self, kind: Kind, bit: int) -> None:
+        scene = Scene(kind)
+        document = json.loads(scene.signature_body())
+        text = bytearray(document["text"].encode())
+        text[bit // 8 % len(text)] ^= 1 << bit % 8
+        scene.body = json.dumps(document | {"text": text.decode("latin-1")}).encode()
+        assert scene.verdict().status is Status.FAILED
+
+    @given(bit=st.integers(0))
+    @settings(max_examples=80, deadline=None)
+    def test_a_bit_of_the_signature(self, kind: Kind, bit: int) -> None:
+        scene = Scene(kind)
+        document = json.loads(scene.signature_body())
+        signature = bytearray.fromhex(document["signature"][2:])
+        signature[bit // 8 % 65] ^= 1 << bit % 8
+        scene.body = json.dumps(document | {"signature": "0x" + signature.hex()}).encode()
+        assert scene.verdict().status is Status.FAILED
+
+    @given(bit=st.integers(0))
+    @settings(max_examples=40, deadline=None)
+    def test_a_bit_of_the_answer(self, kind: Kind, bit: int) -> None:
+        answer = bytearray(ANSWER)
+        answer[bit // 8 % len(answer)] ^= 1 << bit % 8
+        assert Scene(kind, received=bytes(answer)).verdict().reason is Reason.CONTENT_MISMATCH
+
+    @given(bit=st.integers(0))
+    @settings(max_examples=40, deadline=None)
+    def test_a_bit_of_the_request(self, kind: Kind, bit: int) -> None:
+        sent = bytearray(REQUEST)
+        sent[bit // 8 % len(sent)] ^= 1 << bit % 8
+        assert Scene(kind, sent=bytes(sent)).verdict().status is Status.RESPONSE_BOUND
+
+    @given(text=st.text(max_size=200), signature=st.text(max_size=140) | st.binary(min_size=65, max_size=65).map(
+        lambda b: "0x" + b.hex()))  # fmt: skip
+    @settings(max_examples=60, deadline=None)
+    def test_a_made_up_document(self, kind: Kind, text: str, signature: str) -> None:
+        scene = Scene(kind, body=json.dumps({"text": text, "signature": signature}).encode())
+        assert scene.verdict().status is Status.FAILED
+
+    @given(body=st.binary(max_size=200))
+    @settings(max_examples=60, deadline=None)
+    def test_any_bytes_for_a_document(self, kind: Kind, body: bytes) -> None:
+        assert Scene(kind, body=body).verdict().status is Status.FAILED
+
+
+class TestKnownAnswers:
+    # 0g-direct §12.2: the key is 32 bytes of 0x11
+    SIGNER = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
+    SENT = b'{"messages":[{"role":"user","content":"hi"}],"model":"m"}'
+    RECEIVED = b'{"id":"chatcmpl-x","choices":[]}'
+    PAIR = (
+        "a78282f7d97732ac040c8f5a489aee23953d19eda5d24b05e257cd1a12354cf7"
+        ":432d11ef6b628d6cd701d132f3e54bd1f30f8a602c21084f72026e704de4e4a1"
+    )
+    DOCUMENTS = {
+        Kind.TEE_ML: {
+            "text": PAIR,
+            "signature": "0xc4b0d4ed275ae60b781883dc67e0a53284a63ab6daa52e27e74d3a1a4871ddac"
+            "00dc163c051a75bc92a088f01cb773b2eafce7bf7ed8466c75de1c62ad879c171c",
+        },
+        Kind.TEE_TLS: {
+            "text": f"{PAIR}:centralized:openrouter:{FINGERPRINT}",
+            "signature": "0x62c423402e020f48c6111b84a55195111d36b31f7e1deb9af1d66fe794edf6b0"
+            "6e63fa27ce54518a96f80f951dd832f95f3560dc97f928f8fdde6e8e53b72a311c",
+            "provider_type": "centralized",
+            "provider_identity": "openrouter",
+            "tls_cert_fingerprint": FINGERPRINT,
+        },
+    }
+
+    def judge(self, kind: Kind, sent: bytes, received: bytes, document: dict[str, Any]) -> Verdict:
+        exchange = Exchange(sent)
+        exchange.feed(received)
+        exchange.complete = True
+        record = service(kind, tee_signer=self.SIGNER)
+        return examine(exchange, record, SignatureDocument.parse(json.dumps(document).encode()))
+
+    @pytest.mark.parametrize("kind", DOCUMENTS)
+    def test_a_published_signature_verifies(self, kind: Kind) -> None:
+        verdict = self.judge(kind, self.SENT, self.RECEIVED, self.DOCUMENTS[kind])
+        assert (verdict.status, verdict.binding) == (Status.VERIFIED, Binding.EXACT)
+        assert verdict.recovered_signer == self.SIGNER
+        if kind is Kind.TEE_TLS:
+            assert (verdict.provider_identity, verdict.tls_fingerprint) == ("openrouter", FINGERPRINT)
+
+    def test_every_case_of_the_shared_vectors(self, shared: Path) -> None:
+        vectors = json.loads((shared / "vectors" / "response_signature.json").read_text())
+        for name, case in vectors["cases"].items():
+            if "request_body" not in case:
+                continue
+            kind = Kind.TEE_TLS if "provider_type" in case else Kind.TEE_ML
+            sent, received = case["request_body"].encode(), case["response_body"].encode()
+            assert self.judge(kind, sent, received, case).status is Status.VERIFIED, name
+            assert self.judge(kind, sent, received + b" ", case).reason is Reason.CONTENT_MISMATCH, name
+
+    def test_a_sealed_text_is_not_taken_for_a_pair(self, shared: Path) -> None:
+        case = json.loads((shared / "vectors" / "response_signature.json").read_text())["cases"]["sealed"]
+        with pytest.raises(MalformedSignature):
+            parse_signed_text(SignatureDocument(case["text"], case["signature"]), Kind.TEE_ML)
+
+
+class TestRewrites:
+    def hashes(self, request: bytes, record: Service | None = None) -> set[str]:
+        return {sha(candidate) for candidate in rewrites(request, record or service(Kind.TEE_ML))}
+
+    @pytest.mark.parametrize(
+        ("request_body", "forwarded"),
+        [
+            (b'{"b":1,"a":2.0}', b'{"a":2,"b":1}'),
+            (b'{"model":"alias","n":1}', b'{"model":"m","n":1}'),
+            (b'{"model":["odd"],"n":1}', b'{"model":["odd"],"n":1}'),
+            (b'{"n":-0}', b'{"n":-0}'),
+            (b'{"max_tokens":5}', b'{"max_completion_tokens":5}'),
+            (b'{"max_completion_tokens":5}', b'{"max_tokens":5}'),
+            (b'{"stream":true}', b'{"stream":true,"stream_options":{"include_usage":true}}'),
+            (b'{"stream":true,"stream_options":7}', b'{"stream":true,"stream_options":{"include_usage":true}}'),
+            (
+                b'{"stream":true,"stream_options":{"x":1}}',
+                b'{"stream":true,"stream_options":{"include_usage":true,"x":1}}',
+            ),
+            (
+                b'{"stream":true,"model":"alias","max_tokens":5}',
+                b'{"max_completion_tokens":5,"model":"m","stream":true,"stream_options":{"include_usage":true}}',
+            ),
+        ],
+    )
+    def test_a_documented_rewrite_is_among_them(self, request_body: bytes, forwarded: bytes) -> None:
+        assert sha(forwarded) in self.hashes(request_body)
+
+    @pytest.mark.parametrize(
+        ("request_body", "forwarded"),
+        [
+            (b'{"a":1}', b'{"a":2}'),
+            (b'{"stream":false}', b'{"stream":false,"stream_options":{"include_usage":true}}'),
+            (b'{"max_tokens":5}', b'{"max_completion_tokens":6}'),
+            (b'{"model":"alias"}', b'{"model":"third"}'),
+            (b'{"messages":["a"]}', b'{"messages":["b"]}'),
+            (b'{"n":1}', b'{"model":"m","n":1,"x":1}'),
+            (
+                b'{"stream":true,"stream_options":{"include_usage":false}}',
+                b'{"stream":true,"stream_options":{"include_usage":true}}',
+            ),
+        ],
+    )
+    def test_anything_else_is_not(self, request_body: bytes, forwarded: bytes) -> None:
+        assert sha(forwarded) not in self.hashes(request_body)
+
+    def test_the_providers_canonical_name_of_the_model_is_tried(self) -> None:
+        record = service(Kind.TEE_ML, additional_info='{"CanonicalID": "vendor/m-1"}')
+        assert sha(b'{"model":"vendor/m-1"}') in self.hashes(b'{"model":"alias"}', record)
+
+    @pytest.mark.parametrize("body", [b"", b"nonsense", b"[1]", b"null", b'{"n":1e999}', b'{"n":' + b"9" * 400 + b"}"])
+    def test_a_body_that_go_could_not_read_has_none(self, body: bytes) -> None:
+        assert self.hashes(body) == set()
+
+    def test_a_request_with_a_number_beyond_float64_is_judged_all_the_same(self) -> None:
+        sent = b'{"seed":' + b"9" * 400 + b"}"
+        assert Scene(Kind.TEE_ML, sent=sent, signed_request=sha(sent)).verdict().status is Status.VERIFIED
+        assert Scene(Kind.TEE_ML, sent=sent).verdict().status is Status.RESPONSE_BOUND
