@@ -2,6 +2,9 @@
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(name))))
 SETUP = @$(PYTHON) .ci/environment.py setup
 BIN = .venv/bin
+# A file stays on one worker: what its tests share is made once.
+PYTEST = -m pytest --numprocesses $(WORKERS) --dist loadfile
+WORKERS ?= auto
 CONTRACTS = zg_core/localnet/contracts
 
 # What the client and the framework packages are tested with in the two further environments: everything but the
@@ -23,7 +26,7 @@ demo: ## the main job on a local network (options: DEMO_ARGS="…")
 	@.venv-demo/bin/python -m zg_core.cli demo $(DEMO_ARGS)
 
 test: setup ## all tests (options for pytest: ARGS="…")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python $(PYTEST) $(ARGS)
 
 lint: setup ## ruff and strict mypy
 	$(BIN)/ruff check .
@@ -41,10 +44,10 @@ env-newest: ## .venv-newest: the newest langchain-core and langchain
 	$(SETUP) newest
 
 test-openai2: env-openai2 ## client and framework tests with openai 2
-	@.venv-openai2/bin/python -m pytest $(COMPAT_TESTS) $(ARGS)
+	@.venv-openai2/bin/python $(PYTEST) $(COMPAT_TESTS) $(ARGS)
 
 test-newest: env-newest ## client and framework tests with the newest langchain-core
-	@.venv-newest/bin/python -m pytest $(COMPAT_TESTS) $(ARGS)
+	@.venv-newest/bin/python $(PYTEST) $(COMPAT_TESTS) $(ARGS)
 
 contracts: setup ## compile the contracts of the local network and make its genesis (needs Node)
 	cd $(CONTRACTS) && npm ci && node build.mjs

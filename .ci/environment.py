@@ -154,9 +154,7 @@ def lock(name: str, *, upgrade: bool) -> None:
         command += ["--upgrade"]
     run([*command, "--output-file", str(target)])
     own = "zerog-integrations"
-    pins = [
-        line for line in target.read_text().splitlines() if line and not line.startswith((own, "-e", "#"))
-    ]
+    pins = [line for line in target.read_text().splitlines() if line and not line.startswith((own, "-e", "#"))]
     header = f"# The versions the {name} environment is tested with; made by `make constraints`."
     target.write_text("\n".join([header, *pins]) + "\n")
     print(f"{environment.constraints}: {len(pins)} versions")
@@ -165,12 +163,8 @@ def lock(name: str, *, upgrade: bool) -> None:
 def main() -> None:
     """Read the command line."""
     if sys.version_info < OLDEST_PYTHON:
-        sys.exit(
-            f"Python 3.11 or newer is needed, this is {sys.version.split()[0]} (make PYTHON=python3.11 …)"
-        )
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+        sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]} (make PYTHON=python3.11 …)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("setup").add_argument("name", choices=ENVIRONMENTS)
     locking = commands.add_parser("lock")

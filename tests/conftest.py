@@ -15,11 +15,21 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACTS = ROOT / "zg_core" / "localnet" / "contracts"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+# A busy machine is not a failure, and a run for a change sees the same examples each time.
+hypothesis.settings.register_profile(
+    "zerog",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("zerog")
 
 
 def shared_directory() -> Path:
@@ -84,9 +94,7 @@ def missing_part(reason: str) -> str | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse a part nobody knows: it would require nothing."""
     if unknown := required_parts() - set(PARTS):
-        raise pytest.UsageError(
-            f"ZEROG_REQUIRE names {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}"
-        )
+        raise pytest.UsageError(f"ZEROG_REQUIRE names {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

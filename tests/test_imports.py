@@ -81,7 +81,8 @@ def imports_of(path: Path) -> Iterator[Import]:
                 yield Import(name, f"{base}.{alias.name}", place, lazy)
         deeper = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or only_for_types(node)
         for child in ast.iter_child_nodes(node):
-            yield from visit(child, lazy=deeper)
+            if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+                yield from visit(child, lazy=deeper)
 
     yield from visit(ast.parse(path.read_text(encoding="utf-8"), str(path)), lazy=False)
 

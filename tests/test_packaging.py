@@ -18,11 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("zg_core", "langchain_zerog", "llama_index_zerog")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-pytestmark = [
-    pytest.mark.slow,
-    # one worker makes the wheel and the environment, once
-    pytest.mark.xdist_group("packaging"),
-]
+pytestmark = pytest.mark.slow
 
 
 def run(*command: str | Path, directory: Path) -> subprocess.CompletedProcess[str]:

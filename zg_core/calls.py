@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from zg_core.config import blot
 from zg_core.errors import (
     ConfigError,
     OutcomeUnknown,
@@ -389,7 +390,7 @@ class Calls:
                 if choice.get("finish_reason"):
                     call.finished = True
         elif (error := event.get("error")) is not None:
-            message = str(error.get("message") if isinstance(error, dict) else error)[:2000]
+            message = blot(str(error.get("message") if isinstance(error, dict) else error))[:2000]
             raise RequestError(f"the provider broke off with an error: {message}", code="error_in_stream")
         return event
 
@@ -459,7 +460,7 @@ class Calls:
             code="malformed_reply",
             hint="choose another provider; error.text holds the body",
             receipt=receipt,
-            text=body[:10_000].decode("utf-8", "replace"),
+            text=blot(body[:10_000].decode("utf-8", "replace")),
         )
 
     def keep(self, receipt: Receipt) -> None:

@@ -6,6 +6,7 @@ Settings come from arguments first, then from ``ZEROG_*`` variables. Nothing her
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -44,6 +45,19 @@ class Secret:
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("secrets are not pickled; pass them through the environment")
+
+
+_TOKEN = re.compile(r"app-sk-[A-Za-z0-9+/=_-]*")
+
+
+def blot(text: str) -> str:
+    """`text` of a provider without the tokens in it: some servers and proxies repeat the request in their errors.
+
+    Example:
+        >>> blot("cannot read Bearer app-sk-eyJhZGRyZXNz=")
+        'cannot read Bearer app-sk-…'
+    """
+    return _TOKEN.sub("app-sk-…", text)
 
 
 class SecretHeaders(dict[str, str]):

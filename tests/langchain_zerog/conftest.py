@@ -19,7 +19,8 @@ from zg_core.localnet.upstream import UpstreamReply
 from zg_core.receipts.model import Receipt
 from zg_core.types import Amount, Fee, Kind
 
-SETTINGS = ("ZEROG_", "OPENAI_", "LANGSMITH_", "LANGCHAIN_", "PRIVATE_KEY", "ZG_")
+SETTINGS = ("OPENAI_", "LANGSMITH_", "LANGCHAIN_", "PRIVATE_KEY", "ZG_", "LC_")
+OURS = ("NETWORK", "RPC_URL", "LEDGER", "INFERENCE", "PRIVATE_KEY", "API_KEY", "PROVIDER", "MODEL", "VERIFY", "STORE")
 
 
 class Script:
@@ -67,7 +68,7 @@ def net(script: Script) -> Iterator[LocalNet]:
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the machine reaches a test."""
     for name in list(os.environ):
-        if name.startswith(SETTINGS):
+        if name.startswith(SETTINGS) or name.removeprefix("ZEROG_") in OURS:
             monkeypatch.delenv(name)
 
 
@@ -87,14 +88,31 @@ def local(net: LocalNet, provider: LocalProvider, monkeypatch: pytest.MonkeyPatc
     return net
 
 
+@pytest.fixture(scope="session")
+def made_before() -> Iterator[dict[str, ChatZeroG]]:
+    """Models by arguments and environment: a new one reads the chain first, which takes longer than most tests."""
+    models: dict[str, ChatZeroG] = {}
+    yield models
+    for model in models.values():
+        model.close()
+
+
 @pytest.fixture
-def make_model(local: LocalNet) -> Iterator[Callable[..., ChatZeroG]]:
-    """Makes models for the local network and closes them."""
+def make_model(local: LocalNet, made_before: dict[str, ChatZeroG]) -> Iterator[Callable[..., ChatZeroG]]:
+    """Makes models for the local network and closes them; those with plain arguments are shared between tests."""
     made: list[ChatZeroG] = []
 
     def make(**arguments: Any) -> ChatZeroG:
-        made.append(ChatZeroG(**arguments))
-        return made[-1]
+        plain = all(isinstance(value, str | int | float | bool | list | None) for value in arguments.values())
+        key = repr((sorted(arguments.items()), sorted(os.environ.items())))
+        if plain and key in made_before:
+            return made_before[key]
+        model = ChatZeroG(**arguments)
+        if plain:
+            made_before[key] = model
+        else:
+            made.append(model)
+        return model
 
     yield make
     for model in made:

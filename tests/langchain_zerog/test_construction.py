@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langchain_core.load import dumps, loads
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 
 from langchain_zerog import ChatZeroG
+from zg_core import Limits, Network, Policy, Timeouts
 from zg_core.localnet import LocalNet, LocalProvider
 
 
@@ -98,3 +100,37 @@ def test_tokens_are_counted_offline() -> None:
     assert short < model.get_num_tokens_from_messages([HumanMessage("Hello " * 50)])
     assert short < model.get_num_tokens_from_messages([HumanMessage("Hello")], tools=[weather])
     assert ChatZeroG(custom_get_token_ids=lambda text: [1] * len(text)).get_num_tokens("abc") == 3
+
+
+@pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"limits": Limits(per_minute=9, burst=2)}, {"limits": Limits(per_minute=9, burst=2)}),
+        ({"limits": None}, {"limits": None}),
+        ({"timeout": Timeouts(connect=1.0, read=2.0)}, {"timeout": Timeouts(connect=1.0, read=2.0)}),
+        (
+            {"verify": Policy.of("require", minimum="verified", kinds=["TeeML"], stream="hold", identity="v")},
+            {
+                "verify": "require",
+                "minimum": "verified",
+                "kinds": ["TeeML"],
+                "stream_policy": "hold",
+                "identity": "v",
+            },
+        ),
+        (
+            {"network": Network("mine", 5, "https://rpc.example.com/key", "0x" + "aa" * 20, "0x" + "bb" * 20)},
+            {"network": "mine", "rpc_url": None, "ledger": "0x" + "aa" * 20, "inference": "0x" + "bb" * 20},
+        ),
+    ],
+    ids=["limits", "no limits", "timeout", "policy", "network"],
+)
+def test_objects_among_the_arguments_survive_serialisation_as_plain_values(
+    arguments: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    written = dumps(ChatZeroG(provider="0x" + "11" * 20, **arguments))
+    assert "not_implemented" not in written
+    assert "rpc.example.com" not in written
+    again = loads(written, allowed_objects=[ChatZeroG], valid_namespaces=["langchain_zerog"])
+    assert {name: getattr(again, name) for name in expected} == expected

@@ -9,6 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from zg_core.config import blot
 from zg_core.errors import (
     InsufficientFunds,
     ModelNotServed,
@@ -34,7 +35,6 @@ _RESET = re.compile(
     r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9}(?:\.[0-9]+)?)s)?(?:([0-9]{1,9}(?:\.[0-9]+)?)ms)?"
 )
 _WAIT = re.compile(r"wait ([0-9]{1,9}) seconds")
-_TOKEN = re.compile(r"app-sk-[A-Za-z0-9+/=_-]*")
 
 
 def error_text(body: bytes) -> str:
@@ -42,16 +42,11 @@ def error_text(body: bytes) -> str:
     try:
         value = parse_json(body)
     except (ValueError, RecursionError):
-        return _blot(body[:500].decode("utf-8", "replace").strip())
+        return blot(body.decode("utf-8", "replace").strip()[:2000])[:500]
     error = (value.get("error") or value) if isinstance(value, dict) else value
     if isinstance(error, dict):
         error = error.get("message") or json.dumps(error)
-    return _blot(str(error))[:2000]
-
-
-def _blot(text: str) -> str:
-    # Some servers and proxies repeat the request's headers in their errors.
-    return _TOKEN.sub("app-sk-…", text)
+    return blot(str(error))[:2000]
 
 
 def retry_after(headers: Mapping[str, str], text: str = "") -> float | None:

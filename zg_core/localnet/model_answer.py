@@ -27,9 +27,13 @@ _MAX_SCHEMAS: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The part of a conversation that is being answered: what the user said last, and what tools returned since."""
+    """The part of a conversation that is being answered: what the user said last, and what tools returned since.
+
+    `text` is what the rules look at, `whole` all of it; they differ for very long turns only.
+    """
 
     text: str
+    whole: str
     calls_made: tuple[str, ...]
     results: tuple[str, ...]
 
@@ -63,10 +67,10 @@ def read_turn(messages: Sequence[Message], *, following_react: bool = False) -> 
     else:
         results = tuple(_result_text(message) for message in since if message.role == "tool")
         made = tuple(call.name for message in since for call in message.tool_calls)
-    text = messages[start].text
+    whole = text = messages[start].text
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]}\n{text[-_LONGEST // 2 :]}"
-    return Turn(text, made, results)
+    return Turn(text, whole, made, results)
 
 
 def _result_text(message: Message) -> str:
@@ -130,7 +134,7 @@ def _content(request: ChatRequest, turn: Turn) -> str:
     evidence = Evidence(turn.text, results=turn.results)
     if request.format == "json_schema":
         return compact_json(fill_schema(request.schema, evidence, generous=True))
-    schema = _schema_in(turn.text, request.messages)
+    schema = _schema_in(turn.whole, request.messages)
     if schema is not None:
         # The instructions that carry the schema are full of words in quotes; what the user wants stands around them.
         plain = _FORMAT_INSTRUCTIONS.split(turn.text)[0]
@@ -142,7 +146,7 @@ def _content(request: ChatRequest, turn: Turn) -> str:
 
 
 def _conversation(messages: Sequence[Message], turn: Turn) -> Conversation:
-    return Conversation(turn.text, turn.results, tuple(messages))
+    return Conversation(turn.text, turn.whole, turn.results, tuple(messages))
 
 
 def _json_object(conversation: Conversation) -> dict[str, Any]:

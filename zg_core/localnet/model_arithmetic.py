@@ -47,7 +47,7 @@ _TOKEN: Final = re.compile(r"\s*(\d[\d,]*(?:\.\d+)?|[-+*/^%()])")
 _START: Final = re.compile(r"(?<![\w.])[-(]{0,8}\d|(?<![\w.])-?\(")
 _RUN: Final = re.compile(r"[\d\s.,+*/^%()-]*")
 
-_MAX_DEPTH: Final = 40
+_MAX_DEPTH: Final = 20
 _MAX_BITS: Final = 4096
 _MAX_OPERATIONS: Final = 200
 
@@ -76,7 +76,7 @@ class _SyntaxError(Exception):
 
 
 class _TooLongError(Exception):
-    """More operations than any sensible expression has."""
+    """More operations or brackets than any sensible expression has."""
 
 
 def rewrite(text: str) -> str:
@@ -215,7 +215,7 @@ class _Parser:
 
     def _operand(self, depth: int) -> Operation | Fraction:
         if depth > _MAX_DEPTH:
-            raise _SyntaxError
+            raise _TooLongError
         symbol = self._next()
         if symbol == "-":
             inner = self._operand(depth + 1)

@@ -136,9 +136,9 @@ def _without(query: str, context: str) -> str:
 
 
 def _refined(query: str) -> str | None:
-    if match := _REFINE_CHAT.search(query):
+    if "New Answer:" in query and (match := _REFINE_CHAT.search(query)):
         context, question, answer = (part.strip() for part in match.groups())
-    elif match := _REFINE.search(query):
+    elif "We have provided an existing answer:" in query and (match := _REFINE.search(query)):
         question, answer, context = (part.strip() for part in match.groups())
     else:
         return None

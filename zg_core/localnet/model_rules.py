@@ -74,7 +74,7 @@ _JUST_THE_ANSWER: Final = re.compile(
 )
 _COUNT: Final = re.compile(r"\bcount\b[^.\d]{0,20}?(?:from\s+(\d{1,5})\s+)?(?:up\s+)?to\s+(\d{1,5})\b", re.IGNORECASE)
 _CAPITAL: Final = re.compile(
-    r"\bcapital(?: city)? (?:of|in) (?:the )?([\w ]{1,40})|([A-Z]\w+)['\u2019]s capital", re.IGNORECASE
+    r"\bcapital(?: city)? (?:of|in) (?:the )?([\w ]{1,40})|\b([A-Z]\w{1,30})['\u2019]s capital", re.IGNORECASE
 )
 _MY_NAME: Final = re.compile(r"\b(?:my name is|i am called|call me)\s+([^\W\d_][\w'\u2019-]*)", re.IGNORECASE)
 _ASKS_MY_NAME: Final = re.compile(
@@ -118,12 +118,14 @@ class Conversation:
     """What a rule may look at.
 
     Attributes:
-        query: The last user turn.
+        query: The last user turn; of a very long one its beginning and its end.
+        whole: All of the last user turn.
         results: What tools returned since then.
         messages: The whole conversation.
     """
 
     query: str
+    whole: str
     results: tuple[str, ...] = ()
     messages: tuple[Message, ...] = ()
 
@@ -164,7 +166,7 @@ def _said(result: str) -> str:
 
 
 def _from_context(conversation: Conversation) -> str | None:
-    return context_answer(conversation.query, conversation.system)
+    return context_answer(conversation.whole, conversation.system)
 
 
 def _echo(conversation: Conversation) -> str | None:

@@ -18,7 +18,8 @@ from vcr import VCR
 
 from zg_core.localnet import LocalNet, ProviderSettings
 
-SETTINGS = ("ZEROG_", "OPENAI_", "LANGSMITH_", "LANGCHAIN_", "PRIVATE_KEY", "ZG_", "LC_")
+SETTINGS = ("OPENAI_", "LANGSMITH_", "LANGCHAIN_", "PRIVATE_KEY", "ZG_", "LC_")
+OURS = ("NETWORK", "RPC_URL", "LEDGER", "INFERENCE", "PRIVATE_KEY", "API_KEY", "PROVIDER", "MODEL", "VERIFY", "STORE")
 
 
 @pytest.fixture(scope="session")
@@ -30,12 +31,12 @@ def net() -> Iterator[LocalNet]:
         yield running
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def environment(net: LocalNet) -> Iterator[pytest.MonkeyPatch]:
     """The network's settings and nothing else that a model could read."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(SETTINGS):
+            if name.startswith(SETTINGS) or name.removeprefix("ZEROG_") in OURS:
                 patch.delenv(name)
         for name, value in net.env().items():
             if name.startswith("ZEROG_"):

@@ -33,15 +33,19 @@ class ChatZeroGSuite(ChatModelIntegrationTests):
         """The parameters name nothing of the network: it is in the environment."""
         cls.network = net
 
-    @pytest.fixture
-    def model(self, request: pytest.FixtureRequest) -> Iterator[BaseChatModel]:
-        """As in the suite. An answer played from a cassette is a replay, which a verdict would call one."""
-        replayed = request.node.get_closest_marker("vcr") is not None
-        model = ChatZeroG(
-            **{**self.standard_chat_model_params, **self.chat_model_params, **({"verify": "off"} if replayed else {})}
-        )
+    @pytest.fixture(scope="class")
+    def shared(self) -> Iterator[ChatZeroG]:
+        """One model for the class: a new one would read the chain first in every test."""
+        model = ChatZeroG(**{**self.standard_chat_model_params, **self.chat_model_params})
         yield model
         model.close()
+
+    @pytest.fixture
+    def model(self, request: pytest.FixtureRequest, shared: ChatZeroG) -> BaseChatModel:
+        """As in the suite. An answer played from a cassette is a replay, and a verdict would say so."""
+        if request.node.get_closest_marker("vcr") is None:
+            return shared
+        return ChatZeroG(**{**self.standard_chat_model_params, **self.chat_model_params, "verify": "off"})
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
@@ -128,7 +132,9 @@ class TestWallet(ChatZeroGSuite):
 
 
 class TestApiKey(ChatZeroGSuite):
-    """An API key pays, and there is no wallet; structured output through a JSON schema."""
+    """An API key pays, without a wallet; streams wait for the verdict; structured output through a JSON schema."""
+
+    parameters: ClassVar[dict[str, Any]] = {"stream_policy": "hold"}
 
     @pytest.fixture(autouse=True, scope="class")
     @classmethod
@@ -157,12 +163,6 @@ class TestV1(ChatZeroGSuite):
     @property
     def structured_output_kwargs(self) -> dict[str, Any]:
         return {"method": "function_calling", "strict": True}
-
-
-class TestHold(ChatZeroGSuite):
-    """Chunks wait for the verdict."""
-
-    parameters: ClassVar[dict[str, Any]] = {"stream_policy": "hold"}
 
 
 @pytest.fixture

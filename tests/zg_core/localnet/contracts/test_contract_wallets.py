@@ -140,6 +140,7 @@ def test_a_settlement_pays_once_after_its_last_item(stage: Any, serving: Wallet)
     before = stage.chain.balance(serving.address)
     serving.do(stage.inference, "settleFeesWithTEE", items)
     assert stage.chain.balance(serving.address) == before + 3 * OG
+    assert stage.read("received", to=serving.contract) == 1
     seen = stage.inference.decode("getAccount", stage.read("answer", to=serving.contract))
     assert (seen["balance"], seen["nonce"]) == (2 * OG, 3), "all items are booked when the coins arrive"
 

@@ -130,6 +130,16 @@ def test_a_service_is_stored_and_not_recommended(stage: Any, service: Any, regis
     assert stage.unreadable("getRecommendedService", "text") == ("NoRecommendedService", "text")
 
 
+def test_the_first_service_of_a_ledger_is_not_recommended_by_itself(stage: Any, service: Any) -> None:
+    beacon = stage.deploy("UpgradeableBeacon", stage.deploy("LedgerManager").address)
+    fresh = stage.deploy("BeaconProxy", beacon.address, b"", interface="LedgerManager")
+    stage.do(stage.owner, "initialize", stage.owner.address, to=fresh)
+    stage.do(stage.owner, "registerService", "inference", "v1.0", service().address, "", to=fresh)
+    (info,) = stage.read("getAllActiveServices", to=fresh)
+    assert info["isRecommended"] is False
+    assert [list(part) for part in stage.read("getAllVersions", "inference", to=fresh)][2] == [False]
+
+
 def test_the_same_full_name_from_other_parts_is_taken(stage: Any, service: Any, register: Any) -> None:
     register("a-b", "c", service().address)
     answer = stage.refused(stage.owner, "registerService", "a", "b-c", service().address, "")

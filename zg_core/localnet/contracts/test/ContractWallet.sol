@@ -13,6 +13,8 @@ contract ContractWallet {
     OnReceive public onReceive;
     address public target;
     bytes public data;
+    /// @notice How often coins were accepted.
+    uint256 public received;
     /// @notice What the last inner call of TRY answered.
     bytes public answer;
 
@@ -29,6 +31,7 @@ contract ContractWallet {
 
     receive() external payable {
         require(onReceive != OnReceive.REFUSE, "wallet refuses coins");
+        ++received;
         if (onReceive == OnReceive.CALL) _call(target, 0, data);
         if (onReceive == OnReceive.TRY) (, answer) = target.call(data);
     }

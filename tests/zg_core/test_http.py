@@ -1,0 +1,742 @@
+"""Both transports against a real server on loopback that answers, cuts, stalls, redirects, compresses and lies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import gc
+import gzip
+import hashlib
+import importlib.util
+import ipaddress
+import os
+import socket
+import ssl
+import struct
+import threading
+import zlib
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zg_core import http
+from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable
+from zg_core.http import AsyncTransport, BodyBroken, Gunzip, Request, SyncTransport, Timeouts, Transport, read_all, run
+
+RESET, CLOSE, STALL = object(), object(), object()
+QUICK = Timeouts(connect=5.0, read=0.1)
+Step = bytes | object
+
+
+@dataclass
+class Received:
+    """One request as it came over the wire."""
+
+    head: bytes
+    body: bytes
+    connection: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        lines = self.head.decode("latin-1").split("\r\n")[1:]
+        return {k.lower(): v for k, v in (line.split(": ", 1) for line in lines if line)}
+
+
+class Server:
+    """Answers the requests it gets, one after the other, with scripted steps: bytes, or what it does instead."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.received: list[Received] = []
+        self.script: list[list[Step]] = []
+        self.gone = threading.Event()  # a client hung up in the middle of an answer
+        self._tls = tls
+        self._stopped = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    @property
+    def port(self) -> int:
+        return self._listener.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        self._stopped.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive(), "the test server does not stop"
+
+    def _accept(self) -> None:
+        for number in range(10_000):
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._serve, args=(connection, number))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            stack.callback(connection.close)
+            connection.settimeout(0.05)
+            pending = b""
+            while (request := self._read(connection, number, pending)) is not None:
+                received, pending = request
+                self.received.append(received)
+                for step in self.script.pop(0) if self.script else [answer(b"ok")]:
+                    if not self._do(connection, step):
+                        return
+
+    def _read(self, connection: socket.socket, number: int, data: bytes) -> tuple[Received, bytes] | None:
+        wanted = None
+        while wanted is None or len(data) < wanted:
+            if wanted is None and b"\r\n\r\n" in data:
+                head = data.partition(b"\r\n\r\n")[0]
+                length = Received(head, b"", number).headers.get("content-length", "0")
+                wanted = len(head) + 4 + int(length)
+                continue
+            try:
+                more = connection.recv(65536)
+            except TimeoutError:
+                if self._stopped.is_set():
+                    return None
+                continue
+            if not more:
+                return None
+            data += more
+        head, _, rest = data[:wanted].partition(b"\r\n\r\n")
+        return Received(head, rest, number), data[wanted:]
+
+    def _do(self, connection: socket.socket, step: Step) -> bool:
+        if isinstance(step, bytes):
+            connection.settimeout(10)
+            connection.sendall(step)
+            connection.settimeout(0.05)
+            return True
+        if step is RESET:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        while step is STALL and not self._stopped.is_set():
+            try:
+                if not connection.recv(65536):
+                    self.gone.set()
+                    break
+            except TimeoutError:
+                continue
+        return False
+
+
+def answer(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(params=["httpx2", "httpx"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Both HTTP libraries, as far as they are installed."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    monkeypatch.setenv("ZEROG_HTTP_LIBRARY", request.param)
+    http.library.cache_clear()
+    assert http.library().__name__ == request.param
+    yield request.param
+    http.library.cache_clear()
+
+
+Work = Callable[[Transport], Awaitable[Any]]
+
+
+def without_loop(work: Work, ca_file: str | None = None) -> Any:
+    transport = SyncTransport(ca_file)
+    try:
+        return run(work(transport))  # type: ignore[arg-type]
+    finally:
+        transport.close()
+
+
+def with_loop(work: Work, ca_file: str | None = None) -> Any:
+    async def main() -> Any:
+        transport = AsyncTransport(ca_file)
+        try:
+            return await work(transport)
+        finally:
+            await transport.close()
+
+    return asyncio.run(main())
+
+
+@pytest.fixture(params=[without_loop, with_loop], ids=["sync", "async"])
+def drive(request: pytest.FixtureRequest, library: str) -> Callable[..., Any]:
+    """Runs the same coroutine over either transport."""
+    return request.param
+
+
+def fetch(url: str, *, limit: int = 10_000_000, **request: Any) -> Work:
+    async def work(transport: Transport) -> tuple[int, dict[str, str], bytes]:
+        response = await transport.send(Request(request.pop("method", "POST"), url, **request))
+        return response.status, dict(response.headers), await read_all(response, limit)
+
+    return work
+
+
+class TestAnswers:
+    def test_an_answer_comes_whole(self, server: Server, drive: Any) -> None:
+        server.script = [[answer("h\u00e9".encode(), "201 Created", ZG_Res_Key="K", X_Two="b")]]
+        status, headers, body = drive(fetch(server.url + "/path?q=1", body=b'{"a":1}', headers={"X-Test": "v"}))
+        assert (status, body) == (201, "h\u00e9".encode())
+        assert (headers["zg-res-key"], headers["x-two"]) == ("K", "b")
+        (received,) = server.received
+        assert received.head.startswith(b"POST /path?q=1 HTTP/1.1\r\n")
+        assert (received.body, received.headers["x-test"]) == (b'{"a":1}', "v")
+
+    def test_a_chunked_answer_comes_in_its_chunks(self, server: Server, drive: Any) -> None:
+        server.script = [[HEAD, chunk(b"one"), chunk(b"two"), chunk(b"")]]
+
+        async def work(transport: Transport) -> list[bytes]:
+            response = await transport.send(Request("GET", server.url))
+            try:
+                return [part async for part in response.chunks()]
+            finally:
+                await response.close()
+
+        assert b"".join(drive(work)) == b"onetwo"
+
+    def test_an_error_status_is_an_answer(self, server: Server, drive: Any) -> None:
+        server.script = [[answer(b"busy", "503 Service Unavailable")]]
+        assert drive(fetch(server.url, once=True))[::2] == (503, b"busy")
+
+    def test_one_connection_serves_one_call_after_the_other(self, server: Server, drive: Any) -> None:
+        async def work(transport: Transport) -> None:
+            for _ in range(5):
+                await read_all(await transport.send(Request("GET", server.url)), 100)
+
+        drive(work)
+        assert [received.connection for received in server.received] == [0] * 5
+
+    def test_a_transport_can_be_used_again_after_it_was_closed(self, server: Server, drive: Any) -> None:
+        async def work(transport: Any) -> list[bytes]:
+            bodies = []
+            for _ in range(2):
+                bodies.append(await read_all(await transport.send(Request("GET", server.url)), 100))
+                closing = transport.close()
+                if closing is not None:
+                    await closing
+            return bodies
+
+        assert drive(work) == [b"ok", b"ok"]
+
+
+class TestWhatIsSent:
+    def test_only_what_is_needed_and_nothing_that_names_library_or_machine(self, server: Server, drive: Any) -> None:
+        drive(fetch(server.url, body=b"{}", headers={"Authorization": "Bearer t", "Content-Type": "application/json"}))
+        (received,) = server.received
+        assert received.headers == {
+            "host": f"127.0.0.1:{server.port}",
+            "accept": "*/*",
+            "accept-encoding": "identity",
+            "connection": "keep-alive",
+            "user-agent": "zerog-integrations",
+            "content-length": "2",
+            "content-type": "application/json",
+            "authorization": "Bearer t",
+        }
+        assert not any(word in received.head.lower() for word in (b"httpx", b"python", b"stainless"))
+
+    def test_no_cookie_comes_back(self, server: Server, drive: Any) -> None:
+        server.script = [[answer(b"", Set_Cookie="tracker=1; Path=/")], [answer(b"")]]
+
+        async def work(transport: Transport) -> None:
+            for _ in range(2):
+                await read_all(await transport.send(Request("GET", server.url)), 100)
+
+        drive(work)
+        assert [received.headers.get("cookie") for received in server.received] == [None, None]
+
+    @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+    def test_a_proxy_does_not_get_to_see_loopback(
+        self, server: Server, drive: Any, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        for variable in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv(name, f"http://127.0.0.1:{unused_port()}")
+        assert drive(fetch(server.url))[2] == b"ok"
+        assert drive(fetch(server.url.replace("127.0.0.1", "localhost")))[2] == b"ok"
+
+    @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+    def test_a_redirect_is_not_followed(self, server: Server, drive: Any, status: str) -> None:
+        server.script = [[answer(b"", status, Location=server.url + "/elsewhere")]]
+        assert drive(fetch(server.url, body=b"prompt", once=True))[0] == int(status[:3])
+        assert len(server.received) == 1
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("once", [True, False])
+class TestNoAnswer:
+    def test_no_connection_means_nothing_was_sent(self, drive: Any, once: bool) -> None:
+        with pytest.raises(ProviderUnavailable) as caught:
+            drive(fetch(f"http://127.0.0.1:{unused_port()}", once=once))
+        assert (caught.value.code, caught.value.retryable) == ("connect_failed", True)
+        assert "127.0.0.1" in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "steps",
+        [
+            [CLOSE],
+            [RESET],
+            [b"HTTP/1.1 200 OK\r\nContent-", CLOSE],
+            [b"220 mail.example ESMTP\r\n", CLOSE],
+            [b"\x16\x03\x01\x02\x00\x01\x00", CLOSE],
+            [b"HTTP/1.1 999999 OK\r\n\r\n", CLOSE],
+            [b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", CLOSE],
+            [b"HTTP/1.1 200 OK\r\n" + b"A: " + b"x" * 200_000, CLOSE],
+        ],
+        ids=["closed", "reset", "half a head", "mail", "tls", "odd status", "odd length", "endless head"],
+    )
+    def test_a_request_without_an_answer(self, server: Server, drive: Any, once: bool, steps: list[Step]) -> None:
+        server.script = [steps]
+        with pytest.raises(OutcomeUnknown if once else ProviderUnavailable) as caught:
+            drive(fetch(server.url, body=b"prompt", once=once))
+        assert caught.value.code == "connection_lost"
+        assert caught.value.retryable is not once
+        assert len(server.received) == 1
+
+    def test_a_server_that_stalls(self, server: Server, drive: Any, once: bool) -> None:
+        server.script = [[STALL]]
+        with pytest.raises(OutcomeUnknown if once else ProviderUnavailable) as caught:
+            drive(fetch(server.url, timeouts=QUICK, once=once))
+        assert caught.value.code == ("timeout" if once else "connection_lost")
+
+    def test_tls_to_a_plain_http_port(self, server: Server, drive: Any, once: bool) -> None:
+        server.script = [[b"HTTP/1.1 400 Bad\r\n\r\n", CLOSE]]
+        with pytest.raises(ProviderUnavailable) as caught:
+            drive(fetch(server.url.replace("http:", "https:"), timeouts=Timeouts(connect=0.1, read=0.1), once=once))
+        assert caught.value.code == "connect_failed"
+
+    @pytest.mark.parametrize("url", ["http://127.0.0.1\x00/", "http://[::1", "ftp://127.0.0.1/", "http://", "nonsense"])
+    def test_a_url_that_is_none_is_not_worth_a_retry(self, drive: Any, once: bool, url: str) -> None:
+        with pytest.raises(ProviderUnavailable) as caught:
+            drive(fetch(url, once=once))
+        assert (caught.value.code, caught.value.retryable) == ("connect_failed", False)
+
+
+class TestBrokenBodies:
+    @pytest.mark.parametrize(
+        "steps",
+        [
+            [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345", CLOSE],
+            [b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345", RESET],
+            [HEAD + chunk(b"part"), CLOSE],
+            [HEAD + chunk(b"part") + b"ff\r\nabc", CLOSE],
+            [HEAD + chunk(b"part") + b"zz\r\n", CLOSE],
+        ],
+        ids=["short", "reset", "no last chunk", "half a chunk", "no chunk at all"],
+    )
+    def test_a_body_that_ends_early(self, server: Server, drive: Any, steps: list[Step]) -> None:
+        server.script = [steps]
+        with pytest.raises(BodyBroken, match="connection broke"):
+            drive(fetch(server.url, once=True))
+
+    def test_a_body_that_stalls(self, server: Server, drive: Any) -> None:
+        server.script = [[HEAD + chunk(b"part"), STALL]]
+        with pytest.raises(BodyBroken, match="stalled"):
+            drive(fetch(server.url, timeouts=QUICK))
+
+    def test_what_arrived_before_is_kept(self, server: Server, drive: Any) -> None:
+        server.script = [[HEAD + chunk(b"part"), CLOSE]]
+        arrived: list[bytes] = []
+
+        async def work(transport: Transport) -> None:
+            response = await transport.send(Request("GET", server.url))
+            try:
+                async for part in response.chunks():
+                    arrived.append(part)
+            finally:
+                await response.close()
+
+        with pytest.raises(BodyBroken):
+            drive(work)
+        assert b"".join(arrived) == b"part"
+
+    def test_a_body_larger_than_allowed(self, server: Server, drive: Any) -> None:
+        server.script = [[HEAD, *[chunk(b"x" * 1000)] * 3, STALL], [answer(b"x" * 2000)]]
+        with pytest.raises(BodyBroken, match="larger than 2000 bytes"):
+            drive(fetch(server.url, limit=2000))
+        assert len(drive(fetch(server.url, limit=2000))[2]) == 2000
+
+    def test_breaking_off_hangs_up(self, server: Server, drive: Any) -> None:
+        server.script = [[HEAD + chunk(b"part"), STALL]]
+
+        async def work(transport: Transport) -> None:
+            response = await transport.send(Request("GET", server.url))
+            async for _ in response.chunks():
+                break
+            await response.close()
+
+        drive(work)
+        assert server.gone.wait(10), "the connection stays open"
+
+
+class TestCompression:
+    BODY = b"data: " + bytes(range(256)) * 40
+
+    def test_gzip_is_undone(self, server: Server, drive: Any) -> None:
+        for name in ("gzip", "GZIP", "x-gzip"):
+            server.script = [[answer(gzip.compress(self.BODY), Content_Encoding=name)]]
+            assert drive(fetch(server.url))[2] == self.BODY
+
+    def test_gzip_in_small_chunks_comes_as_it_arrives(self, server: Server, drive: Any) -> None:
+        packed = gzip.compress(self.BODY[:5000]) + gzip.compress(self.BODY[5000:])  # members, as RFC 1952 allows
+        head = HEAD.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+        server.script = [[head, *(chunk(packed[i : i + 7]) for i in range(0, len(packed), 7)), chunk(b"")]]
+        assert drive(fetch(server.url))[2] == self.BODY
+
+    @pytest.mark.parametrize(
+        ("body", "reason"),
+        [
+            (gzip.compress(BODY)[:-9], "ends early"),
+            (gzip.compress(BODY)[:5], "ends early"),
+            (b"not gzip", "does not decompress"),
+            (gzip.compress(BODY) + b"junk behind", "does not decompress"),
+            (gzip.compress(BODY)[:-8] + bytes(8), "does not decompress"),
+        ],
+    )
+    def test_gzip_that_is_cut_or_altered_is_broken(self, server: Server, drive: Any, body: bytes, reason: str) -> None:
+        server.script = [[answer(body, Content_Encoding="gzip")]]
+        with pytest.raises(BodyBroken, match=reason):
+            drive(fetch(server.url))
+
+    @pytest.mark.parametrize("encoding", ["br", "zstd", "deflate", "gzip, gzip", "nonsense"])
+    def test_what_was_not_asked_for_is_refused(self, server: Server, drive: Any, encoding: str) -> None:
+        server.script = [[answer(b"body", Content_Encoding=encoding)]]
+        with pytest.raises(BodyBroken, match="not asked for"):
+            drive(fetch(server.url))
+
+    @pytest.mark.parametrize("encoding", ["identity", "", " Identity "])
+    def test_identity_is_plain(self, server: Server, drive: Any, encoding: str) -> None:
+        server.script = [[answer(b"body", Content_Encoding=encoding)]]
+        assert drive(fetch(server.url))[2] == b"body"
+
+    def test_an_empty_body_is_empty(self, server: Server, drive: Any) -> None:
+        server.script = [[answer(b"", Content_Encoding="gzip")]]
+        assert drive(fetch(server.url))[2] == b""
+
+    def test_a_bomb_comes_in_small_pieces(self) -> None:
+        bomb = gzip.compress(bytes(12_000_000))
+        pieces = [len(piece) for piece in Gunzip().feed(bomb)]
+        assert sum(pieces) == 12_000_000
+        assert max(pieces) <= 256 * 1024
+
+    @pytest.mark.parametrize("size", [256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1, 512 * 1024])
+    def test_no_piece_is_lost_at_the_bound(self, size: int) -> None:
+        data = os.urandom(1000) * (size // 1000) + os.urandom(size % 1000)
+        for level in (0, 9):
+            gunzip = Gunzip()
+            packer = zlib.compressobj(level, zlib.DEFLATED, 31)
+            packed = packer.compress(data) + packer.flush()
+            assert b"".join(gunzip.feed(packed)) == data
+            gunzip.end()
+
+
+class TestLoopsAndThreads:
+    def test_one_transport_serves_many_loops_in_sequence(self, server: Server, library: str) -> None:
+        transport = AsyncTransport()
+        for _ in range(15):
+            assert asyncio.run(fetch(server.url)(transport))[2] == b"ok"  # type: ignore[arg-type]
+        assert len(server.received) == 15
+
+    def test_loops_that_were_never_closed_leave_no_sockets(self, server: Server, library: str) -> None:
+        transport = AsyncTransport()
+
+        def sockets() -> int:
+            gc.collect()
+            links = [Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd")]
+            return sum("socket:" in str(link.readlink()) for link in links if link.is_symlink())
+
+        if not Path("/proc/self/fd").is_dir():
+            pytest.skip("counts sockets in /proc")
+        before = sockets()
+        for _ in range(20):
+            asyncio.run(fetch(server.url)(transport))  # type: ignore[arg-type]
+        # At most the last loop's is left, with its other end in the server of this test.
+        assert sockets() - before <= 8
+
+    def test_one_transport_serves_loops_in_many_threads(self, server: Server, library: str) -> None:
+        transport, bodies = AsyncTransport(), []
+
+        async def main() -> None:
+            for _ in range(3):
+                bodies.append((await fetch(server.url)(transport))[2])
+            await transport.close()
+
+        threads = [threading.Thread(target=lambda: asyncio.run(main())) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert bodies == [b"ok"] * 15
+
+    def test_one_sync_transport_serves_many_threads(self, server: Server, library: str) -> None:
+        transport, bodies = SyncTransport(), []
+
+        def work() -> None:
+            bodies.extend(run(fetch(server.url)(transport))[2] for _ in range(3))  # type: ignore[arg-type]
+
+        threads = [threading.Thread(target=work) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        transport.close()
+        assert bodies == [b"ok"] * 15
+
+    def test_a_cancelled_task_hangs_up(self, server: Server, library: str) -> None:
+        server.script = [[HEAD + chunk(b"part"), STALL]]
+
+        async def main() -> None:
+            transport = AsyncTransport()
+            started = asyncio.Event()
+
+            async def work() -> None:
+                response = await transport.send(Request("GET", server.url))
+                try:
+                    async for _ in response.chunks():
+                        started.set()
+                finally:
+                    await response.close()
+
+            task = asyncio.ensure_future(work())
+            await started.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await transport.close()
+
+        asyncio.run(main())
+        assert server.gone.wait(10), "the connection stays open"
+
+    def test_a_lock_lets_one_task_in_at_a_time(self) -> None:
+        async def main() -> list[str]:
+            transport, log = AsyncTransport(), []
+
+            async def work(name: str) -> None:
+                async with transport.lock("x"):
+                    log.append(name + " in")
+                    await asyncio.sleep(0)
+                    log.append(name + " out")
+
+            await asyncio.gather(*(work(name) for name in "abc"))
+            return log
+
+        assert asyncio.run(main()) == ["a in", "a out", "b in", "b out", "c in", "c out"]
+
+    def test_a_lock_lets_one_thread_in_at_a_time(self) -> None:
+        transport, inside, most = SyncTransport(), [], []
+
+        async def work() -> None:
+            async with transport.lock("x"):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+        threads = [threading.Thread(target=lambda: [run(work()) for _ in range(50)]) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert most == [1] * 300
+
+    def test_locks_of_other_names_are_free(self) -> None:
+        async def main() -> bool:
+            transport = AsyncTransport()
+            async with transport.lock("x"):
+                async with asyncio.timeout(5), transport.lock("y"):
+                    return True
+
+        assert asyncio.run(main())
+
+    def test_background_work_is_finished_when_the_transport_closes(self) -> None:
+        async def main() -> list[int]:
+            transport, done = AsyncTransport(), []
+
+            async def work() -> None:
+                await asyncio.sleep(0)
+                done.append(1)
+
+            for _ in range(3):
+                transport.spawn(work)
+            await transport.close()
+            return done
+
+        assert asyncio.run(main()) == [1, 1, 1]
+
+    def test_background_work_runs_beside_a_thread(self) -> None:
+        done = threading.Event()
+
+        async def work() -> None:
+            done.set()
+
+        SyncTransport().spawn(work)
+        assert done.wait(10)
+
+    def test_sleeping(self) -> None:
+        for drive in (without_loop, with_loop):
+            assert drive(lambda transport: transport.sleep(0)) is None
+
+
+class TestRun:
+    def test_gives_the_result(self) -> None:
+        async def work() -> int:
+            return 7
+
+        assert run(work()) == 7
+
+    def test_an_exception_comes_through(self) -> None:
+        async def work() -> None:
+            raise KeyError("x")
+
+        with pytest.raises(KeyError):
+            run(work())
+
+    def test_a_coroutine_that_waits_is_a_mistake_and_is_closed(self) -> None:
+        closed = []
+
+        class Waiting:
+            def __await__(self) -> Any:
+                yield
+
+        async def work() -> None:
+            try:
+                await Waiting()
+            finally:
+                closed.append(1)
+
+        with pytest.raises(RuntimeError, match="must not suspend"):
+            run(work())
+        assert closed == [1]
+
+
+def certificate(folder: Path) -> tuple[ssl.SSLContext, Path, str]:
+    """A server's TLS settings, the file to trust, and the SHA-256 of its certificate."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    today = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(today - datetime.timedelta(days=1))
+        .not_valid_after(today + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "ca.pem"
+    pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private = folder / "key.pem"
+    unprotected = serialization.NoEncryption()
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unprotected)
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, private)
+    return context, pem, hashlib.sha256(made.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+class TestTLS:
+    def test_the_certificate_of_the_connection_is_recorded(self, tmp_path: Path, drive: Any) -> None:
+        context, pem, fingerprint = certificate(tmp_path)
+        server = Server(context)
+
+        async def work(transport: Transport) -> tuple[str, bytes]:
+            response = await transport.send(Request("GET", server.url))
+            return response.certificate_sha256, await read_all(response, 100)
+
+        try:
+            assert drive(work, str(pem)) == (fingerprint, b"ok")
+        finally:
+            server.stop()
+
+    def test_an_unknown_authority_is_not_trusted(self, tmp_path: Path, drive: Any) -> None:
+        server = Server(certificate(tmp_path)[0])
+        try:
+            with pytest.raises(ProviderUnavailable, match=r"(?i)certificate") as caught:
+                drive(fetch(server.url, body=b"prompt", once=True))
+            assert caught.value.code == "connect_failed"
+            assert server.received == []
+        finally:
+            server.stop()
+
+    def test_plain_http_has_no_certificate(self, server: Server, drive: Any) -> None:
+        async def work(transport: Transport) -> str:
+            response = await transport.send(Request("GET", server.url))
+            await read_all(response, 100)
+            return response.certificate_sha256
+
+        assert drive(work) == ""
+
+    @pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+    def test_a_file_without_an_authority_is_a_setting_to_correct(
+        self, tmp_path: Path, drive: Any, content: bytes | None
+    ) -> None:
+        path = tmp_path / "ca.pem"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ConfigError, match="ca_file") as caught:
+            drive(fetch("https://127.0.0.1:1"), str(path))
+        assert caught.value.code == "bad_ca_file"
+
+
+class TestLibrary:
+    def test_a_request_hides_its_headers_and_body(self) -> None:
+        shown = repr(Request("POST", "http://x", {"Authorization": "Bearer hidden"}, b"prompt"))
+        assert "hidden" not in shown
+        assert "prompt" not in shown
+
+    def test_without_any_library_it_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def missing(name: str) -> Any:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        monkeypatch.setattr(http.importlib, "import_module", missing)
+        http.library.cache_clear()
+        try:
+            with pytest.raises(ModuleNotFoundError, match="pip install httpx2"):
+                http.library()
+        finally:
+            http.library.cache_clear()
