@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from langchain_zerog._receipts import metadata_of
 from zg_core.errors import ConfigError, RequestError
+from zg_core.exchange import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -229,7 +230,7 @@ def _tool_calls(entries: Any) -> tuple[list[ToolCall], list[InvalidToolCall]]:
         parsed = arguments or {}
         if isinstance(parsed, str):
             try:
-                parsed = json.loads(parsed, strict=False)
+                parsed = parse_json(parsed, strict=False)
             except (ValueError, RecursionError) as problem:
                 error = str(problem)
         if isinstance(parsed, dict) and not error:

@@ -15,6 +15,7 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_zerog._convert import additional_kwargs_of, call_id, new_call_id, reply_metadata, text_of, usage_metadata
+from zg_core.exchange import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,6 +160,6 @@ class _CallMerger:
 
 def _is_complete(arguments: str) -> bool:
     try:
-        return isinstance(json.loads(arguments), dict)
+        return isinstance(parse_json(arguments), dict)
     except (ValueError, RecursionError):
         return False

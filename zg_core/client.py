@@ -155,6 +155,8 @@ class _Client:
         raise NotImplementedError
 
     def __repr__(self) -> str:
+        if not hasattr(self, "calls"):  # shown in the traceback of a constructor that refused its arguments
+            return f"{type(self).__name__}(unfinished)"
         facts = ", ".join(f"{k}={v!r}" for k, v in self.backend.describe().items() if v is not None)
         return f"{type(self).__name__}({facts}, verify={self.policy.mode!r})"
 

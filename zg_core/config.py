@@ -60,7 +60,7 @@ def blot(text: str) -> str:
     return _TOKEN.sub("app-sk-…", text)
 
 
-class SecretHeaders(dict[str, str]):
+class SecretHeaders(Mapping[str, str]):
     """Request headers that name themselves but show no values.
 
     Tracebacks are often logged with the local variables of every frame, so a token may not lie in a plain dict.
@@ -69,6 +69,20 @@ class SecretHeaders(dict[str, str]):
         >>> SecretHeaders({"Authorization": "Bearer abc"})
         SecretHeaders(Authorization)
     """
+
+    __slots__ = ("_headers",)
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = dict(headers)
+
+    def __getitem__(self, name: str) -> str:
+        return self._headers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._headers)
+
+    def __len__(self) -> int:
+        return len(self._headers)
 
     def __repr__(self) -> str:
         return f"SecretHeaders({', '.join(self)})"

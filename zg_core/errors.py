@@ -133,9 +133,29 @@ class NotAcknowledged(ChainError):
 
 
 class TransactionReverted(ChainError):
-    """A contract call reverted; `details` holds the decoded custom error (`name`, `args`)."""
+    """A contract call reverted; ``details["transaction"]`` is the hash if it was mined all the same.
+
+    Example:
+        >>> TransactionReverted("refused", name="LedgerExists", arguments={"user": "0x…"}).name
+        'LedgerExists'
+    """
 
     default_code = "reverted"
+
+    @property
+    def name(self) -> str:
+        """The contract's custom error, "" if it is not known."""
+        return str(self.details.get("name", ""))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The error's arguments by name."""
+        return dict(self.details.get("arguments", {}))
+
+    @property
+    def meaning(self) -> str:
+        """What the error means, in words."""
+        return str(self.details.get("meaning", ""))
 
 
 class WrongChain(ChainError):

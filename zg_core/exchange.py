@@ -43,11 +43,15 @@ def encode_body(payload: Mapping[str, Any]) -> bytes:
         raise ConfigError(message, code="bad_request_body", hint="send plain dicts, lists, texts and numbers") from None
 
 
-def parse_json(data: bytes | str) -> Any:
+def parse_json(data: bytes | str, *, strict: bool = True) -> Any:
     """Parse JSON that somebody else wrote.
 
     Python's parser recurses in C, and some packages of this field (py_ecc, py-evm) raise the recursion limit beyond
     what the stack holds: then a reply of a hundred thousand brackets would kill the process.
+
+    Args:
+        data: The text.
+        strict: Whether control characters inside strings are refused, as the standard says.
 
     Raises:
         ValueError: not JSON in UTF-8, or nested deeper than 500 levels.
@@ -59,7 +63,7 @@ def parse_json(data: bytes | str) -> Any:
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
         raise ValueError(f"JSON deeper than {_DEEPEST} levels")
-    return json.loads(data if isinstance(data, str) else data.decode("utf-8-sig"))
+    return json.loads(data if isinstance(data, str) else data.decode("utf-8-sig"), strict=strict)
 
 
 def _is_deep(raw: bytes) -> bool:

@@ -23,6 +23,7 @@ from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from zg_core.config import SecretHeaders
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, RequestError
 
 if TYPE_CHECKING:
@@ -55,10 +56,14 @@ class Request:
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a token
+    headers: Mapping[str, str] = field(default_factory=dict)  # may hold a token, so they become `SecretHeaders`
     body: bytes | None = field(default=None, repr=False)
     timeouts: Timeouts = field(default_factory=Timeouts)
     once: bool = False
+
+    def __post_init__(self) -> None:
+        """Hide the headers."""
+        object.__setattr__(self, "headers", SecretHeaders(self.headers))
 
 
 class BodyBroken(Exception):
@@ -107,6 +112,10 @@ class Transport(Protocol):
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` in the background."""
+        ...
+
+    async def blocking(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        """Run `work`, which waits for something that is not HTTP (the store), without holding up other tasks."""
         ...
 
 
@@ -299,7 +308,7 @@ class _Pools:
     def _error(error: Exception, request: Request) -> RequestError:
         lib = library()
         name = type(error).__name__
-        if isinstance(error, (lib.InvalidURL, lib.UnsupportedProtocol)):
+        if isinstance(error, (lib.InvalidURL, lib.UnsupportedProtocol, UnicodeError)):  # the last from "https://a..b"
             message = f"no request can be sent to {request.url!r} ({error})"
             return ProviderUnavailable(message, code="connect_failed", hint="choose another provider", retryable=False)
         host = lib.URL(request.url).host
@@ -347,7 +356,7 @@ class SyncTransport(_Pools):
         lib = library()
         try:
             return _Response(client.send(self._build(client, request), stream=True), asynchronous=False)
-        except (lib.TransportError, lib.InvalidURL) as error:
+        except (lib.TransportError, lib.InvalidURL, UnicodeError) as error:
             raise self._error(error, request) from _without_frames(error)
 
     async def sleep(self, seconds: float) -> None:
@@ -365,6 +374,10 @@ class SyncTransport(_Pools):
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` in a daemon thread."""
         threading.Thread(target=lambda: run(work()), name="zerog-verify", daemon=True).start()
+
+    async def blocking(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        """Run `work` here: this transport blocks by design."""
+        return work(*arguments)
 
     def close(self) -> None:
         """Close all connections; the transport opens new ones if it is used again."""
@@ -403,7 +416,7 @@ class AsyncTransport(_Pools):
         lib = library()
         try:
             return _Response(await client.send(self._build(client, request), stream=True), asynchronous=True)
-        except (lib.TransportError, lib.InvalidURL) as error:
+        except (lib.TransportError, lib.InvalidURL, UnicodeError) as error:
             raise self._error(error, request) from _without_frames(error)
 
     async def sleep(self, seconds: float) -> None:
@@ -423,6 +436,10 @@ class AsyncTransport(_Pools):
         task = asyncio.get_running_loop().create_task(work())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def blocking(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        """Run `work` in a thread."""
+        return await asyncio.to_thread(work, *arguments)
 
     async def close(self) -> None:
         """Finish background work of this loop and close its connections."""

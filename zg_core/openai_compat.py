@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from zg_core.calls import Tail
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.errors import RequestError, ZeroGError
-from zg_core.exchange import SSEDecoder
+from zg_core.exchange import SSEDecoder, parse_json
 from zg_core.http import USER_AGENT, BodyBroken, leaf_sha256, run, ssl_context
 from zg_core.types import Usage
 
@@ -350,7 +350,7 @@ class _Watch:
                 raise BodyBroken("the stream ended without its end")
             return
         try:
-            body = json.loads(b"".join(self._body))
+            body = parse_json(b"".join(self._body))
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):

@@ -24,7 +24,7 @@ _KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 
 class Wallet:
-    """An account that can sign. Its key is never shown, compared, copied or pickled.
+    """An account that can sign. Its key is never shown, compared or pickled; a copy of a wallet is the wallet itself.
 
     Functions that hold a key or password return their errors for others to raise: a traceback can show the locals of
     every frame that an exception passes.
@@ -121,6 +121,12 @@ class Wallet:
 
     def __repr__(self) -> str:
         return f"Wallet({self._address!r})" if self._address else "Wallet(locked)"
+
+    def __copy__(self) -> Wallet:
+        return self
+
+    def __deepcopy__(self, _: object) -> Wallet:
+        return self
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("wallets are not pickled; pass the key through the environment")

@@ -99,12 +99,14 @@ def made_before() -> Iterator[dict[str, ChatZeroG]]:
 
 @pytest.fixture
 def make_model(local: LocalNet, made_before: dict[str, ChatZeroG]) -> Iterator[Callable[..., ChatZeroG]]:
-    """Makes models for the local network and closes them; those with plain arguments are shared between tests."""
+    """Makes models for the local network and closes them; those with plain arguments are shared unless told not to."""
     made: list[ChatZeroG] = []
 
-    def make(**arguments: Any) -> ChatZeroG:
-        plain = all(isinstance(value, str | int | float | bool | list | None) for value in arguments.values())
-        key = repr((sorted(arguments.items()), sorted(os.environ.items())))
+    def make(*, shared: bool = True, **arguments: Any) -> ChatZeroG:
+        plain = shared and all(
+            isinstance(value, str | int | float | bool | list | None) for value in arguments.values()
+        )
+        key = repr((sorted(arguments.items()), sorted(e for e in os.environ.items() if e[0].startswith("ZEROG_"))))
         if plain and key in made_before:
             return made_before[key]
         model = ChatZeroG(**arguments)

@@ -359,7 +359,7 @@ def test_a_changed_setting_is_obeyed(make_model: Make, net: LocalNet, script: An
         "model": "scripted",
         "choices": [{"message": {"content": "from the other"}, "finish_reason": "stop"}],
     }
-    model = make_model()
+    model = make_model(shared=False)
     assert model.invoke("Hello").response_metadata["model_name"] == "local-chat-1"
     copied = model.model_copy(update={"provider": net.providers[2].address})
     assert copied.invoke("Hello").text == "from the other"

@@ -144,7 +144,9 @@ class Node:
             self.gate.wait(10)
         if isinstance(messages, list) and not self.batches:
             self.asked.append(["batch refused"])
-            return json.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "no batches"}}).encode()
+            return json.dumps(
+                {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "no batches"}}
+            ).encode()
         answers, names = [], []
         for message in messages if isinstance(messages, list) else [messages]:
             name, answer = self._call(message)

@@ -231,15 +231,11 @@ class TestSecret:
     def test_is_not_equal_to_another(self) -> None:
         assert Secret("a") != Secret("a")
 
-    @pytest.mark.parametrize("again", [pickle.dumps, copy.copy, copy.deepcopy])
-    @pytest.mark.parametrize("made", [Secret("hidden"), SecretHeaders(Authorization="hidden")], ids=repr)
+    @pytest.mark.parametrize("again", [pickle.dumps, copy.copy, copy.deepcopy, json.dumps])
+    @pytest.mark.parametrize("made", [Secret("hidden"), SecretHeaders({"Authorization": "hidden"})], ids=repr)
     def test_is_not_copied(self, made: object, again: object) -> None:
         with pytest.raises(TypeError):
             again(made)  # type: ignore[operator]
-
-    def test_is_not_json(self) -> None:
-        with pytest.raises(TypeError):
-            json.dumps(Secret("hidden"))
 
     def test_headers_show_their_names(self) -> None:
         headers = SecretHeaders({"Authorization": "Bearer hidden"})

@@ -182,3 +182,11 @@ class TestSecrecy:
     def test_is_not_copied(self, again: Any) -> None:
         with pytest.raises(TypeError):
             again(Wallet.from_key(KEY))
+
+
+def test_a_copy_is_the_wallet_itself():
+    import copy
+
+    wallet = Wallet.from_key("0x" + "11" * 32)
+    assert copy.copy(wallet) is wallet
+    assert copy.deepcopy({"wallet": wallet})["wallet"] is wallet

@@ -35,7 +35,7 @@ class Backend(Protocol):
         """Choose the service for `model`; fixed for the backend's life once chosen."""
         ...
 
-    async def authorise(self, route: Route) -> dict[str, str]:
+    async def authorise(self, route: Route) -> Mapping[str, str]:
         """Headers that let the request in; reads and checks what can be checked before anything is sent."""
         ...
 

@@ -89,8 +89,8 @@ class ApiKeyCredential:
     """
 
     def __init__(self, key: Secret) -> None:
-        self._key = Secret(bare(key))
         self.claims = read_token(key)
+        self._key = Secret(bare(key))
         self._checked = False
 
     @property
@@ -128,6 +128,8 @@ class ApiKeyCredential:
         return False
 
     def __repr__(self) -> str:
+        if not hasattr(self, "claims"):  # shown in the traceback of a constructor that refused its key
+            return "ApiKeyCredential(malformed)"
         return f"ApiKeyCredential(owner={self.address!r}, token_id={self.claims.token_id})"
 
 

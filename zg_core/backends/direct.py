@@ -128,10 +128,10 @@ class DirectBackend:
                 hint="its record on chain is wrong; choose another provider",
             )
 
-    async def authorise(self, route: Route) -> dict[str, str]:
+    async def authorise(self, route: Route) -> Mapping[str, str]:
         """See `Backend.authorise`."""
         token = await self._credential.token(self._chain, self._transport, route.service.provider)
-        return SecretHeaders(Authorization=f"Bearer {token.reveal()}")
+        return SecretHeaders({"Authorization": f"Bearer {token.reveal()}"})
 
     async def token(self) -> Secret:
         """The bearer token for this backend's provider."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zg_core.chain.reverts import decode_revert
 from zg_core.crypto import checksum_address, keccak256
 from zg_core.types import Service
 
@@ -21,17 +22,6 @@ _SERVICE = "(address,bytes,bytes,uint256,uint256,uint256,bytes,bytes,bytes,addre
 _REFUND = "(uint256,uint256,uint256,bool)"
 _ACCOUNT = f"(address,address,uint256,uint256,uint256,{_REFUND}[],bytes,bool,uint256,uint256,uint256)"
 _LEDGER = "(address,uint256,uint256,bytes)"
-
-# Custom errors that reads and preflights meet, by selector: name and argument types (0g-abi "errors").
-_ERRORS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "0x098eda7e": ("ServiceNotExist", ("address",)),
-    "0x08ca03ac": ("AccountNotExists", ("address", "address")),
-    "0x7d2d536b": ("LedgerNotExists", ("address",)),
-    "0xb5365807": ("ServiceNotFound", ("address",)),
-    "0x062ba4db": ("LimitTooLarge", ("uint256", "uint256")),
-    "0x08c379a0": ("Error", ("string",)),
-    "0x4e487b71": ("Panic", ("uint256",)),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +129,17 @@ def get_ledger(ledger: str, user: str) -> Call:
     return Call.of(ledger, "getLedger(address)", [user], _LEDGER)
 
 
+def get_service_info(ledger: str, contract: str) -> Call:
+    """``getServiceInfo(contract)``: how the ledger knows a serving contract."""
+    info = "(address,address,bytes,bytes,bytes,bytes,bool,uint256)"
+    return Call.of(ledger, "getServiceInfo(address)", [contract], info)
+
+
+def lock_time(inference: str) -> Call:
+    """``lockTime()``: seconds until a retrieved amount is free."""
+    return Call.of(inference, "lockTime()", [], "uint256")
+
+
 def service(value: tuple[Any, ...]) -> Service:
     """A `Service` from its decoded tuple."""
     provider, service_type, url, input_price, output_price, updated_at, model, verifiability, info, signer, ack = value
@@ -185,13 +186,5 @@ def ledger(value: tuple[Any, ...]) -> Ledger:
 
 def decode_error(data: str) -> tuple[str, tuple[Any, ...]]:
     """Name and arguments of a revert; the name is ``""`` for one this package does not know."""
-    known = _ERRORS.get(data[:10].lower())
-    if known is None:
-        return "", ()
-    from eth_abi.abi import decode
-    from eth_abi.exceptions import DecodingError
-
-    try:
-        return known[0], decode(known[1], bytes.fromhex(data[10:]))
-    except (DecodingError, ValueError):
-        return known[0], ()
+    revert = decode_revert(data)
+    return revert.name, tuple(revert.arguments.values())

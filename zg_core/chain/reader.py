@@ -32,10 +32,11 @@ class ChainReader:
 
     def __init__(self, network: Network, transport: Transport, ttl: float = SERVICE_TTL) -> None:
         self.network = network
-        self._rpc = JsonRpc(network.rpc_url, transport)
+        self.rpc = JsonRpc(network.rpc_url, transport)
         self._ttl = ttl
         self._checked = False
         self._services: dict[str, tuple[float, Service]] = {}
+        self._service_name = ""
 
     async def service(self, provider: str, *, fresh: bool = False) -> Service:
         """The provider's service record, from the cache unless `fresh`.
@@ -96,12 +97,35 @@ class ChainReader:
             return None
         return abi.ledger(_required(value, "getLedger")[0])
 
+    async def service_name(self) -> str:
+        """The name under which the ledger contract knows the serving contract, such as ``"inference-v1.0"``.
+
+        Raises:
+            ConfigError: it does not know it (code ``unknown_service``).
+        """
+        if not self._service_name:
+            (value,) = await self._read(abi.get_service_info(self.network.ledger, self.network.inference))
+            name: bytes = _required(value, "getServiceInfo")[0][4]
+            if not name:
+                raise ConfigError(
+                    f"the ledger contract {self.network.ledger} knows no service at {self.network.inference}",
+                    code="unknown_service",
+                    hint="ZEROG_LEDGER and ZEROG_INFERENCE must belong together; leave both unset for a known network",
+                )
+            self._service_name = name.decode("utf-8", "replace")
+        return self._service_name
+
+    async def lock_time(self) -> int:
+        """Seconds from a retrieval until the money is free."""
+        (value,) = await self._read(abi.lock_time(self.network.inference))
+        return int(_required(value, "lockTime")[0])
+
     async def _read(self, *calls: abi.Call) -> list[Any]:
         requests = [("eth_call", [{"to": call.to, "data": call.data}, "latest"]) for call in calls]
         check = not self._checked  # may change while this waits
         if check:
             requests.insert(0, ("eth_chainId", []))
-        answers = await self._rpc.batch(requests)
+        answers = await self.rpc.batch(requests)
         if check:
             self._check_chain(answers.pop(0))
         return [self._decode(call, answer) for call, answer in zip(calls, answers, strict=True)]

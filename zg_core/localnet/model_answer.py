@@ -1,7 +1,6 @@
 """From a checked request to an answer: which of the model's abilities takes it, in one place."""
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +13,15 @@ from zg_core.localnet.model_render import Answer
 from zg_core.localnet.model_request import ChatRequest, Tool
 from zg_core.localnet.model_rules import Conversation, text_answer
 from zg_core.localnet.model_schema import fill_schema
-from zg_core.localnet.model_tokens import compact_json
-from zg_core.localnet.model_values import Message, ToolCall
-from zg_core.localnet.model_words import quoted, topic
+from zg_core.localnet.model_schema_check import check_schema
+from zg_core.localnet.model_json import compact_json, find_objects
+from zg_core.localnet.model_values import InvalidRequestError, Message, ToolCall
+from zg_core.localnet.model_words import quoted, squeeze, topic
 
 _LONGEST: Final = 20_000
 """Characters of a turn the rules look at; of a longer one its beginning and its end."""
 _KEY: Final = re.compile(r"[A-Za-z_][\w-]{0,63}")
 _FORMAT_INSTRUCTIONS: Final = re.compile(r"Here's a JSON schema to follow|The output should be formatted as a JSON")
-_MAX_SCHEMAS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def read_turn(messages: Sequence[Message], *, following_react: bool = False) -> 
     else:
         results = tuple(_result_text(message) for message in since if message.role == "tool")
         made = tuple(call.name for message in since for call in message.tool_calls)
-    whole = text = messages[start].text
+    whole = text = squeeze(messages[start].text)
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]}\n{text[-_LONGEST // 2 :]}"
     return Turn(text, whole, made, results)
@@ -167,25 +166,15 @@ def _schema_in(text: str, messages: Sequence[Message]) -> dict[str, Any] | None:
     """The JSON schema a prompt asks to follow, as output parsers of the frameworks write it."""
     for place in (text, *(message.text for message in messages if message.role == "system")):
         if "schema" in place.lower() and '"properties"' in place:
-            found = [value for value in _json_objects(place) if isinstance(value.get("properties"), dict)]
+            found = [value for value in find_objects(place) if "properties" in value and _is_schema(value)]
             if found:
                 return found[-1]
     return None
 
 
-def _json_objects(text: str) -> list[dict[str, Any]]:
-    decoder = json.JSONDecoder()
-    found = []
-    place = text.find("{")
-    for _ in range(_MAX_SCHEMAS):
-        if place < 0:
-            break
-        try:
-            value, end = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
-            end = place + 1
-        else:
-            if isinstance(value, dict):
-                found.append(value)
-        place = text.find("{", end)
-    return found
+def _is_schema(value: Any) -> bool:
+    try:
+        check_schema(value, "schema")
+    except InvalidRequestError:
+        return False
+    return True

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from zg_core.localnet.model_tokens import compact_json
+from zg_core.localnet.model_json import compact_json
 from zg_core.localnet.model_words import keywords, sentences, words
 
 _RULE: Final = r"-{5,}"
@@ -76,8 +76,8 @@ def _from_prose(query: str, system: str) -> str | None:
 
 def context_of(text: str) -> str | None:
     """The context `text` carries: between rules or tags, or after `Context:`."""
-    for pattern, group in ((_FENCED, 1), (_TAGGED, 2), (_LABELLED, 1)):
-        match = pattern.search(text)
+    for pattern, group, mark in ((_FENCED, 1, "-----"), (_TAGGED, 2, "</"), (_LABELLED, 1, "Context:")):
+        match = pattern.search(text) if mark in text else None
         if match and match.group(group).strip():
             return match.group(group).strip()
     return None
@@ -147,7 +147,7 @@ def _refined(query: str) -> str | None:
 
 
 def _standalone(query: str) -> str | None:
-    match = _FOLLOW_UP.search(query)
+    match = _FOLLOW_UP.search(query) if "standalone question" in query.lower() else None
     return (match.group(1) or match.group(2)).strip() if match else None
 
 

@@ -4,7 +4,6 @@ A plan is a list of steps; the calls of one step do not need each other's result
 the turn alone, so every round of an agent's loop finds the same plan, sees how far it got, and the loop ends.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,15 +18,14 @@ from zg_core.localnet.model_arithmetic import (
     number_value,
 )
 from zg_core.localnet.model_evidence import Evidence
+from zg_core.localnet.model_json import load_json
 from zg_core.localnet.model_request import Tool
 from zg_core.localnet.model_schema import fill_schema, properties_of, required_of, type_of
 from zg_core.localnet.model_words import bare, keywords, names, numbers, stem, words
 
 _OPERATION_STEMS: Final = {"+": "add", "-": "subtract", "*": "multipl", "/": "divid", "^": "power", "%": "modulo"}
 _CALCULATING: Final = frozenset(map(stem, ("calculator", "calculate", "expression", "math", "arithmetic", "evaluate")))
-_CLAUSE_END: Final = re.compile(
-    r"\s*,?\s+and\s+(?:also\s+|then\s+)?|\s*;\s*|,?\s+then\s+|(?<=[.?!])\s+|\n+", re.IGNORECASE
-)
+_CLAUSE_END: Final = re.compile(r",?\s+and\s+(?:also\s+|then\s+)?|;\s*|,?\s+then\s+|(?<=[.?!])\s+|\n+", re.IGNORECASE)
 _REFUSAL: Final = re.compile(
     r"\b(?:without|do not|don['\u2019]t|never)\s+(?:using|use|call|calling)\s+(?:any\s+|the\s+)?tools?\b"
 )
@@ -123,7 +121,7 @@ def _written_value(text: str, kind: str) -> Any:
     if kind == "string":
         return text
     try:
-        return json.loads(text.lower() if text in ("True", "False") else text)
+        return load_json(text.lower() if text in ("True", "False") else text)
     except ValueError:
         return text
 

@@ -4,14 +4,14 @@ The model answers with `Thought: / Action: / Action Input:` and, once it has see
 planned, with `Thought: / Answer:` (`langchain-llamaindex §3.5`).
 """
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Final
 
 from zg_core.localnet.model_plan import PlannedCall
 from zg_core.localnet.model_request import Tool
-from zg_core.localnet.model_tokens import compact_json
+from zg_core.localnet.model_schema_check import check_schema
+from zg_core.localnet.model_json import compact_json, load_json
 from zg_core.localnet.model_values import Message
 
 _OBSERVATION: Final = "Observation:"
@@ -35,11 +35,11 @@ def read_tools(messages: Sequence[Message]) -> tuple[Tool, ...]:
     for message in messages:
         for match in _TOOL.finditer(message.text) if message.role == "system" else ():
             try:
-                parameters = json.loads(match["args"])
+                parameters = load_json(match["args"])
+                check_schema(parameters, "Tool Args")
             except ValueError:
-                continue
-            if isinstance(parameters, dict):
-                tools.append(Tool(match["name"].strip(), match["description"].strip(), parameters))
+                continue  # described, but not in a way that says how to call it
+            tools.append(Tool(match["name"].strip(), match["description"].strip(), parameters))
     return tuple(tools)
 
 

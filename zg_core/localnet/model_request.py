@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from zg_core.localnet.model_json import load_json
 from zg_core.localnet.model_messages import read_messages
+from zg_core.localnet.model_schema_check import check_schema
 from zg_core.localnet.model_tokens import count_prompt
 from zg_core.localnet.model_values import (
     InvalidRequestError,
@@ -96,11 +98,11 @@ def parse_body(body: bytes) -> dict[str, Any]:
     """
     try:
         text = body.decode("utf-8")
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = load_json(text)
         if "\\u" in text:
             # An escaped lone surrogate is valid JSON but no text: it could not be written back as UTF-8.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidRequestError("We could not parse the JSON body of your request.") from error
     if not isinstance(value, dict):
         raise InvalidRequestError("The JSON body of your request must be an object.")
@@ -151,10 +153,6 @@ def read_chat_request(body: bytes) -> ChatRequest:
         top_logprobs=top_logprobs or 0,
         thinks=_read_effort(data) in _THINKING_EFFORTS,
     )
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _check_sampling(data: Mapping[str, Any]) -> None:
@@ -231,6 +229,7 @@ def _read_tool(entry: Any, param: str) -> Tool:
             f"{param}.function.parameters",
             "invalid_function_parameters",
         )
+    check_schema(parameters, f"{param}.function.parameters")
     return Tool(name, description or "", parameters)
 
 
@@ -286,7 +285,9 @@ def _read_response_format(
             "response_format.json_schema.name",
             "invalid_value",
         )
-    return "json_schema", read_object(outer.get("schema"), "response_format.json_schema.schema")
+    schema = read_object(outer.get("schema"), "response_format.json_schema.schema")
+    check_schema(schema, "response_format.json_schema.schema")
+    return "json_schema", schema
 
 
 def _read_stop(data: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """What the model says in words: a list of rules, the first that knows an answer gives it, the last always does."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from typing import Any, Final
 
 from zg_core.localnet.model_arithmetic import evaluate, expressions, number_text
 from zg_core.localnet.model_context import context_answer
-from zg_core.localnet.model_tokens import compact_json
+from zg_core.localnet.model_json import compact_json, load_json
 from zg_core.localnet.model_values import Media, Message
-from zg_core.localnet.model_words import bare, names, quoted, sentences, topic, words
+from zg_core.localnet.model_words import bare, names, quoted, sentences, squeeze, topic, words
 
 _CAPITALS: Final = {
     "argentina": "Buenos Aires",
@@ -132,7 +131,7 @@ class Conversation:
     @property
     def system(self) -> str:
         """All system prompts."""
-        return "\n".join(message.text for message in self.messages if message.role == "system")
+        return squeeze("\n".join(message.text for message in self.messages if message.role == "system"))
 
 
 def text_answer(conversation: Conversation) -> str:
@@ -157,8 +156,8 @@ def _tool_results(conversation: Conversation) -> str | None:
 def _said(result: str) -> str:
     """A tool's result in words: the value of an object with a single one, everything else as it is."""
     try:
-        value: Any = json.loads(result)
-    except (ValueError, RecursionError):
+        value: Any = load_json(result)
+    except ValueError:
         return result.strip() or "The tool returned nothing."
     if isinstance(value, dict) and len(value) == 1:
         value = next(iter(value.values()))

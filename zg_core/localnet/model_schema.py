@@ -273,18 +273,32 @@ class _Filler:
 
     def _another(self, items: Mapping[str, Any], taken: Sequence[Any]) -> Any:
         """A value for `items` that is not among `taken`, or None."""
-        if items.get("enum"):
-            return next((option for option in items["enum"] if option not in taken), None)
         last = taken[-1]
-        if isinstance(last, str):
-            options: Iterator[Any] = (f"{last} {index}" for index in range(2, len(taken) + 3))
-            return next((text for text in options if text not in taken and _text_fits(text, items)), None)
-        if isinstance(last, int | float) and not isinstance(last, bool):
-            step = items.get("multipleOf", 1)
-            for start in (max(taken) + step, min(taken) - step):
-                if _number_fits(start, items):
-                    return start
-        return None
+        for option in items.get("anyOf") or items.get("oneOf") or ():
+            resolved = self.resolve(option)
+            if _has_type(last, resolved.get("type")):
+                return self._another(resolved, taken)
+        candidates: Iterator[Any] = iter(())
+        if items.get("enum"):
+            candidates = iter(items["enum"])
+        elif isinstance(last, bool):
+            candidates = iter((not last,))
+        elif isinstance(last, str):
+            candidates = (text for text in _variants(last, len(taken)) if _text_fits(text, items))
+        elif isinstance(last, int | float):
+            candidates = (number for number in _neighbours(last, items, len(taken)) if _number_fits(number, items))
+        elif isinstance(last, dict):
+            candidates = self._variations(last, items, taken)
+        return next((value for value in candidates if value not in taken), None)
+
+    def _variations(self, last: Mapping[str, Any], items: Mapping[str, Any], taken: Sequence[Any]) -> Iterator[Any]:
+        """Objects like `last` with one property changed."""
+        for name, entry in items.get("properties", {}).items():
+            known = [value[name] for value in taken if isinstance(value, dict) and name in value]
+            if name in last and known:
+                other = self._another(self.resolve(entry), known)
+                if other is not None:
+                    yield {**last, name: other}
 
     def _number(self, schema: Mapping[str, Any], name: str, *, integer: bool) -> int | float:
         value = self.evidence.take_number(name, integer=integer)
@@ -323,8 +337,8 @@ def _has_type(value: Any, kind: Any) -> bool:
     return name in kinds or (name == "integer" and "number" in kinds)
 
 
-def _bounded(count: Any) -> int:
-    if not isinstance(count, int | float) or count > _MAX_VALUES:
+def _bounded(count: int) -> int:
+    if count > _MAX_VALUES:
         raise InvalidRequestError("Invalid schema: too large to fill.", code="invalid_schema")
     return int(count)
 
@@ -351,6 +365,22 @@ def _number_fits(value: float, schema: Mapping[str, Any]) -> bool:
     below = high is None or exact < high or (exact == high and not high_open)
     step = schema.get("multipleOf")
     return above and below and (not step or exact % Fraction(str(step)) == 0)
+
+
+def _neighbours(value: float, schema: Mapping[str, Any], taken: int) -> Iterator[int | float]:
+    """Numbers near `value`, in the steps of `schema`."""
+    integer = isinstance(value, int)
+    step = _exact_integer_step(schema.get("multipleOf")) if integer else _exact(schema.get("multipleOf")) or Fraction(1)
+    for distance in range(1, 2 * taken + 2):
+        for exact in (Fraction(str(value)) + distance * step, Fraction(str(value)) - distance * step):
+            yield int(exact) if integer else float(exact)
+
+
+def _variants(text: str, taken: int) -> Iterator[str]:
+    """Texts like `text`: numbered, and numbered without growing."""
+    for index in range(2, taken + 3):
+        yield f"{text} {index}"
+        yield f"{text[: -len(str(index))]}{index}"
 
 
 def _fit_number(value: float, schema: Mapping[str, Any], *, integer: bool) -> int | float:

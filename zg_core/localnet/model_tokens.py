@@ -4,10 +4,11 @@ The local network bills by tokens, so a count must be the same on every machine 
 regular expression, close in size to what common tokenizers give for English (about four letters a token).
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
+
+from zg_core.localnet.model_json import compact_json
 
 if TYPE_CHECKING:
     from zg_core.localnet.model_values import Message
@@ -33,11 +34,6 @@ def split_tokens(text: str) -> list[str]:
 def count_tokens(text: str) -> int:
     """Number of tokens in `text`: deterministic, no download, no model-specific vocabulary."""
     return sum(1 for _ in _TOKEN.finditer(text))
-
-
-def compact_json(value: Any) -> str:
-    """`value` as JSON the way the model writes it: no spaces, characters as UTF-8 and not escaped."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def count_message(message: "Message") -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
-from zg_core.localnet.model_tokens import compact_json
+from zg_core.localnet.model_json import compact_json
 
 
 class InvalidRequestError(ValueError):

@@ -17,6 +17,7 @@ STOP_WORDS: Final = frozenset(_STOP_WORDS.split())
 """Words that say nothing about what a text is about."""
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W\d_]+)?")
+_LONG_SPACE: Final = re.compile(r"\s{20,}")
 _CONTRACTION: Final = re.compile(r"['\u2019].*", re.DOTALL)
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])[\"'\u201d\u2019)]*\s+|(?<=[\u3002\uff01\uff1f])|\n+")
@@ -49,6 +50,11 @@ class Number:
     value: int | float
     start: int
     end: int
+
+
+def squeeze(text: str) -> str:
+    """`text` with very long runs of white space shortened, over which patterns would run many times."""
+    return _LONG_SPACE.sub(lambda match: "\n\n" if "\n" in match.group() else " ", text)
 
 
 def bare(word: str) -> str:

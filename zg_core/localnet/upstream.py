@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
-from zg_core.localnet.model_tokens import compact_json
+from zg_core.localnet.model_json import compact_json, load_json
 
 if TYPE_CHECKING:
     import httpx2
@@ -124,13 +124,11 @@ class OpenAIUpstream:
 
     async def models(self) -> list[dict[str, Any]]:
         """The server's own list; one bare entry for `model` if the server does not list it."""
-        import json
-
         reply = await self._reply("GET", "/models")
         entries: list[dict[str, Any]] = []
         if reply.status == 200:
             try:
-                data = json.loads(reply.body)
+                data = load_json(reply.body.decode())
             except ValueError:
                 _log.warning("the model server's list of models is not JSON")
                 data = None

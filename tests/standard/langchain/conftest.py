@@ -41,6 +41,7 @@ def environment(net: LocalNet) -> Iterator[pytest.MonkeyPatch]:
         for name, value in net.env().items():
             if name.startswith("ZEROG_"):
                 patch.setenv(name, value)
+        patch.setenv("LANGCHAIN_TESTS_USER_AGENT", "nothing is downloaded")
         yield patch
 
 

@@ -20,6 +20,8 @@ from zg_core.localnet import LocalNet
 from zg_core.session import make_token
 from zg_core.wallet import Wallet
 
+pytestmark = pytest.mark.filterwarnings("ignore:OpenAI may require a filename")
+
 
 class ChatZeroGSuite(ChatModelIntegrationTests):
     """All fifty tests."""
@@ -34,9 +36,11 @@ class ChatZeroGSuite(ChatModelIntegrationTests):
         cls.network = net
 
     @pytest.fixture(scope="class")
-    def shared(self) -> Iterator[ChatZeroG]:
+    @classmethod
+    def shared(cls) -> Iterator[ChatZeroG]:
         """One model for the class: a new one would read the chain first in every test."""
-        model = ChatZeroG(**{**self.standard_chat_model_params, **self.chat_model_params})
+        suite = cls()
+        model = ChatZeroG(**{**suite.standard_chat_model_params, **suite.chat_model_params})
         yield model
         model.close()
 

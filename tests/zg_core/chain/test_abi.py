@@ -82,7 +82,11 @@ class TestService:
         assert (service.provider.lower(), service.tee_signer.lower()) == (provider, signer)
         assert (service.service_type, service.url, service.model) == (kind, url.rstrip("/"), model)
         assert (service.input_price, service.output_price, service.updated_at) == numbers
-        assert (service.verifiability, service.additional_info, service.acknowledged) == (verifiability, info, acknowledged)
+        assert (service.verifiability, service.additional_info, service.acknowledged) == (
+            verifiability,
+            info,
+            acknowledged,
+        )
 
     def test_a_text_that_is_no_utf8_does_not_spoil_the_list(self) -> None:
         bad = SERVICE.replace("string", "bytes")
@@ -180,7 +184,9 @@ class TestJunk:
 
 class TestErrors:
     @pytest.mark.parametrize(("selector", "error"), abi._ERRORS.items())
-    def test_selectors_are_the_hashes_of_their_signatures(self, selector: str, error: tuple[str, tuple[str, ...]]) -> None:
+    def test_selectors_are_the_hashes_of_their_signatures(
+        self, selector: str, error: tuple[str, tuple[str, ...]]
+    ) -> None:
         name, types = error
         assert keccak(text=f"{name}({','.join(types)})")[:4].hex() == selector[2:]
 

@@ -92,7 +92,16 @@ class TestService:
 class TestServices:
     @pytest.mark.parametrize(
         ("count", "pages"),
-        [(0, [0]), (1, [0]), (49, [0]), (50, [0]), (51, [0, 50]), (100, [0, 50]), (101, [0, 50, 100]), (120, [0, 50, 100])],
+        [
+            (0, [0]),
+            (1, [0]),
+            (49, [0]),
+            (50, [0]),
+            (51, [0, 50]),
+            (100, [0, 50]),
+            (101, [0, 50, 100]),
+            (120, [0, 50, 100]),
+        ],
     )
     def test_are_read_in_pages_of_50(self, node: Any, count: int, pages: list[int]) -> None:
         for number in range(1, count + 1):

@@ -90,7 +90,11 @@ class TestToDict:
         )
         data = json.loads(json.dumps(record.to_dict()))
         assert data["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "cached_tokens": 3, "reasoning_tokens": 4}
-        assert (data["started_at"], data["seconds"], data["outcome"]) == ("2026-01-02T00:00:00+00:00", 1.234568, "answered")
+        assert (data["started_at"], data["seconds"], data["outcome"]) == (
+            "2026-01-02T00:00:00+00:00",
+            1.234568,
+            "answered",
+        )
         fields = {name for name in Receipt.__dataclass_fields__ if not name.startswith("_")}
         renamed = {"id": "receipt_id", "fee": "payment", "input_price": "payment", "output_price": "payment"}
         assert {renamed.get(name, name) for name in fields} <= set(data)

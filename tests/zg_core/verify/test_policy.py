@@ -60,7 +60,9 @@ class TestForms:
         assert Policy.of(mode).mode == mode
 
     def test_takes_everything(self) -> None:
-        policy = Policy.of("require", minimum="verified", kinds=["TeeML", Kind.TEE_TLS], stream="hold", identity="openai")
+        policy = Policy.of(
+            "require", minimum="verified", kinds=["TeeML", Kind.TEE_TLS], stream="hold", identity="openai"
+        )
         assert policy == Policy(
             "require", Status.VERIFIED, frozenset({Kind.TEE_ML, Kind.TEE_TLS}), "hold", "openai"
         )  # fmt: skip
@@ -73,7 +75,9 @@ class TestForms:
         policy = Policy("require")
         assert Policy.of(policy) is policy
 
-    @pytest.mark.parametrize("more", [{"minimum": "verified"}, {"kinds": ["TeeML"]}, {"stream": "hold"}, {"identity": "x"}])
+    @pytest.mark.parametrize(
+        "more", [{"minimum": "verified"}, {"kinds": ["TeeML"]}, {"stream": "hold"}, {"identity": "x"}]
+    )
     def test_a_whole_policy_and_parts_contradict(self, more: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match="whole policy"):
             Policy.of(Policy(), **more)
@@ -179,6 +183,8 @@ class TestEnforce:
             (None, "mistral", "require", "passes"),
         ],
     )
-    def test_the_vendor_behind_teetls_can_be_demanded(self, wanted: str | None, found: str, mode: str, outcome: str) -> None:
+    def test_the_vendor_behind_teetls_can_be_demanded(
+        self, wanted: str | None, found: str, mode: str, outcome: str
+    ) -> None:
         verdict = Verdict(Status.VERIFIED, kind=Kind.TEE_TLS, provider_identity=found)
         assert enforced(Policy.of(mode, identity=wanted), verdict) == outcome

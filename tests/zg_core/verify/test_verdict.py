@@ -17,7 +17,12 @@ PROVING = [Status.CLAIMED, Status.SIGNER_ONLY, Status.RESPONSE_BOUND, Status.VER
 @pytest.mark.parametrize("status", Status)
 def test_is_neither_true_nor_false(status: Status) -> None:
     verdict = Verdict(status)
-    for question in (lambda: bool(verdict), lambda: not verdict, lambda: verdict and 1, lambda: [1 for _ in [0] if verdict]):
+    for question in (
+        lambda: bool(verdict),
+        lambda: not verdict,
+        lambda: verdict and 1,
+        lambda: [1 for _ in [0] if verdict],
+    ):
         with pytest.raises(TypeError, match="satisfies"):
             question()
 
@@ -80,7 +85,12 @@ def test_is_plain_data_with_every_field() -> None:
     assert json.loads(json.dumps(data)) == data
     assert all(type(value) in (str, bool) for value in data.values())
     assert set(data) == {*Verdict.__dataclass_fields__, "prompt_in_tee", "explanation"}
-    assert (data["status"], data["reason"], data["kind"], data["binding"]) == ("failed", "malformed", "TeeML", "unknown")
+    assert (data["status"], data["reason"], data["kind"], data["binding"]) == (
+        "failed",
+        "malformed",
+        "TeeML",
+        "unknown",
+    )
     assert Verdict(Status.PENDING).to_dict()["kind"] is None
 
 

@@ -1,0 +1,1 @@
+"""The same steps on our serving contracts and on the real ones, compared one by one."""

@@ -1,0 +1,272 @@
+"""What a refusal means: every row of the provider's error table, in the words of several broker versions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zg_core.backends.refusals import error_text, refusal, retry_after
+from zg_core.errors import (
+    InsufficientFunds,
+    ModelNotServed,
+    NotAcknowledged,
+    PaymentRequired,
+    ProviderUnavailable,
+    RateLimited,
+    RequestError,
+    SessionRejected,
+    ZeroGError,
+)
+from zg_core.types import Service
+
+PROVIDER = "0xa48f01287233509FD694a22Bf840225062E67836"
+SERVICE = Service(PROVIDER, "chatbot", "https://p", 1, 1, 0, "served", "TeeML", "", PROVIDER, True)
+
+
+def refused(status: int, body: Any, headers: dict[str, str] | None = None) -> ZeroGError:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return refusal(SERVICE, "asked", status, headers or {}, raw)
+
+
+def says(text: str) -> dict[str, str]:
+    return {"error": text}
+
+
+# 0g-direct §4.6, §4.5, §3.2
+TABLE = [
+    (400, says("validate session: session token expired"), SessionRejected, "expired", False),
+    (400, says("validate session: session token is for different provider"), SessionRejected, "other_provider", False),
+    (400, says("validate session: session token has been revoked"), SessionRejected, "revoked", False),
+    (
+        400,
+        says("validate session: session token has been revoked (generation expired)"),
+        SessionRejected,
+        "revoked",
+        False,
+    ),
+    (
+        400,
+        says("validate session: invalid session token (future generation)"),
+        SessionRejected,
+        "future_generation",
+        True,
+    ),
+    (
+        400,
+        says("validate session: signature verification failed: address mismatch"),
+        SessionRejected,
+        "session_rejected",
+        False,
+    ),
+    (
+        400,
+        says("missing or invalid Authorization header, must be Bearer app-sk-<base64(rawMessage:signature)>"),
+        SessionRejected,
+        "session_rejected",
+        False,
+    ),
+    (401, says("no"), SessionRejected, "session_rejected", False),
+    (
+        400,
+        says(
+            "validate request: insufficient balance: your locked balance is 0.9 0G, but the required minimum is 1.1 0G"
+        ),
+        InsufficientFunds,
+        "insufficient_funds",
+        False,
+    ),
+    (
+        400,
+        says("validate request: get account from contract, account not exist"),
+        InsufficientFunds,
+        "insufficient_funds",
+        False,
+    ),
+    (
+        400,
+        says("validate request: user not acknowledge the provider, please use acknowledgeProviderSigner function"),
+        NotAcknowledged,
+        "not_acknowledged",
+        False,
+    ),
+    (
+        400,
+        says("validate request: service not acknowledge the tee signer"),
+        NotAcknowledged,
+        "not_acknowledged",
+        False,
+    ),
+    (400, says("model not supported: requested gpt-9, served m"), ModelNotServed, "model_not_served", False),
+    (404, {"error": {"message": "The model `x` does not exist"}}, ModelNotServed, "model_not_served", False),
+    (410, says("this one is past its expiration date"), ModelNotServed, "model_not_served", False),
+    (402, says("pay"), PaymentRequired, "payment_required", False),
+    (429, says("Too many requests. Please try again later."), RateLimited, "rate_limited", True),
+    (
+        429,
+        {"error": {"type": "rate_limit_error", "message": "Rate limit exceeded. Please slow down your request rate"}},
+        RateLimited,
+        "rate_limited",
+        True,
+    ),
+    (429, says("Too many concurrent requests. You have 5"), RateLimited, "rate_limited", True),
+    (429, says("too many invalid model requests, blocked for 1h"), RateLimited, "model_blocked", False),
+    (503, says("Server is currently processing too many requests."), ProviderUnavailable, "provider_unavailable", True),
+    (502, b"Bad Gateway", ProviderUnavailable, "provider_unavailable", True),
+    (504, b"", ProviderUnavailable, "provider_unavailable", True),
+    (500, b"<html>oops</html>", ProviderUnavailable, "provider_unavailable", True),
+    (400, says("context_length_exceeded: 9000 tokens"), RequestError, "context_length_exceeded", False),
+    (
+        400,
+        {"error": {"message": "This model's maximum context length is 4096 tokens", "code": 400}},
+        RequestError,
+        "context_length_exceeded",
+        False,
+    ),
+    (413, b"", RequestError, "too_large", False),
+    (400, says("unsupported endpoint: endpoint not supported"), RequestError, "refused", False),
+    (404, b"not found", RequestError, "refused", False),
+    (403, says("forbidden"), RequestError, "refused", False),
+    (418, b"\xff\xfe", RequestError, "refused", False),
+    *[(status, b"", RequestError, "redirect", False) for status in (301, 302, 303, 307, 308, 304)],
+]
+
+
+@pytest.mark.parametrize(("status", "body", "cls", "code", "retryable"), TABLE)
+def test_every_row_of_the_error_table(status: int, body: Any, cls: type, code: str, retryable: bool) -> None:
+    error = refused(status, body)
+    assert type(error) is cls
+    assert (error.code, error.retryable) == (code, retryable)
+    assert error.details["status"] == status
+    assert error.hint
+    assert PROVIDER in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (400, says("validate session: session token expired"), ["zerog keys create"]),
+        (400, says("validate request: insufficient balance"), ["zerog transfer", PROVIDER]),
+        (400, says("user not acknowledge the provider"), ["zerog acknowledge", PROVIDER]),
+        (400, says("service not acknowledge the tee signer"), ["another provider"]),
+        (400, says("model not supported: requested x"), ["'served'"]),
+        (307, b"", ["another provider"]),
+    ],
+)
+def test_the_hint_names_the_command_to_run(status: int, body: Any, words: list[str]) -> None:
+    hint = refused(status, body).hint
+    assert [word for word in words if word not in hint] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["Validate Session: Session Token EXPIRED", "x validate session: session token expired y"]
+)
+def test_fragments_are_found_in_any_case_and_place(text: str) -> None:
+    assert refused(400, says(text)).code == "expired"
+
+
+class TestErrorText:
+    @pytest.mark.parametrize(
+        ("body", "text"),
+        [
+            (b'{"error":"plain"}', "plain"),
+            (b'{"error":{"message":"inside","type":"t"}}', "inside"),
+            (b'{"error":{"type":"t"}}', '{"type": "t"}'),
+            (b'{"message":"top"}', "top"),
+            (b'{"error":null,"message":"top"}', "top"),
+            (b'{"error":"","message":"top"}', "top"),
+            (b'{"error":5}', "5"),
+            (b'{"error":{"message":["a"]}}', "['a']"),
+            (b'["a"]', "['a']"),
+            (b'"text"', "text"),
+            (b"null", "None"),
+            (b"  Bad Gateway \n", "Bad Gateway"),
+            (b"", ""),
+            (b"[" * 100_000, "[" * 500),
+        ],
+    )
+    def test_is_found_in_every_shape(self, body: bytes, text: str) -> None:
+        assert error_text(body) == text
+
+    @given(body=st.binary(max_size=3000))
+    def test_is_short_whatever_comes(self, body: bytes) -> None:
+        assert len(error_text(body)) <= 2000
+
+    @given(body=st.recursive(st.none() | st.integers() | st.text(), lambda i: st.lists(i) | st.dictionaries(
+        st.sampled_from(["error", "message", "x"]), i), max_leaves=8))  # fmt: skip
+    def test_any_json_has_some(self, body: Any) -> None:
+        assert isinstance(error_text(json.dumps(body).encode()), str)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"cannot read Bearer app-sk-c2VjcmV0IHRva2Vu==",
+            b'{"error":"header app-sk-c2VjcmV0IHRva2Vu== refused"}',
+            b'{"error":{"headers":{"Authorization":"Bearer app-sk-c2VjcmV0IHRva2Vu=="}}}',
+            b"x" * 450 + b" app-sk-c2VjcmV0IHRva2Vu==" * 90,
+        ],
+    )
+    def test_a_token_that_the_server_repeats_is_blotted_out(self, body: bytes) -> None:
+        assert "c2VjcmV0" not in error_text(body)
+        assert "c2VjcmV0" not in str(refused(400, body))
+
+
+class TestRetryAfter:
+    @pytest.mark.parametrize(
+        ("headers", "text", "seconds"),
+        [
+            ({"retry-after": "7"}, "", 7.0),
+            ({"retry-after": " 1.5 "}, "", 1.5),
+            ({"x-ratelimit-reset-requests": "12s"}, "", 12.0),
+            ({"x-ratelimit-reset-requests": "1m30s"}, "", 90.0),
+            ({"x-ratelimit-reset-requests": "2h"}, "", 7200.0),
+            ({"x-ratelimit-reset-requests": "500ms"}, "", 0.5),
+            ({"x-ratelimit-reset-requests": "1m0.5s"}, "", 60.5),
+            ({"x-ratelimit-reset": "3"}, "", 3.0),
+            ({"x-ratelimit-reset-requests": "5s", "x-ratelimit-reset-tokens": "9s"}, "", 9.0),
+            (
+                {
+                    "x-ratelimit-reset-requests": "5s",
+                    "x-ratelimit-remaining-requests": "0",
+                    "x-ratelimit-reset-tokens": "9s",
+                    "x-ratelimit-remaining-tokens": "100",
+                },
+                "",
+                5.0,
+            ),
+            ({"retry-after": "4", "x-ratelimit-reset-requests": "5s"}, "please wait 6 seconds", 4.0),
+            ({}, "token rate limit exceeded. please wait 42 seconds (limit: 9)", 42.0),
+            ({}, "", None),
+            ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, "", None),
+            ({"retry-after": "-5"}, "", None),
+            ({"retry-after": "\u00b2"}, "", None),
+            ({"retry-after": "\u0665"}, "", None),
+            ({"retry-after": "9" * 400}, "", None),
+            ({"retry-after": "nan"}, "", None),
+            ({"x-ratelimit-reset-requests": "-5"}, "", None),
+            ({"x-ratelimit-reset-requests": "-5s"}, "", None),
+            ({"x-ratelimit-reset-requests": "inf"}, "", None),
+            ({"x-ratelimit-reset-requests": "1e9"}, "", None),
+            ({"x-ratelimit-reset-requests": ""}, "", None),
+            ({"x-ratelimit-reset-requests": "soon"}, "", None),
+            ({}, "wait " + "9" * 400 + " seconds", None),
+        ],
+    )
+    def test_is_read_from_where_providers_put_it(
+        self, headers: dict[str, str], text: str, seconds: float | None
+    ) -> None:
+        assert retry_after(headers, text) == seconds
+
+    @given(value=st.text(max_size=12) | st.from_regex(r"[0-9.hms-]{0,12}"))
+    def test_is_never_negative_or_endless(self, value: str) -> None:
+        for headers in ({"retry-after": value}, {"x-ratelimit-reset-requests": value}):
+            seconds = retry_after(headers)
+            assert seconds is None or 0 <= seconds < 1e13
+
+    def test_rides_on_the_error(self) -> None:
+        assert refused(429, says("slow"), {"x-ratelimit-reset-requests": "3s"}).details["retry_after"] == 3.0
+        assert refused(503, says("busy"), {"retry-after": "2"}).details["retry_after"] == 2.0
+        assert refused(429, says("Please wait 9 seconds (limit: 5)")).details["retry_after"] == 9.0

@@ -1,0 +1,132 @@
+"""A server on loopback that answers with scripted bytes, or does something else instead."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+from dataclasses import dataclass
+
+RESET, CLOSE, STALL = object(), object(), object()
+Step = bytes | object
+
+
+@dataclass
+class Received:
+    """One request as it came over the wire."""
+
+    head: bytes
+    body: bytes
+    connection: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        lines = self.head.decode("latin-1").split("\r\n")[1:]
+        return {k.lower(): v for k, v in (line.split(": ", 1) for line in lines if line)}
+
+
+class Server:
+    """Answers the requests it gets, one after the other, with scripted steps: bytes, or what it does instead."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.received: list[Received] = []
+        self.script: list[list[Step]] = []
+        self.gone = threading.Event()  # a client hung up in the middle of an answer
+        self._tls = tls
+        self._stopped = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    @property
+    def port(self) -> int:
+        return self._listener.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        self._stopped.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive(), "the test server does not stop"
+
+    def _accept(self) -> None:
+        for number in range(10_000):
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._serve, args=(connection, number))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            stack.callback(connection.close)
+            connection.settimeout(0.05)
+            pending = b""
+            while (request := self._read(connection, number, pending)) is not None:
+                received, pending = request
+                self.received.append(received)
+                for step in self.script.pop(0) if self.script else [answer(b"ok")]:
+                    if not self._do(connection, step):
+                        return
+
+    def _read(self, connection: socket.socket, number: int, data: bytes) -> tuple[Received, bytes] | None:
+        wanted = None
+        while wanted is None or len(data) < wanted:
+            if wanted is None and b"\r\n\r\n" in data:
+                head = data.partition(b"\r\n\r\n")[0]
+                length = Received(head, b"", number).headers.get("content-length", "0")
+                wanted = len(head) + 4 + int(length)
+                continue
+            try:
+                more = connection.recv(65536)
+            except TimeoutError:
+                if self._stopped.is_set():
+                    return None
+                continue
+            if not more:
+                return None
+            data += more
+        head, _, rest = data[:wanted].partition(b"\r\n\r\n")
+        return Received(head, rest, number), data[wanted:]
+
+    def _do(self, connection: socket.socket, step: Step) -> bool:
+        if isinstance(step, bytes):
+            connection.settimeout(10)
+            connection.sendall(step)
+            connection.settimeout(0.05)
+            return True
+        if step is RESET:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        while step is STALL and not self._stopped.is_set():
+            try:
+                if not connection.recv(65536):
+                    self.gone.set()
+                    break
+            except TimeoutError:
+                continue
+        return False
+
+
+def answer(body: bytes, status: str = "200 OK", **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"

@@ -1,0 +1,436 @@
+"""The path of a call where it is broken off, cut short or fed junk: what is recorded, and what is not.
+
+The whole path against a provider that signs and settles is tested in `test_client` and `test_faults`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zg_core.backends.base import Route
+from zg_core.backends.refusals import refusal
+from zg_core.calls import TAIL_BYTES, Call, Calls, Slot, Tail
+from zg_core.config import NETWORKS
+from zg_core.errors import ConfigError, OutcomeUnknown, RequestError, SessionRejected, StreamTruncated, ZeroGError
+from zg_core.exchange import Exchange
+from zg_core.http import AsyncTransport, BodyBroken, SyncTransport, Timeouts, run
+from zg_core.limits import Limits
+from zg_core.pricing import fee_of
+from zg_core.receipts.memory import MemoryReceipts
+from zg_core.types import Kind, Service, Usage
+from zg_core.verify.policy import Policy
+from zg_core.verify.verdict import Status, Verdict
+
+spec = importlib.util.spec_from_file_location("raw_server", Path(__file__).parent / "raw_server.py")
+assert spec is not None
+assert spec.loader is not None
+raw_server = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = raw_server  # dataclasses look their module up
+spec.loader.exec_module(raw_server)
+answer, chunk, HEAD = raw_server.answer, raw_server.chunk, raw_server.HEAD
+CLOSE, STALL = raw_server.CLOSE, raw_server.STALL
+
+GOOD = b'{"id":"chatcmpl-1","choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
+EVENT = b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+PROVIDER = "0x" + "ab" * 20
+
+
+@dataclass
+class Backend:
+    """Addresses one server and believes it."""
+
+    url_: str
+    network: Any = NETWORKS["local"]
+    name: str = "direct"
+    renewals: int = 0
+    asked: list[str | None] = field(default_factory=list)
+    authorised: int = 0
+
+    @property
+    def service(self) -> Service:
+        return Service(PROVIDER, "chatbot", self.url_, 1, 1, 0, "m", "TeeML", "", PROVIDER, True)
+
+    async def route(self, model: str | None) -> Route:
+        self.asked.append(model)
+        return Route(self.service, model or "m")
+
+    async def authorise(self, route: Route) -> dict[str, str]:
+        self.authorised += 1
+        return {"Authorization": f"Bearer {self.authorised}"}
+
+    def url(self, route: Route, path: str) -> str:
+        return route.service.endpoint + path
+
+    def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
+        return refusal(route.service, route.model, status, headers, body)
+
+    async def renew(self, route: Route) -> bool:
+        self.renewals -= 1
+        return self.renewals >= 0
+
+    def fee(self, route: Route, usage: Usage | None) -> Any:
+        return fee_of(route.service, usage)
+
+    async def verify(self, route: Route, exchange: Exchange) -> Verdict:
+        return Verdict(Status.VERIFIED if exchange.complete else Status.UNAVAILABLE, kind=Kind.TEE_ML)
+
+    def sent(self, route: Route, exchange: Exchange) -> None:
+        """Nothing to remember."""
+
+    def arrived(self, route: Route, exchange: Exchange) -> None:
+        """Nothing to remember."""
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+@dataclass
+class World:
+    server: Any
+    receipts: MemoryReceipts = field(default_factory=MemoryReceipts)
+
+    def calls(self, transport: Any, **changes: Any) -> Calls:
+        values: dict[str, Any] = {
+            "policy": Policy(),
+            "receipts": self.receipts,
+            "payer": lambda: "0x" + "cd" * 20,
+            "limits": None,
+            "max_retries": 0,
+            "timeouts": Timeouts(connect=5.0, read=5.0),
+            "on_receipt": None,
+            "on_verdict": None,
+        }
+        return Calls(changes.pop("backend", None) or Backend(self.server.url), transport, **values | changes)
+
+    def create(self, payload: dict[str, Any] | None = None, **changes: Any) -> Any:
+        transport = SyncTransport()
+        try:
+            return run(self.calls(transport, **changes).create(payload or {"messages": []}))
+        finally:
+            transport.close()
+
+    def stream(self, slot: Slot | None = None, **changes: Any) -> list[dict[str, Any]]:
+        async def work() -> list[dict[str, Any]]:
+            return [event async for event in self.calls(transport, **changes).stream({"messages": []}, slot or Slot())]
+
+        transport = SyncTransport()
+        try:
+            return run(work())
+        finally:
+            transport.close()
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    server = raw_server.Server()
+    yield World(server)
+    server.stop()
+
+
+def outcomes(world: World) -> list[str]:
+    return [receipt.outcome for receipt in world.receipts]
+
+
+class TestBrokenOff:
+    """Cancelled while the provider works: the call may be billed, so it is on record."""
+
+    def cancelled(self, world: World, *, stream: bool, sent: bool, **changes: Any) -> None:
+        """Cancel a call once the server has the request, or once the retry waits."""
+
+        async def main() -> None:
+            transport = AsyncTransport()
+            waiting = asyncio.Event()
+            sleep = transport.sleep
+
+            async def noted(seconds: float) -> None:
+                waiting.set()
+                await sleep(seconds)
+
+            transport.sleep = noted  # type: ignore[method-assign]
+            calls = world.calls(transport, **changes)
+
+            async def work() -> None:
+                if stream:
+                    async for _ in calls.stream({"messages": []}, Slot()):
+                        pass
+                else:
+                    await calls.create({"messages": []})
+
+            task = asyncio.ensure_future(work())
+            while sent and not world.server.received:
+                await asyncio.sleep(0)
+            if not sent:
+                await waiting.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await transport.close()
+
+        asyncio.run(main())
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize("steps", [[STALL], [HEAD, STALL], [HEAD + chunk(b"da"), STALL]])
+    def test_leaves_a_receipt_that_says_so(self, world: World, stream: bool, steps: list[Any]) -> None:
+        world.server.script = [steps]
+        self.cancelled(world, stream=stream, sent=True)
+        (receipt,) = world.receipts
+        assert (receipt.outcome, str(receipt.verdict)) == ("abandoned", "not_checked (abandoned)")
+        assert receipt.fee.exact is False
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_leaves_none_while_it_waits_for_a_retry(self, world: World, stream: bool) -> None:
+        world.server.script = [[answer(b"", "503 Busy", Retry_After="30")]]
+        self.cancelled(world, stream=stream, sent=False, max_retries=1)
+        assert outcomes(world) == []
+
+    def test_leaves_none_while_it_waits_for_its_turn(self, world: World) -> None:
+        limits = Limits(per_minute=1, burst=1)
+        world.server.script = [[answer(GOOD)]]
+        world.create(limits=limits, payer=lambda: "turn")
+        self.cancelled(world, stream=False, sent=False, limits=limits, payer=lambda: "turn")
+        assert outcomes(world) == ["answered"]
+
+    def test_a_reader_who_leaves_a_stream_is_on_record_even_when_closing_fails(self, world: World) -> None:
+        world.server.script = [[HEAD + chunk(EVENT), STALL]]
+        transport = SyncTransport()
+        calls = world.calls(transport)
+        stream = calls.stream({"messages": []}, Slot())
+
+        async def leave() -> None:
+            async for _ in stream:
+                break
+            await stream.aclose()
+
+        run(leave())
+        transport.close()
+        assert outcomes(world) == ["abandoned"]
+
+
+class TestNoAnswer:
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_the_receipt_is_on_the_error_and_with_the_stream(self, world: World, stream: bool) -> None:
+        world.server.script = [[CLOSE]]
+        slot = Slot()
+        with pytest.raises(OutcomeUnknown) as caught:
+            world.stream(slot) if stream else world.create()
+        assert outcomes(world) == ["unknown"]
+        assert caught.value.receipt is world.receipts.last
+        assert not stream or slot.receipt is world.receipts.last
+
+    def test_is_never_sent_twice(self, world: World) -> None:
+        world.server.script = [[CLOSE], [answer(GOOD)]]
+        with pytest.raises(OutcomeUnknown):
+            world.create(max_retries=5)
+        assert len(world.server.received) == 1
+
+
+class TestRetries:
+    @pytest.mark.parametrize("status", ["429 Slow", "503 Busy"])
+    def test_what_was_never_served_is_sent_again(self, world: World, status: str) -> None:
+        world.server.script = [[answer(b"", status, Retry_After="0")]] * 2 + [[answer(GOOD)]]
+        assert world.create(max_retries=2).receipt.attempts == 3
+        assert outcomes(world) == ["answered"]
+
+    @pytest.mark.parametrize("status", ["500 Oops", "502 Bad", "504 Slow", "400 Bad", "402 Pay", "302 Moved"])
+    def test_what_may_have_been_served_is_not(self, world: World, status: str) -> None:
+        world.server.script = [[answer(b"", status, Retry_After="0")]]
+        with pytest.raises(ZeroGError):
+            world.create(max_retries=5)
+        assert len(world.server.received) == 1
+        assert outcomes(world) == []
+
+    @pytest.mark.parametrize("wait", ["61", "999999999"])
+    def test_a_wait_of_more_than_a_minute_is_the_callers(self, world: World, wait: str) -> None:
+        world.server.script = [[answer(b"", "429 Slow", Retry_After=wait)]]
+        with pytest.raises(RequestError) as caught:
+            world.create(max_retries=5)
+        assert caught.value.details["retry_after"] == float(wait)
+
+    def test_a_rejected_session_is_renewed_once(self, world: World) -> None:
+        no = answer(b'{"error":"validate session: session token has been revoked"}', "400 Bad")
+        world.server.script = [[no], [answer(GOOD)]]
+        backend = Backend(world.server.url, renewals=1)
+        assert world.create(backend=backend).text == "hi"
+        assert [received.headers["authorization"] for received in world.server.received] == ["Bearer 1", "Bearer 2"]
+        world.server.script = [[no], [no]]
+        with pytest.raises(SessionRejected):
+            world.create(backend=Backend(world.server.url, renewals=5))
+        assert outcomes(world) == ["answered"]
+
+
+class TestPayload:
+    @pytest.mark.parametrize("payload", [{"messages": []}, {"messages": [], "model": None}])
+    def test_a_missing_model_is_filled_in(self, world: World, payload: dict[str, Any]) -> None:
+        world.server.script = [[answer(GOOD)]]
+        world.create(payload)
+        assert world.server.received[0].body == b'{"model":"m","messages":[]}'
+
+    def test_a_model_given_is_sent_where_it_stands(self, world: World) -> None:
+        world.server.script = [[answer(GOOD)]]
+        backend = Backend(world.server.url)
+        world.create({"messages": [], "model": "mine"}, backend=backend)
+        assert world.server.received[0].body == b'{"messages":[],"model":"mine"}'
+        assert backend.asked == ["mine"]
+
+    @pytest.mark.parametrize("model", [5, ["m"], {"name": "m"}, True, b"m"])
+    def test_a_model_that_is_no_text_never_leaves_the_machine(self, world: World, model: Any) -> None:
+        with pytest.raises(ConfigError) as caught:
+            world.create({"messages": [], "model": model})
+        assert caught.value.code == "bad_request_body"
+        assert world.server.received == []
+
+
+class TestJunk:
+    @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"a":' * 100_000])
+    def test_a_body_that_is_no_object_is_an_error_with_the_receipt(self, world: World, body: bytes) -> None:
+        world.server.script = [[answer(body)]]
+        with pytest.raises(RequestError) as caught:
+            world.create()
+        assert caught.value.code == "malformed_reply"
+        assert caught.value.receipt is world.receipts.last
+        assert outcomes(world) == ["failed"]
+        assert caught.value.text == body[:10_000].decode("utf-8", "replace")
+
+    @pytest.mark.parametrize("event", [b"junk", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b'"text"'])
+    def test_an_event_that_is_no_object_is_too(self, world: World, event: bytes) -> None:
+        world.server.script = [[HEAD + chunk(EVENT) + chunk(b"data: " + event + b"\n\n") + chunk(b"")]]
+        with pytest.raises(RequestError) as caught:
+            world.stream()
+        assert (caught.value.code, caught.value.text) == ("malformed_reply", "hi")
+        assert outcomes(world) == ["failed"]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"{}",
+            b'{"choices":null,"usage":null,"id":null}',
+            b'{"choices":[null],"usage":[],"id":5}',
+            b'{"choices":[{"message":null}],"usage":{"prompt_tokens":-1}}',
+            b'{"choices":{"0":1},"usage":"many","id":["x"]}',
+            b'{"choices":[{"message":{"content":[{"type":"text"}]}}]}',
+        ],
+    )
+    def test_an_object_of_any_shape_is_an_answer(self, world: World, body: bytes) -> None:
+        world.server.script = [[answer(body)]]
+        reply = world.create()
+        assert (reply.text, reply.receipt.usage) == ("", None)
+        assert reply.receipt.fee.reason == "no_usage"
+
+    @pytest.mark.parametrize(
+        "event",
+        [
+            b"{}",
+            b'{"choices":null}',
+            b'{"choices":[null,5]}',
+            b'{"choices":[{"delta":null}],"usage":null}',
+            b'{"choices":"x","id":7,"usage":[]}',
+            b'{"choices":[{"delta":{"content":5}}]}',
+        ],
+    )
+    def test_an_event_of_any_shape_is_passed_on(self, world: World, event: bytes) -> None:
+        world.server.script = [[HEAD + chunk(b"data: " + event + b"\n\n" + EVENT + END) + chunk(b"")]]
+        assert len(world.stream()) == 3
+        assert outcomes(world) == ["answered"]
+
+    def test_an_error_inside_a_stream_keeps_the_text_and_no_token(self, world: World) -> None:
+        error = b'data: {"error":{"message":"upstream died on Bearer app-sk-c2VjcmV0"}}\n\n'
+        world.server.script = [[HEAD + chunk(EVENT + error) + chunk(b"")]]
+        with pytest.raises(RequestError, match="upstream died") as caught:
+            world.stream()
+        assert (caught.value.code, caught.value.text) == ("error_in_stream", "hi")
+        assert "c2VjcmV0" not in str(caught.value)
+
+
+class TestTheEndOfAStream:
+    @pytest.mark.parametrize(
+        "body",
+        [EVENT + END, EVENT + END + b": bye\n\n", EVENT + END[:-2], EVENT + END.replace(b"data: [DONE]\n\n", b"")],
+        ids=["done", "a comment after it", "no blank line", "only a finish reason"],
+    )
+    def test_is_its_end(self, world: World, body: bytes) -> None:
+        world.server.script = [[HEAD + chunk(body) + chunk(b"")]]
+        assert len(world.stream()) == 2
+        assert outcomes(world) == ["answered"]
+
+    @pytest.mark.parametrize("body", [b"", EVENT, EVENT + b'data: {"cho', b": only a comment\n\n"])
+    def test_that_never_comes_is_a_truncation(self, world: World, body: bytes) -> None:
+        world.server.script = [[HEAD, *([chunk(body)] if body else []), chunk(b"")]]
+        with pytest.raises((StreamTruncated, RequestError)) as caught:
+            world.stream()
+        assert caught.value.code in ("stream_truncated", "malformed_reply")
+        assert caught.value.receipt is world.receipts.last
+        assert not world.receipts.last.verdict.satisfies("claimed")  # type: ignore[union-attr]
+
+    def test_is_cut_off_when_the_provider_talks_on(self, world: World) -> None:
+        more = chunk(b": " + b"x" * 30_000 + b"\n")
+        world.server.script = [[HEAD, chunk(EVENT + END), more, more, more, more, STALL]]
+        with pytest.raises(StreamTruncated, match="talks on") as caught:
+            world.stream()
+        assert caught.value.text == "hi"
+
+    def test_tail_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = 50.0
+        monkeypatch.setattr("zg_core.calls.time.monotonic", lambda: now)
+        tail = Tail(1000)
+        tail.check(1000 + TAIL_BYTES)
+        with pytest.raises(BodyBroken):
+            tail.check(1001 + TAIL_BYTES)
+        now = 51.5
+        with pytest.raises(BodyBroken):
+            tail.check(1000)
+
+
+class TestListeners:
+    def test_one_that_fails_costs_no_answer(self, world: World, caplog: pytest.LogCaptureFixture) -> None:
+        world.server.script = [[answer(GOOD)]]
+
+        def fail(receipt: Any) -> None:
+            raise ValueError("listener")
+
+        assert world.create(on_receipt=fail).text == "hi"
+        assert "a receipt listener failed" in caplog.text
+
+    def test_a_background_check_that_fails_is_settled_all_the_same(
+        self, world: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world.server.script = [[answer(GOOD)]]
+        done = threading.Event()
+
+        class Broken(Backend):
+            async def verify(self, route: Route, exchange: Exchange) -> Verdict:
+                raise RuntimeError("a bug")
+
+        def told(receipt: Any) -> None:
+            done.set()
+
+        backend = Broken(world.server.url)
+        receipt = world.create(backend=backend, policy=Policy("background"), on_verdict=told).receipt
+        assert done.wait(10)
+        assert str(receipt.resolve(0)) == "unavailable (no_signature)"
+        assert "background verification" in caplog.text
+
+
+def test_the_payer_is_not_asked_for_without_limits(world: World) -> None:
+    world.server.script = [[answer(GOOD)]]
+
+    def ask() -> str:
+        raise AssertionError("this would open a keystore file")
+
+    assert world.create(payer=ask).text == "hi"
+
+
+def test_a_call_begins_with_nothing_proven(world: World) -> None:
+    backend = Backend(world.server.url)
+    call = world.calls(SyncTransport()).start(Route(backend.service, "m"), b"{}")
+    assert isinstance(call, Call)
+    assert (call.receipt.outcome, call.receipt.verdict.status) == ("unknown", Status.NOT_CHECKED)

@@ -1,0 +1,316 @@
+"""The store: one database for what must outlive a call or be shared by several workers.
+
+One SQLAlchemy engine, one versioned schema, short transactions that hold a lock from their first statement
+(``BEGIN IMMEDIATE`` on SQLite, row locks on PostgreSQL). It knows nothing of what is kept in it: nonces live in
+`zg_core.chain.nonces`, keys in `zg_core.api_keys`.
+
+``ZEROG_STORE`` (or ``store=…``) chooses it:
+
+- ``memory:`` lives and dies with the process, and is shared by its threads; the library's default.
+- ``sqlite:///path`` is a file that only its owner may read; the command line's default.
+- ``postgresql+psycopg://user@host/name`` is for a fleet of machines that share a wallet.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zg_core.errors import ConfigError, ZeroGError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import Connection, Engine
+
+__all__ = ["Store", "Work", "default_store_url"]
+
+_BUSY_SECONDS = 30.0
+_MIGRATION_LOCK = 0x2E70_0617  # PostgreSQL advisory lock of this package, any constant
+
+# Each entry brings the schema one version further and is never changed once released. Amounts are decimal text (they
+# have up to 78 digits), times are unix seconds.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE nonces (
+        chain VARCHAR(80) NOT NULL,
+        address VARCHAR(42) NOT NULL,
+        floor BIGINT NOT NULL,
+        PRIMARY KEY (chain, address)
+    );
+    CREATE TABLE nonce_leases (
+        chain VARCHAR(80) NOT NULL,
+        address VARCHAR(42) NOT NULL,
+        nonce BIGINT NOT NULL,
+        holder VARCHAR(32) NOT NULL,
+        tx_hash VARCHAR(66),
+        touched DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (chain, address, nonce)
+    );
+    CREATE TABLE leases (
+        name VARCHAR(200) NOT NULL PRIMARY KEY,
+        holder VARCHAR(32) NOT NULL,
+        expires DOUBLE PRECISION NOT NULL
+    );
+    CREATE TABLE api_keys (
+        id VARCHAR(32) NOT NULL PRIMARY KEY,
+        scope VARCHAR(80) NOT NULL,
+        owner VARCHAR(42) NOT NULL,
+        provider VARCHAR(42) NOT NULL,
+        generation BIGINT NOT NULL,
+        token_id INTEGER NOT NULL,
+        name VARCHAR(200) NOT NULL,
+        fingerprint VARCHAR(64) NOT NULL,
+        created DOUBLE PRECISION NOT NULL,
+        expires DOUBLE PRECISION,
+        revoked DOUBLE PRECISION
+    );
+    CREATE INDEX api_keys_by_owner ON api_keys (scope, owner, provider)
+    """,
+)
+
+
+def default_store_url(environ: Mapping[str, str] | None = None) -> str:
+    """The file that the command line uses, and the key ledger wherever the store is ``memory:``.
+
+    ``store.db`` in the directory that ``ZEROG_HOME`` names, ``~/.zerog`` without it.
+    """
+    home = (os.environ if environ is None else environ).get("ZEROG_HOME")
+    return f"sqlite:///{Path(home) if home else Path.home() / '.zerog'}/store.db"
+
+
+class Store:
+    """One open store; use `Store.open`.
+
+    Args:
+        url: See the module.
+
+    Raises:
+        ConfigError: the URL is none of these, or needs a package that is not installed.
+
+    Example:
+        >>> store = Store("memory:")
+        >>> with store.transaction() as work:
+        ...     work.one("SELECT 1 AS n")["n"]
+        1
+        >>> store.close()
+    """
+
+    _opened: dict[str, Store] = {}  # noqa: RUF012 - a cache of the class
+    _guard = threading.Lock()
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._path = _sqlite_path(url)
+        self.kind = "memory" if url == "memory:" else "sqlite" if self._path is not None else "postgresql"
+        """``"memory"``, ``"sqlite"`` or ``"postgresql"``."""
+        if self.kind == "postgresql" and not url.startswith("postgresql+psycopg://"):
+            raise ConfigError(
+                f"not a store: {url.partition('://')[0][:40]!r}",
+                code="bad_store",
+                hint="ZEROG_STORE is memory:, sqlite:///path or postgresql+psycopg://user@host/name",
+            )
+        self._lock = threading.RLock()
+        self._engine: Engine | None = None
+        self._pid = 0
+
+    @classmethod
+    def open(cls, url: str = "memory:") -> Store:
+        """The store at `url`; one object for all who open it in this process, so that ``memory:`` is shared, too."""
+        with cls._guard:
+            store = cls._opened.get(url)
+            if store is None:
+                store = cls._opened[url] = cls(url)
+            return store
+
+    @contextmanager
+    def transaction(self) -> Iterator[Work]:
+        """A short transaction: committed at the end, rolled back when anything is raised.
+
+        No other transaction on SQLite runs meanwhile; on PostgreSQL, rows read with ``lock=True`` are held.
+        Do no network I/O inside.
+
+        Raises:
+            ConfigError: the database cannot be reached or used (code ``store_unavailable``).
+        """
+        from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+        try:
+            with self._exclusive(), self._engine_now().begin() as connection:
+                yield Work(connection, locking=self.kind == "postgresql")
+        except (OperationalError, InterfaceError) as error:
+            raise self._unavailable(error) from error
+        except DBAPIError as error:
+            raise ZeroGError(f"the store failed: {error.orig}", code="store_failed") from error
+
+    def close(self) -> None:
+        """Close the connections; ``memory:`` forgets everything. The store opens again when it is used again."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.dispose()
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        if self.kind != "memory":
+            yield
+            return
+        with self._lock:  # one connection, shared by all threads
+            yield
+
+    def _engine_now(self) -> Engine:
+        with self._lock:
+            if self._engine is not None and self._pid != os.getpid():  # a connection must not cross a fork
+                if self.kind != "memory":
+                    self._engine.dispose(close=False)
+                    self._engine = None
+                self._pid = os.getpid()
+            if self._engine is None:
+                engine = self._make_engine()
+                self._migrate(engine)
+                self._engine, self._pid = engine, os.getpid()
+            return self._engine
+
+    def _make_engine(self) -> Engine:
+        from sqlalchemy import create_engine, event
+        from sqlalchemy.exc import ArgumentError
+        from sqlalchemy.pool import NullPool, StaticPool
+
+        if self.kind == "postgresql":
+            try:
+                return create_engine(self._url, pool_pre_ping=True, pool_size=5, max_overflow=20)
+            except ModuleNotFoundError as error:
+                raise ConfigError(
+                    f"the store needs {error.name}",
+                    code="missing_extra",
+                    hint="pip install 'zerog-integrations[postgres]'",
+                ) from None
+            except ArgumentError:
+                raise ConfigError("ZEROG_STORE is no database URL", code="bad_store", hint="check it") from None
+        options: dict[str, Any] = {"check_same_thread": False, "timeout": _BUSY_SECONDS, "isolation_level": None}
+        if self._path is None:
+            engine = create_engine("sqlite://", poolclass=StaticPool, connect_args=options)
+        else:
+            _private_file(self._path)
+            engine = create_engine(f"sqlite:///{self._path}", poolclass=NullPool, connect_args=options)
+
+        @event.listens_for(engine, "connect")
+        def _connected(connection: Any, _: Any) -> None:
+            if self._path is not None:
+                connection.execute("PRAGMA journal_mode=WAL")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            # The driver's own transactions begin late and upgrade their lock, where two of them can only fail.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+        return engine
+
+    def _migrate(self, engine: Engine) -> None:
+        with engine.begin() as connection:
+            work = Work(connection, locking=self.kind == "postgresql")
+            if self.kind == "postgresql":
+                work.run("SELECT pg_advisory_xact_lock(:id)", id=_MIGRATION_LOCK)
+            work.run(
+                "CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER NOT NULL PRIMARY KEY,"
+                " applied DOUBLE PRECISION NOT NULL)"
+            )
+            version = work.one("SELECT COALESCE(MAX(version), 0) AS version FROM schema_versions")["version"]
+            if version > len(MIGRATIONS):
+                raise ConfigError(
+                    f"the store has schema version {version}, this package knows {len(MIGRATIONS)}",
+                    code="store_too_new",
+                    hint="upgrade zerog-integrations, or choose another ZEROG_STORE",
+                )
+            for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
+                for statement in migration.split(";"):
+                    work.run(statement)
+                work.run("INSERT INTO schema_versions VALUES (:version, :now)", version=number, now=time.time())
+
+    def _unavailable(self, error: Exception) -> ConfigError:
+        reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+        return ConfigError(
+            f"the store cannot be used: {reason}",
+            code="store_unavailable",
+            hint="check ZEROG_STORE (store=…): that the path is writable or the server runs",
+            retryable=True,
+        )
+
+    def __repr__(self) -> str:
+        shown = self._path if self._path is not None else self.kind  # a URL may hold a password
+        return f"Store({str(shown)!r})"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("stores are not pickled; open the same URL in the other process")
+
+
+class Work:
+    """Statements of one transaction. SQL with ``:name`` parameters, the same on SQLite and PostgreSQL."""
+
+    __slots__ = ("_connection", "_locking")
+
+    def __init__(self, connection: Connection, *, locking: bool) -> None:
+        self._connection = connection
+        self._locking = locking
+
+    def run(self, sql: str, **parameters: Any) -> int:
+        """Execute; the number of rows it changed."""
+        from sqlalchemy import text
+
+        return int(self._connection.execute(text(sql), parameters).rowcount)
+
+    def all(self, sql: str, *, lock: bool = False, **parameters: Any) -> list[Mapping[str, Any]]:
+        """The rows of a query; with `lock`, held until the end of the transaction."""
+        from sqlalchemy import text
+
+        statement = text(f"{sql} FOR UPDATE" if lock and self._locking else sql)
+        return [dict(row) for row in self._connection.execute(statement, parameters).mappings()]
+
+    def first(self, sql: str, *, lock: bool = False, **parameters: Any) -> Mapping[str, Any] | None:
+        """The first row, None if there is none."""
+        rows = self.all(sql, lock=lock, **parameters)
+        return rows[0] if rows else None
+
+    def one(self, sql: str, *, lock: bool = False, **parameters: Any) -> Mapping[str, Any]:
+        """The only row.
+
+        Raises:
+            LookupError: there is none.
+        """
+        row = self.first(sql, lock=lock, **parameters)
+        if row is None:
+            raise LookupError(f"no row: {sql}")
+        return row
+
+
+def _sqlite_path(url: str) -> Path | None:
+    if not url.startswith("sqlite:"):
+        return None
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path or ":memory:" in path or "?" in path:
+        raise ConfigError(
+            f"not a store: {url!r}", code="bad_store", hint="sqlite:///path names a file; memory: keeps nothing"
+        )
+    return Path(path).expanduser()
+
+
+def _private_file(path: Path) -> None:
+    """Make the file, and directories that are missing, for their owner alone; SQLite gives its side files the same."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            if hasattr(os, "fchmod") and os.fstat(descriptor).st_mode & 0o077:
+                os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise ConfigError(
+            f"the store {path} cannot be opened: {error.strerror}",
+            code="store_unavailable",
+            hint="check ZEROG_STORE (store=…), or set ZEROG_HOME to a directory of yours",
+        ) from error
