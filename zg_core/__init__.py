@@ -8,7 +8,10 @@ Example:
 
 from __future__ import annotations
 
+from zg_core.accounts import Ledger, SubAccount
+from zg_core.broker import AsyncBroker, Broker
 from zg_core.calls import Reply
+from zg_core.chain.transactions import Sending, TransactionResult
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.config import NETWORKS, Network, Settings
 from zg_core.errors import (
@@ -36,7 +39,9 @@ from zg_core.errors import (
 from zg_core.http import Timeouts
 from zg_core.limits import Limits
 from zg_core.openai_compat import async_openai_client, openai_client
+from zg_core.progress import Progress
 from zg_core.receipts import MemoryReceipts, Receipt
+from zg_core.store import Store
 from zg_core.types import Amount, Fee, Kind, Service, Usage, neuron, og
 from zg_core.verify import Policy, Verdict
 from zg_core.wallet import Wallet
@@ -46,8 +51,10 @@ __version__ = "0.1.0"
 __all__ = [
     "NETWORKS",
     "Amount",
+    "AsyncBroker",
     "AsyncChatClient",
     "AttestationError",
+    "Broker",
     "BudgetExceeded",
     "ChainError",
     "ChatClient",
@@ -55,6 +62,7 @@ __all__ = [
     "Fee",
     "InsufficientFunds",
     "Kind",
+    "Ledger",
     "Limits",
     "MemoryReceipts",
     "ModelNotServed",
@@ -63,16 +71,21 @@ __all__ = [
     "OutcomeUnknown",
     "PaymentRequired",
     "Policy",
+    "Progress",
     "ProviderUnavailable",
     "RateLimited",
     "Receipt",
     "Reply",
     "RequestError",
+    "Sending",
     "Service",
     "SessionRejected",
     "Settings",
+    "Store",
     "StreamTruncated",
+    "SubAccount",
     "Timeouts",
+    "TransactionResult",
     "TransactionReverted",
     "Usage",
     "Verdict",

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncBroker", "Broker"]
 
+_NOBODY: Any = object()
+
 
 class _Broker:
     """What both brokers share: settings checked and parts put together, without I/O."""
@@ -38,6 +40,7 @@ class _Broker:
         *,
         private_key: str | Secret | None = None,
         wallet: Wallet | None = None,
+        user: str | None = None,
         network: str | Network | None = None,
         rpc_url: str | None = None,
         ledger: str | None = None,
@@ -53,6 +56,7 @@ class _Broker:
         Args:
             private_key: The wallet's key; default ``ZEROG_PRIVATE_KEY``.
             wallet: A `Wallet`, for keystore files and secrets managers.
+            user: Whose ledger and accounts the reading methods mean when they are not told; default the wallet's.
             network: ``"mainnet"``, ``"testnet"`` (default), ``"local"`` or a `Network`.
             rpc_url: JSON-RPC endpoint instead of the network's own.
             ledger: LedgerManager address instead of the network's own.
@@ -69,94 +73,48 @@ class _Broker:
         """
         # A traceback can show the locals of every frame: nothing in this one is a key from here on.
         private_key, environ = conceal(private_key), Environment(environ)
-        self._assemble(
-            Settings.resolve(
-                network=network,
-                rpc_url=rpc_url,
-                ledger=ledger,
-                inference=inference,
-                private_key=private_key if wallet is None else None,
-                store=store if isinstance(store, str) else None,
-                environ=environ,
-            ),
-            wallet,
-            store if isinstance(store, Store) else None,
-            sending=sending,
-            ca_file=ca_file,
-            user=None,
-            on_progress=on_progress,
-        )
-
-    @classmethod
-    def read_only(
-        cls,
-        *,
-        user: str | None = None,
-        network: str | Network | None = None,
-        rpc_url: str | None = None,
-        ledger: str | None = None,
-        inference: str | None = None,
-        ca_file: str | None = None,
-        environ: Mapping[str, str] | None = None,
-    ) -> Self:
-        """A broker without a wallet: it can read everything and spend nothing.
-
-        Args:
-            user: Whose ledger and accounts are meant when a method is not told.
-            network: As for a broker with a wallet; the rest, too.
-            rpc_url: See there.
-            ledger: See there.
-            inference: See there.
-            ca_file: See there.
-            environ: See there.
-        """
-        made = cls.__new__(cls)
+        reads_only = wallet is _NOBODY
         settings = Settings.resolve(
             network=network,
             rpc_url=rpc_url,
             ledger=ledger,
             inference=inference,
-            private_key="",
-            environ=Environment(environ),
+            private_key=private_key if wallet is None else "",
+            store=store if isinstance(store, str) else None,
+            environ=environ,
         )
-        owner = None if user is None else address(user, "user")
-        made._assemble(settings, None, None, sending=None, ca_file=ca_file, user=owner, on_progress=None, sends=False)
-        return made
-
-    def _assemble(
-        self,
-        settings: Settings,
-        wallet: Wallet | None,
-        store: Store | None,
-        *,
-        sending: Sending | None,
-        ca_file: str | None,
-        user: str | None,
-        on_progress: Listener | None,
-        sends: bool = True,
-    ) -> None:
         self.network = settings.network
         """The chain and its contracts."""
         check_url(self.network.rpc_url, "rpc_url", secure=False)
-        self._transport = self._make_transport(ca_file)
-        sender = None
-        if sends:
-            if wallet is None and settings.private_key is None:
+        if wallet is None:
+            if settings.private_key is None:
                 raise ConfigError(
                     "no wallet is set",
                     code="no_wallet",
                     hint="set ZEROG_PRIVATE_KEY or pass private_key=…; Broker.read_only() needs none",
                 )
-            if wallet is None and settings.private_key is not None:
-                wallet = Wallet.from_key(settings.private_key)
-            assert wallet is not None  # noqa: S101 - checked above
-            self.store = store or Store.open(settings.store)
-            """Where nonces are kept."""
+            wallet = Wallet.from_key(settings.private_key)
+        self.store = store if isinstance(store, Store) else Store.open(settings.store)
+        """Where nonces are kept."""
+        self._transport = self._make_transport(ca_file)
+        sender = None
+        if not reads_only:
             sender = Sender(
                 self.network, self._transport, wallet, store=self.store, sending=sending, on_progress=on_progress
             )
-        self.core = Accounts(ChainReader(self.network, self._transport), sender, user, on_progress)
+        owner = None if user is None else address(user, "user")
+        self.core = Accounts(ChainReader(self.network, self._transport), sender, owner, on_progress)
         """The same as coroutines, for parts that are written once for both brokers."""
+
+    @classmethod
+    def read_only(cls, **options: Any) -> Self:
+        """A broker without a wallet: it can read everything and spend nothing.
+
+        Args:
+            **options: ``user``, ``network``, ``rpc_url``, ``ledger``, ``inference``, ``ca_file``, ``environ``, as for a
+                broker with a wallet.
+        """
+        return cls(wallet=_NOBODY, **options)
 
     def _make_transport(self, ca_file: str | None) -> SyncTransport | AsyncTransport:
         raise NotImplementedError

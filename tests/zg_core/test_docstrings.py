@@ -15,11 +15,8 @@ APART = ("zg_core.localnet", "zg_core.cli")
 
 
 def modules() -> list[str]:
-    names = ["zg_core"]
-    for found in pkgutil.walk_packages(zg_core.__path__, "zg_core.", onerror=lambda name: None):
-        if not found.name.startswith(APART):
-            names.append(found.name)
-    return names
+    found = pkgutil.walk_packages(zg_core.__path__, "zg_core.", onerror=lambda name: None)
+    return ["zg_core", *(module.name for module in found if not module.name.startswith(APART))]
 
 
 @pytest.mark.parametrize("name", modules())

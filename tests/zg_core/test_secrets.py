@@ -82,7 +82,7 @@ def test_the_sweep_sees_what_it_looks_for() -> None:
 
 
 def shown(error: BaseException, *, of_tests: bool = False, with_locals: bool = True) -> list[str]:
-    """What an error, all that led to it, and the locals of all their frames show; frames of this file hold the markers."""
+    """What an error, all that led to it, and the locals of their frames show; frames of this file hold the markers."""
     found, links, seen = [], [error], set()
     while links:
         link = links.pop()

@@ -172,8 +172,10 @@ class TestJunk:
             return
         assert len(values) == len(call.outputs)
 
-    @given(words=st.lists(st.sampled_from([0, 1, 32, 64, 96, 352, 2**16, 2**63, 2**64, 2**255, 2**256 - 1]), max_size=24),
-           call=st.sampled_from(CALLS))  # fmt: skip
+    @given(
+        words=st.lists(st.sampled_from([0, 1, 32, 64, 96, 352, 2**16, 2**63, 2**64, 2**255, 2**256 - 1]), max_size=24),
+        call=st.sampled_from(CALLS),
+    )
     @settings(max_examples=300, deadline=None)
     def test_pointers_and_lengths_out_of_the_world_are_a_value_error(self, words: list[int], call: abi.Call) -> None:
         try:
@@ -182,32 +184,28 @@ class TestJunk:
             return
 
 
+KNOWN = {"ServiceNotExist(address)": [A], "AccountNotExists(address,address)": [A, B], "LedgerNotExists(address)": [B]}
+
+
 class TestErrors:
-    @pytest.mark.parametrize(("selector", "error"), abi._ERRORS.items())
-    def test_selectors_are_the_hashes_of_their_signatures(
-        self, selector: str, error: tuple[str, tuple[str, ...]]
-    ) -> None:
-        name, types = error
-        assert keccak(text=f"{name}({','.join(types)})")[:4].hex() == selector[2:]
-
-    def test_a_known_one_is_decoded(self) -> None:
-        data = "0x08ca03ac" + encode(["address", "address"], [A, B]).hex()
-        assert abi.decode_error(data) == ("AccountNotExists", (A.lower(), B))
-        assert abi.decode_error(data.upper().replace("0X", "0x"))[0] == "AccountNotExists"
-
-    def test_a_text_is_decoded(self) -> None:
-        assert abi.decode_error("0x08c379a0" + encode(["string"], ["why"]).hex()) == ("Error", ("why",))
+    @pytest.mark.parametrize(("signature", "arguments"), KNOWN.items())
+    def test_those_that_reads_meet_are_decoded(self, signature: str, arguments: list[str]) -> None:
+        name, _, types = signature[:-1].partition("(")
+        data = "0x" + (keccak(text=signature)[:4] + encode(types.split(","), arguments)).hex()
+        for spelling in (data, data.upper().replace("0X", "0x")):
+            found, values = abi.decode_error(spelling)
+            assert (found, [value.lower() for value in values]) == (name, [one.lower() for one in arguments])
 
     @pytest.mark.parametrize("data", ["", "0x", "0x12", "0x12345678", "nonsense"])
     def test_an_unknown_one_has_no_name(self, data: str) -> None:
         assert abi.decode_error(data) == ("", ())
 
-    @given(selector=st.sampled_from(sorted(abi._ERRORS)), rest=st.binary(max_size=200) | st.just(b"\xff" * 96))
-    @settings(max_examples=200, deadline=None)
-    def test_junk_behind_a_known_selector_is_no_failure(self, selector: str, rest: bytes) -> None:
-        name, arguments = abi.decode_error(selector + rest.hex())
-        assert name == abi._ERRORS[selector][0]
+    @given(signature=st.sampled_from([*KNOWN, "Error(string)", "Panic(uint256)"]), rest=st.binary(max_size=200))
+    @settings(max_examples=150, deadline=None)
+    def test_junk_behind_a_known_selector_is_no_failure(self, signature: str, rest: bytes) -> None:
+        name, arguments = abi.decode_error("0x" + (keccak(text=signature)[:4] + rest).hex())
+        assert isinstance(name, str)
         assert isinstance(arguments, tuple)
 
     def test_no_hex_behind_a_known_selector_is_no_failure(self) -> None:
-        assert abi.decode_error("0x08ca03aczz") == ("AccountNotExists", ())
+        assert abi.decode_error("0x08ca03aczz")[1] == ()

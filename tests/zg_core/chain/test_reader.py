@@ -1,4 +1,4 @@
-"""Reads of the contracts over a real socket: what is found, what is missing, what is kept, and what is never trusted."""
+"""Reads of the contracts over a real socket: what is found, what is missing, what is kept, what is never trusted."""
 
 from __future__ import annotations
 
@@ -135,12 +135,13 @@ class TestServices:
 
     def test_a_total_that_lies_does_not_make_it_read_for_ever(self, node: Any) -> None:
         node.add(1)
-        real = node._services
-        node._functions = {
-            selector: (signature, (lambda offset, limit: real(offset, limit)[:32] + (10**9).to_bytes(32) + real(offset, limit)[64:])
-                       if signature.startswith("getAllServices") else function)
-            for selector, (signature, function) in node._functions.items()
-        }  # fmt: skip
+
+        def lie(name: str, answer: Any) -> Any:
+            if name != "getAllServices":
+                return answer
+            return answer[:66] + (10**9).to_bytes(32).hex() + answer[130:]
+
+        node.result = lie
         assert len(run(reader(node).services())) == 1
         assert len(node.asked) == 2
 

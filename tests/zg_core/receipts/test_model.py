@@ -14,7 +14,7 @@ import pytest
 
 from zg_core.receipts.model import Receipt
 from zg_core.types import Fee, Kind, Usage, neuron
-from zg_core.verify.verdict import Binding, Reason, Status, Verdict
+from zg_core.verify.verdict import Binding, Status, Verdict
 
 VERIFIED = Verdict(Status.VERIFIED, kind=Kind.TEE_ML, binding=Binding.EXACT, signed_text="a:b", signature="0x12")
 PENDING = Verdict(Status.PENDING, kind=Kind.TEE_ML)

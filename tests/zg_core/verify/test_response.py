@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from eth_account import Account
@@ -73,7 +73,7 @@ def service(kind: Kind, **changes: Any) -> Service:
 
 @dataclass
 class Scene:
-    """One exchange and everything that is true about it. A row of the table changes something, then `verdict` judges."""
+    """One exchange and all that is true about it. A row of the table changes something, then `verdict` judges."""
 
     kind: Kind
     sent: bytes = REQUEST
@@ -634,7 +634,7 @@ class TestKnownAnswers:
         "a78282f7d97732ac040c8f5a489aee23953d19eda5d24b05e257cd1a12354cf7"
         ":432d11ef6b628d6cd701d132f3e54bd1f30f8a602c21084f72026e704de4e4a1"
     )
-    DOCUMENTS = {
+    DOCUMENTS: ClassVar = {
         Kind.TEE_ML: {
             "text": PAIR,
             "signature": "0xc4b0d4ed275ae60b781883dc67e0a53284a63ab6daa52e27e74d3a1a4871ddac"
