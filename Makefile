@@ -43,8 +43,8 @@ env-openai2: ## .venv-openai2: the last openai on httpx
 env-newest: ## .venv-newest: the newest langchain-core and langchain
 	$(SETUP) newest
 
-test-openai2: env-openai2 ## client and framework tests with openai 2
-	@.venv-openai2/bin/python $(PYTEST) $(COMPAT_TESTS) $(ARGS)
+test-openai2: env-openai2 ## client and framework tests with openai 2 and httpx
+	@ZEROG_HTTP_LIBRARY=httpx .venv-openai2/bin/python $(PYTEST) $(COMPAT_TESTS) $(ARGS)
 
 test-newest: env-newest ## client and framework tests with the newest langchain-core
 	@.venv-newest/bin/python $(PYTEST) $(COMPAT_TESTS) $(ARGS)

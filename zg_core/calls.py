@@ -11,9 +11,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from zg_core.backends.settling import STEP
 from zg_core.config import blot
 from zg_core.errors import (
     ConfigError,
+    InsufficientFunds,
+    NotAcknowledged,
     OutcomeUnknown,
     ProviderUnavailable,
     RateLimited,
@@ -25,6 +28,7 @@ from zg_core.errors import (
 from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body, parse_json
 from zg_core.http import BodyBroken, Request, Timeouts, read_all
 from zg_core.limits import bucket
+from zg_core.progress import tell
 from zg_core.receipts.model import Receipt
 from zg_core.types import Amount, Fee, Usage
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from zg_core.backends.base import Backend, Route
     from zg_core.http import Response, Transport
     from zg_core.limits import Limits
+    from zg_core.progress import Listener
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Outcome
     from zg_core.verify.policy import Policy
@@ -132,6 +137,7 @@ class Calls:
         timeouts: Timeouts,
         on_receipt: Callable[[Receipt], None] | None,
         on_verdict: Callable[[Receipt], None] | None,
+        on_progress: Listener | None = None,
     ) -> None:
         self._backend = backend
         self._transport = transport
@@ -143,6 +149,7 @@ class Calls:
         self._timeouts = timeouts
         self._on_receipt = on_receipt
         self._on_verdict = on_verdict
+        self._on_progress = on_progress
 
     async def create(self, payload: Mapping[str, Any], path: str = CHAT_PATH) -> Reply:
         """Send `payload`, read the whole answer, judge it."""
@@ -301,11 +308,14 @@ class Calls:
             call.receipt.attempts = attempt
             try:
                 return await self._send_once(call, path, headers)
-            except SessionRejected:
-                # Never answered, so never billed: sign once more with what the chain says now.
-                if renewed or not await self._backend.renew(call.route):
+            except (InsufficientFunds, NotAcknowledged, SessionRejected) as error:
+                # Never answered, so never billed.
+                if (patience := await self._backend.patience(call.route, error)) > 0:
+                    await self._wait_for_provider(call, error, patience)
+                elif isinstance(error, SessionRejected) and not renewed and await self._backend.renew(call.route):
+                    renewed = True  # sign once more with what the chain says now
+                else:
                     raise
-                renewed = True
                 attempt -= 1
                 headers = await self._backend.authorise(call.route)
             except (RateLimited, ProviderUnavailable) as error:
@@ -314,6 +324,19 @@ class Calls:
                 if attempt > self._max_retries or wait is None:
                     raise
                 await self._transport.sleep(wait)
+
+    async def _wait_for_provider(self, call: Call, error: ZeroGError, patience: float) -> None:
+        provider, seconds = call.receipt.provider, min(patience, STEP)
+        tell(
+            self._on_progress,
+            "waiting_for_provider",
+            f"provider {provider} does not see your last transaction yet ({error.code}); this takes at most "
+            f"{patience:.0f} s more",
+            provider=provider,
+            code=error.code,
+            seconds=patience,
+        )
+        await self._transport.sleep(seconds)
 
     async def _send_once(self, call: Call, path: str, headers: Mapping[str, str]) -> Response:
         request = Request(

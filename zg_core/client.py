@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zg_core.config import Network, Secret
+    from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt
     from zg_core.types import Service
 
@@ -61,6 +62,7 @@ class _Client:
         service_type: str = "chatbot",
         on_receipt: Callable[[Receipt], None] | None = None,
         on_verdict: Callable[[Receipt], None] | None = None,
+        on_progress: Listener | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Make a client; nothing is read or sent yet.
@@ -87,6 +89,7 @@ class _Client:
             service_type: Which services to choose among.
             on_receipt: Called with the receipt of every call that may have cost money.
             on_verdict: Called when a background check has ended.
+            on_progress: Called with a `Progress` while a call waits for the provider to see our own transaction.
             environ: Environment to read instead of ``os.environ``.
 
         Raises:
@@ -149,6 +152,7 @@ class _Client:
             timeouts=_timeouts(timeout),
             on_receipt=on_receipt,
             on_verdict=on_verdict,
+            on_progress=on_progress,
         )
 
     def _make_transport(self, ca_file: str | None) -> SyncTransport | AsyncTransport:

@@ -16,7 +16,7 @@ import requests
 from openai import BadRequestError, OpenAI
 from zerog_py_sdk import create_broker
 from zerog_py_sdk.exceptions import ContractError
-from zerog_py_sdk.verifier import ResponseVerifier
+from zerog_py_sdk.verifier import ResponseVerifier, verify_tee_response
 
 OG = 10**18
 HOUR_MS = 3_600_000
@@ -129,7 +129,14 @@ class World:
                 return error.response.text
         raise AssertionError("a revoked key was still served after 10 s")
 
+    def signature_of(self, chat_id):
+        """A signature, from where the client says it is, fetched as the client does."""
+        link = self.broker.inference.get_chat_signature_download_link(self.provider, chat_id)
+        check(link == f"{self.service.url}/v1/proxy/signature/{chat_id}", f"the link is {link}")
+        return ResponseVerifier.fetch_signature_by_chat_id(self.service.url, chat_id, self.model)
+
     def headers(self):
+        """What the client sends along."""
         return self.broker.inference.get_request_headers(self.provider)
 
 
@@ -263,26 +270,40 @@ def refusals():
 
 @step
 def signature_check():
-    # Known fault: `process_response` looks up whether the account is acknowledged, and no signature. Its own parts,
-    # which it does not use, are what checks one here.
-    check(world.broker.inference.process_response(world.provider, world.text, world.chat_id) is True, "not accepted")
+    # Known fault: `process_response` looks up whether the account is acknowledged, and no signature: it accepts any
+    # chat id. The client's function that does check one, and who signed it, is never called by its broker.
+    signer = world.service.tee_signer_address
+    made_up = "0" * 32
+    accepted = [
+        world.broker.inference.process_response(world.provider, world.text, chat_id)
+        for chat_id in (world.chat_id, world.stream_id, made_up)
+    ]
+    check(accepted == [True] * 3, f"process_response said {accepted}")
+    checked = [
+        verify_tee_response(world.service, signer, True, chat_id)
+        for chat_id in (world.chat_id, world.stream_id, made_up)
+    ]
+    check(checked == [True, True, False], f"the signature function said {checked}")
     for chat_id, hashes in ((world.chat_id, world.chat_hashes), (world.stream_id, world.stream_hashes)):
         signature = world.signature_of(chat_id)
         check(signature.text == hashes, f"signed is {signature.text}, sent and received was {hashes}")
-        signer = world.service.tee_signer_address
-        check(ResponseVerifier.verify_signature(signature.text, signature.signature, signer), "not the enclave's key")
-        forged = ResponseVerifier.verify_signature(signature.text[::-1], signature.signature, signer)
-        check(not forged, "the same signature fits other text")
-    return {"signer": world.service.tee_signer_address}
+        forged = ResponseVerifier.verify_signature(hashes[::-1], signature.signature, signer)
+        check(not forged, "the same signature fits another text")
+    return {"signer": signer}
 
 
 @step
 def changed_body_is_accepted():
+    # Known fault: nothing compares the signed hashes with what was received.
     requests.post(f"{world.service.url}/_local/fault", json={"fault": "body_changed"}, timeout=10).raise_for_status()
     completion, chat_id, hashes = world.ask(headers=world.headers())
-    text = completion.choices[0].message.content
     check(world.signature_of(chat_id).text != hashes, "the body was not changed")
-    return {"text": text, "accepted": world.broker.inference.process_response(world.provider, text, chat_id)}
+    text = completion.choices[0].message.content
+    return {
+        "text": text,
+        "process_response": world.broker.inference.process_response(world.provider, text, chat_id),
+        "signature_function": verify_tee_response(world.service, world.service.tee_signer_address, True, chat_id),
+    }
 
 
 @step
@@ -347,13 +368,6 @@ def refund():
     check(OG * 99 // 100 < gained < OG, f"the wallet gained {gained} neuron")
 
 
-def signature_of(chat_id):
-    """Where the client says the signature is, fetched as the client does."""
-    link = world.broker.inference.get_chat_signature_download_link(world.provider, chat_id)
-    check(link == f"{world.service.url}/v1/proxy/signature/{chat_id}", f"the link is {link}")
-    return ResponseVerifier.fetch_signature(world.service.url, chat_id, world.model)
-
-
 def run(function):
     """One step, one line; whether it worked."""
     began = time.monotonic()
@@ -364,11 +378,11 @@ def run(function):
         said = getattr(getattr(error, "response", None), "text", "")
         line |= {"ok": False, "said": f"{type(error).__name__}: {error} {said}".strip(), "where": traceback.format_exc()}
     line["seconds"] = round(time.monotonic() - began, 3)
-    print(json.dumps(line), file=report_to, flush=True)
+    report_to.write(json.dumps(line) + "\n")
+    report_to.flush()
     return line["ok"]
 
 
 if __name__ == "__main__":
     world = World()
-    world.signature_of = signature_of
     sys.exit(0 if all([run(function) for function in steps]) else 1)

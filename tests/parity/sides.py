@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -180,8 +181,6 @@ def _port(lines: Iterable[str]) -> int:
 
 @contextmanager
 def _drained(lines: Iterable[str]) -> Iterator[None]:
-    import threading
-
     def drain() -> None:
         for _ in lines:
             continue

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import hashlib
+import ipaddress
 import socket
 import ssl
 import struct
 import threading
 from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
 
 RESET, CLOSE, STALL = object(), object(), object()
 Step = bytes | object
@@ -33,6 +39,7 @@ class Server:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.received: list[Received] = []
         self.script: list[list[Step]] = []
+        self.arrived = threading.Event()  # there was a request
         self.gone = threading.Event()  # a client hung up in the middle of an answer
         self._tls = tls
         self._stopped = threading.Event()
@@ -77,6 +84,7 @@ class Server:
             while (request := self._read(connection, number, pending)) is not None:
                 received, pending = request
                 self.received.append(received)
+                self.arrived.set()
                 for step in self.script.pop(0) if self.script else [answer(b"ok")]:
                     if not self._do(connection, step):
                         return
@@ -130,3 +138,36 @@ HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 def chunk(data: bytes) -> bytes:
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+def certificate(folder: Path) -> tuple[ssl.SSLContext, Path, str]:
+    """A server's TLS settings, the file to trust, and the SHA-256 of its certificate."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    today = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(today - dt.timedelta(days=1))
+        .not_valid_after(today + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "ca.pem"
+    pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private = folder / "key.pem"
+    unprotected = serialization.NoEncryption()
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unprotected)
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, private)
+    return context, pem, hashlib.sha256(made.public_bytes(serialization.Encoding.DER)).hexdigest()

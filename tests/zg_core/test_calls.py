@@ -167,9 +167,9 @@ class TestBrokenOff:
                     await calls.create({"messages": []})
 
             task = asyncio.ensure_future(work())
-            while sent and not world.server.received:
-                await asyncio.sleep(0)
-            if not sent:
+            if sent:
+                assert await asyncio.to_thread(world.server.arrived.wait, 10)
+            else:
                 await waiting.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -116,10 +116,10 @@ class TestRefusals:
         with pytest.raises(SignatureError, match="lower half"):
             recover(personal_hash(TEXT.encode()), twin)
 
-    @pytest.mark.parametrize("v", [*range(27), *range(29, 256)])
-    def test_any_v_but_27_and_28(self, v: int) -> None:
-        with pytest.raises(SignatureError, match="v is"):
-            recover(personal_hash(TEXT.encode()), raw(SIGNATURE)[:64] + bytes([v]))
+    def test_any_v_but_27_and_28(self) -> None:
+        for v in {*range(256)} - {27, 28}:
+            with pytest.raises(SignatureError, match=f"v is {v},"):
+                recover(personal_hash(TEXT.encode()), raw(SIGNATURE)[:64] + bytes([v]))
 
     @pytest.mark.parametrize("length", [0, 1, 64, 66, 130])
     def test_any_length_but_65(self, length: int) -> None:

@@ -17,6 +17,7 @@ from zg_core.errors import ConfigError
 from zg_core.exchange import MAX_EVENT_BYTES, Exchange, SSEDecoder, encode_body, parse_json
 
 UUID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
+texts = st.text(st.characters(codec="utf-8"))
 
 
 def exchange(header: str | None = None, body_id: str = "") -> Exchange:
@@ -42,7 +43,15 @@ class TestEncodeBody:
 
     @pytest.mark.parametrize(
         "payload",
-        [{"a": float("nan")}, {"a": float("inf")}, {"a": object()}, {"a": b"x"}, {"a": "\ud800"}, {(1, 2): "a"}, {"a": {1}}],
+        [
+            {"a": float("nan")},
+            {"a": float("inf")},
+            {"a": object()},
+            {"a": b"x"},
+            {"a": "\ud800"},
+            {(1, 2): "a"},
+            {"a": {1}},
+        ],
     )  # fmt: skip
     def test_refuses_what_is_no_json(self, payload: Any) -> None:
         with pytest.raises(ConfigError) as caught:
@@ -122,8 +131,8 @@ class TestChatId:
 class TestParseJson:
     @given(
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")) | st.floats(allow_nan=False),
-            lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner),
+            st.none() | st.booleans() | st.integers() | texts | st.floats(allow_nan=False),
+            lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
             max_leaves=15,
         )
     )  # fmt: skip

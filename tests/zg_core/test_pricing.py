@@ -18,7 +18,11 @@ counts = st.integers(0, 10**7)
 prices = st.integers(0, 10**16)
 tiers = st.lists(
     st.fixed_dictionaries(
-        {"maxInputTokens": st.integers(0, 10**6), "inputMultiplier": st.integers(0, 9), "outputMultiplier": st.integers(0, 9)},
+        {
+            "maxInputTokens": st.integers(0, 10**6),
+            "inputMultiplier": st.integers(0, 9),
+            "outputMultiplier": st.integers(0, 9),
+        },
         optional={"inputMultiplierDenominator": st.integers(1, 9), "outputMultiplierDenominator": st.integers(1, 9)},
     ),
     max_size=4,

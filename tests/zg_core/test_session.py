@@ -113,10 +113,9 @@ class TestReading:
         changed = TOKEN[:position] + char + TOKEN[position + 1 :]
         try:
             claims = read_token(changed)
-        except ConfigError as error:
-            assert error.code == "bad_api_key"
-        else:
-            assert claims == CLAIMS
+        except ConfigError:
+            return
+        assert claims == CLAIMS
 
     @given(cut=st.integers(0, len(TOKEN) - 1))
     @settings(max_examples=100, deadline=None)

@@ -47,6 +47,10 @@ class Backend(Protocol):
         """The error for a response that is not a success."""
         ...
 
+    async def patience(self, route: Route, error: ZeroGError) -> float:
+        """Seconds for which a refusal may only mean that the other side has not seen our own change yet; 0 if not."""
+        ...
+
     async def renew(self, route: Route) -> bool:
         """Drop what a rejected session was made of; False if nothing can be made anew."""
         ...

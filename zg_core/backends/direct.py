@@ -8,6 +8,7 @@ from urllib.parse import quote
 from zg_core.backends import refusals
 from zg_core.backends.base import Route
 from zg_core.backends.credentials import MINIMUM_RESERVE, ApiKeyCredential
+from zg_core.backends.settling import CHANGES, is_lag, named_balance, same_balance
 from zg_core.config import SecretHeaders, check_url, is_loopback
 from zg_core.errors import (
     ConfigError,
@@ -145,6 +146,17 @@ class DirectBackend:
     def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
         """See `Backend.refusal`."""
         return refusals.refusal(route.service, route.model, status, headers, body)
+
+    async def patience(self, route: Route, error: ZeroGError) -> float:
+        """See `Backend.patience`."""
+        provider, payer = route.service.provider, self.payer
+        left = CHANGES.left(self.network.chain_id, payer, provider) if is_lag(error) else 0.0
+        seen = named_balance(error)
+        if left and seen is not None:
+            account = await self._chain.account(payer, provider)
+            if account is not None and same_balance(seen, account.usable):
+                return 0.0  # the provider is up to date: it really is too little
+        return left
 
     async def renew(self, route: Route) -> bool:
         """See `Backend.renew`."""

@@ -7,8 +7,10 @@ generation" are that cache, and are waited for instead of being reported.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from zg_core.errors import InsufficientFunds, NotAcknowledged, SessionRejected
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
 
     from zg_core.errors import ZeroGError
 
-__all__ = ["CHANGES", "WINDOW", "OwnChanges", "is_lag"]
+__all__ = ["CHANGES", "WINDOW", "OwnChanges", "is_lag", "named_balance", "same_balance"]
 
 WINDOW = 150.0  # seconds (0g-direct §4.5: up to about 2 min, retry up to about 150 s)
 STEP = 5.0  # seconds between two attempts
+_BALANCE = re.compile(r"locked balance is ([0-9]{1,30}(?:\.[0-9]{1,18})?) 0G")
+_ROUNDING = 10**12  # neuron
 
 
 class OwnChanges:
@@ -64,4 +68,17 @@ def is_lag(error: ZeroGError) -> bool:
         return False
     if isinstance(error, SessionRejected):
         return error.code == "future_generation"
-    return isinstance(error, InsufficientFunds | NotAcknowledged)
+    if isinstance(error, NotAcknowledged):
+        return "service not acknowledge" not in error.message.lower()  # that one waits for the contract's owner
+    return isinstance(error, InsufficientFunds)
+
+
+def named_balance(error: ZeroGError) -> int | None:
+    """The balance, in neuron, that a provider says it sees (0g-direct §4.5); None if it names none."""
+    found = _BALANCE.search(error.message)
+    return None if found is None else int(Decimal(found[1]) * 10**18)
+
+
+def same_balance(seen: int, usable: int) -> bool:
+    """Whether a balance that was written with some decimals is this one."""
+    return abs(seen - usable) < _ROUNDING

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from zg_core.localnet import model_react as react
 from zg_core.localnet.model_evidence import Evidence
+from zg_core.localnet.model_json import compact_json, find_objects
 from zg_core.localnet.model_plan import Plan, PlannedCall, best_tool, fill_call, plan_calls
 from zg_core.localnet.model_render import Answer
 from zg_core.localnet.model_request import ChatRequest, Tool
 from zg_core.localnet.model_rules import Conversation, text_answer
 from zg_core.localnet.model_schema import fill_schema
 from zg_core.localnet.model_schema_check import check_schema
-from zg_core.localnet.model_json import compact_json, find_objects
 from zg_core.localnet.model_values import InvalidRequestError, Message, ToolCall
 from zg_core.localnet.model_words import quoted, squeeze, topic
 

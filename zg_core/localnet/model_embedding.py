@@ -8,8 +8,8 @@ import struct
 from functools import lru_cache
 from typing import Any, Final
 
-from zg_core.localnet.model_request import parse_body
 from zg_core.localnet.model_json import compact_json
+from zg_core.localnet.model_request import parse_body
 from zg_core.localnet.model_tokens import count_tokens
 from zg_core.localnet.model_values import InvalidRequestError, read_integer, read_string, wrong_type
 from zg_core.localnet.model_words import STOP_WORDS, stem

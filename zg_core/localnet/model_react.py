@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from zg_core.localnet.model_json import compact_json, load_json
 from zg_core.localnet.model_plan import PlannedCall
 from zg_core.localnet.model_request import Tool
 from zg_core.localnet.model_schema_check import check_schema
-from zg_core.localnet.model_json import compact_json, load_json
 from zg_core.localnet.model_values import Message
 
 _OBSERVATION: Final = "Observation:"

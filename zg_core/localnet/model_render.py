@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from zg_core.localnet.model_request import ChatRequest
 from zg_core.localnet.model_json import compact_json
+from zg_core.localnet.model_request import ChatRequest
 from zg_core.localnet.model_tokens import count_tokens, split_tokens
 from zg_core.localnet.model_values import ToolCall
 

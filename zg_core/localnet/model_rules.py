@@ -49,6 +49,7 @@ _CAPITALS: Final = {
     "united states": "Washington, D.C.",
     "vietnam": "Hanoi",
 }
+_A: Final = {"image": "an image", "audio": "audio", "file": "a file"}
 _GREETING: Final = re.compile(
     r"(?:hi|hello|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|day))\b[\w\s,'\u2019]{0,30}[!.?]*",
     re.IGNORECASE,
@@ -207,8 +208,8 @@ def _media(conversation: Conversation) -> str | None:
 
 def _described(media: Media) -> str:
     if not media.size:
-        return f"I was given a link to a {media.kind} ({media.digest})."
-    return f"I was given a {media.kind} of type {media.media_type} with {media.size} bytes ({media.digest})."
+        return f"I was given a link to {_A[media.kind]} ({media.digest})."
+    return f"I was given {_A[media.kind]} of type {media.media_type} with {media.size} bytes ({media.digest})."
 
 
 def _arithmetic(conversation: Conversation) -> str | None:

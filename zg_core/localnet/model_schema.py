@@ -369,7 +369,7 @@ def _number_fits(value: float, schema: Mapping[str, Any]) -> bool:
 
 def _neighbours(value: float, schema: Mapping[str, Any], taken: int) -> Iterator[int | float]:
     """Numbers near `value`, in the steps of `schema`."""
-    integer = isinstance(value, int)
+    integer = schema.get("type") == "integer"
     step = _exact_integer_step(schema.get("multipleOf")) if integer else _exact(schema.get("multipleOf")) or Fraction(1)
     for distance in range(1, 2 * taken + 2):
         for exact in (Fraction(str(value)) + distance * step, Fraction(str(value)) - distance * step):

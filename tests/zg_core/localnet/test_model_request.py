@@ -325,18 +325,23 @@ FIELDS = st.sampled_from(
 )
 
 
+def refusal_of(raw):
+    """The error body for a request, None if it is accepted; anything but a refusal gets out."""
+    try:
+        read_chat_request(raw)
+    except InvalidRequestError as error:
+        return json.loads(error.body())["error"]
+    return None
+
+
 @given(st.dictionaries(FIELDS, JSON, max_size=4))
 def test_whatever_json_says_is_read_or_refused_and_never_breaks(changes):
-    try:
-        read_chat_request(body(**changes))
-    except InvalidRequestError as error:
-        assert json.loads(error.body())["error"]["message"] == str(error)
+    refusal = refusal_of(body(**changes))
+    assert refusal is None or refusal["message"], changes
 
 
 @given(JSON)
 def test_whatever_a_message_is_it_is_read_or_refused_and_never_breaks(value):
     for messages in ([value], [{"role": "user", "content": value}], [{"role": "assistant", "tool_calls": value}]):
-        try:
-            read_chat_request(body(messages=messages))
-        except InvalidRequestError as error:
-            assert error.status == 400
+        refusal = refusal_of(body(messages=messages))
+        assert refusal is None or refusal["type"] == "invalid_request_error", messages

@@ -122,8 +122,9 @@ def test_the_callers_decimal_context_changes_nothing() -> None:
         assert marshal(0.30000000000000004) == b"0.30000000000000004"
 
 
+numbers = st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | numbers | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
     max_leaves=25,
 )  # fmt: skip
@@ -147,14 +148,14 @@ def clean(text: str) -> str:
 
 
 @given(values)
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_marshalling_again_changes_nothing(value: Any) -> None:
     once = marshal(value)
     assert marshal(json.loads(once, parse_int=float)) == once
 
 
 @given(values)
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_what_is_written_means_the_same(value: Any) -> None:
     assert as_go_reads(json.loads(marshal(value))) == as_go_reads(value)
 
@@ -164,7 +165,7 @@ def test_keys_are_always_sorted_and_kept(value: dict[str, None]) -> None:
     assert list(json.loads(marshal(value))) == sorted(value, key=str.encode)
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False))
+@given(numbers)
 @settings(max_examples=300)
 def test_every_float_is_read_back_and_has_gos_shape(number: float) -> None:
     text = marshal(number).decode()

@@ -43,11 +43,8 @@ def enforced(policy: Policy, verdict: Verdict, provider: str = PROVIDER) -> str:
         try:
             policy.enforce(receipt(verdict, provider), "the text")
         except (VerificationFailed, VerificationUnavailable) as error:
-            assert not caught
-            assert error.text == "the text"
-            assert error.receipt is not None
-            assert error.hint
-            return f"raises {type(error).__name__} {error.code}"
+            complete = error.text == "the text" and error.receipt and error.hint and not caught
+            return f"raises {type(error).__name__} {error.code}" if complete else "raises too little"
     return "warns" if [w for w in caught if w.category is VerificationWarning] else "passes"
 
 
@@ -132,20 +129,20 @@ class TestAdmit:
 
 
 class TestEnforce:
-    @pytest.mark.parametrize("status", Status)
     @pytest.mark.parametrize("mode", ["off", "background", "warn", "require"])
     @pytest.mark.parametrize("minimum", ["claimed", "signer_only", "response_bound", "verified"])
-    def test_every_mode_with_every_verdict(self, mode: str, status: Status, minimum: str) -> None:
-        reason = Reason.CONTENT_MISMATCH if status is Status.FAILED else Reason.NO_SIGNATURE
-        found = enforced(Policy.of(mode, minimum=minimum), Verdict(status, reason))
-        if mode in ("off", "background"):
-            assert found == "passes"
-        elif status is Status.FAILED:
-            assert found == "raises VerificationFailed content_mismatch"
-        elif RANK.get(status, 0) >= RANK[Status(minimum)]:
-            assert found == "passes"
-        else:
-            assert found == ("warns" if mode == "warn" else "raises VerificationUnavailable no_signature")
+    def test_every_mode_with_every_verdict(self, mode: str, minimum: str) -> None:
+        for status in Status:
+            reason = Reason.CONTENT_MISMATCH if status is Status.FAILED else Reason.NO_SIGNATURE
+            found = enforced(Policy.of(mode, minimum=minimum), Verdict(status, reason))
+            if mode in ("off", "background"):
+                assert found == "passes", status
+            elif status is Status.FAILED:
+                assert found == "raises VerificationFailed content_mismatch"
+            elif RANK.get(status, 0) >= RANK[Status(minimum)]:
+                assert found == "passes", status
+            else:
+                assert found == ("warns" if mode == "warn" else "raises VerificationUnavailable no_signature"), status
 
     def test_warns_once_for_each_provider_and_reason(self) -> None:
         policy = Policy()

@@ -552,7 +552,7 @@ class TestLookUps:
                 verdict = scene.verdict()
                 accused = {Reason.SIGNER_MISMATCH, Reason.SIGNER_NOT_ACKNOWLEDGED, Reason.RECORD_UNREADABLE}
                 malformed = reason is Reason.MALFORMED and verdict.recovered_signer
-                saved = status is Status.VERIFIED and "meanwhile" in name or "cache is old" in name
+                saved = status is Status.VERIFIED and ("meanwhile" in name or "cache is old" in name)
                 assert scene.reread == (1 if reason in accused or malformed or saved else 0), name
 
     def test_nothing_is_fetched_that_cannot_help(self, kind: Kind) -> None:
