@@ -131,7 +131,7 @@ def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("base")
     succeed(find_uv_bin(), "venv", "--quiet", "--python", sys.executable, "env", directory=directory)
     programs = directory / "env" / "bin"
-    install = [find_uv_bin(), "pip", "install", "--quiet", "--python", programs / "python"]
+    install: list[str | Path] = [find_uv_bin(), "pip", "install", "--quiet", "--python", programs / "python"]
     succeed(*install, wheel, "pytest", "--constraints", ROOT / "constraints.txt", directory=directory)
     return programs
 
