@@ -6,13 +6,10 @@ part of the table.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from eth_account import Account
@@ -20,120 +17,23 @@ from eth_account.messages import encode_defunct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zg_core.crypto import CURVE_ORDER
-from zg_core.errors import ChainError
-from zg_core.exchange import Exchange
-from zg_core.types import Kind, Service
-from zg_core.verify.replay import ReplayGuard
-from zg_core.verify.response import (
-    MalformedSignature,
-    SignatureDocument,
-    examine,
-    parse_signed_text,
-    rewrites,
-    verify,
+from tests.zg_core.verify.scene import (
+    ANSWER,
+    BROKER,
+    CHAT_ID,
+    ENCLAVE,
+    FINGERPRINT,
+    PROVIDER,
+    REQUEST,
+    SIGNING,
+    STRANGER,
+    Scene,
+    service,
+    sha,
 )
-from zg_core.verify.verdict import Binding, Reason, Status, Verdict
-
-BROKER, ENCLAVE, STRANGER = ("0x" + digit * 64 for digit in "123")
-PROVIDER = "0x" + "ab" * 20
-CHAT_ID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
-FINGERPRINT = "ab" * 32
-REQUEST = b'{"model":"m","messages":[{"role":"user","content":"a<b"}],"max_tokens":5,"stream":true,"temperature":1.0}'
-ANSWER = b'{"id":"chatcmpl-1b4e28ba-2fa1-11d2-883f-0016d3cca427","choices":[{"message":{"content":"yes"}}]}'
-SIGNING = (Kind.TEE_ML, Kind.TEE_ML_SEPARATED, Kind.TEE_TLS)
-INFO: dict[Kind, dict[str, Any]] = {
-    Kind.TEE_ML: {},
-    Kind.TEE_ML_SEPARATED: {"TargetSeparated": True, "TargetTeeAddress": Account.from_key(ENCLAVE).address},
-    Kind.TEE_TLS: {"ProviderType": "centralized", "ProviderIdentity": "openrouter", "TargetSeparated": True},
-    Kind.STANDARD: {"ProviderType": "standard"},
-}
-
-
-def sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def service(kind: Kind, **changes: Any) -> Service:
-    values: dict[str, Any] = {
-        "provider": PROVIDER,
-        "service_type": "chatbot",
-        "url": "https://p",
-        "input_price": 1,
-        "output_price": 1,
-        "updated_at": 0,
-        "model": "m",
-        "verifiability": "TeeML",
-        "additional_info": json.dumps(INFO[kind]),
-        "tee_signer": Account.from_key(BROKER).address,
-        "acknowledged": True,
-    }
-    return Service(**values | changes)
-
-
-@dataclass
-class Scene:
-    """One exchange and all that is true about it. A row of the table changes something, then `verdict` judges."""
-
-    kind: Kind
-    sent: bytes = REQUEST
-    received: bytes = ANSWER
-    signed_request: str = sha(REQUEST)
-    signed_answer: str = sha(ANSWER)
-    key: str = ""
-    tail: str | None = None  # what follows the two hashes in the signed text
-    document: dict[str, Any] = field(default_factory=dict)  # changes to the signature document
-    body: bytes | None = None  # the document as the provider sends it, if not the honest one
-    header: str = CHAT_ID
-    body_id: str = ""
-    complete: bool = True
-    replayed: bool = False
-    record: Service = field(init=False)
-    record_after: Service | None = field(init=False)  # None: the chain cannot be read
-    guard: ReplayGuard = field(default_factory=ReplayGuard)
-    found: bool = True
-    fetched: list[str] = field(default_factory=list)
-    reread: int = 0
-
-    def __post_init__(self) -> None:
-        self.record = self.record_after = service(self.kind)
-        self.key = self.key or (ENCLAVE if self.kind is Kind.TEE_ML_SEPARATED else BROKER)
-        if self.tail is None:
-            self.tail = f":centralized:openrouter:{FINGERPRINT}" if self.kind is Kind.TEE_TLS else ""
-        self.guard.sent(PROVIDER, sha(self.sent))
-
-    def signature_body(self) -> bytes:
-        text = f"{self.signed_request}:{self.signed_answer}{self.tail}"
-        signature = Account.sign_message(encode_defunct(text=text), self.key).signature
-        document = {"text": text, "signature": "0x" + bytes(signature).hex(), "signing_algo": "ecdsa"}
-        document["signing_address"] = Account.from_key(self.key).address
-        if self.kind is Kind.TEE_TLS:
-            names = ("provider_type", "provider_identity", "tls_cert_fingerprint")
-            document |= dict(zip(names, ("centralized", "openrouter", FINGERPRINT), strict=True))
-        return json.dumps(document | self.document).encode()
-
-    def exchange(self) -> Exchange:
-        made = Exchange(self.sent)
-        made.feed(self.received)
-        made.headers = {"zg-res-key": self.header} if self.header else {}
-        made.body_id = self.body_id
-        made.complete = self.complete
-        made.replayed = self.replayed
-        return made
-
-    def verdict(self) -> Verdict:
-        async def fetch(chat_ids: tuple[str, ...]) -> bytes | None:
-            self.fetched += chat_ids
-            return (self.signature_body() if self.body is None else self.body) if self.found else None
-
-        async def reread() -> Service:
-            self.reread += 1
-            if self.record_after is None:
-                raise ChainError("the RPC endpoint is down")
-            return self.record_after
-
-        return asyncio.run(verify(self.exchange(), self.record, fetch=fetch, reread=reread, guard=self.guard))
-
+from zg_core.crypto import CURVE_ORDER
+from zg_core.types import Kind, Service
+from zg_core.verify.verdict import Binding, Reason, Status
 
 Change = Callable[[Scene], None]
 ROWS: list[tuple[str, tuple[Kind, ...], Status, Reason, Change]] = []
@@ -623,119 +523,3 @@ class TestNothingAlteredPasses:
     @settings(max_examples=60, deadline=None)
     def test_any_bytes_for_a_document(self, kind: Kind, body: bytes) -> None:
         assert Scene(kind, body=body).verdict().status is Status.FAILED
-
-
-class TestKnownAnswers:
-    # 0g-direct §12.2: the key is 32 bytes of 0x11
-    SIGNER = "0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A"
-    SENT = b'{"messages":[{"role":"user","content":"hi"}],"model":"m"}'
-    RECEIVED = b'{"id":"chatcmpl-x","choices":[]}'
-    PAIR = (
-        "a78282f7d97732ac040c8f5a489aee23953d19eda5d24b05e257cd1a12354cf7"
-        ":432d11ef6b628d6cd701d132f3e54bd1f30f8a602c21084f72026e704de4e4a1"
-    )
-    DOCUMENTS: ClassVar = {
-        Kind.TEE_ML: {
-            "text": PAIR,
-            "signature": "0xc4b0d4ed275ae60b781883dc67e0a53284a63ab6daa52e27e74d3a1a4871ddac"
-            "00dc163c051a75bc92a088f01cb773b2eafce7bf7ed8466c75de1c62ad879c171c",
-        },
-        Kind.TEE_TLS: {
-            "text": f"{PAIR}:centralized:openrouter:{FINGERPRINT}",
-            "signature": "0x62c423402e020f48c6111b84a55195111d36b31f7e1deb9af1d66fe794edf6b0"
-            "6e63fa27ce54518a96f80f951dd832f95f3560dc97f928f8fdde6e8e53b72a311c",
-            "provider_type": "centralized",
-            "provider_identity": "openrouter",
-            "tls_cert_fingerprint": FINGERPRINT,
-        },
-    }
-
-    def judge(self, kind: Kind, sent: bytes, received: bytes, document: dict[str, Any]) -> Verdict:
-        exchange = Exchange(sent)
-        exchange.feed(received)
-        exchange.complete = True
-        record = service(kind, tee_signer=self.SIGNER)
-        return examine(exchange, record, SignatureDocument.parse(json.dumps(document).encode()))
-
-    @pytest.mark.parametrize("kind", DOCUMENTS)
-    def test_a_published_signature_verifies(self, kind: Kind) -> None:
-        verdict = self.judge(kind, self.SENT, self.RECEIVED, self.DOCUMENTS[kind])
-        assert (verdict.status, verdict.binding) == (Status.VERIFIED, Binding.EXACT)
-        assert verdict.recovered_signer == self.SIGNER
-        if kind is Kind.TEE_TLS:
-            assert (verdict.provider_identity, verdict.tls_fingerprint) == ("openrouter", FINGERPRINT)
-
-    def test_every_case_of_the_shared_vectors(self, shared: Path) -> None:
-        vectors = json.loads((shared / "vectors" / "response_signature.json").read_text())
-        for name, case in vectors["cases"].items():
-            if "request_body" not in case:
-                continue
-            kind = Kind.TEE_TLS if "provider_type" in case else Kind.TEE_ML
-            sent, received = case["request_body"].encode(), case["response_body"].encode()
-            assert self.judge(kind, sent, received, case).status is Status.VERIFIED, name
-            assert self.judge(kind, sent, received + b" ", case).reason is Reason.CONTENT_MISMATCH, name
-
-    def test_a_sealed_text_is_not_taken_for_a_pair(self, shared: Path) -> None:
-        case = json.loads((shared / "vectors" / "response_signature.json").read_text())["cases"]["sealed"]
-        with pytest.raises(MalformedSignature):
-            parse_signed_text(SignatureDocument(case["text"], case["signature"]), Kind.TEE_ML)
-
-
-class TestRewrites:
-    def hashes(self, request: bytes, record: Service | None = None) -> set[str]:
-        return {sha(candidate) for candidate in rewrites(request, record or service(Kind.TEE_ML))}
-
-    @pytest.mark.parametrize(
-        ("request_body", "forwarded"),
-        [
-            (b'{"b":1,"a":2.0}', b'{"a":2,"b":1}'),
-            (b'{"model":"alias","n":1}', b'{"model":"m","n":1}'),
-            (b'{"model":["odd"],"n":1}', b'{"model":["odd"],"n":1}'),
-            (b'{"n":-0}', b'{"n":-0}'),
-            (b'{"max_tokens":5}', b'{"max_completion_tokens":5}'),
-            (b'{"max_completion_tokens":5}', b'{"max_tokens":5}'),
-            (b'{"stream":true}', b'{"stream":true,"stream_options":{"include_usage":true}}'),
-            (b'{"stream":true,"stream_options":7}', b'{"stream":true,"stream_options":{"include_usage":true}}'),
-            (
-                b'{"stream":true,"stream_options":{"x":1}}',
-                b'{"stream":true,"stream_options":{"include_usage":true,"x":1}}',
-            ),
-            (
-                b'{"stream":true,"model":"alias","max_tokens":5}',
-                b'{"max_completion_tokens":5,"model":"m","stream":true,"stream_options":{"include_usage":true}}',
-            ),
-        ],
-    )
-    def test_a_documented_rewrite_is_among_them(self, request_body: bytes, forwarded: bytes) -> None:
-        assert sha(forwarded) in self.hashes(request_body)
-
-    @pytest.mark.parametrize(
-        ("request_body", "forwarded"),
-        [
-            (b'{"a":1}', b'{"a":2}'),
-            (b'{"stream":false}', b'{"stream":false,"stream_options":{"include_usage":true}}'),
-            (b'{"max_tokens":5}', b'{"max_completion_tokens":6}'),
-            (b'{"model":"alias"}', b'{"model":"third"}'),
-            (b'{"messages":["a"]}', b'{"messages":["b"]}'),
-            (b'{"n":1}', b'{"model":"m","n":1,"x":1}'),
-            (
-                b'{"stream":true,"stream_options":{"include_usage":false}}',
-                b'{"stream":true,"stream_options":{"include_usage":true}}',
-            ),
-        ],
-    )
-    def test_anything_else_is_not(self, request_body: bytes, forwarded: bytes) -> None:
-        assert sha(forwarded) not in self.hashes(request_body)
-
-    def test_the_providers_canonical_name_of_the_model_is_tried(self) -> None:
-        record = service(Kind.TEE_ML, additional_info='{"CanonicalID": "vendor/m-1"}')
-        assert sha(b'{"model":"vendor/m-1"}') in self.hashes(b'{"model":"alias"}', record)
-
-    @pytest.mark.parametrize("body", [b"", b"nonsense", b"[1]", b"null", b'{"n":1e999}', b'{"n":' + b"9" * 400 + b"}"])
-    def test_a_body_that_go_could_not_read_has_none(self, body: bytes) -> None:
-        assert self.hashes(body) == set()
-
-    def test_a_request_with_a_number_beyond_float64_is_judged_all_the_same(self) -> None:
-        sent = b'{"seed":' + b"9" * 400 + b"}"
-        assert Scene(Kind.TEE_ML, sent=sent, signed_request=sha(sent)).verdict().status is Status.VERIFIED
-        assert Scene(Kind.TEE_ML, sent=sent).verdict().status is Status.RESPONSE_BOUND
