@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from zg_core.localnet.exchange import Exchange
 from zg_core.localnet.faults import SESSION_REASONS, Fault, FaultSet, fault_meanings
 from zg_core.localnet.keys import checksum_address
 from zg_core.localnet.limits import RefusedError
+from zg_core.localnet.model_json import load_json
 from zg_core.localnet.model_tokens import count_tokens
 from zg_core.localnet.rewrite import NotPreparedError, prepare
 from zg_core.localnet.state import ProviderState, RecordedRequest
@@ -336,7 +336,7 @@ class Routes:
             plan.clear()
         elif request.method == "POST":
             try:
-                order = json.loads(request.state.body or b"{}")
+                order = load_json((request.state.body or b"{}").decode())
                 options = order.get("options") or {}
                 plan.add(order.get("fault", ""), times=order.get("times", 1), **options)
             except (ValueError, TypeError, AttributeError) as error:

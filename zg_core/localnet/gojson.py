@@ -12,6 +12,8 @@ import math
 from json.encoder import encode_basestring
 from typing import Any
 
+from zg_core.localnet.model_json import check_depth
+
 JsonObject = dict[str, Any]
 
 
@@ -29,11 +31,11 @@ def loads(data: bytes) -> Any:
     """Decode as ``json.Unmarshal`` into ``interface{}``: every number becomes a float64.
 
     Raises:
-        ValueError: not JSON (NaN and Infinity are not).
+        ValueError: not JSON (NaN and Infinity are not), or nested too deep.
     """
-    return json.loads(
-        data.decode("utf-8", "replace"), parse_int=float, parse_float=float, parse_constant=_refuse_constant
-    )
+    text = data.decode("utf-8", "replace")
+    check_depth(text)
+    return json.loads(text, parse_int=float, parse_float=float, parse_constant=_refuse_constant)
 
 
 def loads_keeping_numbers(data: bytes) -> Any:
@@ -43,6 +45,7 @@ def loads_keeping_numbers(data: bytes) -> Any:
         ValueError: not JSON.
     """
     text = data.decode("utf-8", "replace")
+    check_depth(text)
     return json.loads(text, parse_int=NumberText, parse_float=NumberText, parse_constant=_refuse_constant)
 
 

@@ -91,7 +91,8 @@ def _tool_calls(request: ChatRequest, turn: Turn) -> list[PlannedCall]:
         chosen = calls_left
     elif request.tool_choice == "required":
         unused = [tool for tool in request.tools if tool.name not in turn.calls_made] or request.tools
-        tool = best_tool(turn.text, unused) or unused[0]
+        # Frameworks that take the final answer through a tool offer that tool last.
+        tool = best_tool(turn.text, unused) or unused[-1 if turn.results else 0]
         chosen = [fill_call(tool, turn.text, results=turn.results, generous=True)]
     else:
         chosen = []

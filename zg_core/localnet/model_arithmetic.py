@@ -1,7 +1,7 @@
 """Arithmetic in prose: finds the expressions in a text, as trees, and computes them exactly."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -144,14 +144,6 @@ def number_text(value: Fraction) -> str:
 def number_value(value: Fraction) -> int | float:
     """`value` as a JSON number."""
     return value.numerator if value.denominator == 1 else float(value)
-
-
-def operations(tree: Operation) -> Iterator[Operation]:
-    """Every operation of `tree`, operands before what uses them."""
-    for operand in (tree.left, tree.right):
-        if isinstance(operand, Operation):
-            yield from operations(operand)
-    yield tree
 
 
 def _power(base: Fraction, exponent: Fraction) -> Fraction | None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from zg_core.localnet.model_arithmetic import expressions
 from zg_core.localnet.model_context import best_choice
-from zg_core.localnet.model_words import keywords, names, numbers, quoted, stem, topic, words
+from zg_core.localnet.model_words import keywords, names, numbers, quoted, quoted_at, stem, topic, words
 
 _PLACES: Final = frozenset(
     {"location", "city", "place", "country", "destination", "town", "region", "address", "origin", "capital", "state"}
@@ -25,10 +25,9 @@ _SHAPES: Final = (
 _NO: Final = (
     r"(?:no|without|omit|skip|exclude|excluding|leave out|leave off|do(?:n['\u2019]t| not) (?:include|add|give))"
 )
-_VALUE: Final = (
-    # Quoted, or plain words up to punctuation or to a word that begins something else.
-    r"(?:\"([^\"\n]{1,300})\"|'([^'\n]{1,300})'|([^\s,;:.!?()\"'][^\n,;()!?\"']{0,80}?)"
-    r"(?=$|[\n,;()!?\"']|\.(?:\s|$)|\s(?:and|with|in|at|for|from|to|on)\s))"
+_PLAIN_VALUE: Final = re.compile(
+    # Words up to punctuation, or to a word that begins something else.
+    r"[^\s,;:.!?()\"'`][^\n,;()!?\"']{0,80}?(?=$|[\n,;()!?\"']|\.(?:\s|$)|\s(?:and|with|in|at|for|from|to|on)\s)"
 )
 
 
@@ -75,7 +74,7 @@ class Evidence:
         """Whether the text says no to a yes-or-no field."""
         labels = "|".join(_labels(name))
         pattern = (
-            rf"\b(?:{_NO}|not|disable|false)\s+(?:\w+\s+){{0,2}}?(?:{labels})\b"
+            rf"\b(?:{_NO}|not|disable|false)\s+(?:(?!but\b|and\b|or\b)\w+\s+){{0,2}}?(?:{labels})\b"
             rf"|\b(?:{labels})\s*(?:is|=|:)?\s*(?:false|no|off|disabled)\b"
         )
         return re.search(pattern, self.text, re.IGNORECASE) is not None
@@ -149,12 +148,13 @@ class Evidence:
 
     def _labelled_strings(self, name: str) -> Iterator[str]:
         for label in _labels(name):
-            joined = rf"\b{label}\s*(?:=|:|\bis\b|\bnamed\b|\bcalled\b|\btitled\b)\s*{_VALUE}"
+            joined = rf"\b{label}\s*(?P<is>=|:|\bis\b|\bnamed\b|\bcalled\b|\btitled\b)?\s*"
             for match in re.finditer(joined, self.text, re.IGNORECASE):
-                yield next(group for group in match.groups() if group is not None).strip()
-            quote = rf"\b{label}\s+(?:\"([^\"\n]{{1,300}})\"|'([^'\n]{{1,300}})')"
-            for match in re.finditer(quote, self.text, re.IGNORECASE):
-                yield next(group for group in match.groups() if group is not None)
+                literal = quoted_at(self.text, match.end())
+                if literal is not None:
+                    yield literal
+                elif match["is"] and (plain := _PLAIN_VALUE.match(self.text, match.end())):
+                    yield plain.group().strip()
 
 
 def _labels(name: str) -> list[str]:

@@ -20,15 +20,24 @@ def compact_json(value: Any) -> str:
 def load_json(text: str) -> Any:
     """The value of `text`, read strictly: no NaN, and nested at most `MAX_DEPTH` deep.
 
-    The depth is checked first because the EVM raises Python's recursion limit for the whole process: a document of
-    brackets would then end it instead of raising `RecursionError`.
-
     Raises:
         ValueError: It is not JSON, or too deep.
     """
+    check_depth(text)
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def check_depth(text: str) -> None:
+    """Refuse what is nested too deep to be parsed safely.
+
+    The EVM raises Python's recursion limit for the whole process: a document of brackets would then end it instead of
+    raising `RecursionError`.
+
+    Raises:
+        ValueError: It is nested deeper than `MAX_DEPTH`.
+    """
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         raise ValueError("nested too deep")
-    return json.loads(text, parse_constant=_refuse_constant)
 
 
 def find_objects(text: str) -> list[dict[str, Any]]:

@@ -59,14 +59,18 @@ _ECHO: Final = re.compile(
     r"(?:please\s+|now\s+|always\s+)*(?:(repeat|say|echo)|(?:respond|reply|answer)\s+(?:only\s+|just\s+|exactly\s+)*with"
     r"|(print|output|write|return))\b"
     r"(?P<aids>(?:\s+(?:back|after me|exactly|only|just|verbatim|nothing but|this|the following|the exact|the single|"
-    r"one|the words?|the text|the phrase|the sentence|the string|word|words|text|phrase|sentence|string)\b)*)"
+    r"the words?|the text|the phrase|the sentence|the string|word|words|text|phrase|sentence|string)\b)*)"
     r"\s*[:,-]?\s*(?P<rest>.+)",
     re.IGNORECASE | re.DOTALL,
 )
 _ONLY: Final = re.compile(
     r"\s*(?:,?\s*and\s+)?(?:(?:absolutely )?nothing (?:else|more)|only)\s*[.!]?\s*$", re.IGNORECASE
 )
-_NOT_LITERAL: Final = re.compile(r"(?:an?|your|my|in|as|something|anything|if)\s", re.IGNORECASE)
+_NOT_LITERAL: Final = re.compile(
+    r"(?:an?|your|my|in|as|something|anything|if|the (?:final |exact )?(?:number|result|answer|name|value|json))\b"
+    r"|(?:json|one word|yes or no|true or false|words?|sentences?)\b",
+    re.IGNORECASE,
+)
 _JUST_THE_ANSWER: Final = re.compile(
     r"\b(?:only|just)\b[^.?!]{0,40}\b(?:number|result|answer|name|word)|\b(?:number|result|answer|name) only\b"
     r"|\b(?:one|a single) word\b|\bnothing else\b",

@@ -308,13 +308,13 @@ class _Filler:
         return _fit_number(value, schema, integer=integer)
 
     def _string(self, schema: Mapping[str, Any], name: str) -> str:
+        default = schema.get("default")
+        if isinstance(default, str) and not self.evidence.gives(name) and not self.evidence.mentions(name):
+            return default
         for text in self.evidence.strings(name):
             if _text_fits(text, schema):
                 self.evidence.take(text)
                 return text
-        default = schema.get("default")
-        if isinstance(default, str) and _text_fits(default, schema):
-            return default
         return _fit_text(schema, name)
 
 

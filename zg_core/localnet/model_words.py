@@ -112,7 +112,17 @@ def numbers(text: str) -> list[Number]:
 
 def quoted(text: str) -> list[str]:
     """What stands in quotation marks, of any kind, in order."""
-    return [next(group for group in match.groups() if group is not None) for match in _QUOTED.finditer(text)]
+    return [_inside(match) for match in _QUOTED.finditer(text)]
+
+
+def quoted_at(text: str, place: int) -> str | None:
+    """The quoted literal that begins at `place`, if one does."""
+    match = _QUOTED.match(text, place)
+    return _inside(match) if match else None
+
+
+def _inside(match: re.Match[str]) -> str:
+    return next(group for group in match.groups() if group is not None)
 
 
 def names(text: str) -> list[str]:

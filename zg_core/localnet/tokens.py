@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zg_core.localnet.keys import BadSignatureError, eip191_digest, keccak256, recover_address
+from zg_core.localnet.model_json import check_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,7 @@ def parse_message(text: str) -> SessionToken:
         SessionRejectedError: not an object of the expected types and ranges.
     """
     try:
+        check_depth(text)
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise SessionRejectedError(f"invalid session token format in Authorization: {error}") from None

@@ -133,7 +133,8 @@ class OpenAIUpstream:
                 _log.warning("the model server's list of models is not JSON")
                 data = None
             listed = data.get("data") if isinstance(data, dict) else None
-            entries = [item for item in listed or () if isinstance(item, dict) and isinstance(item.get("id"), str)]
+            listed = listed if isinstance(listed, list) else []
+            entries = [item for item in listed if isinstance(item, dict) and isinstance(item.get("id"), str)]
         if self.model is None:
             return entries
         named = [item for item in entries if item["id"] == self.model]

@@ -88,3 +88,9 @@ def test_what_has_no_json_form_is_refused():
 
 def test_empty_containers():
     assert gojson.dumps({"a": {}, "b": [], "c": ""}) == b'{"a":{},"b":[],"c":""}'
+
+
+@pytest.mark.parametrize("read", [gojson.loads, gojson.loads_keeping_numbers])
+def test_a_document_of_brackets_is_refused_and_does_not_end_the_process(read):
+    with pytest.raises(ValueError, match="too deep"):
+        read(b"[" * 200_000 + b"]" * 200_000)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zg_core.localnet.model_arithmetic import evaluate, expressions, number_text, operations, rewrite
+from zg_core.localnet.model_arithmetic import evaluate, expressions, number_text, rewrite
 
 
 def results(text):
@@ -21,7 +21,7 @@ def results(text):
         ("What is 12 * 7?", ["84"]),
         ("What is 12 times 7?", ["84"]),
         ("What is 12 multiplied by 7?", ["84"]),
-        ("3 x 4 and 3 × 4", ["12", "12"]),
+        ("3 x 4 and 3 \u00d7 4", ["12", "12"]),
         ("7 divided by 2", ["3.5"]),
         ("ten minus three", ["7"]),
         ("1,000 + 2", ["1002"]),
@@ -75,11 +75,6 @@ def test_says_where_the_expression_stands_and_how_it_is_written():
     found = expressions("Please compute (3 plus 4) times 2 now")[0]
     assert found.text == "(3 + 4) * 2"
     assert rewrite("Please compute (3 plus 4) times 2 now")[found.start : found.end] == "(3 + 4) * 2"
-
-
-def test_operands_come_before_what_uses_them():
-    tree = expressions("2 * (3 + 4)")[0].tree
-    assert [operation.symbol for operation in operations(tree)] == ["+", "*"]
 
 
 @given(st.integers(0, 10**9), st.sampled_from("+-*"), st.integers(0, 10**9))

@@ -29,7 +29,7 @@ REFINE = (
         (f"Context:\n{CONTEXT}\n\nQuestion: What is its capital called?\nAnswer:", ""),
         (f"<context>{CONTEXT}</context> What is its capital called?", ""),
         (
-            f"Use the following pieces of context.\n\n{CONTEXT}\n\nQuestion: What is its capital called?\nHelpful Answer:",
+            f"Use these pieces of context.\n\n{CONTEXT}\n\nQuestion: What is its capital called?\nHelpful Answer:",
             "",
         ),
         ("What is its capital called?", f"Context information is below.\n-----\n{CONTEXT}\n-----\n"),
@@ -67,7 +67,7 @@ def test_a_follow_up_becomes_the_standalone_question():
 def test_documents_are_ranked():
     query = (
         "A list of documents is shown below.\nDoc: 9, Relevance: 7\nLet's try this now: \n\n"
-        "Document 1:\nCats sleep.\n\nDocument 2:\nThe gates of Atlantis.\n\nQuestion: Which gates has Atlantis?\nAnswer:\n"
+        "Document 1:\nCats sleep.\n\nDocument 2:\nOld gates of Atlantis.\nQuestion: What gates has Atlantis?\nAnswer:\n"
     )
     assert context_answer(query, "") == "Doc: 2, Relevance: 6"
 

@@ -20,6 +20,7 @@ def say(*turns, system="", results=(), media=()):
         ("2+2", "2+2 = 4"),
         ("What is 12 * 7?", "12 * 7 = 84"),
         ("What is 12 times 7? Reply with only the number.", "84"),
+        ("What is 12 times 7? Answer with one word.", "84"),
         ("What is 1/0?", "1/0 has no value I can give."),
         ("3*4 and 5+6", "3*4 = 12\n5+6 = 11"),
         ("Say hello", "hello"),

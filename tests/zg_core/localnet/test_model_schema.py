@@ -99,6 +99,9 @@ def test_leaves_a_default_to_whoever_set_it():
     schema = an_object(["query"], query=STRING, top_k={"type": "integer", "default": 5})
     assert set(fill(schema, "llamas", generous=True)) == {"query"}
     assert fill(schema, "llamas, top k 9", generous=False)["top_k"] == 9
+    always = an_object(unit={"type": "string", "default": "celsius"})
+    assert fill(always, "the weather in Paris") == {"unit": "celsius"}
+    assert fill(always, "the weather in Paris, unit 'kelvin'") == {"unit": "kelvin"}
 
 
 def test_tool_results_fill_answers():
