@@ -9,7 +9,7 @@ CONTRACTS = zg_core/localnet/contracts
 
 # What the client and the framework packages are tested with in the two further environments: everything but the
 # local network's own tests and the tests of this repository's files.
-COMPAT_TESTS ?= tests --ignore=tests/zg_core/localnet --ignore=tests/bench --ignore-glob='tests/test_*.py'
+COMPAT_TESTS ?= tests --ignore=tests/zg_core/localnet --ignore=tests/parity --ignore=tests/interop --ignore=tests/bench --ignore-glob='tests/test_*.py'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench contracts contracts-check interop constraints clean \

@@ -36,7 +36,17 @@ const chain = new JsonRpcProvider(process.env.RPC_URL, undefined, { cacheTimeout
 const wallet = new Wallet(process.env.PRIVATE_KEY, chain)
 const broker = await createZGComputeNetworkBroker(wallet)
 const { inference, ledger } = broker
-const seen = {} // what later steps use
+
+// What later steps use.
+const seen = new Proxy(
+    {},
+    {
+        get(found, name) {
+            assert.ok(name in found, `no ${name}: the step that finds it failed`)
+            return found[name]
+        },
+    },
+)
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex')
 
@@ -78,7 +88,7 @@ async function ask(credential) {
     return { completion, text: completion.choices[0].message.content, chatId: wire.chatId, hashes: await wire.hashes }
 }
 
-/** Ask with a key until the provider has noticed its revocation; it trusts the chain's state for a while. */
+/** Ask with a key until it is dead: chain state is trusted for a while, expiry is judged in whole seconds. */
 async function askUntilRefused(apiKey) {
     const deadline = Date.now() + 10_000
     while (Date.now() < deadline) {
@@ -88,13 +98,13 @@ async function askUntilRefused(apiKey) {
             return error.error?.error ?? error.error ?? error.message
         }
     }
-    assert.fail('a revoked key was still served after 10 s')
+    assert.fail('the key was still served after 10 s')
 }
 
 async function post(url, body) {
     const response = await fetch(url, { method: 'POST', body: JSON.stringify(body ?? {}) })
-    assert.ok(response.ok, `${url}: ${response.status} ${await response.text()}`)
-    return response.json()
+    const text = await response.text()
+    assert.ok(response.ok, `${url}: ${response.status} ${text}`)
 }
 
 const steps = {
@@ -218,9 +228,14 @@ const steps = {
 
     async refusals() {
         const headers = await inference.getRequestHeaders(provider)
+        const token = Buffer.from(headers.Authorization.split('app-sk-')[1], 'base64').toString()
+        const changed = Buffer.from(token.replace('"nonce":"', '"nonce":"0')).toString('base64')
+        const short = await inference.requestProcessor.createApiKey(provider, { expiresIn: 1 })
         return {
-            other_provider: await refusalOf(() => ask({ headers, at: other })),
             no_token: await refusalOf(() => ask({})),
+            other_provider: await refusalOf(() => ask({ headers, at: other })),
+            changed_token: await refusalOf(() => ask({ apiKey: `app-sk-${changed}` })),
+            expired: await askUntilRefused(short.rawToken),
         }
     },
 
@@ -321,5 +336,5 @@ if (process.argv[2] === 'judge') {
 } else {
     for (const [name, action] of Object.entries(steps)) good = (await run(name, action)) && good
 }
-chain.destroy()
-process.exitCode = good ? 0 : 1
+// Known fault: each transaction leaves a timer of 5 minutes that keeps the process alive.
+process.exit(good ? 0 : 1)
