@@ -9,6 +9,7 @@ Example:
 from __future__ import annotations
 
 from zg_core.accounts import Ledger, SubAccount
+from zg_core.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
 from zg_core.broker import AsyncBroker, Broker
 from zg_core.calls import Reply
 from zg_core.chain.transactions import Sending, TransactionResult
@@ -36,6 +37,7 @@ from zg_core.errors import (
     WrongChain,
     ZeroGError,
 )
+from zg_core.funding import AsyncFunder, AutoFunding, Funder
 from zg_core.http import Timeouts
 from zg_core.limits import Limits
 from zg_core.openai_compat import async_openai_client, openai_client
@@ -51,15 +53,21 @@ __version__ = "0.1.0"
 __all__ = [
     "NETWORKS",
     "Amount",
+    "ApiKey",
+    "ApiKeys",
+    "AsyncApiKeys",
     "AsyncBroker",
     "AsyncChatClient",
+    "AsyncFunder",
     "AttestationError",
+    "AutoFunding",
     "Broker",
     "BudgetExceeded",
     "ChainError",
     "ChatClient",
     "ConfigError",
     "Fee",
+    "Funder",
     "InsufficientFunds",
     "Kind",
     "Ledger",
@@ -67,6 +75,7 @@ __all__ = [
     "MemoryReceipts",
     "ModelNotServed",
     "Network",
+    "NewKey",
     "NotAcknowledged",
     "OutcomeUnknown",
     "PaymentRequired",

@@ -6,6 +6,7 @@ beforehand is checked before anything is sent, in words that say what to do.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
     from zg_core.chain.reader import ChainReader
     from zg_core.chain.settlements import Settlement
     from zg_core.chain.transactions import Sender, TransactionResult
+    from zg_core.http import Transport
     from zg_core.progress import Listener
     from zg_core.types import Service
 
 __all__ = ["Accounts", "Ledger", "PendingRefund", "SubAccount"]
+
+logger = logging.getLogger(__name__)
 
 # Minimums and limits of the contracts, in neuron and pieces (0g-abi "constants").
 MINIMUM_LEDGER = Amount("3", "0G")
@@ -109,15 +113,23 @@ class Accounts:
 
     Args:
         chain: Reads of the contracts.
+        transport: HTTP.
         sender: Sends with the wallet; None to read only.
         user: Whose accounts are meant when none is named; the wallet's by default.
         on_progress: Told what happens.
     """
 
     def __init__(
-        self, chain: ChainReader, sender: Sender | None, user: str | None, on_progress: Listener | None
+        self,
+        chain: ChainReader,
+        transport: Transport,
+        *,
+        sender: Sender | None,
+        user: str | None,
+        on_progress: Listener | None,
     ) -> None:
         self.chain = chain
+        self._transport = transport
         self.network = chain.network
         self._sender = sender
         self._user = user
@@ -220,7 +232,7 @@ class Accounts:
             tell(self.listener, "service_not_acknowledged", message, provider=provider)
         name = await self.chain.service_name()
         result = await self._ledger_call("transferFund(address,string,uint256)", [provider, name, value])
-        CHANGES.note(self.network.chain_id, user, provider)
+        await self.note_change(provider)
         return result
 
     async def acknowledge(self, provider: str) -> TransactionResult | None:
@@ -230,7 +242,7 @@ class Accounts:
         if account.acknowledged:
             return None
         result = await self.inference_call("acknowledgeTEESigner(address,bool)", [provider, True])
-        CHANGES.note(self.network.chain_id, account.user, provider)
+        await self.note_change(provider)
         return result
 
     async def retrieve(self, providers: Iterable[str] | None = None) -> tuple[TransactionResult, ...]:
@@ -256,11 +268,12 @@ class Accounts:
 
     async def refund(self, amount: Amount | Literal["all"]) -> TransactionResult:
         """Pay out from the ledger to the wallet."""
+        wanted = None if amount == "all" else spendable(amount)
         user = self.sender.wallet.address
         ledger = await self.chain.ledger(user)
         if ledger is None:
             raise no_ledger(user)
-        value = ledger.available if amount == "all" else spendable(amount)
+        value = ledger.available if wanted is None else wanted
         rest = ledger.available - value
         if rest < 0:
             raise InsufficientFunds(
@@ -325,6 +338,16 @@ class Accounts:
                 provider=provider,
             )
         return account
+
+    async def note_change(self, provider: str) -> None:
+        """Remember that the provider may not have seen this account's last change yet."""
+        sender = self.sender
+        try:
+            await self._transport.blocking(
+                CHANGES.note, self.network.chain_id, sender.wallet.address, provider, sender.store
+            )
+        except ConfigError:  # the transaction is mined: a store that is full or gone must not make it look failed
+            logger.exception("the store could not note a change of the account at %s", provider)
 
     async def inference_call(self, signature: str, arguments: Sequence[Any]) -> TransactionResult:
         """Send a transaction to InferenceServing."""

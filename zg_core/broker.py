@@ -103,7 +103,8 @@ class _Broker:
                 self.network, self._transport, wallet, store=self.store, sending=sending, on_progress=on_progress
             )
         owner = None if user is None else address(user, "user")
-        self.core = Accounts(ChainReader(self.network, self._transport), sender, owner, on_progress)
+        chain = ChainReader(self.network, self._transport)
+        self.core = Accounts(chain, self._transport, sender=sender, user=owner, on_progress=on_progress)
         """The same as coroutines, for parts that are written once for both brokers."""
 
     @classmethod

@@ -138,6 +138,7 @@ class _Client:
             provider=settings.provider,
             model=settings.model,
             service_type=service_type,
+            store=settings.store,
         )
         if limits is _AUTO:
             limits = None if self.network.name == "local" else Limits()

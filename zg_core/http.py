@@ -404,9 +404,10 @@ class AsyncTransport(_Pools):
         with self._guard:
             client = self._clients.get(loop)
             if client is None:
-                # A client keeps its loop alive, so those of closed loops would stay for ever, sockets and all.
-                for other in [other for other in self._clients if other.is_closed()]:
-                    del self._clients[other]
+                # Clients and locks keep their loop alive: those of closed loops would stay for ever, sockets and all.
+                for kept in (self._clients, self._locks):
+                    for other in [other for other in kept if other.is_closed()]:
+                        del kept[other]
                 client = self._clients[loop] = library().AsyncClient(**self._options())
         return client
 

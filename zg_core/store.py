@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zg_core.errors import ConfigError, ZeroGError
+from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,6 +55,13 @@ MIGRATIONS: tuple[str, ...] = (
         name VARCHAR(200) NOT NULL PRIMARY KEY,
         holder VARCHAR(32) NOT NULL,
         expires DOUBLE PRECISION NOT NULL
+    );
+    CREATE TABLE account_changes (
+        chain VARCHAR(80) NOT NULL,
+        address VARCHAR(42) NOT NULL,
+        provider VARCHAR(42) NOT NULL,
+        changed DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (chain, address, provider)
     );
     CREATE TABLE api_keys (
         id VARCHAR(32) NOT NULL PRIMARY KEY,
@@ -137,15 +144,17 @@ class Store:
         Raises:
             ConfigError: the database cannot be reached or used (code ``store_unavailable``).
         """
-        from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+        from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 
         try:
             with self._exclusive(), self._engine_now().begin() as connection:
                 yield Work(connection, locking=self.kind == "postgresql")
         except (OperationalError, InterfaceError) as error:
             raise self._unavailable(error) from error
-        except DBAPIError as error:
-            raise ZeroGError(f"the store failed: {error.orig}", code="store_failed") from error
+        except DatabaseError as error:
+            if type(error) is DatabaseError:  # SQLite's word for a file that is no database
+                raise self._unavailable(error) from error
+            raise
 
     def close(self) -> None:
         """Close the connections; ``memory:`` forgets everything. The store opens again when it is used again."""

@@ -21,6 +21,7 @@ from zg_core.errors import (
 from zg_core.exchange import parse_json
 from zg_core.http import BodyBroken, Request, Timeouts, read_all
 from zg_core.pricing import fee_of
+from zg_core.store import Store
 from zg_core.types import Kind
 from zg_core.verify import response
 from zg_core.verify.verdict import Binding
@@ -61,6 +62,7 @@ class DirectBackend:
         provider: The provider to use; None chooses by `model`.
         model: The model to ask for; None takes the provider's.
         service_type: Which services to choose among.
+        store: URL of the store where other processes note their transactions.
     """
 
     name = "direct"
@@ -77,6 +79,7 @@ class DirectBackend:
         provider: str | None = None,
         model: str | None = None,
         service_type: str = CHAT,
+        store: str = "memory:",
     ) -> None:
         self.network = network
         self._credential = credential
@@ -86,6 +89,7 @@ class DirectBackend:
         self._guard = guard
         self._model = model
         self._service_type = service_type
+        self._store_url = store
         if provider is None and isinstance(credential, ApiKeyCredential):
             provider = credential.claims.provider
         self._provider = provider
@@ -150,7 +154,10 @@ class DirectBackend:
     async def patience(self, route: Route, error: ZeroGError) -> float:
         """See `Backend.patience`."""
         provider, payer = route.service.provider, self.payer
-        left = CHANGES.left(self.network.chain_id, payer, provider) if is_lag(error) else 0.0
+        if not is_lag(error):
+            return 0.0
+        store = Store.open(self._store_url)
+        left = await self._transport.blocking(CHANGES.left, self.network.chain_id, payer, provider, store)
         seen = named_balance(error)
         if left and seen is not None:
             account = await self._chain.account(payer, provider)

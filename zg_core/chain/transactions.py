@@ -34,7 +34,8 @@ _TRANSFER_GAS = 21_000
 _ATTEMPTS = 20
 _POLL = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 _ALIVE_EVERY = 20.0  # seconds between signs of life, well below nonces.LEASE_SECONDS
-_LOOKS = 8  # looks at a nonce that is mined without a receipt of ours, before it is called taken
+# A nonce that is mined without a receipt of ours is called taken after so many looks and times `heal_after`.
+_LOOKS, _PATIENCE = 8, 5
 _GWEI = 10**9
 
 
@@ -96,6 +97,7 @@ class _Waiting:
     unknown_since: float | None = None
     gap_since: float | None = None
     taken: int = 0
+    taken_since: float | None = None
     percent: int = 0
 
 
@@ -125,7 +127,7 @@ class Sender:
         self.wallet = wallet
         self._transport = transport
         self._rpc = JsonRpc(network.rpc_url, transport)
-        self._store = store
+        self.store = store
         self._sending = sending or Sending()
         self._listener = on_progress
 
@@ -147,7 +149,7 @@ class Sender:
         """
         call = {"from": self.wallet.address, "to": to, "data": data, "value": hex(value)}
         gas, fees = await self._preflight(what, call, value)
-        nonces = Nonces(self._store, self.network.chain_id, self.wallet.address)
+        nonces = Nonces(self.store, self.network.chain_id, self.wallet.address)
         waiting = await self._submit(what, call, gas, fees, nonces)
         tell(
             self._listener,
@@ -326,7 +328,8 @@ class Sender:
             tell(self._listener, "waiting", f"{tx.what}: still waiting for {tx.hashes[-1]}", transaction=tx.hashes[-1])
         if count > nonce:
             tx.taken += 1
-            if tx.taken >= _LOOKS:
+            tx.taken_since = tx.taken_since or now  # a node may know the count before the receipt
+            if tx.taken >= _LOOKS and now - tx.taken_since > _PATIENCE * self._sending.heal_after:
                 await self._transport.blocking(nonces.used, tx.lease)
                 raise ChainError(
                     f"{tx.what}: another transaction of {self.wallet.address} took nonce {nonce}; this one "
@@ -426,6 +429,7 @@ class Sender:
             code="transaction_pending",
             hint="look it up before sending again; until then its nonce stays reserved",
             transaction=tx.hashes[-1],
+            replaced=tuple(tx.hashes[:-1]),
             nonce=tx.lease.nonce,
         )
 

@@ -1,0 +1,281 @@
+"""The store: where it may be, how its schema grows, and that its transactions exclude each other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from zg_core import ApiKeys, AutoFunding, Broker, ConfigError, Funder, Store, og
+from zg_core import store as module
+from zg_core.backends.settling import OwnChanges
+from zg_core.chain.nonces import Nonces
+from zg_core.store import MIGRATIONS, default_store_url
+
+ROOT = Path(__file__).resolve().parents[2]
+ADDRESS = "0x" + "ab" * 20
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_bin: str | None) -> Iterator[str]:
+    """The URL of an empty PostgreSQL server of our own, which refuses root: then it runs as another user."""
+    assert postgres_bin is not None
+    directory = Path(tempfile.mkdtemp(prefix="zerog-postgres-"))
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        shutil.chown(directory, "nobody")
+        as_user = ["setpriv", "--reuid", "nobody", "--clear-groups", "--"]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(directory), "LC_ALL": "C"}
+    data = directory / "data"
+    initdb = [
+        *as_user,
+        f"{postgres_bin}/initdb",
+        "-D",
+        data,
+        "-U",
+        "zerog",
+        "-A",
+        "trust",
+        "--no-sync",
+        "--no-locale",
+        "-E",
+        "UTF8",
+    ]
+    made = subprocess.run(initdb, env=environ, cwd=directory, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", directory, "-F"]
+    with (directory / "log").open("w") as log:
+        server = subprocess.Popen(
+            [*as_user, f"{postgres_bin}/postgres", *options], env=environ, cwd=directory, stdout=log, stderr=log
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while "ready to accept connections" not in (directory / "log").read_text():
+            assert server.poll() is None, (directory / "log").read_text()
+            assert time.monotonic() < deadline, "PostgreSQL is not ready\n" + (directory / "log").read_text()
+            time.sleep(0.05)
+        yield f"postgresql+psycopg://zerog@127.0.0.1:{port}/postgres"
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=30)
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.requires("postgres"))])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "memory":
+        opened = Store("memory:")
+    elif request.param == "sqlite":
+        opened = Store(f"sqlite:///{tmp_path}/store.db")
+    else:
+        opened = Store(request.getfixturevalue("postgres"))
+        with opened.transaction() as work:
+            for table in ("nonces", "nonce_leases", "leases", "account_changes", "api_keys"):
+                work.run(f"DELETE FROM {table}")
+    assert opened.kind == request.param
+    yield opened
+    opened.close()
+
+
+def put(store: Store, name: str) -> None:
+    with store.transaction() as work:
+        work.run("INSERT INTO leases VALUES (:name, 'me', 1.5)", name=name)
+
+
+def names(store: Store) -> list[str]:
+    with store.transaction() as work:
+        return [row["name"] for row in work.all("SELECT name FROM leases ORDER BY name")]
+
+
+def test_what_is_committed_stays_and_what_fails_does_not(store):
+    put(store, "kept")
+    with pytest.raises(KeyError), store.transaction() as work:
+        assert work.run("UPDATE leases SET holder = 'you' WHERE name = 'kept'") == 1
+        raise KeyError
+    with store.transaction() as work:
+        assert work.one("SELECT holder, expires FROM leases") == {"holder": "me", "expires": 1.5}
+        assert work.first("SELECT 1 AS n FROM leases WHERE name = 'other'") is None
+        with pytest.raises(LookupError):
+            work.one("SELECT 1 AS n FROM leases WHERE name = 'other'")
+
+
+def test_transactions_exclude_each_other(store):
+    with store.transaction() as work:
+        work.run("INSERT INTO nonces VALUES ('1', 'a', 0)")
+
+    def add(_: int) -> None:
+        with store.transaction() as work:
+            floor = work.one("SELECT floor FROM nonces WHERE address = 'a'", lock=True)["floor"]
+            work.run("UPDATE nonces SET floor = :floor", floor=floor + 1)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(80)))
+    with store.transaction() as work:
+        assert work.one("SELECT floor FROM nonces")["floor"] == 80
+
+
+def test_nonces_are_handed_out_once_to_many_threads(store):
+    nonces = Nonces(store, 1, ADDRESS)
+    with ThreadPoolExecutor(16) as pool:
+        leases = list(pool.map(lambda _: nonces.take(3, 3), range(100)))
+    assert sorted(lease.nonce for lease in leases) == list(range(3, 103))
+    for lease in leases[:50]:
+        nonces.give_back(lease)
+    again = [nonces.take(3, 3).nonce for _ in range(50)]
+    assert sorted(again) == sorted(lease.nonce for lease in leases[:50])
+
+
+def test_keys_money_and_changes_are_kept_in_it(store, net):
+    provider, wallet = net.providers[0].address, net.new_wallet()
+    where = {"network": "local", "rpc_url": net.rpc_url, "ledger": net.ledger, "inference": net.inference}
+    with Broker(**where, environ={}, private_key=wallet.private_key, store=store) as broker:
+        broker.deposit(og("5"))
+        broker.transfer(provider, og("1.1"))
+        Funder(broker, AutoFunding(max_total=og("1"), max_per_provider=og("1")), [provider]).look()
+        assert broker.account(provider).balance == og("2.1")
+        if store.kind == "memory":
+            return
+        assert OwnChanges().left(net.chain_id, wallet.address, provider, store) > 100
+        keys = ApiKeys(broker)
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda _: keys.create(provider).key.token_id, range(16)))
+        assert sorted(made) == list(range(16))
+        keys.revoke(provider, 3)
+        assert [key.token_id for key in keys.list() if key.status == "revoked"] == [3]
+        keys.revoke_all(provider)
+        assert {key.status for key in keys.list()} == {"revoked"}
+
+
+def test_the_schema_has_its_version(store):
+    with store.transaction() as work:
+        versions = [row["version"] for row in work.all("SELECT version FROM schema_versions ORDER BY version")]
+    assert versions == list(range(1, len(MIGRATIONS) + 1))
+
+
+def test_an_older_schema_is_brought_forward_once_with_its_data(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/store.db"
+    old = Store(url)
+    put(old, "kept")
+    old.close()
+    monkeypatch.setattr(
+        module, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE later (x INTEGER);\nINSERT INTO later VALUES (7)")
+    )
+    for _ in range(2):
+        new = Store(url)
+        assert names(new) == ["kept"]
+        with new.transaction() as work:
+            assert [row["x"] for row in work.all("SELECT x FROM later")] == [7]
+        new.close()
+
+
+def test_a_newer_schema_is_refused(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/store.db"
+    names(Store(url))
+    monkeypatch.setattr(module, "MIGRATIONS", ())
+    with pytest.raises(ConfigError, match="schema version 1") as caught:
+        names(Store(url))
+    assert (caught.value.code, "upgrade" in caught.value.hint) == ("store_too_new", True)
+
+
+def test_only_the_owner_may_read_the_file(tmp_path):
+    path = tmp_path / "new" / "store.db"
+    store = Store(f"sqlite:///{path}")
+    put(store, "x")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    path.chmod(0o644)
+    again = Store(f"sqlite:///{path}")
+    with again.transaction():  # while it is open, its side files are there, too
+        modes = {each.name: oct(stat.S_IMODE(each.stat().st_mode)) for each in path.parent.iterdir()}
+    assert set(modes.values()) == {"0o600"}, modes
+
+
+def test_memory_is_shared_in_the_process_and_forgotten_when_it_is_closed():
+    shared = Store.open("memory:")
+    assert Store.open("memory:") is shared
+    put(shared, "here")
+    assert "here" in names(Store.open("memory:"))
+    shared.close()
+    assert "here" not in names(shared)
+
+
+def test_processes_share_a_file(tmp_path):
+    url = f"sqlite:///{tmp_path}/store.db"
+    code = (
+        "import sys\nfrom zg_core import Store\nfrom zg_core.chain.nonces import Nonces\n"
+        "nonces = Nonces(Store.open(sys.argv[1]), 1, sys.argv[2])\n"
+        "print([nonces.take(0, 0).nonce for _ in range(25)])"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, url, ADDRESS], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    taken = [number for process in running for number in eval(process.communicate(timeout=120)[0])]
+    assert sorted(taken) == list(range(100))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_opens_its_own_connection(tmp_path):
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    put(store, "parent")
+    child = os.fork()
+    if child == 0:
+        put(store, "child")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert names(store) == ["child", "parent"]
+
+
+@pytest.mark.parametrize(
+    "url", ["", "mysql://x/y", "postgresql://x/y", "sqlite://", "sqlite:///", "sqlite:///:memory:", "store.db"]
+)
+def test_a_url_that_is_no_store_is_refused(url):
+    with pytest.raises(ConfigError) as caught:
+        Store(url)
+    assert caught.value.code == "bad_store"
+    assert caught.value.hint
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be opened") as caught:
+        names(Store(f"sqlite:///{tmp_path}/file/store.db"))
+    assert caught.value.code == "store_unavailable"
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path):
+    (tmp_path / "store.db").write_text("not a database, but some text that is long enough to look at" * 10)
+    with pytest.raises(ConfigError) as caught:
+        names(Store(f"sqlite:///{tmp_path}/store.db"))
+    assert caught.value.code == "store_unavailable"
+
+
+@pytest.mark.requires("postgres")
+def test_a_server_that_is_not_there_is_told_without_the_password(postgres):
+    with pytest.raises(ConfigError) as caught:
+        names(Store("postgresql+psycopg://zerog:hunter2@127.0.0.1:9/postgres?connect_timeout=5"))
+    assert caught.value.code == "store_unavailable"
+    assert "hunter2" not in str(caught.value) + repr(caught.value.__cause__)
+
+
+def test_a_store_does_not_show_its_url():
+    assert "hunter2" not in repr(Store("postgresql+psycopg://zerog:hunter2@127.0.0.1/x"))
+
+
+def test_the_default_file_is_in_the_home_directory_or_where_ZEROG_HOME_says(tmp_path):
+    assert default_store_url({}) == f"sqlite:///{Path.home()}/.zerog/store.db"
+    assert default_store_url({"ZEROG_HOME": str(tmp_path)}) == f"sqlite:///{tmp_path}/store.db"
