@@ -10,8 +10,10 @@ import pytest
 from zg_core.localnet import abi
 
 from . import reference
-from .sides import Local, anvil as running_anvil
-from .stage import Records, Stage, deploy, prepare
+from .deployment import deploy, prepare
+from .sides import Local
+from .sides import anvil as running_anvil
+from .stage import Records, Stage
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +30,10 @@ def stage(anvil_program: str, records: Records) -> Iterator[Stage]:
     def real_code(name: str) -> bytes:
         return bytes.fromhex(real[name]["bytecode"][2:]) if name in real else abi.creation_code(name)
 
-    with running_anvil(anvil_program, "real on anvil") as first, running_anvil(anvil_program, "ours on anvil") as second:
+    with (
+        running_anvil(anvil_program, "real on anvil") as first,
+        running_anvil(anvil_program, "ours on anvil") as second,
+    ):
         sides = [first, second, Local("ours on our chain")]
         made = Stage(sides, [real_code, abi.creation_code, abi.creation_code], records)
         try:

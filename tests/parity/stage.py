@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any, NoReturn
 
 import pytest
+import rlp
 from eth_account import Account
 
 from zg_core.localnet import abi
 from zg_core.localnet.devaccounts import DEV_KEYS
-from zg_core.localnet.genesis import DESCRIPTION, LOCK_TIME, REGISTERED_AT, SERVICE_NAME, SERVICE_TYPE, VERSION
-from zg_core.localnet.keys import Key, checksum_address
+from zg_core.localnet.genesis import REGISTERED_AT, SERVICE_NAME
+from zg_core.localnet.keys import Key, checksum_address, keccak256
 from zg_core.localnet.settlement import UserSettlement, call_data
 
 from .sides import Answer, Outcome, Side, Transaction, View
@@ -27,6 +28,8 @@ GAS, PRICE = 20_000_000, 2 * 10**9
 START = REGISTERED_AT + 1000
 LEDGER, SERVING = abi.ledger(), abi.inference()
 
+ViewOf = tuple[abi.Contract, str, tuple[Any, ...]]
+"""A view function with its arguments."""
 Refusal = tuple[Any, ...]
 """An error's name and its arguments; ``("",)`` for no reason."""
 
@@ -35,7 +38,7 @@ Refusal = tuple[Any, ...]
 class Records:
     """What all scenarios together went through."""
 
-    steps: dict[str, int] = field(default_factory=dict)
+    steps: set[str] = field(default_factory=set)
     functions: set[tuple[str, str]] = field(default_factory=set)
     events: set[str] = field(default_factory=set)
     refusals: set[str] = field(default_factory=set)
@@ -95,8 +98,6 @@ class Stage:
         self.records = records
         self.scenario = "deployment"
         self.time = START
-        self.unique = True
-        """Whether two steps of one scenario may not have the same name."""
         self._named: set[str] = set()
         keys = [Key(key) for key in DEV_KEYS.values()]
         self.owner, self.ann, self.bob, self.eve, self.pat, self.quinn, self.cat, self.dan = keys[:8]
@@ -161,27 +162,44 @@ class Stage:
         self._everywhere(lambda side, number: side.restore(snapshots[number]))
 
     @contextmanager
-    def playing(self, scenario: str, *, unique: bool = True) -> Iterator[None]:
-        """Everything within belongs to one scenario and is undone at its end."""
-        before = self.snapshot()
-        self.scenario, self.unique, self._named = scenario, unique, set()
+    def playing(self, scenario: str, *, sides: int | None = None) -> Iterator[None]:
+        """Everything within belongs to one scenario and is undone at its end; `sides` leaves out all but the first."""
+        before, everywhere = self.snapshot(), (self.sides, self.codes)
+        self.scenario, self._named = scenario, set()
+        self.sides, self.codes, self.fees = self.sides[:sides], self.codes[:sides], self.fees[:sides]
         try:
             yield
         finally:
+            self.sides, self.codes = everywhere
             self.restore(before)
 
     # ---- steps ----
 
     def do(
-        self, name: str, who: Key, function: str, *args: Any, value: int = 0, to: abi.Contract | None = None
+        self,
+        name: str,
+        who: Key,
+        function: str,
+        *args: Any,
+        value: int = 0,
+        to: abi.Contract | None = None,
+        look: bool = True,
     ) -> Done:
-        """A transaction that has to succeed."""
+        """A transaction that has to succeed; without `look` the state is not compared until the next step that does."""
         contract = self._at(function, to)
         data = contract.encode(function, *args)
-        return self.do_raw(name, who, contract, data, value=value, function=function)
+        return self.do_raw(name, who, contract, data, value=value, function=function, look=look)
 
     def do_raw(
-        self, name: str, who: Key, contract: abi.Contract, data: bytes, *, value: int = 0, function: str = ""
+        self,
+        name: str,
+        who: Key,
+        contract: abi.Contract,
+        data: bytes,
+        *,
+        value: int = 0,
+        function: str = "",
+        look: bool = True,
     ) -> Done:
         """The same with any call data."""
         step = self._begin(name, contract, function)
@@ -193,7 +211,8 @@ class Stage:
         if outcomes[0].status != 1:
             self._fail(step, before, map(show, outcomes), "this has to succeed")
         self.records.gas[function].append((step, tuple(outcome.gas for outcome in outcomes)))
-        self._same_state(step, before)
+        if look:
+            self._same_state(step, before, function)
         events = self.events(outcomes[0])
         self.records.events |= {event for event, _ in events}
         return Done(events, contract.decode(function, outcomes[0].output) if returns else None, outcomes[0].created)
@@ -216,7 +235,7 @@ class Stage:
     def refused_raw(
         self,
         name: str,
-        expected: Refusal,
+        expected: Refusal | None,
         who: Key,
         contract: abi.Contract,
         data: bytes,
@@ -224,23 +243,28 @@ class Stage:
         value: int = 0,
         function: str = "",
     ) -> None:
-        """The same with any call data."""
+        """The same with any call data; with `expected` None the reason has to be the same, whatever it is."""
         step = self._begin(name, contract, function)
         before = f"{self.label(who.address)} -> {self.describe(contract, data)}, value {value}, time {self.time}"
         outcomes = self.send(who, contract.address, [data] * len(self.sides), value)
         show = partial(self.show, contract, function)
         self._same(step, before, outcomes, show)
         found = None if outcomes[0].status else refusal(contract, outcomes[0].output)
-        if found != expected:
-            self._fail(step, before, map(show, outcomes), f"this has to be refused with {expected}")
-        self.records.refusals.add(expected[0])
+        if found is None or (expected is not None and found != expected):
+            self._fail(step, before, map(show, outcomes), f"this has to be refused with {expected or 'any reason'}")
+        self.records.refusals.add(found[0])
 
     def attempt(
         self, name: str, who: Key, function: str, *args: Any, value: int = 0, to: abi.Contract | None = None
     ) -> Refusal | None:
         """A transaction of which nobody knows how it ends, but it has to end alike; None if it succeeded."""
         contract = self._at(function, to)
-        data = contract.encode(function, *args)
+        return self.attempt_raw(name, who, contract, contract.encode(function, *args), value=value, function=function)
+
+    def attempt_raw(
+        self, name: str, who: Key, contract: abi.Contract, data: bytes, *, value: int = 0, function: str
+    ) -> Refusal | None:
+        """The same with any call data."""
         step = self._begin(name, contract, function)
         before = f"{self.label(who.address)} -> {self.describe(contract, data)}, value {value}, time {self.time}"
         returns = bool(output_types(contract, function))
@@ -248,7 +272,7 @@ class Stage:
         self._same(step, before, outcomes, partial(self.show, contract, function))
         if outcomes[0].status:
             self.records.gas[function].append((step, tuple(outcome.gas for outcome in outcomes)))
-            self._same_state(step, before)
+            self._same_state(step, before, function)
             return None
         return refusal(contract, outcomes[0].output)
 
@@ -282,23 +306,33 @@ class Stage:
         self, name: str, artifact: str, *args: Any, interface: str | None = None, code: bytes | None = None
     ) -> abi.Contract:
         """Create a contract, the serving contracts from each side's own code."""
-        step = self._begin(name, None, "")
-        datas = [code] * len(self.sides) if code else [make(artifact) for make in self.codes]
-        if not code and args:
-            datas = [abi.creation_code(artifact, *args)] * len(self.sides)
-        outcomes = self.send(self.owner, None, datas, 0)
-        created = outcomes[0].created
-        if created is None:
-            self._fail(step, f"create {artifact}", map(repr, outcomes), "this has to create something")
-        contract = abi.Contract(interface or artifact, created)
-        self.contracts[created] = contract
-        before = f"create {artifact}{args}, time {self.time}"
-        show = partial(self.show, contract, "")
-        self._same(step, before, outcomes, show)
-        if outcomes[0].status != 1:
-            self._fail(step, before, map(show, outcomes), "this has to succeed")
-        self.records.events |= {event for event, _ in self.events(outcomes[0])}
+        if code is not None:
+            codes = [code] * len(self.sides)
+        elif args:
+            codes = [abi.creation_code(artifact, *args)] * len(self.sides)
+        else:
+            codes = [make(artifact) for make in self.codes]
+        address = self.next_address()
+        contract = self.contracts[address] = abi.Contract(interface or artifact, address)
+        self.run(name, codes)
         return contract
+
+    def run(self, name: str, codes: Sequence[bytes]) -> None:
+        """Let the owner run creation code, on each side its own; it has to succeed, and alike."""
+        step = self._begin(name, None, "")
+        before = f"run {len(codes[0])} bytes of creation code, time {self.time}"
+        address = self.next_address()
+        outcomes = self.send(self.owner, None, codes, 0)
+        show = partial(self.show, LEDGER, "")
+        self._same(step, before, outcomes, show)
+        if outcomes[0].status != 1 or outcomes[0].created != address:
+            self._fail(step, before, map(show, outcomes), f"this has to create {address}")
+        self.records.events |= {event for event, _ in self.events(outcomes[0])}
+
+    def next_address(self) -> str:
+        """Where the owner's next transaction creates a contract."""
+        sender = bytes.fromhex(self.owner.address[2:])
+        return "0x" + keccak256(rlp.encode([sender, self.nonces[self.owner.address]]))[12:].hex()
 
     def clone(self, name: str, implementation: abi.Contract) -> abi.Contract:
         """Create a proxy with storage of its own."""
@@ -318,20 +352,25 @@ class Stage:
         if acknowledged:
             self.do(f"{label} is acknowledged", self.owner, "acknowledgeTEESignerByOwner", provider.address)
 
-    def fund(self, user: Key, amount: int) -> None:
-        self.do(f"{self.label(user.address)} deposits", user, "depositFund", value=amount)
+    def fund(self, user: Key, amount: int, name: str = "") -> None:
+        self.do(name or f"{self.label(user.address)} deposits", user, "depositFund", value=amount)
 
-    def transfer(self, name: str, user: Key, provider: Key | str, amount: int) -> Done:
-        return self.do(name, user, "transferFund", address_of(provider), SERVICE_NAME, amount)
+    def transfer(self, name: str, user: Key, provider: Key | str, amount: int, *, look: bool = True) -> Done:
+        return self.do(name, user, "transferFund", address_of(provider), SERVICE_NAME, amount, look=look)
 
     def retrieve(self, name: str, user: Key, *providers: Key | str) -> Done:
         return self.do(name, user, "retrieveFund", [address_of(each) for each in providers], SERVICE_NAME)
 
+    def look(self, function: str, *args: Any) -> Any:
+        """What a view says on the first side, which the others were found to equal; no step."""
+        contract = self._at(function, None)
+        ((good, output),), _ = self.sides[0].read([(contract.address, contract.encode(function, *args), ZERO)], [])
+        assert good, f"{function}{args}: {refusal(contract, output)}"
+        return contract.decode(function, output)
+
     def account(self, user: Key, provider: Key | str) -> dict[str, Any]:
-        """The record on the side that the others equal."""
-        data = SERVING.encode("getAccount", user.address, address_of(provider))
-        (_, output), *_ = self.sides[0].read([(SERVING.address, data, ZERO)], [])[0]
-        record: dict[str, Any] = SERVING.decode("getAccount", output)
+        """The record of a sub-account."""
+        record: dict[str, Any] = self.look("getAccount", user.address, address_of(provider))
         return record
 
     def live(self, user: Key, provider: Key | str) -> list[int]:
@@ -368,10 +407,10 @@ class Stage:
 
     def _begin(self, name: str, contract: abi.Contract | None, function: str) -> str:
         step = f"{self.scenario}: {name}"
-        if self.unique and step in self._named:
+        if step in self._named:
             pytest.fail(f"two steps are called {step!r}", pytrace=False)
         self._named.add(step)
-        self.records.steps[step] = self.records.steps.get(step, 0) + 1
+        self.records.steps.add(step)
         if contract is not None and function:
             self.records.functions.add((contract.name, function))
         return step
@@ -401,19 +440,20 @@ class Stage:
         lines += [f"  {side.name}: {text}" for side, text in zip(self.sides, shown, strict=True)]
         pytest.fail("\n".join(lines), pytrace=False)
 
-    def state_views(self) -> list[tuple[abi.Contract, str, tuple[Any, ...]]]:
-        """What is compared after every transaction."""
-        return [
-            (LEDGER, "getAllLedgers", (0, 0)),
-            (LEDGER, "getAllActiveServices", ()),
-            (SERVING, "getAllAccounts", (0, 50)),
-            (SERVING, "getAllServices", (0, 50)),
-        ]
+    def state_views(self, function: str) -> list[ViewOf]:
+        """What is compared after a transaction; what is nothing to a function waits for the end of the scenario."""
+        views: list[ViewOf] = [(LEDGER, "getAllLedgers", (0, 0)), (SERVING, "getAllAccounts", (0, 50))]
+        if function in SCRIPTING:
+            return []
+        if function in ABOUT_MONEY:
+            return views
+        return [*views, (LEDGER, "getAllActiveServices", ()), (SERVING, "getAllServices", (0, 50))]
 
-    def list_views(self) -> list[tuple[abi.Contract, str, tuple[Any, ...]]]:
-        """What is compared at the end of a scenario besides: every list, in its order, and single values."""
-        people = [*self.names]
-        views: list[tuple[abi.Contract, str, tuple[Any, ...]]] = [
+    def list_views(self) -> list[ViewOf]:
+        """What is compared at the end of a scenario: every list, in its order, and single values."""
+        people = [key.address for key in (self.ann, self.bob, self.eve, self.pat, self.quinn, self.dan)]
+        views: list[ViewOf] = [
+            *self.state_views(""),
             (LEDGER, "owner", ()),
             (SERVING, "owner", ()),
             (SERVING, "lockTime", ()),
@@ -425,14 +465,14 @@ class Stage:
             views.append((SERVING, "serviceExists", (person,)))
         return views
 
-    def _same_state(self, step: str, before: str) -> None:
-        self.compare(step, before, self.state_views())
+    def _same_state(self, step: str, before: str, function: str) -> None:
+        self.compare(step, before, self.state_views(function))
 
     def compare_lists(self) -> None:
         """Compare all that `list_views` names."""
         self.compare(f"{self.scenario}: the lists at the end", "", self.list_views())
 
-    def compare(self, step: str, before: str, views: Sequence[tuple[abi.Contract, str, tuple[Any, ...]]]) -> None:
+    def compare(self, step: str, before: str, views: Sequence[ViewOf]) -> None:
         accounts = [*self.names, *self.contracts]
         calls = [(contract.address, contract.encode(function, *args), ZERO) for contract, function, args in views]
         found = self.read_all(calls, accounts)
@@ -457,15 +497,16 @@ class Stage:
             function, args = contract.decode_input(data)
         except ValueError:
             return f"{self.label(contract.address)} with data 0x{data.hex()}"
-        return short(f"{self.label(contract.address)}.{function}({', '.join(f'{k}={v!r}' for k, v in args.items())})")
+        shown = ", ".join(f"{name}={short(repr(value), 300)}" for name, value in args.items())
+        return short(f"{self.label(contract.address)}.{function}({shown})")
 
     def events(self, outcome: Outcome) -> list[tuple[str, dict[str, Any]]]:
+        """Events by name; one that is in no ABI is called unknown."""
         found = []
         for address, topics, data in outcome.logs:
             contract = self.contracts.get(address)
             event = contract.decode_log(address, topics, data) if contract else None
-            assert event is not None, f"nobody can decode this event of {address}: {topics} {data.hex()}"
-            found.append(event)
+            found.append(event or ("unknown", {"address": address, "topics": topics, "data": data}))
         return found
 
     def show(self, contract: abi.Contract, function: str, outcome: Outcome) -> str:
@@ -486,6 +527,14 @@ class Stage:
             return short("0x" + output.hex(), 4000)
 
 
+SCRIPTING = {"answer", "answerInterface", "script"}
+"""Functions of the contracts that tests play parts with; the serving contracts know nothing of them."""
+ABOUT_MONEY = {
+    *("addLedger", "depositFund", "depositFundFor", "updateAdditionalInfo", "refund", "deleteLedger"),
+    *("transferFund", "retrieveFund", "settleFeesWithTEE"),
+    *("acknowledgeTEESigner", "revokeToken", "revokeTokens", "revokeAllTokens"),
+}
+"""Functions that concern ledgers and sub-accounts, and no service."""
 LEDGER_FUNCTIONS = {entry["name"] for entry in abi.artifact("LedgerManager")["abi"] if entry["type"] == "function"}
 """Where both contracts have a function of that name, the ledger's is meant unless another is named."""
 
@@ -505,57 +554,3 @@ def output_types(contract: abi.Contract, function: str) -> Sequence[Any]:
 
 def short(text: str, most: int = 1500) -> str:
     return text if len(text) <= most else f"{text[: most - 20]} … {len(text)} characters"
-
-
-def deploy(stage: Stage, numbers: Sequence[int]) -> None:
-    """Put the contracts behind EIP-1167 proxies on some of the sides, at the addresses every client knows.
-
-    The implementations are the deployer's transactions 0 and 4, the proxies 2 and 6 (localnet §2); where the official
-    deployment makes beacons, 1 and 5, it sends nothing to itself.
-    """
-    owner = stage.owner
-    nonce = 0
-
-    def send(to: str | None, data: Callable[[int], bytes]) -> str | None:
-        nonlocal nonce
-        fields = {"chainId": abi.CHAIN_ID, "nonce": nonce, "gas": GAS, "gasPrice": PRICE, "value": 0}
-        fields |= {} if to is None else {"to": to}
-        created = None
-        for number in numbers:
-            code = data(number)
-            signed = bytes(Account.sign_transaction(fields | {"data": code}, owner.secret).raw_transaction)
-            # The registration's time can be read back: it is that of the packaged genesis.
-            outcome = stage.sides[number].send(
-                Transaction(signed, owner.address, to, code, 0, returns=False), REGISTERED_AT
-            )
-            assert outcome.status == 1, f"{stage.sides[number].name}: transaction {nonce}: {outcome}"
-            created = outcome.created
-        nonce += 1
-        return created
-
-    def behind_proxy(contract: abi.Contract) -> None:
-        implementation = send(None, lambda number: stage.codes[number](contract.name))
-        assert implementation is not None
-        send(owner.address, lambda _: b"")
-        proxy = send(None, lambda _: clone_code(implementation))
-        assert proxy == contract.address.lower(), f"{contract.name} is at {proxy}"
-
-    def call(contract: abi.Contract, function: str, *args: Any) -> None:
-        send(contract.address, lambda _: contract.encode(function, *args))
-
-    behind_proxy(LEDGER)
-    call(LEDGER, "initialize", owner.address)
-    behind_proxy(SERVING)
-    call(SERVING, "initialize", LOCK_TIME, LEDGER.address, owner.address)
-    call(LEDGER, "registerService", SERVICE_TYPE, VERSION, SERVING.address, DESCRIPTION)
-    call(LEDGER, "setRecommendedService", SERVICE_TYPE, VERSION)
-
-
-def prepare(stage: Stage) -> None:
-    """Bring every side to the same start: coins for everybody, and the deployer's next nonce."""
-    for side in stage.sides:
-        for person in stage.names:
-            side.set_balance(person, 10**6 * OG)
-    stage.nonces[stage.owner.address] = 10
-    stage._same_state("deployment", "")
-    stage.compare_lists()

@@ -74,6 +74,9 @@ class Backend:
     def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
         return refusal(route.service, route.model, status, headers, body)
 
+    async def patience(self, route: Route, error: ZeroGError) -> float:
+        return 0.0
+
     async def renew(self, route: Route) -> bool:
         self.renewals -= 1
         return self.renewals >= 0
@@ -377,6 +380,17 @@ class TestTheEndOfAStream:
         with pytest.raises(StreamTruncated, match="talks on") as caught:
             world.stream()
         assert caught.value.text == "hi"
+
+    def test_usage_after_the_finish_is_counted_and_null_before_it_is_not(self, world: World) -> None:
+        null = b'data: {"choices":[{"index":0,"delta":{"content":"!"}}],"usage":null}\n\n'
+        finish, _, done = END.partition(b"\n\n")
+        usage = b'\n\ndata: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5}}\n\n'
+        world.server.script = [[HEAD + chunk(EVENT + null + finish + usage + done) + chunk(b"")]]
+        events = world.stream()
+        assert [len(event["choices"]) for event in events] == [1, 1, 1, 0]
+        assert world.receipts.last is not None
+        assert world.receipts.last.usage == Usage(7, 5)
+        assert world.receipts.last.fee.amount.units == 12
 
     def test_tail_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 50.0

@@ -254,6 +254,11 @@ def the_url_is_none(world: World) -> None:
 
 
 @scene
+def the_url_is_longer_than_the_library_takes(world: World) -> None:
+    world.node.add(7, url="http://127.0.0.1:1/" + "a" * 70_000, model="m")
+
+
+@scene
 def the_host_cannot_be_resolved(world: World) -> None:
     world.node.add(7, url="https://a..b", model="m")
 
@@ -462,6 +467,9 @@ BROKEN: dict[str, Callable[[Path], Any]] = {
     "a key in the environment": lambda folder: Wallet.from_env({"ZEROG_PRIVATE_KEY": KEY + "00"}),
     "a key of a callable": lambda folder: Wallet.from_callable(lambda: KEY + "00").address,
     "a key in the settings": lambda folder: ChatClient(provider=PROVIDER, private_key=KEY + "00", environ={}),
+    "a key beside a wrong setting": lambda folder: Settings.resolve(private_key=KEY, network="x", environ={}),
+    "a token beside a wrong setting": lambda folder: Settings.resolve(api_key=TOKEN, provider="x", environ={}),
+    "an environment beside a wrong setting": lambda folder: Settings.resolve(ledger="x", environ={"PRIVATE_KEY": KEY}),
     "a digest too short": lambda folder: Wallet.from_key(KEY).sign_digest(b"short"),
     "a wrong password": lambda folder: Wallet.from_keystore(keystore(folder), PASSWORD + "x").address,
     "a password to no file": lambda folder: Wallet.from_keystore(folder / "x", PASSWORD).address,

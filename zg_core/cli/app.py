@@ -1,36 +1,73 @@
-"""The commands of `zerog`, and how their errors are shown: one line with a hint, no traceback."""
-
-from __future__ import annotations
+"""The commands of `zerog`, put together; each lives in a module of its own."""
 
 import sys
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from zg_core.errors import ZeroGError
+from zg_core.cli.accounts import account, settlements
+from zg_core.cli.chat import chat, token
+from zg_core.cli.failures import Commands
+from zg_core.cli.keys import keys
+from zg_core.cli.market import providers
+from zg_core.cli.money import acknowledge, deposit, refund, retrieve, transfer
+from zg_core.cli.options import command
+from zg_core.cli.run import Run
 
-__all__ = ["app"]
+__all__ = ["app", "cli"]
 
 cli = typer.Typer(
+    cls=Commands,
     name="zerog",
     help="Provable LLM inference on 0G: discover, fund, call, verify.",
+    epilog="Exit codes: 0 done, 1 error, 2 usage or not confirmed, 3 could not be verified, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 localnet = typer.Typer(help="A 0G network on this machine.", no_args_is_help=True)
-cli.add_typer(localnet, name="localnet")
+
+MARKET, MONEY, LOCAL = "Ask", "Money", "On this machine"
+for name, function, panel in (
+    ("providers", providers, MARKET),
+    ("chat", chat, MARKET),
+    ("token", token, MARKET),
+    ("account", account, MONEY),
+    ("deposit", deposit, MONEY),
+    ("transfer", transfer, MONEY),
+    ("retrieve", retrieve, MONEY),
+    ("refund", refund, MONEY),
+    ("acknowledge", acknowledge, MONEY),
+    ("settlements", settlements, MONEY),
+):
+    cli.command(name, rich_help_panel=panel)(function)
+cli.add_typer(keys, name="keys", rich_help_panel=MARKET)
+cli.add_typer(localnet, name="localnet", rich_help_panel=LOCAL)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from zg_core import __version__
+
+        sys.stdout.write(f"zerog {__version__}\n")
+        raise typer.Exit
 
 
 @cli.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     """Provable LLM inference on 0G: discover, fund, call, verify."""
 
 
 @localnet.command("up")
+@command
 def localnet_up(
+    run: Run,
     providers: Annotated[int, typer.Option(min=1, max=20, help="How many providers to start.")] = 1,
     rpc_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the JSON-RPC server; 0 takes a free one.")
@@ -52,12 +89,14 @@ def localnet_up(
         upstream=upstream,
         tls=tls,
         production=production,
-        console=Console(),
+        out=run.out,
     )
 
 
-@cli.command("demo")
+@cli.command("demo", rich_help_panel=LOCAL)
+@command
 def demo(
+    run: Run,
     broken: Annotated[
         str | None, typer.Option("--break", help="Break a part on purpose: client-skips-hash. The demo must then fail.")
     ] = None,
@@ -67,22 +106,12 @@ def demo(
 
     if broken is not None and broken not in BREAKS:
         raise typer.BadParameter(f"use one of {', '.join(BREAKS)}", param_hint="--break")
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    sys.exit(Demo(console, broken=broken).run())
+    stream = sys.stderr if run.out.as_json else sys.stdout
+    code = Demo(Console(file=stream, width=None if stream.isatty() else 120), broken=broken).run()
+    run.out.document({"ok": code == 0})
+    raise typer.Exit(code)
 
 
 def app() -> None:
-    """Run a command line; errors of this package are one line and exit code 1."""
-    try:
-        cli()
-    except ZeroGError as error:
-        Console(stderr=True).print(f"error: {error.message}", style="red", markup=False, highlight=False)
-        if error.hint:
-            Console(stderr=True).print(f"hint: {error.hint}", markup=False, highlight=False)
-        sys.exit(1)
-    except OSError as error:  # a port in use, a file that cannot be written
-        sys.exit(f"error: {error}")
-    except ImportError as error:  # a part that lives in an extra says which one
-        if "zerog-integrations[" not in str(error):
-            raise
-        sys.exit(f"error: {error}")
+    """Run the command line of this process and exit."""
+    cli(prog_name="zerog")

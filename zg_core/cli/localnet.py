@@ -7,13 +7,14 @@ import shlex
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from rich.console import Console
+    from zg_core.cli.output import Output
+    from zg_core.localnet import LocalNet
 
 __all__ = ["up", "write_env_file"]
 
@@ -26,9 +27,12 @@ def up(
     upstream: str | None,
     tls: bool,
     production: bool,
-    console: Console,
+    out: Output,
 ) -> None:
-    """Start the network, write `env_file`, and wait for SIGINT or SIGTERM."""
+    """Start the network, write `env_file`, and wait for SIGINT or SIGTERM.
+
+    The JSON document is printed when the network is ready.
+    """
     from zg_core.localnet import LocalNet, ProviderSettings
 
     stop = threading.Event()
@@ -38,21 +42,48 @@ def up(
         env_file.unlink(missing_ok=True)  # whoever waits for it must not find that of an earlier run
     settings = ProviderSettings.production() if production else ProviderSettings.fast()
     began = time.monotonic()
-    with console.status("starting a local 0G network"):
+    with out.waiting("starting a local 0G network"):
         net = LocalNet(providers=providers, settings=settings, rpc_port=rpc_port, tls=tls, upstream=upstream)
         net.start()
     try:
-        console.print(f"chain {net.chain_id} at {net.rpc_url}, ready in {time.monotonic() - began:.1f} s")
+        out.line(f"chain {net.chain_id} at {net.rpc_url}, ready in {time.monotonic() - began:.1f} s")
         for provider in net.providers:
-            console.print(f"provider {provider.address}  {provider.kind}  {provider.model}  {provider.url}")
+            out.line(f"provider {provider.address}  {provider.kind}  {provider.model}  {provider.url}")
+        out.line(f"status service {net.status_url}")
+        if net.ca_file is not None:
+            out.line(f"certificate authority {net.ca_file}")
         if env_file is not None:
-            write_env_file(env_file, net.env())
-            console.print(f"settings: source {env_file}")
-        console.print("Ctrl-C ends it")
+            write_env_file(env_file, _settings(net))
+            out.line(f"settings: source {env_file}")
+        out.line("Ctrl-C ends it")
+        out.document(_document(net, env_file))
         stop.wait()
-        console.print("stopping")
+        out.line("stopping")
     finally:
         net.stop()
+
+
+def _settings(net: LocalNet) -> dict[str, str]:
+    values = {**net.env(), "ZEROG_STATUS_URL": net.status_url}
+    return values if net.ca_file is None else {**values, "ZEROG_CA_FILE": str(net.ca_file)}
+
+
+def _document(net: LocalNet, env_file: Path | None) -> dict[str, Any]:
+    return {
+        "network": "local",
+        "chain_id": net.chain_id,
+        "rpc_url": net.rpc_url,
+        "ledger": net.ledger,
+        "inference": net.inference,
+        "status_url": net.status_url,
+        "ca_file": None if net.ca_file is None else str(net.ca_file),
+        "env_file": None if env_file is None else str(env_file),
+        "wallet": net.wallet.address,
+        "providers": [
+            {"provider": each.address, "kind": each.kind, "model": each.model, "url": each.url}
+            for each in net.providers
+        ],
+    }
 
 
 def write_env_file(path: Path, values: Mapping[str, str]) -> None:

@@ -70,7 +70,10 @@ class Receipt:
     _resolved: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def resolve(self, timeout: float | None = None) -> Verdict:
-        """Wait until the verdict is no longer pending, at most `timeout` seconds, and return the latest one."""
+        """Wait until the verdict is no longer pending, at most `timeout` seconds, and return the latest one.
+
+        In an event loop use `aresolve`: the check may be a task of the very loop that this blocks.
+        """
         if self.verdict.status is Status.PENDING:
             self._resolved.wait(timeout)
         return self.verdict

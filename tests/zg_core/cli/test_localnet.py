@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 import signal
@@ -61,6 +63,7 @@ def test_it_serves_what_its_settings_file_says_and_ends_cleanly(running, end):
     names = "RPC_URL LEDGER INFERENCE PROVIDER PROVIDERS PROVIDER_URL PRIVATE_KEY CHAIN_ID"
     assert set(names.split()) <= set(values)
     assert {"ZEROG_NETWORK", "ZEROG_RPC_URL", "ZEROG_PRIVATE_KEY", "ZEROG_PROVIDER"} <= set(values)
+    assert values["ZEROG_STATUS_URL"].startswith("http://127.0.0.1:")
     assert values["CHAIN_ID"] == "31337"
     assert values["PROVIDERS"].split(",")[0] == values["PROVIDER"]
     with ChatClient(environ=values) as client:
@@ -84,6 +87,43 @@ def test_a_port_in_use_is_an_error_that_names_it(running, tmp_path):
     assert result.returncode == 1, result.stdout
     assert port in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_with_json_it_says_where_it_is_and_keeps_the_key(tmp_path):
+    env_file = tmp_path / "local.env"
+    process = subprocess.Popen(
+        [*ZEROG, "localnet", "up", "--tls", "--env-file", str(env_file), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line == "}\n":
+            break
+    document = json.loads("".join(lines))
+    values = read_env(env_file)
+    settings = {**{name: value for name, value in os.environ.items() if "ZEROG" not in name}, **values}
+    listed = subprocess.run(
+        [*ZEROG, "providers", "--health", "--json"],
+        capture_output=True,
+        text=True,
+        env=settings,
+        timeout=60,
+        check=True,
+    )
+    process.send_signal(signal.SIGTERM)
+    rest, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert (rest, errors) == ("", "")
+    assert document["rpc_url"] == values["RPC_URL"]
+    assert document["ca_file"] == values["ZEROG_CA_FILE"]
+    assert document["providers"][0]["provider"] == values["PROVIDER"]
+    assert values["PRIVATE_KEY"].removeprefix("0x") not in "".join(lines)
+    (provider,) = json.loads(listed.stdout)["providers"]
+    assert provider["url"].startswith("https://")
+    assert provider["health"] == "healthy"
 
 
 def test_the_settings_file_appears_whole_and_quoted(tmp_path):

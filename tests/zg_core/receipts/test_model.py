@@ -151,7 +151,11 @@ class TestWaiting:
         record = receipt()
         record.settle(PENDING)
         for other in (pickle.loads(pickle.dumps(record)), copy.copy(record), copy.deepcopy(record)):
-            assert other.resolve() == PENDING
+            waiting = threading.Thread(target=other.resolve, daemon=True)
+            waiting.start()
+            waiting.join(10)
+            assert not waiting.is_alive()
+            assert other.verdict == PENDING
 
 
 class TestCopies:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zg_core.localnet import gojson as other
 from zg_core.verify.gojson import marshal
 
 # encoding/json: floatEncoder ('f' for 1e-6 <= |x| < 1e21, else 'e' with one-digit exponents cleaned), string escapes.
@@ -158,6 +159,13 @@ def test_marshalling_again_changes_nothing(value: Any) -> None:
 @settings(max_examples=80)
 def test_what_is_written_means_the_same(value: Any) -> None:
     assert as_go_reads(json.loads(marshal(value))) == as_go_reads(value)
+
+
+@given(values)
+@settings(max_examples=80)
+def test_the_local_networks_own_writer_agrees(value: Any) -> None:
+    text = json.dumps(value).encode()
+    assert marshal(json.loads(text, parse_int=float)) == other.dumps(other.loads(text))
 
 
 @given(st.dictionaries(st.text(st.characters(codec="utf-8")), st.none()))

@@ -1,0 +1,127 @@
+"""The commands as a whole: which there are, what all of them have, and that what hints name exists."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+import zg_core
+from tests.zg_core.cli.running import COMMAND
+from zg_core.cli.failures import CommandError
+
+ROOT = Path(zg_core.__file__).resolve().parent.parent
+ADDRESS = "0x" + "11" * 20
+SPENDING = {"deposit", "transfer", "retrieve", "refund", "acknowledge", "keys revoke", "keys revoke-all", "keys rotate"}
+COMMANDS = SPENDING | {
+    "providers", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
+}  # fmt: skip
+
+
+def leaves(group, path=""):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+ALL = dict(leaves(COMMAND))
+
+
+def options_of(command):
+    return {word for parameter in command.params for word in parameter.opts}
+
+
+def test_the_commands_are_those_of_the_documentation():
+    assert set(ALL) == COMMANDS
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_the_common_options(name):
+    assert {"--json", "--network", "--rpc-url", "--ca-file"} <= options_of(ALL[name])
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_only_spending_commands_ask(name):
+    assert ("--yes" in options_of(ALL[name])) is (name in SPENDING)
+
+
+def texts(path):
+    """The string constants of a module; what is put into an f-string stands there as ``{expression}``."""
+    tree = ast.parse(path.read_text())
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(
+                str(part.value) if isinstance(part, ast.Constant) else f"{{{ast.unparse(part.value)}}}"
+                for part in node.values
+                if isinstance(part, ast.Constant | ast.FormattedValue)
+            )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield node.value
+
+
+@functools.cache
+def mentions():
+    """Every command line between backticks in the package and its documentation, with where it stands."""
+    found = []
+    for path in sorted((ROOT / "zg_core").rglob("*.py")):
+        if "localnet/contracts" in path.as_posix() or "zerog " not in path.read_text():
+            continue
+        for text in texts(path):
+            found += [f"{path.relative_to(ROOT).as_posix()}: {line}" for line in re.findall(r"`(zerog [^`]+)`", text)]
+    for name in ("README.md", "docs/cli.md"):
+        text = (ROOT / name).read_text()
+        for line in [*re.findall(r"`(zerog [^`]+)`", text), *re.findall(r"^(?:    )?(zerog .+)$", text, re.MULTILINE)]:
+            found.append(f"{name}: {line}")
+    return sorted(set(found))
+
+
+def parse(line):
+    """Parse a command line; the name of a command alone need only exist."""
+    line = line.partition("#")[0].partition("|")[0].partition(">")[0]
+    line = re.sub(r"\{[^}]*(id|number)[^}]*\}", "3", re.sub(r"\{[^}]*provider[^}]*\}|0x…", ADDRESS, line))
+    words = shlex.split(re.sub(r"\{[^}]*\}", "1.5", line))[1:]
+    command, path = COMMAND, []
+    while words and hasattr(command, "commands"):
+        path.append(words.pop(0))
+        assert path[-1] in command.commands, f"there is no `zerog {' '.join(path)}`"
+        command = command.commands[path[-1]]
+    if words:
+        command.make_context("zerog " + " ".join(path), words)
+
+
+@pytest.mark.parametrize("mention", mentions())
+def test_a_command_that_is_named_somewhere_parses(mention):
+    line = mention.partition(": ")[2]
+    try:
+        parse(line)
+    except typer.Exit:
+        pass  # --help
+    except CommandError as error:
+        pytest.fail(f"{mention}: {error.format_message()}", pytrace=False)
+
+
+@pytest.mark.parametrize(
+    "line", ["zerog transfer {provider}", "zerog deposits 3", "zerog keys make", "zerog deposit 3 --now"]
+)
+def test_the_check_of_mentions_is_not_blind(line):
+    with pytest.raises((CommandError, AssertionError)):
+        parse(line)
+
+
+def test_the_hints_of_the_library_are_among_them():
+    found = {line.partition(": ")[2] for line in mentions() if "cli/" not in line}
+    assert {"zerog deposit 3", "zerog account", "zerog providers", "zerog retrieve"} <= found
+    assert any(line.startswith("zerog transfer {") for line in found)
+    assert any(line.startswith("zerog keys create {") for line in found)
+
+
+def test_version(nobody):
+    assert nobody("--version").out == f"zerog {zg_core.__version__}\n"

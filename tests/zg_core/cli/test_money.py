@@ -1,0 +1,230 @@
+"""Commands that move money, and their refusals."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.zg_core.cli.running import zerog_of
+from zg_core.localnet import LocalNet
+
+OG = 10**18
+DAY = 86_400
+
+
+def neuron(value):
+    return int(value["neuron"])
+
+
+def test_money_goes_in_and_comes_back(tmp_path):
+    """Deposit, transfer, acknowledge, retrieve, wait, retrieve, refund: for people and as documents."""
+    with LocalNet(providers=2) as net:
+        zerog = zerog_of(net, tmp_path, net.new_wallet())
+        first, second = (each.address for each in net.providers)
+
+        document = zerog.json("deposit", "4", "--yes")
+        assert document["action"] == "deposit"
+        assert neuron(document["amount"]) == neuron(document["ledger"]["available"]) == 4 * OG
+        (sent,) = document["transactions"]
+        assert neuron(sent["fee"]) == sent["gas_used"] * neuron(sent["fee"]) // sent["gas_used"] > 0
+
+        ran = zerog("deposit", str(OG), "--neuron", "--yes")
+        assert "deposited 1 0G" in ran.out
+        assert "5 0G available" in ran.out
+        assert "on its way" in ran.err
+
+        ran = zerog("transfer", first.lower(), "1.5", "-y")
+        assert f"transferred 1.5 0G to {first}" in ran.out
+        assert "a new sub-account" in ran.err
+        assert "warning" not in ran.err
+        document = zerog.json("transfer", second, "2", "--yes")
+        assert neuron(document["account"]["usable"]) == 2 * OG
+        assert document["account"]["acknowledged"] is True
+        assert document["warnings"] == []
+
+        assert "acknowledged already; nothing was sent" in zerog("acknowledge", first, "--yes").out
+        assert zerog.json("acknowledge", first, "--yes")["transactions"] == []
+
+        ran = zerog("retrieve", first, "--yes")
+        assert f"ask back   1.5 0G at {first}" in ran.err, str(ran)
+        assert "free after 24 hours" in ran.err
+        assert "1.5 0G pending refund" in ran.out
+        document = zerog.json("retrieve", "--yes")
+        assert [neuron(each["usable"]) for each in document["accounts"]] == [0, 0]
+        assert document["lock_seconds"] == DAY
+        assert all(each["refunds"][0]["free_at"] > each["refunds"][0]["requested_at"] for each in document["accounts"])
+        assert "all free at" in zerog("account").out
+        assert "nothing to retrieve now" in zerog("retrieve", "--yes").out
+        assert zerog.json("retrieve", "--yes")["transactions"] == []
+
+        net.clock.advance(DAY + 1)
+        net.chain.mine()
+        ran = zerog("retrieve", "--yes")
+        assert f"collect    2 0G at {second}" in ran.err, str(ran)
+        assert "5 0G available, 0 0G in sub-accounts" in ran.out
+
+        ran = zerog("refund", "2", "--yes")
+        assert "refunded 2 0G" in ran.out
+        assert "deleted" not in ran.out + ran.err
+        document = zerog.json("refund", "all", "--yes")
+        assert neuron(document["amount"]) == 3 * OG
+        assert document["ledger"] is None
+
+
+def test_a_refund_of_everything_says_that_the_ledger_goes(poor):
+    poor("deposit", "3", "--yes")
+    ran = poor("refund", "all", "--yes")
+    assert "the empty ledger is deleted" in ran.err
+    assert "deleted" in ran.out
+
+
+def test_an_acknowledgement_is_sent_where_one_is_missing(rich, market, provider):
+    market.providers[0].rotate_signer()
+    document = rich.json("acknowledge", provider, "--yes")
+    assert document["acknowledged"] is True
+    assert document["tee_signer"] == market.providers[0].tee_signer
+
+
+@pytest.mark.parametrize("amount", ["1", "1.09"])
+def test_a_transfer_that_can_hardly_serve_warns(poor, provider, amount):
+    poor("deposit", "3", "--yes")
+    ran = poor("transfer", provider, amount, "--yes")
+    assert f"warning: with {amount} 0G this sub-account will hardly be served" in ran.err
+    assert "1.1 0G" in ran.err
+
+
+def test_the_warning_of_a_transfer_is_in_the_document(poor, provider):
+    poor("deposit", "3", "--yes")
+    (warning,) = poor.json("transfer", provider, "1", "--yes")["warnings"]
+    assert "1.1 0G" in warning
+
+
+def test_a_small_top_up_of_a_full_account_does_not_warn(poor, provider):
+    poor("deposit", "4", "--yes")
+    assert poor.json("transfer", provider, "1.1", "--yes")["warnings"] == []
+    assert poor.json("transfer", provider, "0.05", "--yes")["warnings"] == []
+
+
+SPENDING = [
+    ["deposit", "3"],
+    ["transfer", "PROVIDER", "1.1"],
+    ["retrieve"],
+    ["retrieve", "PROVIDER"],
+    ["refund", "all"],
+    ["acknowledge", "PROVIDER"],
+    ["keys", "revoke", "PROVIDER", "0"],
+    ["keys", "revoke-all", "PROVIDER"],
+    ["keys", "rotate", "PROVIDER", "0"],
+]
+
+
+@pytest.mark.parametrize("words", SPENDING, ids=" ".join)
+def test_without_a_terminal_and_without_yes_nothing_is_sent(rich, market, provider, words):
+    before = market.chain.block_number
+    words = [provider if word == "PROVIDER" else word for word in words]
+    error = rich.fails(*words, code=2, stdin="y\n")
+    assert error["code"] == "not_confirmed"
+    assert "--yes" in error["hint"]
+    sent = [tx for number in range(before + 1, market.chain.block_number + 1) for tx in transactions(market, number)]
+    assert sent == []
+
+
+def transactions(market, number):
+    owners = {each.address for each in market.providers}
+    return [each for each in market.chain.block(number).transactions if each.receipt.sender not in owners]
+
+
+@pytest.mark.parametrize("words", SPENDING, ids=" ".join)
+def test_without_a_wallet_every_spending_command_says_so(nobody, provider, words):
+    words = [provider if word == "PROVIDER" else word for word in words]
+    error = nobody.fails(*words, "--yes", code=1)
+    assert error["code"] == "no_wallet"
+
+
+@pytest.mark.parametrize(
+    "amount",
+    ["", "0", "0.0", "-1", "1,5", "1e3", "1_000", "three", "0x10", "NaN", "٣", "1.0000000000000000001", "9" * 61],
+)
+@pytest.mark.parametrize("command", ["deposit", "transfer", "refund"])
+def test_a_bad_amount_is_a_usage_error(poor, provider, command, amount):
+    words = [command, *([provider] if command == "transfer" else []), "--yes", "--", amount]
+    ran = poor(*words, ok=False)
+    assert ran.code == 2, str(ran)
+    assert ran.err.startswith("error: "), str(ran)
+
+
+@pytest.mark.parametrize("amount", ["1.5", "0", "1e18", "0x1"])
+def test_neuron_are_whole_numbers(poor, amount):
+    assert poor.fails("deposit", amount, "--neuron", "--yes", code=2)["code"] == "usage"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["deposit", "2.9"], "below_minimum"),
+        (["deposit", "5000"], "wallet_too_small"),
+        (["transfer", "PROVIDER", "1.1"], "no_ledger"),
+        (["retrieve"], "no_ledger"),
+        (["refund", "1"], "no_ledger"),
+        (["acknowledge", "PROVIDER"], "no_account"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_a_refusal_of_a_wallet_without_ledger_has_a_code_and_a_hint(poor, provider, words, code):
+    words = [provider if word == "PROVIDER" else word for word in words]
+    error = poor.fails(*words, "--yes", code=1)
+    assert error["code"] == code
+    assert error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["transfer", "PROVIDER", "0.1"], "ledger_too_small"),
+        (["transfer", "STRANGER", "1.1"], "unknown_provider"),
+        (["acknowledge", "STRANGER"], "unknown_provider"),
+        (["retrieve", "STRANGER"], "no_account"),
+        (["refund", "1"], "ledger_too_small"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_a_refusal_of_a_funded_wallet_has_a_code_and_a_hint(rich, provider, words, code):
+    named = {"PROVIDER": provider, "STRANGER": "0x" + "77" * 20}
+    error = rich.fails(*(named.get(word, word) for word in words), "--yes", code=1)
+    assert error["code"] == code
+    assert error["hint"]
+
+
+def test_a_provider_that_is_no_address_is_a_usage_error(poor):
+    assert poor.fails("transfer", "0x1234", "1.1", "--yes", code=2)["code"] == "usage"
+
+
+def test_a_private_key_in_the_place_of_an_address_is_not_repeated(poor):
+    """The sweep of every run looks for it."""
+    key = poor.environ["ZEROG_PRIVATE_KEY"]
+    poor.fails("transfer", key, "1.1", "--yes", code=2)
+    poor.fails("account", key, code=2)
+    poor.fails("account", "--network", key, code=2)
+    poor.fails("deposit", key, "--yes", code=2)
+
+
+def test_nonces_are_kept_in_a_file_for_the_owner_alone(poor):
+    poor("deposit", "3", "--yes")
+    file = Path(poor.environ["ZEROG_HOME"]) / "store.db"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_file_is_made_in_a_directory_for_the_owner_alone(poor, tmp_path):
+    home = tmp_path / "deeper" / "home"
+    poor("deposit", "3", "--yes", ZEROG_HOME=str(home))
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert (home / "store.db").is_file()
+
+
+def test_another_store_can_be_named(poor, tmp_path):
+    poor("deposit", "3", "--yes", ZEROG_STORE=f"sqlite:///{tmp_path / 'mine.db'}")
+    assert (tmp_path / "mine.db").is_file()
+    assert not (tmp_path / "store.db").exists()
+    assert poor.fails("deposit", "3", "--yes", code=1, ZEROG_STORE="redis://x")["code"] == "bad_store"

@@ -1,0 +1,181 @@
+"""``zerog token`` and ``zerog chat``: the key to a provider's door, and one question with its receipt."""
+
+import sys
+import warnings
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from zg_core.cli.options import command, parse_address
+from zg_core.cli.output import Output, money
+from zg_core.cli.run import Run
+from zg_core.client import ChatClient
+from zg_core.errors import VerificationFailed, VerificationUnavailable, VerificationWarning, ZeroGError
+from zg_core.receipts.model import Receipt
+from zg_core.verify.verdict import Status
+
+__all__ = ["chat", "token"]
+
+_MODES = ("off", "warn", "require")
+_BACKGROUND_SECONDS = 120.0
+OptionalProvider = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", parser=parse_address, help="Provider address; default ZEROG_PROVIDER."),
+]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model; alone, a funded provider of it is chosen.")]
+
+
+@command
+def token(run: Run, provider: OptionalProvider = None, model: Model = None) -> None:
+    """Print a session token for a provider: the API key to give to an OpenAI client. It is a secret, valid for 24 h."""
+    with run.client(provider=provider, model=model) as client, run.out.waiting("reading the account"):
+        from zg_core.session import read_token
+
+        secret, service = client.token(), client.service()
+        claims = read_token(secret)
+    until = (
+        datetime.fromtimestamp(claims.expires_at / 1000, UTC).isoformat(timespec="seconds")
+        if claims.expires_at
+        else None
+    )
+    run.out.line(secret.reveal())
+    run.out.note(
+        f"this is a secret: whoever has it can spend the sub-account at {service.provider}"
+        + (f" until {until}" if until else "; it never expires")
+    )
+    run.out.note(f"base URL: {service.endpoint}")
+    run.out.document(
+        {
+            "token": secret.reveal(),
+            "provider": service.provider,
+            "base_url": service.endpoint,
+            "address": claims.address,
+            "token_id": claims.token_id,
+            "expires_at": until,
+        }
+    )
+
+
+@command
+def chat(
+    run: Run,
+    prompt: Annotated[
+        str | None, typer.Argument(metavar="PROMPT", help="The question; - or nothing reads it from stdin.")
+    ] = None,
+    provider: OptionalProvider = None,
+    model: Model = None,
+    stream: Annotated[
+        bool | None, typer.Option("--stream/--no-stream", help="Print the answer as it comes (default without --json).")
+    ] = None,
+    hold: Annotated[bool, typer.Option("--hold", help="With --stream, print nothing before the verdict.")] = False,
+    verify: Annotated[
+        str | None, typer.Option(metavar="MODE", help=f"{', '.join(_MODES)}; default ZEROG_VERIFY, else warn.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="System message.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
+) -> None:
+    """Ask one question. The answer goes to stdout; chat id, fee and verdict to stderr.
+
+    It is paid from the sub-account at the provider, without asking. Exit code 1 if the evidence contradicts the
+    answer, 3 if it could not be verified.
+    """
+    if verify is not None and verify not in _MODES:
+        raise typer.BadParameter(f"{verify!r} is none of {', '.join(_MODES)}", param_hint="--verify")
+    text = _question(prompt)
+    payload: dict[str, Any] = {"messages": [{"role": "system", "content": system}] if system else []}
+    payload["messages"].append({"role": "user", "content": text})
+    if max_tokens is not None:
+        payload["max_tokens"] = max_tokens
+    as_it_comes = not run.out.as_json if stream is None else stream
+    options = {"verify": verify, "stream": "hold" if hold else None}
+    receipts: list[Receipt] = []
+    with run.client(provider=provider, model=model, on_receipt=receipts.append, **options) as client:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", VerificationWarning)  # the verdict is shown below, whatever it is
+                answer = _streamed(run.out, client, payload) if as_it_comes else _whole(run.out, client, payload)
+        except ZeroGError as error:
+            if error.receipt is not None:
+                _show(run.out, error.receipt)
+            raise
+        receipt = receipts[-1]
+        _settle(client, receipt, answer)
+        minimum = client.policy.minimum if client.policy.mode != "off" else None
+    _show(run.out, receipt)
+    run.out.document(
+        {
+            "answer": answer,
+            "model": receipt.model,
+            "provider": receipt.provider,
+            "chat_id": receipt.chat_id,
+            "fee": money(receipt.fee.amount),
+            "verdict": str(receipt.verdict.status),
+            "receipt": receipt.to_dict(),
+        }
+    )
+    if minimum is not None and not receipt.verdict.satisfies(minimum):
+        raise typer.Exit(3)
+
+
+def _question(prompt: str | None) -> str:
+    if prompt is None and sys.stdin.isatty():
+        raise typer.BadParameter("nothing to ask: give a PROMPT, or pipe one in", param_hint="PROMPT")
+    text = sys.stdin.read() if prompt in (None, "-") else prompt
+    if not text or not text.strip():
+        raise typer.BadParameter("the question is empty", param_hint="PROMPT")
+    return text
+
+
+def _whole(out: Output, client: ChatClient, payload: dict[str, Any]) -> str:
+    with out.waiting("waiting for the answer"):
+        text = client.create(payload).text
+    if not out.as_json:
+        out.raw(text + "\n")
+    return text
+
+
+def _streamed(out: Output, client: ChatClient, payload: dict[str, Any]) -> str:
+    pieces: list[str] = []
+    stream = client.stream(payload)
+    waiting = out.waiting("waiting for the answer")
+    waiting.__enter__()
+    try:
+        for event in stream:
+            for choice in event.get("choices") or ():
+                piece = (choice.get("delta") or {}).get("content")
+                if not isinstance(piece, str) or not piece:
+                    continue
+                if not pieces:
+                    waiting.__exit__(None, None, None)
+                pieces.append(piece)
+                if not out.as_json:
+                    out.raw(piece)
+    finally:
+        if not pieces:
+            waiting.__exit__(None, None, None)
+        elif not out.as_json:
+            out.raw("\n")
+        stream.close()
+    return "".join(pieces)
+
+
+def _settle(client: ChatClient, receipt: Receipt, answer: str) -> None:
+    """With the policy ``background``, wait for the verdict all the same: the process ends here."""
+    if receipt.verdict.status is not Status.PENDING:
+        return
+    verdict = receipt.resolve(_BACKGROUND_SECONDS)
+    if verdict.status is Status.FAILED:
+        message = f"do not trust this reply of {receipt.provider}: {verdict.explain()}"
+        raise VerificationFailed(message, code=str(verdict.reason), receipt=receipt, text=answer)
+    if not verdict.satisfies(client.policy.minimum):
+        message = f"the reply of {receipt.provider} is not proven: {verdict.explain()}"
+        raise VerificationUnavailable(message, code=str(verdict.reason), receipt=receipt, text=answer)
+
+
+def _show(out: Output, receipt: Receipt) -> None:
+    fee = receipt.fee
+    out.note(f"chat id  {receipt.chat_id or '-'}")
+    out.note(f"provider {receipt.provider} ({receipt.model}, {receipt.kind})")
+    out.note(f"fee      {fee.amount}" + ("" if fee.exact else f" (not exact: {fee.reason})"))
+    out.note(f"verdict  {receipt.verdict}: {receipt.verdict.explain()}")

@@ -1,0 +1,73 @@
+"""One run of a command: where it prints, and how it reaches the network."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from zg_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from zg_core.broker import Broker
+    from zg_core.cli.output import Output
+    from zg_core.client import ChatClient
+
+__all__ = ["Run"]
+
+
+class Run:
+    """What a command needs of the world.
+
+    Args:
+        out: Where it prints.
+        network: Name of the network; None asks the environment.
+        rpc_url: JSON-RPC endpoint; None asks the environment.
+        ca_file: Certificate authority to trust.
+    """
+
+    def __init__(
+        self, out: Output, *, network: str | None = None, rpc_url: str | None = None, ca_file: Path | None = None
+    ) -> None:
+        self.out = out
+        self._where: dict[str, Any] = {
+            "network": network,
+            "rpc_url": rpc_url,
+            "ca_file": None if ca_file is None else str(ca_file),
+            "on_progress": out.step,
+        }
+
+    def broker(self) -> Broker:
+        """A broker with the wallet of the environment, whose nonces are kept in the command line's store."""
+        from zg_core.broker import Broker
+        from zg_core.store import default_store_url
+
+        try:
+            return Broker(store=os.environ.get("ZEROG_STORE") or default_store_url(), **self._where)
+        except ConfigError as error:
+            if error.code == "no_wallet":
+                error.hint = "set ZEROG_PRIVATE_KEY; `zerog providers` needs no wallet"
+            raise
+
+    def reader(self, user: str | None = None) -> Broker:
+        """A broker that only reads: of `user`, or of the wallet if there is one to ask for."""
+        if user is None:
+            return self.broker()
+        return self.public(user)
+
+    def public(self, user: str | None = None) -> Broker:
+        """A broker without a wallet."""
+        from zg_core.broker import Broker
+
+        return Broker.read_only(user=user, **self._where)
+
+    def client(self, *, provider: str | None, model: str | None, **options: Any) -> ChatClient:
+        """A client for `provider` or `model`; what is given replaces both of the environment's."""
+        from zg_core.client import ChatClient
+
+        environ = dict(os.environ)
+        if provider is not None or model is not None:
+            for name in ("ZEROG_PROVIDER", "ZEROG_MODEL"):
+                environ.pop(name, None)
+        return ChatClient(provider=provider, model=model, environ=environ, **self._where, **options)
