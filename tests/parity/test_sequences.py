@@ -15,7 +15,7 @@ from .stage import OG, Stage, service_params
 
 pytestmark = pytest.mark.requires("node", "anvil")
 
-EXAMPLES = int(os.environ.get("ZEROG_PARITY_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("ZEROG_PARITY_EXAMPLES", "5"))
 LOCK = 86_400
 
 users = st.sampled_from(["ann", "bob"])

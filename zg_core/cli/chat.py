@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zg_core.backends.settling import CHANGES
 from zg_core.cli.options import command, parse_address
 from zg_core.cli.output import Output, money
 from zg_core.cli.run import Run
@@ -92,6 +93,7 @@ def chat(
     receipts: list[Receipt] = []
     with run.client(provider=provider, model=model, on_receipt=receipts.append, **options) as client:
         try:
+            _expect_lag(client)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", VerificationWarning)  # the verdict is shown below, whatever it is
                 answer = _streamed(run.out, client, payload) if as_it_comes else _whole(run.out, client, payload)
@@ -116,6 +118,14 @@ def chat(
     )
     if minimum is not None and not receipt.verdict.satisfies(minimum):
         raise typer.Exit(3)
+
+
+def _expect_lag(client: ChatClient) -> None:
+    """Let the client wait for a provider that has not yet seen a transfer, which another process of `zerog` sent.
+
+    The client has read the chain before it asks, so a provider that sees less than the chain holds is behind.
+    """
+    CHANGES.note(client.network.chain_id, client.backend.payer, client.service().provider)
 
 
 def _question(prompt: str | None) -> str:

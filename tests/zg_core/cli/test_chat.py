@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from zg_core import ChatClient
+from tests.zg_core.cli.running import zerog_of
+from zg_core import ChatClient, Wallet
+from zg_core.backends import settling
 from zg_core.config import Secret
+from zg_core.http import SyncTransport
+from zg_core.localnet import LocalNet, LocalWallet, ProviderSettings
 from zg_core.session import read_token
 
 QUESTION = "What is the capital of France?"
@@ -79,8 +83,8 @@ def test_the_json_error_of_a_lie_holds_the_receipt_and_not_the_answer(rich, mark
 @pytest.fixture
 def unsigned(rich, market):
     """A provider that signs nothing, with an account."""
-    rich("deposit", "3", "--yes")
-    rich("transfer", market.providers[2].address, "2", "--yes")
+    key = rich.environ["ZEROG_PRIVATE_KEY"]
+    market.open_account(LocalWallet(Wallet.from_key(key).address, key), market.providers[2])
     return market.providers[2].address
 
 
@@ -115,6 +119,25 @@ def test_a_verdict_in_the_background_is_waited_for(rich, market, provider):
 
 def test_an_unknown_way_to_verify_is_a_usage_error(rich):
     assert rich.fails("chat", "hi", "--verify", "maybe", code=2)["code"] == "usage"
+
+
+def test_a_provider_that_has_not_seen_a_transfer_of_another_process_is_waited_for(tmp_path, monkeypatch):
+    with LocalNet(settings=ProviderSettings.production()) as net:
+        zerog, provider = zerog_of(net, tmp_path, net.new_wallet()), net.providers[0].address
+
+        async def sleep(_, seconds):
+            net.clock.advance(seconds)
+
+        monkeypatch.setattr(SyncTransport, "sleep", sleep)
+        zerog("deposit", "3", "--yes")
+        zerog("transfer", provider, "1", "--yes")
+        error = zerog.fails("chat", "hi", "--provider", provider, code=1)
+        assert error["code"] == "balance_too_small", "it really is too little, so it is not waited for"
+        zerog("transfer", provider, "0.5", "--yes")
+        monkeypatch.setattr(settling.CHANGES, "_changed", {})  # what another process did is not known here
+        ran = zerog("chat", QUESTION, "--provider", provider)
+        assert ran.out == f"{ANSWER}\n"
+        assert ran.err.count("does not see your last transaction yet") == 1
 
 
 @pytest.mark.parametrize("command", [["chat", "hi"], ["token"]], ids=lambda words: words[0])
