@@ -16,7 +16,8 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), 
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("\n", 1)[0])
-def test_an_example_runs(block, monkeypatch):
+def test_an_example_runs(block, monkeypatch, tmp_path):
+    monkeypatch.setenv("ZEROG_HOME", str(tmp_path))  # where the key ledger would go
     with LocalNet() as net:
         net.open_account(net.wallet, net.providers[0])
         for name, value in net.env().items():

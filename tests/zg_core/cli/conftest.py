@@ -44,12 +44,25 @@ def poor(market: LocalNet, tmp_path: Path) -> Zerog:
 
 
 @pytest.fixture
-def rich(market: LocalNet, tmp_path: Path) -> Iterator[Zerog]:
+def rich(market: LocalNet, tmp_path: Path) -> Zerog:
     """A wallet with 7 0G at the first provider."""
     wallet = market.new_wallet()
     market.open_account(wallet, market.providers[0], 7 * OG)
-    zerog = zerog_of(market, tmp_path, wallet)
-    yield zerog
+    return zerog_of(market, tmp_path, wallet)
+
+
+@pytest.fixture(scope="session")
+def _steady(market: LocalNet, tmp_path_factory: pytest.TempPathFactory) -> Zerog:
+    wallet = market.new_wallet()
+    market.open_account(wallet, market.providers[0], 7 * OG)
+    market.open_account(wallet, market.providers[2], 3 * OG)
+    return zerog_of(market, tmp_path_factory.mktemp("home"), wallet)
+
+
+@pytest.fixture
+def steady(_steady: Zerog, market: LocalNet) -> Iterator[Zerog]:
+    """One wallet for all tests that move none of its money: 7 0G at the first provider, 3 at the unsigned one."""
+    yield _steady
     for provider in market.providers:
         provider.clear_faults()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.zg_core.cli.running import zerog_of
-from zg_core import ChatClient, Wallet
+from zg_core import ChatClient
 from zg_core.backends import settling
 from zg_core.config import Secret
 from zg_core.http import SyncTransport
-from zg_core.localnet import LocalNet, LocalWallet, ProviderSettings
+from zg_core.localnet import LocalNet, ProviderSettings
 from zg_core.session import read_token
 
 QUESTION = "What is the capital of France?"
@@ -17,16 +17,16 @@ ANSWER = "The capital of France is Paris."
 
 
 @pytest.mark.parametrize("how", [[], ["--stream"], ["--no-stream"], ["--hold"]], ids=" ".join)
-def test_the_answer_is_on_stdout_and_its_proof_on_stderr(rich, provider, how):
-    ran = rich("chat", QUESTION, "--provider", provider, *how)
+def test_the_answer_is_on_stdout_and_its_proof_on_stderr(steady, provider, how):
+    ran = steady("chat", QUESTION, "--provider", provider, *how)
     assert ran.out == f"{ANSWER}\n"
     for words in ("chat id  ", f"provider {provider}", "fee      0.00000", "verdict  verified: "):
         assert words in ran.err, str(ran)
 
 
 @pytest.mark.parametrize("how", [[], ["--stream"]], ids=" ".join)
-def test_the_document_holds_answer_and_receipt(rich, provider, how):
-    document = rich.json("chat", QUESTION, *how, ZEROG_PROVIDER=provider)
+def test_the_document_holds_answer_and_receipt(steady, provider, how):
+    document = steady.json("chat", QUESTION, *how, ZEROG_PROVIDER=provider)
     assert document["answer"] == ANSWER
     assert document["verdict"] == "verified"
     assert document["provider"] == provider
@@ -34,35 +34,35 @@ def test_the_document_holds_answer_and_receipt(rich, provider, how):
     assert document["receipt"]["chat_id"] == document["chat_id"]
 
 
-def test_a_model_alone_chooses_a_funded_provider(rich, market, provider):
-    assert rich.json("chat", "hi", "--model", "chat-ml")["provider"] == provider
+def test_a_model_alone_chooses_a_funded_provider(steady, market, provider):
+    assert steady.json("chat", "hi", "--model", "chat-ml")["provider"] == provider
     # what the environment says does not stand against what was asked for
     elsewhere = market.providers[1].address
-    assert rich.json("chat", "hi", "--model", "chat-ml", ZEROG_PROVIDER=elsewhere)["provider"] == provider
-    assert rich.json("chat", "hi", "--provider", provider, ZEROG_MODEL="another")["model"] == "chat-ml"
+    assert steady.json("chat", "hi", "--model", "chat-ml", ZEROG_PROVIDER=elsewhere)["provider"] == provider
+    assert steady.json("chat", "hi", "--provider", provider, ZEROG_MODEL="another")["model"] == "chat-ml"
 
 
 @pytest.mark.parametrize("words", [[], ["-"]], ids=["nothing", "dash"])
-def test_the_question_can_be_piped_in(rich, provider, words):
-    assert ANSWER in rich("chat", *words, "--provider", provider, stdin=QUESTION).out
+def test_the_question_can_be_piped_in(steady, provider, words):
+    assert ANSWER in steady("chat", *words, "--provider", provider, stdin=QUESTION).out
 
 
-def test_an_empty_question_is_a_usage_error(rich, provider):
-    assert rich.fails("chat", "--provider", provider, code=2, stdin=" \n")["code"] == "usage"
+def test_an_empty_question_is_a_usage_error(steady, provider):
+    assert steady.fails("chat", "--provider", provider, code=2, stdin=" \n")["code"] == "usage"
 
 
-def test_options_reach_the_provider(rich, provider):
-    usual = rich.json("chat", QUESTION, "--provider", provider)["receipt"]["usage"]
-    ran = rich.json("chat", QUESTION, "--provider", provider, "--system", "Be brief.", "--max-tokens", "2")
+def test_options_reach_the_provider(steady, provider):
+    usual = steady.json("chat", QUESTION, "--provider", provider)["receipt"]["usage"]
+    ran = steady.json("chat", QUESTION, "--provider", provider, "--system", "Be brief.", "--max-tokens", "2")
     assert ran["receipt"]["usage"]["completion_tokens"] == 2
     assert ran["receipt"]["usage"]["prompt_tokens"] > usual["prompt_tokens"]
     assert ANSWER.startswith(ran["answer"])
 
 
 @pytest.mark.parametrize("how", [["--no-stream"], ["--stream"], ["--hold"]], ids=" ".join)
-def test_a_lie_ends_with_code_1_and_its_proof(rich, market, provider, how):
+def test_a_lie_ends_with_code_1_and_its_proof(steady, market, provider, how):
     market.providers[0].fault("body_changed")
-    ran = rich("chat", QUESTION, "--provider", provider, *how, ok=False)
+    ran = steady("chat", QUESTION, "--provider", provider, *how, ok=False)
     assert ran.code == 1, str(ran)
     assert "error: do not trust this reply" in ran.err
     assert "verdict  failed (content_mismatch)" in ran.err
@@ -70,9 +70,9 @@ def test_a_lie_ends_with_code_1_and_its_proof(rich, market, provider, how):
         assert ran.out == "", str(ran)
 
 
-def test_the_json_error_of_a_lie_holds_the_receipt_and_not_the_answer(rich, market, provider):
+def test_the_json_error_of_a_lie_holds_the_receipt_and_not_the_answer(steady, market, provider):
     market.providers[0].fault("body_changed")
-    ran = rich("chat", QUESTION, "--provider", provider, "--json", ok=False)
+    ran = steady("chat", QUESTION, "--provider", provider, "--json", ok=False)
     assert ran.code == 1
     assert ran.error["code"] == "content_mismatch"
     assert ran.error["type"] == "VerificationFailed"
@@ -81,44 +81,42 @@ def test_the_json_error_of_a_lie_holds_the_receipt_and_not_the_answer(rich, mark
 
 
 @pytest.fixture
-def unsigned(rich, market):
-    """A provider that signs nothing, with an account."""
-    key = rich.environ["ZEROG_PRIVATE_KEY"]
-    market.open_account(LocalWallet(Wallet.from_key(key).address, key), market.providers[2])
+def unsigned(market):
+    """The provider that signs nothing."""
     return market.providers[2].address
 
 
-def test_an_answer_that_cannot_be_verified_ends_with_code_3(rich, unsigned):
-    ran = rich("chat", QUESTION, "--provider", unsigned, ok=False)
+def test_an_answer_that_cannot_be_verified_ends_with_code_3(steady, unsigned):
+    ran = steady("chat", QUESTION, "--provider", unsigned, ok=False)
     assert ran.code == 3, str(ran)
     assert ran.out == f"{ANSWER}\n"
     assert "verdict  not_verifiable" in ran.err
     assert "VerificationWarning" not in ran.err
-    ran = rich("chat", QUESTION, "--provider", unsigned, "--json", ok=False)
+    ran = steady("chat", QUESTION, "--provider", unsigned, "--json", ok=False)
     assert ran.code == 3, str(ran)
     assert ran.document["verdict"] == "not_verifiable"
 
 
-def test_require_refuses_before_it_asks_a_provider_that_signs_nothing(rich, market, unsigned):
+def test_require_refuses_before_it_asks_a_provider_that_signs_nothing(steady, market, unsigned):
     before = len(market.providers[2].requests)
-    assert rich.fails("chat", "hi", "--provider", unsigned, "--verify", "require", code=3)["code"] == "not_verifiable"
+    assert steady.fails("chat", "hi", "--provider", unsigned, "--verify", "require", code=3)["code"] == "not_verifiable"
     assert len(market.providers[2].requests) == before
 
 
-def test_with_verification_off_the_answer_is_enough(rich, unsigned):
-    ran = rich("chat", QUESTION, "--provider", unsigned, "--verify", "off")
+def test_with_verification_off_the_answer_is_enough(steady, unsigned):
+    ran = steady("chat", QUESTION, "--provider", unsigned, "--verify", "off")
     assert "verdict  not_checked" in ran.err
 
 
-def test_a_verdict_in_the_background_is_waited_for(rich, market, provider):
-    assert rich.json("chat", "hi", "--provider", provider, ZEROG_VERIFY="background")["verdict"] == "verified"
+def test_a_verdict_in_the_background_is_waited_for(steady, market, provider):
+    assert steady.json("chat", "hi", "--provider", provider, ZEROG_VERIFY="background")["verdict"] == "verified"
     market.providers[0].fault("body_changed")
-    ran = rich("chat", "hi", "--provider", provider, ok=False, ZEROG_VERIFY="background")
+    ran = steady("chat", "hi", "--provider", provider, ok=False, ZEROG_VERIFY="background")
     assert ran.code == 1, str(ran)
 
 
-def test_an_unknown_way_to_verify_is_a_usage_error(rich):
-    assert rich.fails("chat", "hi", "--verify", "maybe", code=2)["code"] == "usage"
+def test_an_unknown_way_to_verify_is_a_usage_error(steady):
+    assert steady.fails("chat", "hi", "--verify", "maybe", code=2)["code"] == "usage"
 
 
 def test_a_provider_that_has_not_seen_a_transfer_of_another_process_is_waited_for(tmp_path, monkeypatch):
@@ -153,18 +151,18 @@ class TestRefusals:
         assert error["code"] == "no_account"
         assert f"zerog transfer {provider} 1.1" in error["hint"]
 
-    def test_nobody_chosen(self, rich, command):
-        assert rich.fails(*command, code=1)["hint"]
+    def test_nobody_chosen(self, steady, command):
+        assert steady.fails(*command, code=1)["hint"]
 
-    def test_an_unknown_provider(self, rich, command):
-        assert rich.fails(*command, "--provider", "0x" + "77" * 20, code=1)["code"] == "unknown_provider"
+    def test_an_unknown_provider(self, steady, command):
+        assert steady.fails(*command, "--provider", "0x" + "77" * 20, code=1)["code"] == "unknown_provider"
 
-    def test_an_unknown_model(self, rich, command):
-        assert rich.fails(*command, "--model", "none-such", code=1)["code"] == "model_not_served"
+    def test_an_unknown_model(self, steady, command):
+        assert steady.fails(*command, "--model", "none-such", code=1)["code"] == "model_not_served"
 
 
-def test_the_token_is_printed_alone_and_called_a_secret(rich, provider):
-    ran = rich("token", "--provider", provider)
+def test_the_token_is_printed_alone_and_called_a_secret(steady, provider):
+    ran = steady("token", "--provider", provider)
     claims = read_token(Secret(ran.out.strip()))
     assert claims.provider == provider
     assert claims.token_id == 255
@@ -172,10 +170,10 @@ def test_the_token_is_printed_alone_and_called_a_secret(rich, provider):
     assert "until" in ran.err
 
 
-def test_the_token_opens_the_door(rich, provider):
-    document = rich.json("token", "--provider", provider)
+def test_the_token_opens_the_door(steady, provider):
+    document = steady.json("token", "--provider", provider)
     assert document["base_url"].endswith("/v1/proxy")
-    environ = {name: value for name, value in rich.environ.items() if name != "ZEROG_PRIVATE_KEY"}
+    environ = {name: value for name, value in steady.environ.items() if name != "ZEROG_PRIVATE_KEY"}
     with ChatClient(api_key=document["token"], environ=environ) as client:
         reply = client.create({"messages": [{"role": "user", "content": QUESTION}]})
     assert reply.text == ANSWER

@@ -115,9 +115,9 @@ def test_no_keys_are_none(rich):
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else str(value),
 )
-def test_a_refusal_has_a_code_and_a_hint(rich, market, provider, words, code, name):
+def test_a_refusal_has_a_code_and_a_hint(steady, market, provider, words, code, name):
     named = {"PROVIDER": provider, "OTHER": market.providers[1].address, "STRANGER": "0x" + "77" * 20}
-    error = rich.fails("keys", *(named.get(word, word) for word in words), code=code)
+    error = steady.fails("keys", *(named.get(word, word) for word in words), code=code)
     assert error["code"] == name
 
 

@@ -121,10 +121,10 @@ SPENDING = [
 
 
 @pytest.mark.parametrize("words", SPENDING, ids=" ".join)
-def test_without_a_terminal_and_without_yes_nothing_is_sent(rich, market, provider, words):
+def test_without_a_terminal_and_without_yes_nothing_is_sent(steady, market, provider, words):
     before = market.chain.block_number
     words = [provider if word == "PROVIDER" else word for word in words]
-    error = rich.fails(*words, code=2, stdin="y\n")
+    error = steady.fails(*words, code=2, stdin="y\n")
     assert error["code"] == "not_confirmed"
     assert "--yes" in error["hint"]
     sent = [tx for number in range(before + 1, market.chain.block_number + 1) for tx in transactions(market, number)]
@@ -190,9 +190,9 @@ def test_a_refusal_of_a_wallet_without_ledger_has_a_code_and_a_hint(poor, provid
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
-def test_a_refusal_of_a_funded_wallet_has_a_code_and_a_hint(rich, provider, words, code):
+def test_a_refusal_of_a_funded_wallet_has_a_code_and_a_hint(steady, provider, words, code):
     named = {"PROVIDER": provider, "STRANGER": "0x" + "77" * 20}
-    error = rich.fails(*(named.get(word, word) for word in words), "--yes", code=1)
+    error = steady.fails(*(named.get(word, word) for word in words), "--yes", code=1)
     assert error["code"] == code
     assert error["hint"]
 
