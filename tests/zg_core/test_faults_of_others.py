@@ -18,39 +18,18 @@ from typing import Any
 import pytest
 from eth_abi import encode
 
-from zg_core import (
-    ApiKeys,
-    AsyncApiKeys,
-    AsyncBroker,
-    AsyncChatClient,
-    AsyncFunder,
-    AutoFunding,
-    Broker,
-    ChainError,
-    ChatClient,
-    ConfigError,
-    Funder,
-    InsufficientFunds,
-    Kind,
-    NotAcknowledged,
-    RequestError,
-    Service,
-    SessionRejected,
-    Store,
-    Timeouts,
-    TransactionReverted,
-    Wallet,
-    WrongChain,
-    ZeroGError,
-    neuron,
-    og,
-)
+from zg_core import Kind, Service, Store, TransactionReverted, Wallet, WrongChain, ZeroGError, neuron, og
+from zg_core.api_keys import ApiKeys, AsyncApiKeys
 from zg_core.backends.credentials import check_account
+from zg_core.broker import AsyncBroker, Broker
 from zg_core.chain.abi import Call
 from zg_core.chain.reverts import decode_revert
 from zg_core.chain.rpc import RpcFailure
+from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.crypto import checksum_address, keccak256
-from zg_core.http import run
+from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, SessionRejected
+from zg_core.funding import AsyncFunder, AutoFunding, Funder
+from zg_core.http import Timeouts, run
 from zg_core.localnet import LocalNet, ProviderSpec, Tier, abi
 from zg_core.localnet.keys import Key
 from zg_core.localnet.onchain import STAKE, ChainSide, Registration
@@ -287,15 +266,8 @@ class TestSpending:
         for amount in (og("0.001"), neuron(0)):
             caught = refused(ConfigError, broker.transfer, provider.address, amount)
             assert (caught.code, "1 0G" in str(caught)) == ("below_minimum", True)
+        assert refused(ConfigError, broker.add_ledger, og("3")).code == "ledger_exists"
         assert net.chain.nonce(owner.address) == 1
-
-    def test_a_deposit_makes_a_ledger_or_tops_it_up(self, broker):
-        """0g-direct §10.30: add_ledger is documented as both, and reverts for a ledger that exists."""
-        broker.deposit(og("3"))
-        broker.deposit(og("0.5"))
-        assert broker.ledger().total == og("3.5")
-        caught = refused(ConfigError, broker.add_ledger, og("3"))
-        assert (caught.code, "deposit" in caught.hint) == ("ledger_exists", True)
 
     def test_a_lower_case_provider_address_works(self, broker, mine, provider, tmp_path):
         """0g-direct §10.30: transfers raise InvalidAddress for lower-case input."""
@@ -563,13 +535,6 @@ class TestSettingsAndSilence:
             for call in reads:
                 caught = refused(ChainError, call)
                 assert (caught.code, bool(caught.hint)) == ("rpc_unavailable", True), call
-
-    def test_contracts_that_are_not_there_are_told(self, where, owner):
-        """0g-direct §10.15, §10.23: after a failed read a made-up ABI is tried, then a default is returned."""
-        with Broker.read_only(**{**where, "ledger": NOBODY, "inference": NOBODY}, user=owner.address) as broker:
-            for call in (broker.services, broker.ledger, broker.accounts, broker.lock_time, broker.service_name):
-                caught = refused(ChainError, call)
-                assert caught.code == "no_contract"
 
     def test_an_rpc_that_hangs_is_given_up(self, where, monkeypatch):
         """0g-direct §10.13: RPC requests have no timeout."""
