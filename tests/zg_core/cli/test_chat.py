@@ -7,6 +7,7 @@ import pytest
 from tests.zg_core.cli.running import zerog_of
 from zg_core import ChatClient
 from zg_core.backends import settling
+from zg_core.cli import chat
 from zg_core.config import Secret
 from zg_core.http import SyncTransport
 from zg_core.localnet import LocalNet, ProviderSettings
@@ -108,7 +109,15 @@ def test_with_verification_off_the_answer_is_enough(steady, unsigned):
     assert "verdict  not_checked" in ran.err
 
 
-def test_a_verdict_in_the_background_is_waited_for(steady, market, provider):
+@pytest.mark.parametrize("there", [False, True], ids=["still running", "already there"])
+def test_a_verdict_in_the_background_is_waited_for_and_judged(steady, market, provider, monkeypatch, there):
+    def settle(client, receipt, answer):
+        if there:
+            receipt.resolve(10)
+        judge(client, receipt, answer)
+
+    judge = chat._settle
+    monkeypatch.setattr(chat, "_settle", settle)
     assert steady.json("chat", "hi", "--provider", provider, ZEROG_VERIFY="background")["verdict"] == "verified"
     market.providers[0].fault("body_changed")
     ran = steady("chat", "hi", "--provider", provider, ok=False, ZEROG_VERIFY="background")

@@ -210,6 +210,17 @@ def test_a_private_key_in_the_place_of_an_address_is_not_repeated(poor):
     poor.fails("deposit", key, "--yes", code=2)
 
 
+def test_neither_is_a_key_of_another_wallet(poor, market):
+    key = market.new_wallet().private_key
+    for words in (
+        ["account", key],
+        ["account", "--network", key],
+        ["transfer", key, "1", "--yes"],
+        ["chat", "hi", key],
+    ):
+        assert key.removeprefix("0x") not in poor.fails(*words, code=2)["message"]
+
+
 def test_nonces_are_kept_in_a_file_for_the_owner_alone(poor):
     poor("deposit", "3", "--yes")
     file = Path(poor.environ["ZEROG_HOME"]) / "store.db"
