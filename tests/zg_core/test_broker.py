@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,7 +28,7 @@ from zg_core import (
 )
 from zg_core.accounts import PROVIDERS_PER_BATCH
 from zg_core.crypto import checksum_address
-from zg_core.localnet import LocalNet
+from zg_core.localnet import LocalNet, LocalWallet
 from zg_core.localnet.abi import inference
 
 NOBODY = checksum_address("0x" + "9f" * 20)
@@ -54,6 +55,22 @@ class Twin:
             return asyncio.run(work())
 
         return call
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[LocalNet]:
+    """A network of its own: these tests move its clock by days, and sessions are signed with the real time."""
+    with LocalNet(providers=5) as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def wallet(net: LocalNet) -> LocalWallet:
+    """A wallet with a funded sub-account at every provider of that network."""
+    rich = net.new_wallet()
+    for one in net.providers:
+        net.open_account(rich, one, 20 * 10**18)
+    return rich
 
 
 @pytest.fixture
