@@ -8,8 +8,11 @@ WORKERS ?= auto
 CONTRACTS = zg_core/localnet/contracts
 
 # What the client and the framework packages are tested with in the two further environments: everything but the
-# local network's own tests and the tests of this repository's files.
-COMPAT_TESTS ?= tests --ignore=tests/zg_core/localnet --ignore=tests/parity --ignore=tests/interop --ignore=tests/bench --ignore-glob='tests/test_*.py'
+# tests of the local network, of money and command line, and of this repository's files.
+COMPAT_TESTS ?= tests --ignore=tests/zg_core/localnet --ignore=tests/parity --ignore=tests/interop --ignore=tests/bench --ignore-glob='tests/test_*.py' \
+  --ignore=tests/zg_core/cli --ignore=tests/zg_core/test_store.py --ignore=tests/zg_core/test_broker.py \
+  --ignore=tests/zg_core/test_funding.py --ignore=tests/zg_core/test_api_keys.py --ignore=tests/zg_core/test_faults_of_others.py \
+  --ignore=tests/zg_core/chain/test_transactions.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format bench contracts contracts-check interop constraints clean \

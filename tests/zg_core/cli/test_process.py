@@ -99,6 +99,7 @@ def test_ctrl_c_after_sending_names_the_transaction(tmp_path):
         process = subprocess.Popen(
             [*ZEROG, "deposit", "3", "--yes"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=zerog.settings(),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background jobs  # noqa: PLW1509
         )  # fmt: skip
         timer = threading.Timer(SECONDS, process.kill)
         timer.start()
