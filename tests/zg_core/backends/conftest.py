@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-spec = importlib.util.spec_from_file_location("scripted_node", Path(__file__).parent.parent / "scripted_node.py")
-assert spec is not None
-assert spec.loader is not None
-scripted_node = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(scripted_node)
+from tests.zg_core import scripted_node
 
 
 @pytest.fixture
