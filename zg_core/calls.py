@@ -31,6 +31,7 @@ from zg_core.limits import bucket
 from zg_core.progress import tell
 from zg_core.receipts.model import Receipt
 from zg_core.types import Amount, Fee, Usage
+from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
 
 if TYPE_CHECKING:
@@ -275,6 +276,7 @@ class Calls:
             input_price=route.service.input_price,
             output_price=route.service.output_price,
             fee=Fee(Amount(0), exact=False, reason="outcome_unknown"),
+            attestation=None if route.attestation is None else route.attestation.summary(),
         )
         return Call(route, exchange, receipt, time.monotonic())
 
@@ -457,6 +459,9 @@ class Calls:
         receipt.usage = call.usage
         if outcome == "answered":
             receipt.fee = self._backend.fee(call.route, call.usage)
+            if doubt := implausible(call.usage, exchange.request, exchange.size):
+                receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
+                logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
 
     def abandon(self, call: Call) -> None:
         """Record that the reader broke off."""

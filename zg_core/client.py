@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt
     from zg_core.types import Service
+    from zg_core.verify.attestation import AttestationOptions
+    from zg_core.verify.conditions import Condition
 
 __all__ = ["AsyncChatClient", "AsyncReplyStream", "ChatClient", "ReplyStream"]
 
@@ -50,11 +52,13 @@ class _Client:
         rpc_url: str | None = None,
         ledger: str | None = None,
         inference: str | None = None,
-        verify: str | Policy | None = None,
+        verify: str | Policy | Condition | None = None,
         minimum: str | None = None,
         kinds: Iterable[str] | None = None,
         stream: str | None = None,
         identity: str | None = None,
+        attest: int | None = None,
+        attestation: AttestationOptions | None = None,
         limits: Limits | None = _AUTO,
         timeout: float | Timeouts | None = None,
         max_retries: int = 2,
@@ -77,11 +81,14 @@ class _Client:
             rpc_url: JSON-RPC endpoint instead of the network's own.
             ledger: LedgerManager address instead of the network's own.
             inference: InferenceServing address instead of the network's own.
-            verify: ``"off"``, ``"background"``, ``"warn"`` (default), ``"require"`` or a `Policy`.
+            verify: ``"off"``, ``"background"``, ``"warn"`` (default), ``"require"``, a condition such as
+                ``AllOf(ResponseBound(), Kinds("TeeML"), Attested(level=2))``, or a whole `Policy`.
             minimum: Least verdict that satisfies, default ``"response_bound"``.
             kinds: Kinds of service that may see a prompt.
             stream: ``"after"`` (default) or ``"hold"``: whether chunks wait for the verdict.
             identity: TeeTLS: the upstream vendor that must have answered.
+            attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
+            attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Client-side limits; by default on real networks only, None lifts them.
             timeout: Seconds without a byte before giving up (default 300), or `Timeouts`.
             max_retries: Further attempts after connect errors, 429 and 503; nothing else is ever sent twice.
@@ -97,7 +104,7 @@ class _Client:
         """
         # A traceback can show the locals of every frame: nothing in this one is a key from here on.
         private_key, api_key, environ = conceal(private_key), conceal(api_key), Environment(environ)
-        policy_given = isinstance(verify, Policy)
+        word = verify if isinstance(verify, str) else None
         settings = Settings.resolve(
             network=network,
             rpc_url=rpc_url,
@@ -107,15 +114,16 @@ class _Client:
             api_key=api_key,
             provider=provider,
             model=model,
-            verify=None if policy_given else verify,  # type: ignore[arg-type]
+            verify=word,
             environ=environ,
         )
         self.policy = Policy.of(
-            verify if isinstance(verify, Policy) else settings.verify,
+            settings.verify if verify is None or word is not None else verify,
             minimum=minimum,
             kinds=kinds,
             stream=stream,
             identity=identity,
+            attest=attest,
         )
         """What is demanded of every reply."""
         self.network = settings.network
@@ -139,6 +147,7 @@ class _Client:
             model=settings.model,
             service_type=service_type,
             store=settings.store,
+            attestation=attestation,
         )
         if limits is _AUTO:
             limits = None if self.network.name == "local" else Limits()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zg_core.errors import ZeroGError
     from zg_core.exchange import Exchange
     from zg_core.types import Fee, Service, Usage
+    from zg_core.verify.attestation import AttestationReport
     from zg_core.verify.verdict import Verdict
 
 __all__ = ["Backend", "Route"]
@@ -19,10 +20,11 @@ __all__ = ["Backend", "Route"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a call goes: the service that will answer, and the model it is asked for."""
+    """Where a call goes: the service that will answer, the model it is asked for, and what is attested of it."""
 
     service: Service
     model: str
+    attestation: AttestationReport | None = None
 
 
 class Backend(Protocol):

@@ -11,11 +11,13 @@ from zg_core.backends.credentials import MINIMUM_RESERVE, ApiKeyCredential
 from zg_core.backends.settling import CHANGES, is_lag, named_balance, same_balance
 from zg_core.config import SecretHeaders, check_url, is_loopback
 from zg_core.errors import (
+    AttestationError,
     ConfigError,
     InsufficientFunds,
     ModelNotServed,
     ProviderUnavailable,
     RequestError,
+    VerificationUnavailable,
     ZeroGError,
 )
 from zg_core.exchange import parse_json
@@ -29,12 +31,14 @@ from zg_core.verify.verdict import Binding
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zg_core.backends.attesting import Attestations
     from zg_core.backends.credentials import Credential
     from zg_core.chain.reader import ChainReader
     from zg_core.config import Network, Secret
     from zg_core.exchange import Exchange
     from zg_core.http import Transport
     from zg_core.types import Fee, Service, Usage
+    from zg_core.verify.attestation import AttestationOptions, AttestationReport
     from zg_core.verify.policy import Policy
     from zg_core.verify.replay import ReplayGuard
     from zg_core.verify.verdict import Verdict
@@ -63,6 +67,7 @@ class DirectBackend:
         model: The model to ask for; None takes the provider's.
         service_type: Which services to choose among.
         store: URL of the store where other processes note their transactions.
+        attestation: How attestations are judged, for a policy that asks for one.
     """
 
     name = "direct"
@@ -80,6 +85,7 @@ class DirectBackend:
         model: str | None = None,
         service_type: str = CHAT,
         store: str = "memory:",
+        attestation: AttestationOptions | None = None,
     ) -> None:
         self.network = network
         self._credential = credential
@@ -90,6 +96,8 @@ class DirectBackend:
         self._model = model
         self._service_type = service_type
         self._store_url = store
+        self._attestation_options = attestation
+        self._attestations: Attestations | None = None
         if provider is None and isinstance(credential, ApiKeyCredential):
             provider = credential.claims.provider
         self._provider = provider
@@ -120,7 +128,25 @@ class DirectBackend:
                 hint=f"it serves {names}; or leave out provider=… and give model={wanted!r}",
                 model=wanted,
             )
-        return Route(service, wanted)
+        return Route(service, wanted, await self._attested(service, wanted))
+
+    async def _attested(self, service: Service, model: str) -> AttestationReport | None:
+        """The attestation that the policy asks for, None if it asks for none.
+
+        Raises:
+            AttestationError: it does not hold.
+            VerificationUnavailable: it cannot be had.
+        """
+        level = self._policy.demand.level
+        if level is None:
+            return None
+        if self._attestations is None:
+            from zg_core.backends.attesting import Attestations
+
+            self._attestations = Attestations(self._transport, self._attestation_options)
+        report = await self._attestations.report(service, level, model)
+        self._policy.admit(service, report)
+        return report
 
     def _admit(self, service: Service) -> None:
         """Refuse a service that the policy forbids, or whose URL no prompt may be sent to."""
@@ -287,8 +313,8 @@ class DirectBackend:
         def rank(service: Service) -> tuple[bool, int, int, str]:
             return (not funded(service), -service.kind.strength, _price(service), service.provider.lower())
 
-        best = min(offers, key=rank)
-        if not funded(best):
+        ranked = sorted(offers, key=rank)
+        if not funded(ranked[0]):
             cheapest = min(offers, key=lambda s: (_price(s), s.provider.lower()))
             raise InsufficientFunds(
                 f"no provider of {model!r} has a funded sub-account of {self._credential.address}",
@@ -297,7 +323,15 @@ class DirectBackend:
                 f"ledger yet, then `zerog transfer {cheapest.provider} 1.1`",
                 provider=cheapest.provider,
             )
-        return best.provider
+        for candidate in filter(funded, ranked):
+            try:
+                await self._attested(candidate, model)
+            except (AttestationError, VerificationUnavailable) as error:
+                objection = objection or error
+            else:
+                return candidate.provider
+        assert objection is not None  # noqa: S101 - the first is funded, so it was tried
+        raise objection
 
 
 def _price(service: Service) -> int:

@@ -103,7 +103,7 @@ def chat(
             raise
         receipt = receipts[-1]
         _settle(client, receipt, answer)
-        minimum = client.policy.minimum if client.policy.mode != "off" else None
+        demand = client.policy.demand if client.policy.mode != "off" else None
     _show(run.out, receipt)
     run.out.document(
         {
@@ -116,7 +116,7 @@ def chat(
             "receipt": receipt.to_dict(),
         }
     )
-    if minimum is not None and not receipt.verdict.satisfies(minimum):
+    if demand is not None and demand.objects(receipt):
         raise typer.Exit(3)
 
 

@@ -39,6 +39,8 @@ class Receipt:
         input_price: Neuron per input token at the time of the call.
         output_price: Neuron per output token.
         certificate_sha256: Leaf certificate of the connection that carried the reply, "" for plain http.
+        attestation: Summary of the provider's attestation, where the policy asked for one.
+        flags: What a reader should know besides the verdict, such as ``"usage_implausible"``.
         started_at: When the request was sent (UTC).
         seconds: From sending to the end of the reply.
         first_byte_seconds: From sending to the first byte of the body.
@@ -61,6 +63,8 @@ class Receipt:
     response_bytes: int = 0
     usage: Usage | None = None
     certificate_sha256: str = ""
+    attestation: dict[str, Any] | None = None
+    flags: tuple[str, ...] = ()
     attempts: int = 1
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     seconds: float = 0.0
@@ -129,6 +133,8 @@ class Receipt:
                 "reasoning_tokens": usage.reasoning_tokens,
             },
             "certificate_sha256": self.certificate_sha256,
+            "attestation": self.attestation,
+            "flags": list(self.flags),
             "attempts": self.attempts,
             "started_at": self.started_at.isoformat(),
             "seconds": round(self.seconds, 6),

@@ -2,7 +2,35 @@
 
 from __future__ import annotations
 
+from zg_core.verify.conditions import (
+    AllOf,
+    AnyOf,
+    Attested,
+    Claimed,
+    Condition,
+    Identity,
+    Kinds,
+    ResponseBound,
+    SignerOnly,
+    Verified,
+)
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
-__all__ = ["Binding", "Policy", "Reason", "Status", "Verdict"]
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "Attested",
+    "Binding",
+    "Claimed",
+    "Condition",
+    "Identity",
+    "Kinds",
+    "Policy",
+    "Reason",
+    "ResponseBound",
+    "SignerOnly",
+    "Status",
+    "Verdict",
+    "Verified",
+]

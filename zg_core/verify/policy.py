@@ -5,48 +5,74 @@ from __future__ import annotations
 import threading
 import warnings
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from zg_core.errors import ConfigError, VerificationFailed, VerificationUnavailable, VerificationWarning
-from zg_core.types import Kind
+from zg_core.errors import (
+    AttestationError,
+    ConfigError,
+    VerificationFailed,
+    VerificationUnavailable,
+    VerificationWarning,
+)
+from zg_core.verify.conditions import (
+    AllOf,
+    Attested,
+    Condition,
+    Identity,
+    Kinds,
+    at_least,
+    condition_from,
+    unknown_word,
+)
 from zg_core.verify.verdict import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Service
+    from zg_core.types import Kind, Service
+    from zg_core.verify.attestation import AttestationReport
 
 __all__ = ["Policy"]
 
 Mode = Literal["off", "background", "warn", "require"]
 _MODES = ("off", "background", "warn", "require")
 _warning = threading.Lock()
-_MINIMUMS = (Status.VERIFIED, Status.RESPONSE_BOUND, Status.SIGNER_ONLY, Status.CLAIMED)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """What is done with a verdict.
 
     Attributes:
         mode: ``"off"`` checks nothing; ``"background"`` returns at once with a pending verdict; ``"warn"`` (default)
-            raises only when evidence contradicts the reply; ``"require"`` raises below `minimum`.
-        minimum: The least verdict that satisfies, ``"response_bound"`` by default.
+            raises only when evidence contradicts the reply; ``"require"`` raises when `demand` is not met.
+        minimum: The least verdict that satisfies; ``"response_bound"`` unless `condition` says it all.
         kinds: Kinds of service that may see the prompt; None allows all.
         stream: ``"after"`` passes chunks on and judges at the end; ``"hold"`` keeps them until the verdict is made.
         identity: TeeTLS: the upstream vendor that must have answered; None accepts any.
+        attest: Level up to which the enclave must be attested before it sees a prompt (0g-direct §6.5); None asks for
+            nothing.
+        condition: What else has to be met, composed of `zg_core.verify` conditions.
+
+    What forbids a service (`kinds`, `attest`) holds in every mode: no prompt leaves for it.
 
     Example:
-        >>> Policy.of("require", kinds=["TeeML"]).minimum
-        <Status.RESPONSE_BOUND: 'response_bound'>
+        >>> from zg_core.verify import AllOf, Attested, Kinds, ResponseBound
+        >>> Policy.of("require", kinds=["TeeML"], attest=2).demand
+        AllOf(ResponseBound(), Kinds('TeeML'), Attested(level=2))
+        >>> Policy.of(AllOf(ResponseBound(), Kinds("TeeML"), Attested(level=2))).mode
+        'require'
     """
 
     mode: Mode = "warn"
-    minimum: Status = Status.RESPONSE_BOUND
+    minimum: Status | None = None
     kinds: frozenset[Kind] | None = None
     stream: Literal["after", "hold"] = "after"
     identity: str | None = None
+    attest: int | None = None
+    condition: Condition | None = None
     _warned: set[tuple[str, str]] = field(default_factory=set, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,68 +82,100 @@ class Policy:
             ConfigError: an unknown word.
         """
         _one_of("verify", self.mode, _MODES)
-        _one_of("minimum", self.minimum, _MINIMUMS)
         _one_of("stream", self.stream, ("after", "hold"))
-        object.__setattr__(self, "minimum", Status(self.minimum))
+        if self.condition is not None and not isinstance(self.condition, Condition):
+            raise ConfigError("condition is none", code="bad_policy", hint="compose it of zg_core.verify's conditions")
+        minimum: Any = self.minimum
+        if minimum is None and self.condition is None:
+            minimum = Status.RESPONSE_BOUND
+        if minimum is not None:
+            at_least(minimum)
+            object.__setattr__(self, "minimum", Status(minimum))
         kinds: Any = self.kinds
         if kinds is not None:
             kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-            for kind in kinds:
-                _one_of("kinds", kind, list(Kind))
-            object.__setattr__(self, "kinds", frozenset(map(Kind, kinds)))
+            object.__setattr__(self, "kinds", Kinds(*kinds).kinds)
+        if self.attest is not None:
+            Attested(self.attest)
 
     @classmethod
     def of(
         cls,
-        verify: str | Policy = "warn",
+        verify: str | Policy | Condition = "warn",
         *,
         minimum: str | None = None,
         kinds: Iterable[str] | None = None,
         stream: str | None = None,
         identity: str | None = None,
+        attest: int | None = None,
     ) -> Policy:
-        """A policy from its short forms; `verify` may be a whole policy when nothing else is given.
+        """A policy from its short forms.
+
+        Args:
+            verify: A mode, a condition that is required, or a whole policy when nothing else is given.
+            minimum: See `Policy`, as the others.
+            kinds: One or many.
+            stream: ``"after"`` or ``"hold"``.
+            identity: A vendor.
+            attest: A level.
 
         Raises:
             ConfigError: an unknown word.
         """
         if isinstance(verify, Policy):
-            if any(argument is not None for argument in (minimum, kinds, stream, identity)):
+            if any(argument is not None for argument in (minimum, kinds, stream, identity, attest)):
                 raise ConfigError("verify is a whole policy already", code="bad_policy", hint="put it all into Policy")
             return verify
+        condition = verify if isinstance(verify, Condition) else None
         return cls(
-            mode=cast("Mode", verify),
-            minimum=cast("Status", minimum or Status.RESPONSE_BOUND),
+            mode="require" if condition else cast("Mode", verify),
+            minimum=cast("Status | None", minimum),
             kinds=cast("frozenset[Kind] | None", kinds),
             stream=cast('Literal["after", "hold"]', stream or "after"),
             identity=identity,
+            attest=attest,
+            condition=condition,
         )
 
-    def admit(self, service: Service) -> None:
+    @cached_property
+    def demand(self) -> Condition:
+        """Everything that is asked for, as one condition."""
+        parts: list[Condition] = []
+        if self.minimum is not None:
+            parts.append(at_least(self.minimum))
+        if self.kinds is not None:
+            parts.append(Kinds(*self.kinds))
+        if self.identity is not None:
+            parts.append(Identity(self.identity))
+        if self.attest is not None:
+            parts.append(Attested(self.attest))
+        if self.condition is not None:
+            parts.append(self.condition)
+        return parts[0] if len(parts) == 1 else AllOf(*parts)
+
+    def admit(self, service: Service, report: AttestationReport | None = None) -> None:
         """Refuse a service that this policy can never accept, before anything is sent.
 
+        Args:
+            service: The chain record.
+            report: Its attestation, for a policy that asks for one; what only it can tell is left open without it.
+
         Raises:
-            VerificationUnavailable: its kind is not allowed, or it signs nothing and the policy is ``"require"``.
+            AttestationError: the attestation contradicts what is asked for.
+            VerificationUnavailable: the kind is not allowed, the evidence for the attestation cannot be had, or the
+                service signs nothing and the policy is ``"require"``.
         """
-        if self.kinds is not None and service.kind not in self.kinds:
-            raise VerificationUnavailable(
-                f"provider {service.provider} is of kind {service.kind}, the policy allows {_join(self.kinds)}",
-                code="kind_not_allowed",
-                hint="choose another provider (`zerog providers`), or widen kinds=…",
-            )
-        if self.mode == "require" and service.kind is Kind.STANDARD:
-            raise VerificationUnavailable(
-                f"provider {service.provider} signs nothing, so verify='require' can never be met",
-                code="not_verifiable",
-                hint="choose a TeeML provider (`zerog providers`), or verify='warn'",
-            )
+        objection = self.demand.refuses(service, report, strict=self.mode == "require")
+        if objection is not None:
+            error = AttestationError if objection.contradicted else VerificationUnavailable
+            raise error(objection.sentence, code=objection.code, hint=objection.hint)
 
     def enforce(self, receipt: Receipt, text: str = "") -> None:
         """Raise or warn as this policy says about the receipt's verdict.
 
         Raises:
             VerificationFailed: the evidence contradicts the reply (``"warn"`` and ``"require"``).
-            VerificationUnavailable: the verdict is below the minimum (``"require"``).
+            VerificationUnavailable: `demand` is not met (``"require"``).
         """
         verdict = receipt.verdict
         if self.mode in ("off", "background"):
@@ -130,27 +188,32 @@ class Policy:
                 receipt=receipt,
                 text=text,
             )
-        if verdict.satisfies(self.minimum) and not self._wrong_vendor(verdict.provider_identity):
+        objection = self.demand.objects(receipt)
+        if objection is None:
             return
-        if self._wrong_vendor(verdict.provider_identity):
-            reason, sentence = (
-                "identity_mismatch",
-                f"the vendor is {verdict.provider_identity!r}, not {self.identity!r}",
-            )
-        else:
-            reason, sentence = str(verdict.reason), f"verdict {verdict.status}: {verdict.explain()}"
         if self.mode == "require":
             raise VerificationUnavailable(
-                f"the reply of {receipt.provider} is not proven: {sentence}",
-                code=reason,
-                hint=f"the policy asks for {self.minimum}; retry, or lower minimum=…",
+                f"the reply of {receipt.provider} is not proven: {objection.sentence}",
+                code=objection.code,
+                hint=objection.hint,
                 receipt=receipt,
                 text=text,
             )
-        self._warn(receipt.provider, reason, sentence)
+        self._warn(receipt.provider, objection.code, objection.sentence)
 
-    def _wrong_vendor(self, identity: str) -> bool:
-        return self.identity is not None and bool(identity) and identity != self.identity
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for receipts and configuration."""
+        return {"mode": self.mode, "stream": self.stream, "demand": self.demand.to_dict()}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Policy:
+        """The policy that `to_dict` wrote, its demand as one condition.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        condition = condition_from(plain.get("demand", {}))
+        return cls(mode=plain.get("mode", "warn"), stream=plain.get("stream", "after"), condition=condition)
 
     def _warn(self, provider: str, reason: str, sentence: str) -> None:
         with _warning:
@@ -161,10 +224,5 @@ class Policy:
 
 
 def _one_of(name: str, value: object, allowed: Iterable[str]) -> None:
-    words = [str(word) for word in allowed]
-    if value not in words:
-        raise ConfigError(f"{name}={value!r} is unknown", code="bad_policy", hint=f"use {', '.join(words)}")
-
-
-def _join(kinds: Iterable[Kind]) -> str:
-    return ", ".join(sorted(kinds))
+    if value not in tuple(allowed):
+        raise unknown_word(name, value, allowed)

@@ -1,0 +1,384 @@
+"""What a reply has to meet, as values that compose; the demands behind a `Policy`.
+
+::
+
+    AllOf(ResponseBound(), Kinds("TeeML"), Attested(level=2))
+    AnyOf(Verified(), AllOf(ResponseBound(), Identity("openai")))
+
+A condition speaks twice: `refuses` before a prompt is sent, about a service that can never meet it, and `objects`
+afterwards, about the reply.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from zg_core.crypto import same_address
+from zg_core.errors import ConfigError
+from zg_core.types import Kind
+from zg_core.verify.verdict import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from zg_core.receipts.model import Receipt
+    from zg_core.types import Service
+    from zg_core.verify.attestation import AttestationReport
+
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "Attested",
+    "Claimed",
+    "Condition",
+    "Identity",
+    "Kinds",
+    "Objection",
+    "ResponseBound",
+    "SignerOnly",
+    "Verified",
+    "at_least",
+    "condition_from",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a condition is not met.
+
+    Attributes:
+        code: Machine word.
+        sentence: For a person; follows "…: ".
+        hint: What to change.
+        contradicted: Whether evidence speaks against it, and is not only missing.
+    """
+
+    code: str
+    sentence: str
+    hint: str
+    contradicted: bool = False
+
+
+class Condition:
+    """One demand. Conditions are values: comparable, hashable, and plain data both ways."""
+
+    __slots__ = ()
+
+    @property
+    def level(self) -> int | None:
+        """The attestation level that has to be known before a prompt is sent; None if none is asked for."""
+        return None
+
+    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> Objection | None:
+        """Why no reply of `service` may be asked for; None if it may.
+
+        Args:
+            service: The chain record.
+            report: Its attestation, once it is there; a condition that needs one says nothing before.
+            strict: Whether a verdict below the minimum would raise, so that a service that signs nothing is useless.
+        """
+        raise NotImplementedError
+
+    def objects(self, receipt: Receipt) -> Objection | None:
+        """Why the reply of `receipt` does not meet this condition; None if it does."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `condition_from` reads."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class _AtLeast(Condition):
+    status: ClassVar[Status]
+
+    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> Objection | None:  # noqa: ARG002 - one signature for all
+        if strict and service.kind is Kind.STANDARD:
+            return Objection(
+                "not_verifiable",
+                f"provider {service.provider} signs nothing, so verify='require' can never be met",
+                "choose a TeeML provider (`zerog providers`), or verify='warn'",
+            )
+        return None
+
+    def objects(self, receipt: Receipt) -> Objection | None:
+        verdict = receipt.verdict
+        if verdict.satisfies(self.status):
+            return None
+        return Objection(
+            str(verdict.reason),
+            f"verdict {verdict.status}: {verdict.explain()}",
+            f"the policy asks for {self.status}; retry, or lower minimum=…",
+            contradicted=verdict.status is Status.FAILED,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"at_least": str(self.status)}
+
+
+class Verified(_AtLeast):
+    """The verdict is ``verified``: signer, answer and request are all bound."""
+
+    __slots__ = ()
+    status = Status.VERIFIED
+
+
+class ResponseBound(_AtLeast):
+    """The verdict is at least ``response_bound``: the right key signed exactly the answer received."""
+
+    __slots__ = ()
+    status = Status.RESPONSE_BOUND
+
+
+class SignerOnly(_AtLeast):
+    """The verdict is at least ``signer_only``: the right key signed something."""
+
+    __slots__ = ()
+    status = Status.SIGNER_ONLY
+
+
+class Claimed(_AtLeast):
+    """The verdict is at least ``claimed``: an intermediary says that it checked."""
+
+    __slots__ = ()
+    status = Status.CLAIMED
+
+
+_MINIMUMS: Mapping[str, Condition] = {c.status: c() for c in (Verified, ResponseBound, SignerOnly, Claimed)}
+
+
+def at_least(status: Status | str) -> Condition:
+    """The condition for a minimum verdict.
+
+    Raises:
+        ConfigError: no verdict, or one that proves nothing.
+
+    Example:
+        >>> at_least("response_bound")
+        ResponseBound()
+    """
+    found = _MINIMUMS.get(status)
+    if found is None:
+        raise unknown_word("minimum", status, _MINIMUMS)
+    return found
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Kinds(Condition):
+    """Only services of these kinds may see the prompt: ``Kinds("TeeML")``."""
+
+    kinds: frozenset[Kind]
+
+    def __init__(self, *kinds: str) -> None:
+        """Name the kinds.
+
+        Raises:
+            ConfigError: an unknown kind, or none.
+        """
+        if not kinds:
+            raise ConfigError("Kinds() allows nothing", code="bad_policy", hint="name one: Kinds('TeeML')")
+        for kind in kinds:
+            if kind not in list(Kind):
+                raise unknown_word("kinds", kind, Kind)
+        object.__setattr__(self, "kinds", frozenset(map(Kind, kinds)))
+
+    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> Objection | None:  # noqa: ARG002 - one signature for all
+        """See `Condition.refuses`."""
+        return self._unless(service.kind, f"provider {service.provider}")
+
+    def objects(self, receipt: Receipt) -> Objection | None:
+        """See `Condition.objects`; the kind may have changed on chain since the prompt was admitted."""
+        return self._unless(receipt.verdict.kind or receipt.kind, "the reply's provider")
+
+    def _unless(self, kind: Kind, subject: str) -> Objection | None:
+        if kind in self.kinds:
+            return None
+        allowed = ", ".join(sorted(self.kinds))
+        return Objection(
+            "kind_not_allowed",
+            f"{subject} is of kind {kind}, the policy allows {allowed}",
+            "choose another provider (`zerog providers`), or widen kinds=…",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Condition.to_dict`."""
+        return {"kinds": sorted(map(str, self.kinds))}
+
+    def __repr__(self) -> str:
+        return f"Kinds({', '.join(repr(str(kind)) for kind in sorted(self.kinds))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity(Condition):
+    """Where a TeeTLS provider answered, this upstream vendor did. Other kinds have none and always meet it."""
+
+    vendor: str
+
+    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> None:
+        """See `Condition.refuses`: the vendor is known from the reply only."""
+
+    def objects(self, receipt: Receipt) -> Objection | None:
+        """See `Condition.objects`."""
+        found = receipt.verdict.provider_identity
+        if found in ("", self.vendor):
+            return None
+        sentence = f"the vendor is {found!r}, not {self.vendor!r}"
+        return Objection("identity_mismatch", sentence, "choose another provider, or change identity=…")
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Condition.to_dict`."""
+        return {"identity": self.vendor}
+
+
+@dataclass(frozen=True, slots=True)
+class Attested(Condition):
+    """The enclave's attestation holds up to `level` (0g-direct §6.5), and the key it names signed the reply.
+
+    Attributes:
+        level: 0 chain, 1 binding, 2 hardware signature, 3 configuration, 4 GPU.
+    """
+
+    level: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse unknown levels.
+
+        Raises:
+            ConfigError: not 0 to 4.
+        """
+        if isinstance(self.level, bool) or not isinstance(self.level, int) or not 0 <= self.level <= 4:
+            raise unknown_word("attest", self.level, range(5))
+
+    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> Objection | None:  # noqa: ARG002 - one signature for all
+        """See `Condition.refuses`."""
+        if report is None or report.satisfies(self.level):
+            return None
+        return Objection(
+            "attestation_failed" if report.failed else "attestation_unavailable",
+            f"provider {service.provider} is not attested to level {self.level}: {report.explain()}",
+            f"see `zerog verify {service.provider}`; choose another provider, or lower attest=…",
+            contradicted=report.failed,
+        )
+
+    def objects(self, receipt: Receipt) -> Objection | None:
+        """See `Condition.objects`: a key that came after the attestation is attested by nothing."""
+        attested = (receipt.attestation or {}).get("signer", "")
+        signer = receipt.verdict.recovered_signer
+        if not signer or (attested and same_address(signer, attested)):
+            return None
+        return Objection(
+            "signer_not_attested",
+            f"{signer} signed, but the attestation names {attested or 'nobody'}",
+            "call again: the new key is attested before the next prompt",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Condition.to_dict`."""
+        return {"attested": self.level}
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class _Group(Condition):
+    conditions: tuple[Condition, ...]
+
+    def __init__(self, *conditions: Condition) -> None:
+        if not conditions or not all(isinstance(condition, Condition) for condition in conditions):
+            name = type(self).__name__
+            raise ConfigError(f"{name} takes conditions", code="bad_policy", hint=f"{name}(Verified(), Kinds('TeeML'))")
+        object.__setattr__(self, "conditions", conditions)
+
+    @property
+    def level(self) -> int | None:
+        return max((c.level for c in self.conditions if c.level is not None), default=None)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.conditions))})"
+
+
+class AllOf(_Group):
+    """Every condition has to be met.
+
+    Example:
+        >>> AllOf(ResponseBound(), Kinds("TeeML"), Attested(level=2)).level
+        2
+    """
+
+    __slots__ = ()
+
+    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> Objection | None:
+        """See `Condition.refuses`."""
+        return next((o for c in self.conditions if (o := c.refuses(service, report, strict=strict))), None)
+
+    def objects(self, receipt: Receipt) -> Objection | None:
+        """See `Condition.objects`."""
+        return next((o for c in self.conditions if (o := c.objects(receipt))), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Condition.to_dict`."""
+        return {"all_of": [condition.to_dict() for condition in self.conditions]}
+
+
+class AnyOf(_Group):
+    """One of the conditions has to be met."""
+
+    __slots__ = ()
+
+    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> Objection | None:
+        """See `Condition.refuses`."""
+        return self._unless_one(condition.refuses(service, report, strict=strict) for condition in self.conditions)
+
+    def objects(self, receipt: Receipt) -> Objection | None:
+        """See `Condition.objects`."""
+        return self._unless_one(condition.objects(receipt) for condition in self.conditions)
+
+    @staticmethod
+    def _unless_one(objections: Iterable[Objection | None]) -> Objection | None:
+        found = []
+        for objection in objections:
+            if objection is None:
+                return None
+            found.append(objection)
+        sentence = "; nor: ".join(objection.sentence for objection in found)
+        contradicted = all(objection.contradicted for objection in found)
+        return Objection(found[0].code, sentence, found[0].hint, contradicted=contradicted)
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Condition.to_dict`."""
+        return {"any_of": [condition.to_dict() for condition in self.conditions]}
+
+
+_READERS: Mapping[str, Callable[[Any], Condition]] = {
+    "at_least": at_least,
+    "kinds": lambda kinds: Kinds(*kinds),
+    "identity": Identity,
+    "attested": Attested,
+    "all_of": lambda parts: AllOf(*map(condition_from, parts)),
+    "any_of": lambda parts: AnyOf(*map(condition_from, parts)),
+}
+
+
+def condition_from(plain: Mapping[str, Any]) -> Condition:
+    """The condition that `Condition.to_dict` wrote.
+
+    Raises:
+        ConfigError: it is none.
+
+    Example:
+        >>> condition_from({"all_of": [{"at_least": "verified"}, {"kinds": ["TeeML"]}]})
+        AllOf(Verified(), Kinds('TeeML'))
+    """
+    name, value = next(iter(plain.items())) if isinstance(plain, dict) and len(plain) == 1 else ("", None)
+    if name not in _READERS:
+        raise ConfigError("not a condition", code="bad_policy", hint=f"one of {', '.join(_READERS)}, with its value")
+    try:
+        return _READERS[name](value)
+    except TypeError:
+        raise ConfigError(f"{name!r} has a value of the wrong kind", code="bad_policy") from None
+
+
+def unknown_word(name: str, value: object, allowed: Iterable[object]) -> ConfigError:
+    """The error for a word that is none of `allowed`."""
+    return ConfigError(
+        f"{name}={value!r} is unknown", code="bad_policy", hint=f"use {', '.join(str(word) for word in allowed)}"
+    )
