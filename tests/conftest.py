@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import hypothesis
 import pytest
@@ -138,6 +138,39 @@ def pytest_make_collect_report(
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """Look at every skipped module."""
     return fail_when_required((yield))
+
+
+TALLY = "tally"
+COLUMNS = ("tried", "caught", "harmless", "honest", "accepted")
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+    """Counts attacks and honest replies for the table at the end: ``tally("altered body", tried=3, caught=3)``."""
+
+    def count(what: str, **counts: int) -> None:
+        assert set(counts) <= set(COLUMNS)
+        record_property(TALLY, {"what": what, **counts})
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The table of attacks tried and caught, and of honest replies accepted."""
+    rows: dict[str, dict[str, int]] = {}
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, entry in getattr(report, "user_properties", ()):
+            if name == TALLY:
+                row = rows.setdefault(entry["what"], dict.fromkeys(COLUMNS, 0))
+                for column in COLUMNS:
+                    row[column] += entry.get(column, 0)
+    if not rows:
+        return
+    total = {column: sum(row[column] for row in rows.values()) for column in COLUMNS}
+    terminalreporter.section("attacks and honest replies")
+    width = max(map(len, rows))
+    for what, row in [("", {column: column for column in COLUMNS}), *sorted(rows.items()), ("all", total)]:
+        terminalreporter.line(f"{what:<{width}}" + "".join(f"{row[column] or '':>10}" for column in COLUMNS))
 
 
 @pytest.fixture(scope="session")

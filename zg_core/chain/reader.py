@@ -51,15 +51,14 @@ class ChainReader:
         if cached is not None and not fresh and time.monotonic() - cached[0] < self._ttl:
             return cached[1]
         (value,) = await self._read(abi.get_service(self.network.inference, provider))
-        return self._keep(_required(value, "getService", self._unknown_provider(provider)))
+        return self._keep_asked(value, provider)
 
     async def service_and_account(self, provider: str, user: str) -> tuple[Service, abi.Account | None]:
         """Both records in one round trip, fresh; the account is None if there is none."""
         service, account = await self._read(
             abi.get_service(self.network.inference, provider), abi.get_account(self.network.inference, user, provider)
         )
-        record = self._keep(_required(service, "getService", self._unknown_provider(provider)))
-        return record, _account(account)
+        return self._keep_asked(service, checksum_address(provider)), _account(account)
 
     async def services(self) -> list[Service]:
         """All services, paged."""
@@ -159,6 +158,16 @@ class ChainReader:
                 hint="set ZEROG_NETWORK (network=…) and ZEROG_RPC_URL (rpc_url=…) to the same chain",
             )
         self._checked = True
+
+    def _keep_asked(self, value: Any, provider: str) -> Service:
+        record = self._keep(_required(value, "getService", self._unknown_provider(provider)))
+        if record.provider != provider:
+            raise ChainError(
+                f"asked for provider {provider}, the chain's RPC endpoint answers with {record.provider}",
+                code="rpc_junk",
+                hint="check ZEROG_RPC_URL",
+            )
+        return record
 
     def _keep(self, value: tuple[Any, ...]) -> Service:
         record = abi.service(value[0])

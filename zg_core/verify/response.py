@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["MalformedSignature", "SignatureDocument", "SignedText", "examine", "parse_signed_text", "verify"]
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+ADAPTER_PREFIX = "ft-"  # adapters fine-tuned on the model of a provider (0g-direct §8)
 
 
 class MalformedSignature(ValueError):
@@ -238,8 +239,7 @@ def rewrites(request: bytes, service: Service) -> Iterator[bytes]:
         return
     if not isinstance(payload, dict):
         return
-    models = [name for name in (service.model, *_canonical_ids(service)) if name != payload.get("model")]
-    for named in (payload, *({**payload, "model": name} for name in models)):
+    for named in (payload, *({**payload, "model": name} for name in _other_names(service, payload.get("model")))):
         for tokens in _token_forms(named):
             for form in _stream_forms(tokens):
                 try:
@@ -248,9 +248,12 @@ def rewrites(request: bytes, service: Service) -> Iterator[bytes]:
                     return
 
 
-def _canonical_ids(service: Service) -> list[str]:
-    value = service.info.get("CanonicalID") or service.info.get("canonicalId")
-    return [value] if isinstance(value, str) else []
+def _other_names(service: Service, asked: object) -> list[str]:
+    """What the provider may call the model that was asked for; never the name of another model that it serves, too."""
+    if asked != service.model and (service.multi_model or str(asked).startswith(ADAPTER_PREFIX)):
+        return []
+    canonical = service.info.get("CanonicalID") or service.info.get("canonicalId")
+    return [name for name in (service.model, canonical) if isinstance(name, str) and name != asked]
 
 
 def _token_forms(payload: dict[str, Any]) -> Iterator[dict[str, Any]]:

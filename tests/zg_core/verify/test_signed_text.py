@@ -121,6 +121,23 @@ class TestRewrites:
         record = service(Kind.TEE_ML, additional_info='{"CanonicalID": "vendor/m-1"}')
         assert sha(b'{"model":"vendor/m-1"}') in self.hashes(b'{"model":"alias"}', record)
 
+    @pytest.mark.parametrize(
+        ("info", "asked"),
+        [
+            ('{"MultiModel": true}', "large"),
+            ('{"MultiModel": true, "CanonicalID": "vendor/m-1"}', "x"),
+            ("{}", "ft-m-1"),
+        ],
+    )
+    def test_the_name_of_another_model_that_it_serves_is_not(self, info: str, asked: str) -> None:
+        record = service(Kind.TEE_ML, additional_info=info)
+        hashes = self.hashes(b'{"model":"%s"}' % asked.encode(), record)
+        assert hashes == {sha(b'{"model":"%s"}' % asked.encode())}
+
+    def test_among_many_models_its_own_has_its_canonical_name(self) -> None:
+        record = service(Kind.TEE_ML, additional_info='{"MultiModel": true, "CanonicalID": "vendor/m-1"}')
+        assert sha(b'{"model":"vendor/m-1"}') in self.hashes(b'{"model":"m"}', record)
+
     @pytest.mark.parametrize("body", [b"", b"nonsense", b"[1]", b"null", b'{"n":1e999}', b'{"n":' + b"9" * 400 + b"}"])
     def test_a_body_that_go_could_not_read_has_none(self, body: bytes) -> None:
         assert self.hashes(body) == set()
