@@ -95,6 +95,7 @@ class Call:
     usage: Usage | None = None
     text: list[str] = field(default_factory=list)
     sent: bool = False  # a request is on its way, or was answered
+    renewed: bool = False  # the session was signed anew for it
     finished: bool = False  # a finish_reason was seen
     done: bool = False  # [DONE] was seen
 
@@ -303,7 +304,6 @@ class Calls:
         self._backend.sent(call.route, call.exchange)
 
     async def _send(self, call: Call, path: str, headers: Mapping[str, str]) -> Response:
-        renewed = False
         attempt = 0
         while True:
             attempt += 1
@@ -311,12 +311,7 @@ class Calls:
             try:
                 return await self._send_once(call, path, headers)
             except (InsufficientFunds, NotAcknowledged, SessionRejected) as error:
-                # Never answered, so never billed.
-                if (patience := await self._backend.patience(call.route, error)) > 0:
-                    await self._wait_for_provider(call, error, patience)
-                elif isinstance(error, SessionRejected) and not renewed and await self._backend.renew(call.route):
-                    renewed = True  # sign once more with what the chain says now
-                else:
+                if not await self.second_chance(call, error):
                     raise
                 attempt -= 1
                 headers = await self._backend.authorise(call.route)
@@ -326,6 +321,26 @@ class Calls:
                 if attempt > self._max_retries or wait is None:
                     raise
                 await self._transport.sleep(wait)
+
+    async def second_chance(self, call: Call, error: ZeroGError) -> bool:
+        """Whether to send again after a refusal, which was never answered and so never billed.
+
+        While the provider may not have seen our own last transaction yet, this waits a moment; a session that was
+        rejected is signed anew once, with what the chain says now.
+        """
+        if not isinstance(error, InsufficientFunds | NotAcknowledged | SessionRejected):
+            return False
+        if (patience := await self._backend.patience(call.route, error)) > 0:
+            await self._wait_for_provider(call, error, patience)
+            return True
+        if isinstance(error, SessionRejected) and not call.renewed:
+            call.renewed = await self._backend.renew(call.route)
+            return call.renewed
+        return False
+
+    def refusal(self, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
+        """The error for a response that is not a success; names in `headers` are in lower case."""
+        return self._backend.refusal(call.route, status, headers, body)
 
     async def _wait_for_provider(self, call: Call, error: ZeroGError, patience: float) -> None:
         provider, seconds = call.receipt.provider, min(patience, STEP)

@@ -168,13 +168,18 @@ def _transport(lib: Any) -> Callable[..., Any]:
                 return self._inner.handle_request(request)
             calls = self._core.calls
             call = run(_prepare(self._core, request.read()))
-            try:
-                response = self._inner.handle_request(request)
-            except Exception as error:
-                _unanswered(lib, calls, call, error)
-                raise
-            if not response.is_success:
-                return response
+            while True:
+                try:
+                    response = self._inner.handle_request(request)
+                except Exception as error:
+                    _unanswered(lib, calls, call, error)
+                    raise
+                if response.is_success:
+                    break
+                response.read()
+                if not run(_again(self._core, call, request, response)):
+                    return response
+                response.close()
             decoded = _answered(lib, calls, call, request, response)
             recorded = _record(calls, call, _as_async(decoded.iter_bytes()), lib)
             return _response(lib, response, Body(recorded, response.close))
@@ -214,13 +219,18 @@ def _async_transport(lib: Any) -> Callable[..., Any]:
                 return await self._inner.handle_async_request(request)
             calls = self._core.calls
             call = await _prepare(self._core, await request.aread())
-            try:
-                response = await self._inner.handle_async_request(request)
-            except Exception as error:
-                _unanswered(lib, calls, call, error)
-                raise
-            if not response.is_success:
-                return response
+            while True:
+                try:
+                    response = await self._inner.handle_async_request(request)
+                except Exception as error:
+                    _unanswered(lib, calls, call, error)
+                    raise
+                if response.is_success:
+                    break
+                await response.aread()
+                if not await _again(self._core, call, request, response):
+                    return response
+                await response.aclose()
             decoded = _answered(lib, calls, call, request, response)
             recorded = _record(calls, call, decoded.aiter_bytes(), lib)
             return _response(lib, response, Body(recorded, response.aclose))
@@ -250,6 +260,16 @@ async def _prepare(core: ChatClient | AsyncChatClient, body: bytes) -> Call:
     call = core.calls.start(route, body)
     await core.calls.depart(call)
     return call
+
+
+async def _again(core: ChatClient | AsyncChatClient, call: Call, request: Any, response: Any) -> bool:
+    """Whether `request` is to be sent again, with a session that suits; its refusal has been read."""
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    error = core.calls.refusal(call, response.status_code, headers, response.content)
+    if not await core.calls.second_chance(call, error):
+        return False
+    request.headers.update(await core.backend.authorise(call.route))
+    return True
 
 
 def _unanswered(lib: Any, calls: Calls, call: Call, error: Exception) -> None:

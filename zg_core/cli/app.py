@@ -78,6 +78,10 @@ def localnet_up(
     upstream: Annotated[str | None, typer.Option(help="Forward to this OpenAI-compatible server instead.")] = None,
     tls: Annotated[bool, typer.Option(help="Serve https with a throw-away certificate authority.")] = False,
     production: Annotated[bool, typer.Option(help="Use the real providers' limits, caches and intervals.")] = False,
+    anvil: Annotated[str | None, typer.Option(metavar="PATH", help="Run the chain in this anvil program.")] = None,
+    rpc: Annotated[
+        str | None, typer.Option(metavar="URL", help="Use the development node that answers here (chain id 31337).")
+    ] = None,
 ) -> None:
     """Start a local 0G network in the foreground; end it with Ctrl-C or SIGTERM."""
     from zg_core.cli.localnet import up
@@ -89,6 +93,8 @@ def localnet_up(
         upstream=upstream,
         tls=tls,
         production=production,
+        anvil=anvil,
+        rpc=rpc,
         out=run.out,
     )
 

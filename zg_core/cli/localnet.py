@@ -9,6 +9,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from zg_core.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -27,13 +29,18 @@ def up(
     upstream: str | None,
     tls: bool,
     production: bool,
+    anvil: str | None,
+    rpc: str | None,
     out: Output,
 ) -> None:
     """Start the network, write `env_file`, and wait for SIGINT or SIGTERM.
 
     The JSON document is printed when the network is ready.
+
+    Raises:
+        ConfigError: options that exclude each other, or a node that cannot carry the network.
     """
-    from zg_core.localnet import LocalNet, ProviderSettings
+    from zg_core.localnet import LocalNet, NodeUnfit, ProviderSettings
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -43,8 +50,20 @@ def up(
     settings = ProviderSettings.production() if production else ProviderSettings.fast()
     began = time.monotonic()
     with out.waiting("starting a local 0G network"):
-        net = LocalNet(providers=providers, settings=settings, rpc_port=rpc_port, tls=tls, upstream=upstream)
-        net.start()
+        try:
+            net = LocalNet(
+                providers=providers,
+                settings=settings,
+                rpc_port=rpc_port,
+                tls=tls,
+                upstream=upstream,
+                anvil=anvil,
+                rpc=rpc,
+            ).start()
+        except NodeUnfit as error:
+            raise ConfigError(str(error), code="bad_node", hint=error.hint) from None
+        except ValueError as error:
+            raise ConfigError(str(error), code="bad_option", hint="see `zerog localnet up --help`") from None
     try:
         out.line(f"chain {net.chain_id} at {net.rpc_url}, ready in {time.monotonic() - began:.1f} s")
         for provider in net.providers:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zg_core.localnet.clock import Clock
     from zg_core.localnet.faults import Fault, fault_meanings
     from zg_core.localnet.network import LocalNet, LocalWallet
+    from zg_core.localnet.node import NodeUnfit
     from zg_core.localnet.provider import LocalProvider
     from zg_core.localnet.settings import ProviderSettings, ProviderSpec, Tier, standard_specs
 
@@ -28,6 +29,7 @@ __all__ = [
     "LocalNet",
     "LocalProvider",
     "LocalWallet",
+    "NodeUnfit",
     "ProviderSettings",
     "ProviderSpec",
     "Tier",
@@ -42,6 +44,7 @@ _HOMES = {
     "LocalNet": "network",
     "LocalProvider": "provider",
     "LocalWallet": "network",
+    "NodeUnfit": "node",
     "ProviderSettings": "settings",
     "ProviderSpec": "settings",
     "Tier": "settings",

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from zg_core.localnet import abi, broker, status
+from zg_core.localnet.anvil import AnvilProcess
 from zg_core.localnet.chain import Chain, Reverted
 from zg_core.localnet.devaccounts import DEV_KEYS
 from zg_core.localnet.keys import Key
 from zg_core.localnet.model import RuleModel
+from zg_core.localnet.node import NodeChain
 from zg_core.localnet.onchain import STAKE, ChainSide
 from zg_core.localnet.provider import LocalProvider
 from zg_core.localnet.rpc import RpcServer
@@ -61,6 +63,9 @@ class LocalNet:
         upstream: an OpenAI-compatible server (``http://127.0.0.1:11434/v1``) that answers instead of the rule engine.
             With a number of providers they serve the models that server lists.
         chain: a chain to use, with the serving contracts in its genesis.
+        anvil: the path of anvil, to run the chain in a process of its own on another EVM.
+        rpc: the JSON-RPC endpoint of a development node that is there already (chain id 31337; anvil or Hardhat), to
+            which the contracts are written.
     """
 
     def __init__(
@@ -72,7 +77,13 @@ class LocalNet:
         rpc_port: int = 0,
         upstream: str | None = None,
         chain: Chain | None = None,
+        anvil: str | Path | None = None,
+        rpc: str | None = None,
     ) -> None:
+        if sum(given is not None for given in (chain, anvil, rpc)) > 1:
+            raise ValueError("chain, anvil and rpc exclude each other")
+        if rpc is not None and rpc_port:
+            raise ValueError("rpc and rpc_port exclude each other: the node listens where it does")
         self._specs = standard_specs(providers) if isinstance(providers, int) else list(providers)
         self._named = not isinstance(providers, int)
         self._settings = settings or ProviderSettings.fast()
@@ -80,6 +91,10 @@ class LocalNet:
         self._rpc_port = rpc_port
         self._upstream = upstream
         self._given_chain = chain
+        self._anvil_program = anvil
+        self._node_url = rpc
+        self._rpc: RpcServer | None = None
+        self._anvil: AnvilProcess | None = None
         self._started = False
         self._states: list[ProviderState] = []
         self._snapshots: dict[int, tuple[int, list[SavedState]]] = {}
@@ -115,6 +130,7 @@ class LocalNet:
             RuntimeError: started already.
             OSError: `rpc_port` is taken.
             ValueError: the server at `upstream` lists no models.
+            NodeUnfit: `anvil` cannot be started, or the node at `rpc` cannot carry the network.
         """
         if self._started:
             raise RuntimeError("this LocalNet is running already")
@@ -127,9 +143,7 @@ class LocalNet:
         return self
 
     def _start(self) -> None:
-        self._chain = self._given_chain or Chain()
-        self._rpc = RpcServer(self._chain, self._rpc_port)
-        self._rpc.start()
+        self._chain = self._start_chain()
         self._server = ServerThread()
         specs = self._specs if self._upstream is None or self._named else _serve_models_of(self._upstream, self._specs)
         if self._tls:
@@ -165,6 +179,17 @@ class LocalNet:
                 )
                 self._settlers.append(thread)
                 thread.start()
+
+    def _start_chain(self) -> Chain | NodeChain:
+        if self._anvil_program is not None:
+            self._anvil = AnvilProcess(self._anvil_program, self._rpc_port)
+            return NodeChain(self._anvil.url)
+        if self._node_url is not None:
+            return NodeChain(self._node_url)
+        chain = self._given_chain or Chain()
+        self._rpc = RpcServer(chain, self._rpc_port)
+        self._rpc.start()
+        return chain
 
     def _new_state(self, spec: ProviderSpec) -> ProviderState:
         key = Key.random()
@@ -215,8 +240,10 @@ class LocalNet:
             thread.join()
         if hasattr(self, "_server"):
             self._server.stop()
-        if hasattr(self, "_rpc"):
+        if self._rpc is not None:
             self._rpc.stop()
+        if self._anvil is not None:
+            self._anvil.stop()
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -224,7 +251,13 @@ class LocalNet:
 
     @property
     def chain(self) -> Chain:
-        """The chain, in process."""
+        """The chain, in process.
+
+        Raises:
+            RuntimeError: it is another program's; `rpc_url` reaches it.
+        """
+        if isinstance(self._chain, NodeChain):
+            raise RuntimeError("the chain is not in this process; use rpc_url")  # noqa: TRY004
         return self._chain
 
     @property
@@ -240,6 +273,9 @@ class LocalNet:
     @property
     def rpc_url(self) -> str:
         """Where JSON-RPC is answered over HTTP."""
+        if isinstance(self._chain, NodeChain):
+            return self._chain.url
+        assert self._rpc is not None  # noqa: S101 - a chain of this process has a server
         return self._rpc.url
 
     @property

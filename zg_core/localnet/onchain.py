@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from zg_core.localnet.chain import Chain
     from zg_core.localnet.keys import Key
+    from zg_core.localnet.node import NodeChain
     from zg_core.localnet.settings import ProviderSpec
 
 STAKE = 100 * 10**18
@@ -104,12 +105,12 @@ class ChainSide:
     """Reads and transactions of one provider.
 
     Args:
-        chain: the local chain.
+        chain: the chain, of this process or another's.
         key: the provider's own account, which pays gas and stake and receives fees.
         owner_key: the contract owner, who acknowledges signers.
     """
 
-    def __init__(self, chain: Chain, key: Key, owner_key: str) -> None:
+    def __init__(self, chain: Chain | NodeChain, key: Key, owner_key: str) -> None:
         self._chain = chain
         self._key = key
         self._owner_key = owner_key

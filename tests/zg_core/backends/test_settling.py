@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import openai
 import pytest
 
 from zg_core import (
@@ -21,6 +22,7 @@ from zg_core.backends import settling
 from zg_core.backends.settling import CHANGES, WINDOW, OwnChanges, is_lag, named_balance, same_balance
 from zg_core.http import AsyncTransport, SyncTransport
 from zg_core.localnet import LocalNet, ProviderSettings
+from zg_core.openai_compat import async_openai_client, openai_client
 
 QUESTION = {"messages": [{"role": "user", "content": "What is 6 times 7?"}]}
 
@@ -116,6 +118,47 @@ def test_the_async_client_waits_as_well(production, setting):
         broker.transfer(provider, og("1"))
     assert "42" in asyncio.run(work())
     assert steps
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["create", "stream"])
+@pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+def test_the_official_openai_client_waits_as_well(production, setting, loop, stream):
+    provider = production.providers[0]
+    steps: list[Any] = []
+    options = {**setting, "provider": provider.address, "verify": "require", "on_progress": steps.append}
+    question = {**QUESTION, "model": provider.model, "stream": stream}
+
+    def joined(chunks: Any) -> str:
+        return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+
+    async def ask_async() -> str:
+        client = async_openai_client(**options)
+        try:
+            made = await client.chat.completions.create(**question)
+            return joined([chunk async for chunk in made]) if stream else made.choices[0].message.content
+        finally:
+            await client.close()
+
+    def ask() -> str:
+        if loop:
+            return asyncio.run(ask_async())
+        client = openai_client(**options)
+        try:
+            made = client.chat.completions.create(**question)
+            return joined(made) if stream else made.choices[0].message.content
+        finally:
+            client.close()
+
+    with Broker(**setting) as broker:
+        broker.deposit(og("5"))
+        broker.transfer(provider.address, og("1.00000000000000001"))
+        with pytest.raises(openai.APIStatusError) as caught:
+            ask()
+        assert "unsettled fees" in str(caught.value.body)
+        assert steps == []
+        broker.transfer(provider.address, og("1"))
+        assert "42" in ask()
+        assert {step.name for step in steps} == {"waiting_for_provider"}
 
 
 def test_without_a_change_of_ours_nothing_is_waited_for(production, setting):
