@@ -1,0 +1,130 @@
+"""Fetching what an attestation needs, as a coroutine over a transport; `examine` decides."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote as url_quote
+
+from zg_core.config import check_url
+from zg_core.errors import ConfigError, RequestError
+from zg_core.http import BodyBroken, Request, Timeouts, read_all
+from zg_core.verify.attestation import dcap, gpu
+from zg_core.verify.attestation.collateral import Collateral, CollateralUnavailable, fetch
+from zg_core.verify.attestation.evidence import Evidence
+from zg_core.verify.attestation.examine import Problem, examine, subjects
+from zg_core.verify.attestation.options import AttestationOptions
+from zg_core.verify.attestation.quote import MalformedEvidence
+from zg_core.verify.attestation.report import AttestationReport, Level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zg_core.http import Transport
+    from zg_core.types import Service
+
+__all__ = ["attest"]
+
+_MAX_BYTES = 8 * 1024 * 1024
+_TIMEOUTS = Timeouts(connect=10.0, read=30.0)
+
+
+async def attest(
+    service: Service,
+    transport: Transport,
+    *,
+    level: int = Level.CONFIG,
+    model: str | None = None,
+    now: datetime | None = None,
+    options: AttestationOptions | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> AttestationReport:
+    """Fetch the evidence of `service` and examine it up to `level`.
+
+    Bad or missing evidence raises nothing: it is in the report.
+
+    Args:
+        service: The chain record.
+        transport: HTTP.
+        level: How far to look; see `Level`.
+        model: For a separate model enclave, the model to ask for; the service's own by default.
+        now: The time to verify at (UTC), now by default.
+        options: What is accepted, and where evidence is looked up.
+        on_step: Told, in words, what is done next.
+    """
+    options = options or AttestationOptions()
+    now = now or datetime.now(UTC)
+    tell = on_step or (lambda _: None)
+    found: dict[str, Evidence | MalformedEvidence | Problem] = {}
+    collateral: dict[str, Collateral | Problem] = {}
+    nras: dict[str, gpu.Answer | Problem] = {}
+    for subject in subjects(service) if level >= Level.BINDING else ():
+        tell(f"asking the {subject} for its report")
+        evidence = found[subject] = await _evidence(service, transport, subject, model or service.model)
+        if not isinstance(evidence, Evidence):
+            continue
+        if level >= Level.DCAP and dcap.installed():
+            tell(f"looking up what Intel says about the {subject}'s platform")
+            collateral[subject] = await _collateral(evidence, transport, options, now)
+        if level >= Level.GPU and evidence.nvidia is not None and gpu.bound(evidence):
+            tell(f"asking NVIDIA about the {subject}'s GPU")
+            nras[subject] = await _nras(evidence, transport, options, now)
+    return examine(service, found, level=level, now=now, options=options, collateral=collateral, nras=nras)
+
+
+async def _evidence(
+    service: Service, transport: Transport, subject: str, model: str
+) -> Evidence | MalformedEvidence | Problem:
+    if subject == "broker":
+        url = f"{service.url}/v1/quote"
+    else:  # a nonce of ours, where the enclave takes one (0g-direct §6.2)
+        url = f"{service.endpoint}/attestation/report?model={url_quote(model, safe='')}&nonce={secrets.token_hex(32)}"
+    try:
+        check_url(service.url, "the provider's URL")
+    except ConfigError as error:
+        return Problem(str(error))
+    body = await _get(transport, Request("GET", url, timeouts=_TIMEOUTS))
+    if isinstance(body, Problem):
+        return body
+    try:
+        return Evidence.parse(body)
+    except MalformedEvidence as error:
+        return error
+
+
+async def _collateral(
+    evidence: Evidence, transport: Transport, options: AttestationOptions, now: datetime
+) -> Collateral | Problem:
+    if isinstance(options.collateral, Collateral):
+        return options.collateral
+    try:
+        return await transport.blocking(fetch, evidence.quote.raw, options.pccs_url, now)
+    except CollateralUnavailable as error:
+        return Problem(str(error))
+
+
+async def _nras(
+    evidence: Evidence, transport: Transport, options: AttestationOptions, now: datetime
+) -> gpu.Answer | Problem:
+    if options.nras_url is None:
+        return Problem("it is switched off")
+    payload: dict[str, Any] = evidence.nvidia or {}
+    body = json.dumps(payload).encode()
+    headers = {"Content-Type": "application/json"}
+    answer = await _get(transport, Request("POST", options.nras_url, headers, body, timeouts=_TIMEOUTS))
+    keys = await _get(transport, Request("GET", options.nras_keys_url, timeouts=_TIMEOUTS))
+    for part in (answer, keys):
+        if isinstance(part, Problem):
+            return part
+    return gpu.judge(bytes(answer), bytes(keys), str(payload.get("nonce", "")), now)  # type: ignore[arg-type]
+
+
+async def _get(transport: Transport, request: Request) -> bytes | Problem:
+    try:
+        answer = await transport.send(request)
+        body = await read_all(answer, _MAX_BYTES)
+    except (RequestError, BodyBroken) as error:
+        return Problem(str(error))
+    return body if answer.status == 200 else Problem(f"{request.url.partition('?')[0]} answered {answer.status}")

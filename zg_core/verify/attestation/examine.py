@@ -1,0 +1,259 @@
+"""The levels of an attestation, each decided from bytes that are given (0g-direct §6.5). No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from zg_core.config import check_url
+from zg_core.crypto import same_address
+from zg_core.errors import ConfigError
+from zg_core.types import Kind
+from zg_core.verify.attestation import dcap, gpu
+from zg_core.verify.attestation.compose import images_of
+from zg_core.verify.attestation.events import compose_hash_of, replay, wrong_digests
+from zg_core.verify.attestation.quote import MalformedEvidence, read_report_data
+from zg_core.verify.attestation.report import AttestationReport, Level, LevelResult, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from zg_core.types import Service
+    from zg_core.verify.attestation.collateral import Collateral
+    from zg_core.verify.attestation.evidence import Evidence
+    from zg_core.verify.attestation.options import AttestationOptions
+
+__all__ = ["Problem", "binding", "chain", "config", "examine", "graphics", "hardware", "subjects"]
+
+_LOCK_STEP = "the quote holds no nonce of ours: it is as fresh as the key, not as this moment"
+_INSTALL = "dcap-qvl is not installed: pip install 'zerog-integrations[attestation]'"
+
+
+class Problem(str):
+    """Why evidence could not be had, in place of the evidence."""
+
+    __slots__ = ()
+
+
+def subjects(service: Service) -> tuple[str, ...]:
+    """Whose evidence there must be: the broker's, and the model enclave's where that is another one."""
+    if service.kind is Kind.STANDARD:
+        return ()
+    return ("broker", "model") if service.kind is Kind.TEE_ML_SEPARATED else ("broker",)
+
+
+def examine(
+    service: Service,
+    evidence: Mapping[str, Evidence | MalformedEvidence | Problem],
+    *,
+    level: int,
+    now: datetime,
+    options: AttestationOptions,
+    collateral: Mapping[str, Collateral | Problem] | None = None,
+    nras: Mapping[str, gpu.Answer | Problem] | None = None,
+) -> AttestationReport:
+    """Everything that the evidence shows, up to `level`.
+
+    Args:
+        service: The chain record to measure against.
+        evidence: By subject: ``"broker"``, ``"model"``.
+        level: The highest level to look at.
+        now: The time to verify at (UTC).
+        options: What is accepted.
+        collateral: For level 2, by subject.
+        nras: For level 4, NVIDIA's answers by subject.
+    """
+    results = [chain(service)]
+    platforms, answers = collateral or {}, nras or {}
+    for subject in subjects(service):
+        found = evidence.get(subject, Problem("it was not asked for"))
+        if level >= Level.BINDING:
+            results.append(binding(found, service, subject))
+        if level >= Level.DCAP:
+            results.append(hardware(found, platforms.get(subject), options, now, subject))
+        if level >= Level.CONFIG:
+            results.append(config(found, options, subject))
+        # where the model has an enclave of its own, there is no GPU behind the broker
+        if level >= Level.GPU and subject == subjects(service)[-1]:
+            results.append(graphics(found, answers.get(subject), service, subject))
+    if service.kind is Kind.STANDARD:
+        reason = "this service claims no enclave"
+        results += [LevelResult(Level(n), Outcome.NOT_APPLICABLE, reason, "chain") for n in range(1, level + 1)]
+    results.sort(key=lambda result: result.level)
+    bodies = {subject: each.raw for subject, each in evidence.items() if hasattr(each, "raw")}
+    end = min((each.expires_at for each in platforms.values() if not isinstance(each, Problem)), default=None)
+    return AttestationReport(service.provider, service.signer, service.kind, now, tuple(results), end, bodies)
+
+
+def chain(service: Service) -> LevelResult:
+    """Level 0: the record itself."""
+    facts = {"signer": service.signer, "kind": str(service.kind), "acknowledged": service.acknowledged}
+    facts["url"] = service.url
+    if service.kind is not Kind.STANDARD and not service.signer:
+        return LevelResult(Level.CHAIN, Outcome.FAIL, "the record names no signing key", "chain", facts)
+    if not service.acknowledged:
+        reason = "the contract owner has not acknowledged the signing key"
+        return LevelResult(Level.CHAIN, Outcome.FAIL, reason, "chain", facts)
+    try:
+        check_url(service.url, "the provider's URL")
+    except ConfigError as error:
+        return LevelResult(Level.CHAIN, Outcome.FAIL, str(error), "chain", facts)
+    reason = "the record names an acknowledged signing key"
+    if service.kind is Kind.TEE_TLS:
+        reason += "; the vendor that answers is outside the enclave, which only vouches for the connection to it"
+    return LevelResult(Level.CHAIN, Outcome.PASS, reason, "chain", facts)
+
+
+def _missing(found: object, level: Level, subject: str) -> LevelResult | None:
+    if isinstance(found, Problem):
+        return LevelResult(level, Outcome.UNAVAILABLE, f"no report of the {subject}: {found}", subject)
+    if isinstance(found, MalformedEvidence):
+        return LevelResult(level, Outcome.FAIL, f"the report of the {subject} is malformed: {found}", subject)
+    return None
+
+
+def binding(found: Evidence | MalformedEvidence | Problem, service: Service, subject: str) -> LevelResult:
+    """Level 1: the quote names the key on chain, and is of no debug enclave."""
+    if (missing := _missing(found, Level.BINDING, subject)) is not None:
+        return missing
+    evidence: Any = found
+    quote = evidence.quote
+    facts: dict[str, Any] = {
+        "report_data": quote.report_data.hex(),
+        "mr_td": quote.mr_td.hex(),
+        "rtmrs": [register.hex() for register in quote.rtmrs],
+        "debug": quote.debug,
+    }
+
+    def end(outcome: Outcome, reason: str) -> LevelResult:
+        return LevelResult(Level.BINDING, outcome, reason, subject, facts)
+
+    if quote.debug:
+        return end(Outcome.FAIL, "the debug bit is set: the host can read the enclave's memory")
+    try:
+        bound = read_report_data(quote.report_data)
+    except MalformedEvidence as error:
+        return end(Outcome.FAIL, str(error))
+    expected = service.signer if subject == "model" else service.tee_signer
+    facts |= {"layout": bound.layout, "bound_signer": bound.signer, "expected_signer": expected}
+    if not same_address(bound.signer, expected):
+        return end(Outcome.FAIL, f"the quote is of {bound.signer}, the key on chain is {expected}")
+    if bound.layout == "model" and bound.nonce:
+        facts["nonce"] = bound.nonce
+        return end(Outcome.PASS, "the quote names the key on chain")
+    return end(Outcome.PASS, f"the quote names the key on chain; {_LOCK_STEP}")
+
+
+def hardware(
+    found: Evidence | MalformedEvidence | Problem,
+    collateral: Collateral | Problem | None,
+    options: AttestationOptions,
+    now: datetime,
+    subject: str,
+) -> LevelResult:
+    """Level 2: signatures, revocation and TCB status."""
+    if (missing := _missing(found, Level.DCAP, subject)) is not None:
+        return missing
+    evidence: Any = found
+
+    def end(outcome: Outcome, reason: str, **facts: Any) -> LevelResult:
+        return LevelResult(Level.DCAP, outcome, reason, subject, facts)
+
+    if not dcap.installed():
+        return end(Outcome.UNAVAILABLE, _INSTALL)
+    if collateral is None or isinstance(collateral, Problem):
+        return end(Outcome.UNAVAILABLE, f"no collateral: {collateral or 'none was given'}")
+    try:
+        platform = dcap.check(evidence.quote.raw, collateral, now, options.root)
+    except dcap.NotGenuine as error:
+        # Collateral of another time or platform shows nothing about the quote.
+        outcome = Outcome.FAIL if now < collateral.expires_at and "mismatch" not in str(error) else Outcome.UNAVAILABLE
+        return end(outcome, f"the quote does not verify: {error}", collateral_until=collateral.expires_at.isoformat())
+    facts = {
+        "tcb_status": platform.status,
+        "advisories": list(platform.advisories),
+        "collateral_until": collateral.expires_at.isoformat(),
+        "root": "Intel's" if options.root is None else "given: " + hashlib.sha256(options.root).hexdigest(),
+    }
+    if platform.status not in options.statuses:
+        advice = f" ({', '.join(platform.advisories)})" if platform.advisories else ""
+        reason = f"genuine hardware, but its TCB status is {platform.status}{advice}"
+        return end(Outcome.FAIL, reason, **facts)
+    return end(Outcome.PASS, f"signed by genuine hardware, TCB status {platform.status}", **facts)
+
+
+def config(found: Evidence | MalformedEvidence | Problem, options: AttestationOptions, subject: str) -> LevelResult:
+    """Level 3: event log, registers and compose file belong together and to the quote."""
+    if (missing := _missing(found, Level.CONFIG, subject)) is not None:
+        return missing
+    evidence: Any = found
+    facts: dict[str, Any] = {}
+
+    def end(outcome: Outcome, reason: str) -> LevelResult:
+        return LevelResult(Level.CONFIG, outcome, reason, subject, facts)
+
+    if evidence.events is None or evidence.app_compose is None:
+        return end(Outcome.UNAVAILABLE, "the report holds no event log and compose file in a form that can be checked")
+    quote, events = evidence.quote, evidence.events
+    wrong = [register for register in range(4) if replay(events, register) != quote.rtmrs[register]]
+    if wrong:
+        return end(Outcome.FAIL, f"the event log does not give the quote's RTMR{wrong[0]}")
+    if forged := wrong_digests(events):
+        return end(Outcome.FAIL, f"the digest of the event {forged[0]!r} is not that of its content")
+    try:
+        measured = compose_hash_of(events)
+    except MalformedEvidence as error:
+        return end(Outcome.FAIL, str(error))
+    shown = hashlib.sha256(evidence.app_compose.encode("utf-8", "surrogatepass")).digest()
+    images = images_of(evidence.app_compose)
+    facts |= {"compose_hash": measured.hex(), "images": [image.to_dict() for image in images]}
+    facts["events"] = [event.name for event in events if event.register == 3]
+    if shown != measured:
+        return end(Outcome.FAIL, "the compose file shown is not the one that was measured")
+    # dstack's version 1 holds the hash itself, later ones commit to a digest of more (0g-direct §6.2).
+    if quote.mr_config_id[0] != 1:
+        return end(Outcome.UNAVAILABLE, "mr_config_id does not expose the compose hash")
+    if quote.mr_config_id[1:33] != measured or any(quote.mr_config_id[33:]):
+        return end(Outcome.FAIL, "mr_config_id holds another compose hash than the event log")
+    image = (quote.mr_td.hex(), quote.rtmrs[1].hex(), quote.rtmrs[2].hex())
+    facts["os_image"] = list(image)
+    if options.compose_hashes is not None and measured.hex() not in options.compose_hashes:
+        return end(Outcome.FAIL, f"the compose hash {measured.hex()} is not on the list of those accepted")
+    if options.os_images is not None and image not in options.os_images:
+        return end(Outcome.FAIL, "the OS image is not on the list of those accepted")
+    loose = [each.name for each in images if not each.pinned]
+    if loose and options.require_pinned:
+        return end(Outcome.FAIL, f"the image {loose[0]} is not pinned by digest")
+    reason = "the compose file shown is the one that was measured"
+    if loose:
+        reason += f"; {len(loose)} of {len(images)} images are not pinned, so their owners can change what runs"
+    return end(Outcome.PASS, reason)
+
+
+def graphics(
+    found: Evidence | MalformedEvidence | Problem,
+    answer: gpu.Answer | Problem | None,
+    service: Service,
+    subject: str,
+) -> LevelResult:
+    """Level 4: the GPU's evidence, bound to the quote, and NVIDIA's verdict on it."""
+    if (missing := _missing(found, Level.GPU, subject)) is not None:
+        return missing
+    evidence: Any = found
+
+    def end(outcome: Outcome, reason: str, **facts: Any) -> LevelResult:
+        return LevelResult(Level.GPU, outcome, reason, subject, facts)
+
+    if service.kind is Kind.TEE_TLS:
+        return end(Outcome.NOT_APPLICABLE, "the model runs at a vendor, outside this enclave")
+    if evidence.nvidia is None:
+        return end(Outcome.UNAVAILABLE, "the report holds no evidence of a GPU")
+    if not gpu.bound(evidence):
+        return end(Outcome.FAIL, "the GPU's evidence is not bound to this quote: its nonce is another")
+    if answer is None or isinstance(answer, Problem):
+        reason = f"bound to this quote, but NVIDIA was not asked: {answer or 'it is switched off'}"
+        return end(Outcome.UNAVAILABLE, reason)
+    if answer.problem:
+        return end(Outcome.FAIL, answer.problem, nvidia=answer.claims)
+    return end(Outcome.PASS, "NVIDIA vouches for the GPU, bound to this quote", nvidia=answer.claims)

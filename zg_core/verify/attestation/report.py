@@ -1,0 +1,175 @@
+"""The outcome of an attestation: one result for each level, with its evidence."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import NoReturn
+
+    from zg_core.types import Kind
+
+__all__ = ["AttestationReport", "Level", "LevelResult", "Outcome"]
+
+
+class Level(IntEnum):
+    """What is checked (0g-direct §6.5); each level rests on those before it."""
+
+    CHAIN = 0
+    """The service is on chain, its signer acknowledged."""
+    BINDING = 1
+    """The quote names the key that signs replies, and is not of a debug enclave."""
+    DCAP = 2
+    """The quote is signed by genuine hardware whose security level is acceptable."""
+    CONFIG = 3
+    """The compose file shown is the one that was measured."""
+    GPU = 4
+    """The GPU attests itself, bound to the same enclave."""
+
+
+class Outcome(StrEnum):
+    """How a level ended; only `pass` proves something, only `fail` accuses."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    FAIL = "fail"
+    UNAVAILABLE = "unavailable"
+    NOT_APPLICABLE = "not_applicable"
+
+
+# A level with two enclaves is as good as the worse of them.
+_WORST = (Outcome.FAIL, Outcome.UNAVAILABLE, Outcome.NOT_APPLICABLE, Outcome.PASS)
+
+
+@dataclass(frozen=True, slots=True)
+class LevelResult:
+    """One level of one enclave.
+
+    Attributes:
+        level: Which.
+        outcome: How it ended.
+        explanation: Why, in one sentence.
+        subject: ``"chain"``, ``"broker"`` or ``"model"``: whose evidence it is.
+        evidence: What was seen, plain values.
+    """
+
+    level: Level
+    outcome: Outcome
+    explanation: str
+    subject: str
+    evidence: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "level": int(self.level),
+            "name": self.level.name.lower(),
+            "outcome": str(self.outcome),
+            "subject": self.subject,
+            "explanation": self.explanation,
+            "evidence": self.evidence,
+        }
+
+
+@dataclass(frozen=True)
+class AttestationReport:
+    """What is attested of one provider.
+
+    Attributes:
+        provider: Its address.
+        signer: The key on chain whose signature binds replies.
+        kind: Kind of the service.
+        checked_at: When (UTC).
+        results: One for each level and enclave that was looked at.
+        expires_at: When the collateral behind it ends; None if none was used.
+        bodies: The reports as they were served, by subject.
+    """
+
+    provider: str
+    signer: str
+    kind: Kind
+    checked_at: datetime
+    results: tuple[LevelResult, ...]
+    expires_at: datetime | None = None
+    bodies: dict[str, bytes] = field(default_factory=dict, repr=False, hash=False, compare=False)
+
+    def outcome(self, level: int) -> Outcome:
+        """How a level ended, for all enclaves together; `unavailable` if it was not looked at."""
+        found = {result.outcome for result in self.results if result.level == level}
+        return next((outcome for outcome in _WORST if outcome in found), Outcome.UNAVAILABLE)
+
+    def satisfies(self, level: int) -> bool:
+        """Whether everything up to and including `level` passed."""
+        return all(self.outcome(each) is Outcome.PASS for each in range(level + 1))
+
+    @property
+    def failed(self) -> bool:
+        """Whether evidence contradicts what is claimed."""
+        return any(result.outcome is Outcome.FAIL for result in self.results)
+
+    @property
+    def reached(self) -> int:
+        """The highest level that is satisfied, -1 if none is."""
+        return next((int(level) for level in reversed(Level) if self.satisfies(level)), -1)
+
+    def explain(self) -> str:
+        """What went wrong first, or how far it holds, with what no level can show."""
+        for wanted in (Outcome.FAIL, Outcome.UNAVAILABLE):
+            for result in self.results:
+                if result.outcome is wanted:
+                    return f"level {int(result.level)} ({result.subject}): {result.explanation}"
+        text = f"attested to level {self.reached}"
+        return text if self.kind.prompt_in_tee else f"{text}; the vendor that answers is outside the enclave"
+
+    def find(self, name: str) -> Any:
+        """The first evidence with this name, None if there is none."""
+        return next((result.evidence[name] for result in self.results if name in result.evidence), None)
+
+    def summary(self) -> dict[str, Any]:
+        """The few facts that a receipt keeps."""
+        return {
+            "signer": self.signer,
+            "level": self.reached,
+            "tcb_status": self.find("tcb_status"),
+            "advisories": self.find("advisories") or [],
+            "compose_hash": self.find("compose_hash"),
+            "mr_td": self.find("mr_td"),
+            "checked_at": self.checked_at.isoformat(),
+            "expires_at": None if self.expires_at is None else self.expires_at.isoformat(),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, evidence included."""
+        return {
+            "provider": self.provider,
+            "signer": self.signer,
+            "kind": str(self.kind),
+            "prompt_in_tee": self.kind.prompt_in_tee,
+            "checked_at": self.checked_at.isoformat(),
+            "expires_at": None if self.expires_at is None else self.expires_at.isoformat(),
+            "reached": self.reached,
+            "results": [result.to_dict() for result in self.results],
+            "explanation": self.explain(),
+        }
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a report is not true or false; use report.satisfies(level)")
+
+    def __repr__(self) -> str:
+        levels = ", ".join(f"L{int(level)} {self.outcome(level)}" for level in Level if self._has(level))
+        return f"AttestationReport({self.provider}, {levels})"
+
+    def _has(self, level: Level) -> bool:
+        return any(result.level == level for result in self.results)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{int(r.level)} {r.level.name.lower()}</td><td>{html.escape(r.subject)}</td>"
+            f"<td>{r.outcome}</td><td>{html.escape(r.explanation)}</td></tr>"
+            for r in self.results
+        )
+        head = "<tr><th>level</th><th>of</th><th>outcome</th><th>why</th></tr>"
+        return f"<p>Attestation of {html.escape(self.provider)}</p><table>{head}{rows}</table>"
