@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zg_core.localnet.attestation import ATTESTATION_FAULTS, AttestationFault
     from zg_core.localnet.chain import Chain
     from zg_core.localnet.clock import Clock
     from zg_core.localnet.faults import Fault, fault_meanings
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from zg_core.localnet.settings import ProviderSettings, ProviderSpec, Tier, standard_specs
 
 __all__ = [
+    "ATTESTATION_FAULTS",
+    "AttestationFault",
     "Chain",
     "Clock",
     "Fault",
@@ -38,6 +41,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ATTESTATION_FAULTS": "attestation",
+    "AttestationFault": "attestation",
     "Chain": "chain",
     "Clock": "clock",
     "Fault": "faults",

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from zg_core.localnet import attestation, catalog, gojson
+from zg_core.localnet import catalog, gojson
 from zg_core.localnet.exchange import Exchange
 from zg_core.localnet.faults import SESSION_REASONS, Fault, FaultSet, fault_meanings
 from zg_core.localnet.keys import checksum_address
@@ -115,7 +115,7 @@ class Routes:
 
     def __init__(self, state: ProviderState) -> None:
         self._state = state
-        self._quotes: dict[tuple[str, bool], tuple[bytes, str]] = {}
+        self._quotes: dict[tuple[str, bool, str | None], tuple[bytes, str]] = {}
 
     # the proxy
 
@@ -273,7 +273,7 @@ class Routes:
             nonce = b""
         if len(nonce) != 32:
             return error_response(400, "nonce must be up to 32 bytes as hex")
-        return JSONResponse(attestation.model_report(self._state.enclave_key, nonce))
+        return JSONResponse(self._state.enclave.model_report(self._state.enclave_key, nonce))
 
     def _broker_error(self, reason: str) -> Response:
         return error_response(400, self._state.settings.error_prefix + reason)
@@ -288,10 +288,11 @@ class Routes:
         """GET /v1/quote, with ``?legacy=false`` for the newer report data."""
         legacy = request.query_params.get("legacy", "true").lower() not in ("false", "0", "f")
         key = self._state.tee_key
-        cached = self._quotes.get((key.address, legacy))
+        name = (key.address, legacy, self._state.enclave.fault)
+        cached = self._quotes.get(name)
         if cached is None:
-            body = attestation.quote_body(key, legacy=legacy)
-            cached = self._quotes[key.address, legacy] = body, "0x" + key.sign_message(body).hex()
+            body = self._state.enclave.quote_body(key, legacy=legacy)
+            cached = self._quotes[name] = body, "0x" + key.sign_message(body).hex()
         return Response(cached[0], media_type="text/plain", headers={"zg-quote-signature": cached[1]})
 
     async def unsettled_fee(self, request: Request) -> Response:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from zg_core.localnet import abi, broker, status
 from zg_core.localnet.anvil import AnvilProcess
+from zg_core.localnet.attestation import Enclave
 from zg_core.localnet.chain import Chain, Reverted
 from zg_core.localnet.devaccounts import DEV_KEYS
 from zg_core.localnet.keys import Key
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zg_core.localnet.clock import Clock
+    from zg_core.localnet.platform import Maker
     from zg_core.localnet.upstream import Upstream
 
 _log = logging.getLogger(__name__)
@@ -101,6 +103,8 @@ class LocalNet:
         self._stop_settling = threading.Event()
         self._settlers: list[threading.Thread] = []
         self._directory: Path | None = None
+        self._making = threading.Lock()
+        self._made: Maker | None = None
         self._wallet: LocalWallet | None = None
         self.providers: list[LocalProvider] = []
         """The running providers, in the order they were asked for."""
@@ -108,6 +112,16 @@ class LocalNet:
         """With `tls`, the CA's certificate (PEM)."""
         self.status_url = ""
         """The status API: ``{status_url}/health`` and ``/models``."""
+
+    @property
+    def attestation_root(self) -> bytes:
+        """The root certificate (DER) of the hardware that signs this network's quotes; no verifier knows it."""
+        return self._maker().root
+
+    @property
+    def pccs_url(self) -> str:
+        """Where the maker of that hardware publishes its collateral."""
+        return f"{self.status_url}/pccs"
 
     def __repr__(self) -> str:
         state = f"{len(self.providers)} providers, rpc {self.rpc_url}" if self._started else "not started"
@@ -166,7 +180,7 @@ class LocalNet:
             self.providers.append(LocalProvider(state, self._server))
         status_socket = bind()
         self.status_url = "http://{}:{}".format(*status_socket.getsockname())
-        self._server.add(status.make_app(self._states), status_socket)
+        self._server.add(status.make_app(self._states, self._maker), status_socket)
         self._server.start()
         for state in self._states:
             self._chain.set_balance(state.address, STAKE + _GAS_MONEY)
@@ -200,7 +214,17 @@ class LocalNet:
             side=ChainSide(self._chain, key, _OWNER_KEY),
             clock=self._chain.clock,
             upstream=self._upstream_of(spec),
+            enclave=Enclave(self._maker),
         )
+
+    def _maker(self) -> Maker:
+        """The maker of the network's hardware, made when a quote is first asked for."""
+        with self._making:
+            if self._made is None:
+                from zg_core.localnet.platform import Maker
+
+                self._made = Maker(self._chain.clock.now())
+            return self._made
 
     def _upstream_of(self, spec: ProviderSpec) -> Upstream:
         if spec.upstream is not None:

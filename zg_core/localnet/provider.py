@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zg_core.localnet.attestation import AttestationFault
+
 if TYPE_CHECKING:
     from zg_core.localnet.billing import BillingEntry
     from zg_core.localnet.faults import ActiveFault, Fault
@@ -119,9 +121,27 @@ class LocalProvider:
         """
         return self._state.faults.add(fault, times=times, **options)
 
+    def attestation_fault(self, fault: AttestationFault | str) -> None:
+        """Serve wrong evidence at ``/v1/quote`` (and of the model enclave), until `clear_faults`.
+
+        Args:
+            fault: an `AttestationFault` or its public name.
+
+        Raises:
+            ValueError: unknown fault.
+        """
+        self._state.enclave.fault = AttestationFault(fault)
+
+    @property
+    def collateral(self) -> str:
+        """What the maker of its hardware publishes about it, in dcap-qvl's JSON form."""
+        return self._state.enclave.platform.collateral
+
     def clear_faults(self) -> None:
         """Behave again."""
         self._state.faults.clear()
+        if self._state.enclave.fault is not None:
+            self._state.enclave.fault = None
 
     def set_price(self, input_price: int, output_price: int) -> None:
         """Change the prices on chain and for billing, in neuron per token. Keeps the owner's acknowledgement."""

@@ -20,6 +20,7 @@ from zg_core.localnet.tokens import TokenChecker
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from zg_core.localnet.attestation import Enclave
     from zg_core.localnet.billing import BillingEntry
     from zg_core.localnet.clock import Clock
     from zg_core.localnet.onchain import ChainAccount, ChainSide
@@ -78,6 +79,7 @@ class ProviderState:
         side: its contract calls.
         clock: the network's time.
         upstream: what answers.
+        enclave: its attestation.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class ProviderState:
         side: ChainSide,
         clock: Clock,
         upstream: Upstream,
+        enclave: Enclave,
     ) -> None:
         self.spec = spec
         self.settings = settings
@@ -96,6 +99,7 @@ class ProviderState:
         self.side = side
         self.clock = clock
         self.upstream = upstream
+        self.enclave = enclave
         self.url = ""
         self.tee_key = Key.random()
         self.enclave_key = Key.random()

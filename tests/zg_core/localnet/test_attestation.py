@@ -1,17 +1,26 @@
-"""The made-up quote holds together wherever a reader looks, except for a hardware signature."""
+"""The made-up evidence holds together wherever a reader looks."""
 
 import base64
 import hashlib
 import json
+import time
+
+from cryptography import x509
 
 from zg_core.localnet import attestation
+from zg_core.localnet.attestation import ATTESTATION_FAULTS, AttestationFault, Enclave
 from zg_core.localnet.keys import Key
+from zg_core.localnet.platform import Maker
 
 KEY = Key("0x" + "11" * 32)
 
 
+MAKER = Maker(time.time())
+ENCLAVE = Enclave(lambda: MAKER)
+
+
 def body(legacy=True):
-    return json.loads(attestation.quote_body(KEY, legacy=legacy))
+    return json.loads(ENCLAVE.quote_body(KEY, legacy=legacy))
 
 
 def test_fields_are_where_a_tdx_quote_has_them():
@@ -23,8 +32,7 @@ def test_fields_are_where_a_tdx_quote_has_them():
     assert raw[184:232].hex() == json.loads(body()["tcb_info"])["mrtd"]
     assert raw[232:265] == b"\x01" + attestation.compose_hash()
     assert raw[568:632] == base64.b64decode(body()["report_data"])
-    assert int.from_bytes(raw[632:636], "little") == 0, "no signature"
-    assert len(raw) == 636
+    assert int.from_bytes(raw[632:636], "little") == len(raw) - 636
 
 
 def test_the_event_log_replays_to_the_registers():
@@ -63,7 +71,7 @@ def test_report_data_names_the_signer_in_either_layout():
 
 def test_a_model_enclaves_report_binds_signer_and_nonce():
     nonce = bytes(range(32))
-    report = attestation.model_report(KEY, nonce)
+    report = ENCLAVE.model_report(KEY, nonce)
     raw = bytes.fromhex(report["intel_quote"])
     assert raw[568:588].hex() == KEY.address[2:].lower()
     assert raw[588:600] == bytes(12)
@@ -74,4 +82,34 @@ def test_a_model_enclaves_report_binds_signer_and_nonce():
 
 def test_it_says_what_it_is():
     assert body()["local_network"] == attestation.LABEL
-    assert "no hardware" in attestation.LABEL
+    assert "made-up hardware" in attestation.LABEL
+
+
+def test_hardware_is_made_when_it_is_first_needed():
+    made = []
+    enclave = Enclave(lambda: made.append(1) or MAKER)
+    assert not made
+    enclave.quote_body(KEY, legacy=True)
+    enclave.quote_body(KEY, legacy=False)
+    assert made == [1]
+
+
+def test_every_fault_has_a_meaning_and_changes_what_is_served_or_published():
+    assert set(ATTESTATION_FAULTS) == set(AttestationFault)
+    enclave = Enclave(lambda: MAKER)
+
+    def revoked():
+        return [entry.serial_number for entry in x509.load_der_x509_crl(MAKER.pck_revocations())]
+
+    def seen():
+        # without what is random in every quote: its signatures
+        report = json.loads(enclave.quote_body(KEY, legacy=True))
+        report["quote"] = (report["quote"][: 2 * 632], len(report["quote"]))
+        return report, json.loads(enclave.platform.collateral)["tcb_info"], revoked()
+
+    honest = seen()
+    for fault in AttestationFault:
+        enclave.fault = fault
+        assert seen() != honest, fault
+    enclave.fault = None
+    assert seen() == honest

@@ -366,7 +366,7 @@ def test_the_quote_names_the_signer_in_both_layouts(caller, tools):
     data = base64.b64decode(newer.json()["report_data"])
     assert data[32:52].hex() == one.provider.tee_signer[2:].lower()
     assert data[52:] == b"\0\0\0\1" + bytes(8)
-    assert "signed by no hardware" in legacy.json()["local_network"]
+    assert "signed by made-up hardware" in legacy.json()["local_network"]
     assert tools.recover(legacy.text, legacy.headers["zg-quote-signature"]) == one.provider.tee_signer
 
 
