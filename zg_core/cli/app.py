@@ -15,6 +15,7 @@ from zg_core.cli.market import providers
 from zg_core.cli.money import acknowledge, deposit, refund, retrieve, transfer
 from zg_core.cli.options import command
 from zg_core.cli.run import Run
+from zg_core.cli.verify import verify
 
 __all__ = ["app", "cli"]
 
@@ -32,6 +33,7 @@ localnet = typer.Typer(help="A 0G network on this machine.", no_args_is_help=Tru
 MARKET, MONEY, LOCAL = "Ask", "Money", "On this machine"
 for name, function, panel in (
     ("providers", providers, MARKET),
+    ("verify", verify, MARKET),
     ("chat", chat, MARKET),
     ("token", token, MARKET),
     ("account", account, MONEY),

@@ -19,7 +19,7 @@ ROOT = Path(zg_core.__file__).resolve().parent.parent
 ADDRESS = "0x" + "11" * 20
 SPENDING = {"deposit", "transfer", "retrieve", "refund", "acknowledge", "keys revoke", "keys revoke-all", "keys rotate"}
 COMMANDS = SPENDING | {
-    "providers", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
+    "providers", "verify", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
 }  # fmt: skip
 
 

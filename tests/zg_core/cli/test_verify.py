@@ -1,0 +1,107 @@
+"""``zerog verify``: what it shows, keeps, and ends with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.zg_core.cli.running import Zerog, zerog_of
+from zg_core.localnet import LocalNet
+
+pytest.importorskip("dcap_qvl")
+
+
+@pytest.fixture
+def zerog(market: LocalNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Zerog]:
+    """Somebody without a wallet, on the local network, who has fetched no collateral yet."""
+    monkeypatch.setattr("zg_core.verify.attestation.collateral._kept", {})
+    made = zerog_of(market, tmp_path, None)
+    made.environ["ZEROG_STATUS_URL"] = market.status_url
+    yield made
+    for provider in market.providers:
+        provider.clear_faults()
+
+
+def test_the_levels_are_shown_with_what_was_seen(zerog, market):
+    ran = zerog("verify", market.providers[0].address, "--local-root")
+    for words in ("0 chain", "1 binding", "2 dcap", "3 config", "pass", "TCB status    UpToDate", "level 3 holds"):
+        assert words in ran.out, ran
+    assert "asking the broker for its report" in ran.err
+
+
+def test_for_teetls_it_says_who_is_outside(zerog, market):
+    assert (
+        "the vendor that answers is outside the enclave"
+        in zerog("verify", market.providers[1].address, "--local-root").out
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        ("debug_td", 1, "debug bit"),
+        ("edited_compose", 1, "not the one that was measured"),
+        ("outdated_tcb", 1, "LOCAL-SA-00001"),
+        ("expired_collateral", 3, "expired"),
+    ],
+)
+def test_the_exit_code_says_how_it_ended(zerog, market, fault, code, words):
+    market.providers[0].attestation_fault(fault)
+    ran = zerog("verify", market.providers[0].address, "--local-root", ok=False)
+    assert ran.code == code, ran
+    assert words in ran.out
+    assert "level 3 does not hold" in ran.out
+    document = zerog("verify", market.providers[0].address, "--local-root", "--json", ok=False).document
+    assert document["satisfied"] is False
+
+
+def test_a_level_below_the_fault_holds(zerog, market):
+    market.providers[0].attestation_fault("edited_compose")
+    assert zerog("verify", market.providers[0].address, "--local-root", "--level", "2").code == 0
+
+
+def test_without_the_local_root_made_up_hardware_is_refused(zerog, market, tmp_path):
+    collateral = tmp_path / "collateral.json"
+    collateral.write_text(market.providers[0].collateral)
+    ran = zerog("verify", market.providers[0].address, "--collateral", str(collateral), ok=False)
+    assert ran.code == 1, ran
+
+
+def test_evidence_is_kept_where_it_is_asked_for_and_nowhere_else(zerog, market, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    zerog("verify", market.providers[0].address, "--local-root")
+    assert sorted(tmp_path.rglob("*")) == before
+    zerog("verify", market.providers[0].address, "--local-root", "--report-dir", str(tmp_path / "kept"))
+    assert json.loads((tmp_path / "kept" / "broker.json").read_text())["quote"]
+    assert json.loads((tmp_path / "kept" / "report.json").read_text())["reached"] == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "more", "code"),
+    [
+        (("--local-root",), {"ZEROG_STATUS_URL": ""}, "no_status_service"),
+        (("--local-root",), {"ZEROG_STATUS_URL": "https://status.example"}, "no_status_service"),
+        (("--local-root", "--status-url", "http://127.0.0.1:9"), {}, "connect_failed"),
+        (("--collateral", "/no/such/file"), {}, "bad_collateral"),
+        (("--status", "Fine"), {}, "bad_attestation_options"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line_with_a_hint(zerog, market, words, more, code):
+    error: dict[str, Any] = zerog.fails("verify", market.providers[0].address, *words, code=1, **more)
+    assert error["code"] == code
+    assert error["hint"]
+
+
+def test_the_local_root_is_for_local_networks_only(zerog, market, monkeypatch):
+    from types import SimpleNamespace
+
+    from zg_core.cli.verify import _local_trust
+    from zg_core.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="local networks only"):
+        _local_trust(SimpleNamespace(name="testnet", rpc_url="https://rpc.example"), None, market.status_url, None)

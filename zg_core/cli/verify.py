@@ -1,0 +1,157 @@
+"""``zerog verify``: is the key that signs a provider's replies inside the enclave it should be in?"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zg_core.cli.options import Provider, command
+from zg_core.cli.run import Run
+from zg_core.config import is_loopback
+from zg_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from zg_core.verify.attestation import AttestationOptions, AttestationReport
+
+__all__ = ["verify"]
+
+FAILED, NOT_SHOWN = 1, 3
+_ROOT_BYTES = 64 * 1024
+
+
+@command
+def verify(
+    run: Run,
+    provider: Provider,
+    level: Annotated[
+        int, typer.Option(min=0, max=4, help="0 chain, 1 binding, 2 hardware, 3 configuration, 4 GPU.")
+    ] = 3,
+    report_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the report and the evidence as it was served here.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model to ask a separate model enclave for.")] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STATUS", help="Accept this TCB status. May be given several times."),
+    ] = None,
+    compose_hash: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HEX", help="Accept only this compose hash. May be given several times."),
+    ] = None,
+    pinned: Annotated[bool, typer.Option("--pinned", help="Every image must be pinned by digest.")] = False,
+    collateral: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Collateral (dcap-qvl's JSON) instead of fetching it.")
+    ] = None,
+    pccs: Annotated[str | None, typer.Option(metavar="URL", help="Where collateral is fetched.")] = None,
+    nvidia: Annotated[bool, typer.Option(help="At level 4, ask NVIDIA's service about the GPU.")] = True,
+    local_root: Annotated[
+        bool, typer.Option("--local-root", help="Local network: believe in its made-up hardware. Never elsewhere.")
+    ] = False,
+    status_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", envvar="ZEROG_STATUS_URL", show_envvar=False, help="Local network: its service."),
+    ] = None,
+) -> None:
+    """Check a provider's attestation. Exit code 0: it holds; 1: it does not; 3: it could not be checked."""
+    from zg_core.http import run as drive
+    from zg_core.verify.attestation import AttestationOptions, attest
+
+    given: dict[str, Any] = {
+        "statuses": tuple(status) if status else None,
+        "compose_hashes": frozenset(compose_hash) if compose_hash else None,
+        "require_pinned": pinned,
+        "collateral": collateral,
+        "pccs_url": pccs,
+    }
+    with run.public() as broker:
+        with run.out.waiting("reading the provider's record"):
+            service = broker.service(provider)
+        if local_root:
+            given |= _local_trust(broker.network, broker.transport, status_url, pccs)
+        options = AttestationOptions(**{name: value for name, value in given.items() if value is not None})
+        if not nvidia:
+            options = _without_nvidia(options)
+        with run.out.waiting("verifying"):
+            report = drive(
+                attest(service, broker.transport, level=level, model=model, options=options, on_step=run.out.note)
+            )
+        network = broker.network.name
+    if report_dir is not None:
+        _keep(report, report_dir)
+        run.out.note(f"report and evidence: {report_dir}")
+    _show(run, report, level)
+    run.out.document({"network": network, "level": level, "satisfied": report.satisfies(level), **report.to_dict()})
+    if not report.satisfies(level):
+        raise typer.Exit(FAILED if report.failed else NOT_SHOWN)
+
+
+def _show(run: Run, report: "AttestationReport", level: int) -> None:
+    rows = [
+        (f"{int(result.level)} {result.level.name.lower()}", result.subject, result.outcome, result.explanation)
+        for result in report.results
+    ]
+    run.out.table(["level", "of", "outcome", "why"], rows)
+    images = report.find("images") or []
+    for image in images:
+        run.out.line(f"image {image['image']}" + ("" if image["pinned"] else "  (not pinned by digest)"))
+    run.out.facts(
+        ("signer", report.signer),
+        ("TCB status", report.find("tcb_status")),
+        ("advisories", ", ".join(report.find("advisories") or []) or None),
+        ("compose hash", report.find("compose_hash")),
+        ("valid until", None if report.expires_at is None else report.expires_at.isoformat()),
+    )
+    holds = report.satisfies(level)
+    run.out.line(f"level {level} holds" if holds else f"level {level} does not hold: {report.explain()}")
+
+
+def _keep(report: "AttestationReport", directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for subject, body in report.bodies.items():
+            (directory / f"{subject}.json").write_bytes(body)
+        (directory / "report.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"the report cannot be kept in {directory}: {error.strerror}",
+            code="bad_report_dir",
+            hint="--report-dir DIR",
+        ) from None
+
+
+def _without_nvidia(options: "AttestationOptions") -> "AttestationOptions":
+    from dataclasses import replace
+
+    return replace(options, nras_url=None)
+
+
+def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str | None) -> dict[str, Any]:
+    """Root and collateral service of a local network.
+
+    Raises:
+        ConfigError: this is no local network, or its service is not known or does not answer.
+    """
+    from zg_core.http import BodyBroken, Request, read_all
+    from zg_core.http import run as drive
+
+    if network.name != "local" or not is_loopback(network.rpc_url):
+        raise ConfigError("--local-root is for local networks only", code="not_local", hint="leave it out")
+    if not status_url or not is_loopback(status_url):
+        raise ConfigError(
+            "the local network's status service is not known",
+            code="no_status_service",
+            hint="source the settings that `zerog localnet up` wrote, or give --status-url",
+        )
+
+    async def root() -> bytes:
+        response = await transport.send(Request("GET", f"{status_url}/attestation/root"))
+        body = await read_all(response, _ROOT_BYTES)
+        if response.status != 200:
+            raise BodyBroken(f"HTTP {response.status}")
+        return body
+
+    try:
+        return {"root": drive(root()), "pccs_url": pccs or f"{status_url}/pccs"}
+    except BodyBroken as error:
+        raise ConfigError(f"{status_url} gives no root: {error}", code="no_status_service") from None
