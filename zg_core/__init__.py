@@ -12,6 +12,7 @@ from zg_core.accounts import Ledger, SubAccount
 from zg_core.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
 from zg_core.broker import AsyncBroker, Broker
 from zg_core.calls import Reply
+from zg_core.catalogue import ModelInfo
 from zg_core.chain.transactions import Sending, TransactionResult
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.config import NETWORKS, Network, Settings
@@ -73,6 +74,7 @@ __all__ = [
     "Ledger",
     "Limits",
     "MemoryReceipts",
+    "ModelInfo",
     "ModelNotServed",
     "Network",
     "NewKey",

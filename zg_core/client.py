@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 from zg_core.backends.credentials import credential_of
 from zg_core.backends.direct import DirectBackend
 from zg_core.calls import CHAT_PATH, Calls, Reply, Slot
+from zg_core.catalogue import Catalogue
 from zg_core.chain.reader import ChainReader
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
+    from zg_core.catalogue import ModelInfo
     from zg_core.config import Network, Secret
     from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt
@@ -149,6 +151,7 @@ class _Client:
             store=settings.store,
             attestation=attestation,
         )
+        self._catalogue = Catalogue(self._transport)
         if limits is _AUTO:
             limits = None if self.network.name == "local" else Limits()
         self.calls = Calls(
@@ -167,6 +170,10 @@ class _Client:
 
     def _make_transport(self, ca_file: str | None) -> SyncTransport | AsyncTransport:
         raise NotImplementedError
+
+    async def _model_info(self, model: str | None) -> ModelInfo:
+        route = await self.backend.route(model)
+        return await self._catalogue.info(route.service, route.model)
 
     def __repr__(self) -> str:
         if not hasattr(self, "calls"):  # shown in the traceback of a constructor that refused its arguments
@@ -215,6 +222,16 @@ class ChatClient(_Client):
         """All services on chain."""
         return run(self.backend.services())
 
+    def model_info(self, model: str | None = None) -> ModelInfo:
+        """What the provider says about `model`, by default the one this client asks for: size, inputs, abilities.
+
+        Read once from ``/v1/models`` and remembered for ten minutes. It is the provider's word: signed by nobody.
+
+        Raises:
+            ProviderUnavailable: the provider cannot be asked now.
+        """
+        return run(self._model_info(model))
+
     def token(self) -> Secret:
         """The bearer token for the provider: a session token that is reused until 1 h is left, or the API key."""
         return run(self.backend.token())
@@ -254,6 +271,10 @@ class AsyncChatClient(_Client):
     async def services(self) -> list[Service]:
         """See `ChatClient.services`."""
         return await self.backend.services()
+
+    async def model_info(self, model: str | None = None) -> ModelInfo:
+        """See `ChatClient.model_info`."""
+        return await self._model_info(model)
 
     async def token(self) -> Secret:
         """See `ChatClient.token`."""
