@@ -174,6 +174,7 @@ def _transport(lib: Any) -> Callable[..., Any]:
                 _unanswered(lib, calls, call, error)
                 raise
             if not response.is_success:
+                calls.refused(call)
                 return response
             decoded = _answered(lib, calls, call, request, response)
             recorded = _record(calls, call, _as_async(decoded.iter_bytes()), lib)
@@ -220,6 +221,7 @@ def _async_transport(lib: Any) -> Callable[..., Any]:
                 _unanswered(lib, calls, call, error)
                 raise
             if not response.is_success:
+                calls.refused(call)
                 return response
             decoded = _answered(lib, calls, call, request, response)
             recorded = _record(calls, call, decoded.aiter_bytes(), lib)
@@ -255,6 +257,8 @@ async def _prepare(core: ChatClient | AsyncChatClient, body: bytes) -> Call:
 def _unanswered(lib: Any, calls: Calls, call: Call, error: Exception) -> None:
     if not isinstance(error, (lib.ConnectError, lib.ConnectTimeout, lib.PoolTimeout, lib.UnsupportedProtocol)):
         calls.unanswered(call)
+    else:
+        calls.refused(call)
 
 
 def _answered(lib: Any, calls: Calls, call: Call, request: Any, response: Any) -> Any:

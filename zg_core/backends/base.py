@@ -19,10 +19,11 @@ __all__ = ["Backend", "Route"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a call goes: the service that will answer, and the model it is asked for."""
+    """Where a call goes: the service that will answer, the model it is asked for, and when its record was read."""
 
     service: Service
     model: str
+    block: int | None = None
 
 
 class Backend(Protocol):

@@ -120,7 +120,7 @@ class DirectBackend:
                 hint=f"it serves {names}; or leave out provider=… and give model={wanted!r}",
                 model=wanted,
             )
-        return Route(service, wanted)
+        return Route(service, wanted, self._chain.block_of(service.provider))
 
     def _admit(self, service: Service) -> None:
         """Refuse a service that the policy forbids, or whose URL no prompt may be sent to."""
