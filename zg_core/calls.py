@@ -29,7 +29,10 @@ from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body, parse_json
 from zg_core.http import BodyBroken, Request, Timeouts, read_all
 from zg_core.limits import bucket
 from zg_core.progress import tell
+from zg_core.receipts.bounds import bounded
 from zg_core.receipts.model import Receipt
+from zg_core.receipts.plain import policy_to_dict
+from zg_core.receipts.recorder import Recorder
 from zg_core.types import Amount, Fee, Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from zg_core.progress import Listener
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Outcome
+    from zg_core.receipts.stored import ReceiptStore
     from zg_core.verify.policy import Policy
 
 __all__ = ["Call", "Calls", "Reply", "Slot", "Tail"]
@@ -98,6 +102,7 @@ class Call:
     renewed: bool = False  # the session was signed anew for it
     finished: bool = False  # a finish_reason was seen
     done: bool = False  # [DONE] was seen
+    kept: list[bytes] | None = None  # the response, where bytes are kept
 
 
 class Tail:
@@ -140,11 +145,15 @@ class Calls:
         on_receipt: Callable[[Receipt], None] | None,
         on_verdict: Callable[[Receipt], None] | None,
         on_progress: Listener | None = None,
+        stored: ReceiptStore | None = None,
+        keep_bytes: bool = False,
     ) -> None:
         self._backend = backend
         self._transport = transport
         self.policy = policy
-        self._receipts = receipts
+        self._recorder = Recorder(receipts, stored, transport)
+        self._keep_bytes = keep_bytes
+        self._demand = policy_to_dict(policy)
         self._payer = payer
         self._limits = limits
         self._max_retries = max_retries
@@ -254,10 +263,13 @@ class Calls:
             error.receipt = self.unanswered(call)
             raise
         except ZeroGError:  # refused or never sent: it cost nothing
+            await self._recorder.refused(call.receipt)
             raise
         except BaseException:
             if call.sent:  # broken off while waiting for the answer, which may be billed all the same
                 self.abandon(call)
+            else:
+                self.refused(call)
             raise
         call.response = response
         self.answered(call, response.status, response.headers, response.certificate_sha256)
@@ -278,8 +290,16 @@ class Calls:
             output_price=route.service.output_price,
             fee=Fee(Amount(0), exact=False, reason="outcome_unknown"),
             attestation=None if route.attestation is None else route.attestation.summary(),
+            ledger=self._backend.network.ledger,
+            inference=self._backend.network.inference,
+            service=route.service,
+            service_block=route.block,
+            policy=self._demand,
+            request_bytes=len(body),
+            request_body=body if self._keep_bytes else None,
         )
-        return Call(route, exchange, receipt, time.monotonic())
+        receipt.fee = bounded(receipt.fee, receipt, body)
+        return Call(route, exchange, receipt, time.monotonic(), kept=[] if self._keep_bytes else None)
 
     @staticmethod
     def answered(call: Call, status: int, headers: Mapping[str, str], certificate_sha256: str) -> None:
@@ -292,8 +312,13 @@ class Calls:
         """Record that the request was sent and nothing came back."""
         self._close(call, "unknown")
         call.receipt.settle(Verdict(Status.UNAVAILABLE, Reason.INCOMPLETE, call.route.service.kind))
+        self._recorder.broken_off(call.receipt)
         self.keep(call.receipt)
         return call.receipt
+
+    def refused(self, call: Call) -> None:
+        """Record that the request was never served: it cost nothing."""
+        self._recorder.dropped(call.receipt)
 
     async def depart(self, call: Call) -> None:
         """Wait as the client-side limits ask, then note that the request is on its way."""
@@ -301,6 +326,8 @@ class Calls:
             wait = bucket(self._payer(), call.receipt.provider, self._limits).reserve()
             if wait > 0:
                 await self._transport.sleep(wait)
+        call.receipt.payer = self._payer()
+        await self._recorder.opened(call.receipt)
         self._backend.sent(call.route, call.exchange)
 
     async def _send(self, call: Call, path: str, headers: Mapping[str, str]) -> Response:
@@ -395,6 +422,8 @@ class Calls:
         if call.exchange.size == 0:
             call.receipt.first_byte_seconds = time.monotonic() - call.started
         call.exchange.feed(chunk)
+        if call.kept is not None:
+            call.kept.append(chunk)
         if call.exchange.size > MAX_REPLY_BYTES:
             raise BodyBroken(f"the reply is larger than {MAX_REPLY_BYTES} bytes")
 
@@ -440,19 +469,34 @@ class Calls:
         self._close(call, outcome)
         if call.exchange.complete:
             self._backend.arrived(call.route, call.exchange)
+            receipt.replayed = call.exchange.replayed
         if self.policy.mode == "off":
             receipt.settle(Verdict(Status.NOT_CHECKED, Reason.POLICY_OFF, receipt.kind))
-        elif self.policy.mode == "background" and call.exchange.complete:
-            receipt.settle(Verdict(Status.PENDING, kind=receipt.kind))
-            self._transport.spawn(lambda: self._judge_later(call))
-        else:
-            try:
-                receipt.settle(await self._backend.verify(call.route, call.exchange))
-            finally:  # broken off while checking: the call is on record all the same
-                self.keep(receipt)
+            await self._keep_closed(receipt)
             return receipt
-        self.keep(receipt)
+        receipt.settle(Verdict(Status.PENDING, kind=receipt.kind))
+        if self.policy.mode == "background" and call.exchange.complete:
+            await self._keep_closed(receipt)
+            self._transport.spawn(lambda: self._judge_later(call))
+            return receipt
+        try:
+            await self._recorder.closed(receipt)
+            receipt.settle(await self._backend.verify(call.route, call.exchange))
+        except BaseException:  # broken off while checking: the store says pending, so it can be made up for
+            receipt.settle(Verdict(Status.NOT_CHECKED, Reason.ABANDONED, receipt.kind))
+            self.keep(receipt)
+            raise
+        try:
+            await self._recorder.judged(receipt)
+        finally:
+            self.keep(receipt)
         return receipt
+
+    async def _keep_closed(self, receipt: Receipt) -> None:
+        try:
+            await self._recorder.closed(receipt)
+        finally:
+            self.keep(receipt)
 
     async def _judge_later(self, call: Call) -> None:
         verdict = Verdict(Status.UNAVAILABLE, Reason.NO_SIGNATURE, call.receipt.kind)
@@ -462,6 +506,7 @@ class Calls:
             logger.exception("background verification of receipt %s failed", call.receipt.id)
         finally:
             call.receipt.settle(verdict)
+            await self._recorder.judged(call.receipt)
             self._tell(self._on_verdict, call.receipt)
 
     def _close(self, call: Call, outcome: Outcome) -> None:
@@ -472,8 +517,11 @@ class Calls:
         receipt.response_sha256 = exchange.response_sha256
         receipt.response_bytes = exchange.size
         receipt.usage = call.usage
+        receipt.signature_ids = exchange.chat_ids
+        receipt.complete = exchange.complete
+        receipt.response_body = None if call.kept is None else b"".join(call.kept)
         if outcome == "answered":
-            receipt.fee = self._backend.fee(call.route, call.usage)
+            receipt.fee = bounded(self._backend.fee(call.route, call.usage), receipt, exchange.request)
             if doubt := implausible(call.usage, exchange.request, exchange.size):
                 receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
@@ -482,6 +530,7 @@ class Calls:
         """Record that the reader broke off."""
         self._close(call, "abandoned")
         call.receipt.settle(Verdict(Status.NOT_CHECKED, Reason.ABANDONED, call.receipt.kind))
+        self._recorder.broken_off(call.receipt)
         self.keep(call.receipt)
 
     async def truncated(self, call: Call, reason: str, text: str) -> StreamTruncated:
@@ -508,7 +557,7 @@ class Calls:
 
     def keep(self, receipt: Receipt) -> None:
         """Store the receipt of a call that has ended and tell the listener."""
-        self._receipts.add(receipt)
+        self._recorder.kept(receipt)
         self._tell(self._on_receipt, receipt)
 
     @staticmethod

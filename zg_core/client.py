@@ -14,6 +14,8 @@ from zg_core.errors import ConfigError
 from zg_core.http import AsyncTransport, SyncTransport, Timeouts, run
 from zg_core.limits import Limits
 from zg_core.receipts.memory import MemoryReceipts
+from zg_core.receipts.stored import ReceiptStore, Retention
+from zg_core.store import Store
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet
@@ -69,6 +71,9 @@ class _Client:
         on_receipt: Callable[[Receipt], None] | None = None,
         on_verdict: Callable[[Receipt], None] | None = None,
         on_progress: Listener | None = None,
+        store: str | Store | None = None,
+        receipts: Retention | None = None,
+        keep_bytes: bool = False,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Make a client; nothing is read or sent yet.
@@ -99,6 +104,10 @@ class _Client:
             on_receipt: Called with the receipt of every call that may have cost money.
             on_verdict: Called when a background check has ended.
             on_progress: Called with a `Progress` while a call waits for the provider to see our own transaction.
+            store: Where receipts are kept: ``"memory:"``, ``"sqlite:///path"``, ``"postgresql+psycopg://…"``, or a
+                `Store`; default ``ZEROG_STORE``, else ``"memory:"``.
+            receipts: How long a store keeps receipts; by default 90 days, and at most 100,000.
+            keep_bytes: Keep the bytes of request and response in receipts, so that others can check them again.
             environ: Environment to read instead of ``os.environ``.
 
         Raises:
@@ -117,6 +126,7 @@ class _Client:
             provider=provider,
             model=model,
             verify=word,
+            store=store.url if isinstance(store, Store) else store,
             environ=environ,
         )
         self.policy = Policy.of(
@@ -132,6 +142,9 @@ class _Client:
         """The chain and its contracts."""
         self.receipts = MemoryReceipts()
         """The newest receipts of this client."""
+        kept = store if isinstance(store, Store) else Store.open(settings.store)
+        self.stored = None if kept.kind == "memory" else ReceiptStore(kept, receipts)
+        """All receipts of the store, other processes' too; None where it is ``memory:``."""
         check_url(self.network.rpc_url, "rpc_url", secure=False)
         if wallet is None and settings.private_key is not None:
             wallet = Wallet.from_key(settings.private_key)
@@ -166,6 +179,8 @@ class _Client:
             on_receipt=on_receipt,
             on_verdict=on_verdict,
             on_progress=on_progress,
+            stored=self.stored,
+            keep_bytes=keep_bytes,
         )
 
     def _make_transport(self, ca_file: str | None) -> SyncTransport | AsyncTransport:

@@ -118,6 +118,10 @@ class Transport(Protocol):
         """Run `work`, which waits for something that is not HTTP (the store), without holding up other tasks."""
         ...
 
+    def aside(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Run `work` like `blocking`, where nothing can be awaited any more; `close` waits for it."""
+        ...
+
 
 async def read_all(response: Response, limit: int) -> bytes:
     """The whole body, at most `limit` bytes.
@@ -379,6 +383,10 @@ class SyncTransport(_Pools):
         """Run `work` here: this transport blocks by design."""
         return work(*arguments)
 
+    def aside(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Run `work` here: this transport blocks by design."""
+        work(*arguments)
+
     def close(self) -> None:
         """Close all connections; the transport opens new ones if it is used again."""
         with self._guard:
@@ -396,7 +404,7 @@ class AsyncTransport(_Pools):
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]] = (
             weakref.WeakKeyDictionary()
         )
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
         self._guard = threading.Lock()  # loops of several threads may share this transport
 
     def _client(self) -> Any:
@@ -441,6 +449,17 @@ class AsyncTransport(_Pools):
     async def blocking(self, work: Callable[..., _T], *arguments: Any) -> _T:
         """Run `work` in a thread."""
         return await asyncio.to_thread(work, *arguments)
+
+    def aside(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Run `work` in a thread; here, where no loop runs."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            work(*arguments)
+            return
+        future = loop.run_in_executor(None, work, *arguments)
+        self._tasks.add(future)
+        future.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """Finish background work of this loop and close its connections."""

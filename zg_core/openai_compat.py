@@ -178,6 +178,7 @@ def _transport(lib: Any) -> Callable[..., Any]:
                     break
                 response.read()
                 if not run(_again(self._core, call, request, response)):
+                    calls.refused(call)
                     return response
                 response.close()
             decoded = _answered(lib, calls, call, request, response)
@@ -229,6 +230,7 @@ def _async_transport(lib: Any) -> Callable[..., Any]:
                     break
                 await response.aread()
                 if not await _again(self._core, call, request, response):
+                    calls.refused(call)
                     return response
                 await response.aclose()
             decoded = _answered(lib, calls, call, request, response)
@@ -275,6 +277,8 @@ async def _again(core: ChatClient | AsyncChatClient, call: Call, request: Any, r
 def _unanswered(lib: Any, calls: Calls, call: Call, error: Exception) -> None:
     if not isinstance(error, (lib.ConnectError, lib.ConnectTimeout, lib.PoolTimeout, lib.UnsupportedProtocol)):
         calls.unanswered(call)
+    else:
+        calls.refused(call)
 
 
 def _answered(lib: Any, calls: Calls, call: Call, request: Any, response: Any) -> Any:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Mapping
 
     from sqlalchemy import Connection, Engine
@@ -78,6 +79,26 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX api_keys_by_owner ON api_keys (scope, owner, provider)
     """,
+    """
+    CREATE TABLE receipts (
+        id VARCHAR(64) NOT NULL PRIMARY KEY,
+        chain BIGINT NOT NULL,
+        payer VARCHAR(42) NOT NULL,
+        provider VARCHAR(42) NOT NULL,
+        outcome VARCHAR(16) NOT NULL,
+        started DOUBLE PRECISION NOT NULL,
+        written DOUBLE PRECISION NOT NULL,
+        data TEXT NOT NULL
+    );
+    CREATE INDEX receipts_by_time ON receipts (started);
+    CREATE TABLE receipt_verdicts (
+        receipt VARCHAR(64) NOT NULL,
+        at DOUBLE PRECISION NOT NULL,
+        status VARCHAR(20) NOT NULL,
+        data TEXT NOT NULL
+    );
+    CREATE INDEX receipt_verdicts_by_receipt ON receipt_verdicts (receipt, at)
+    """,
 )
 
 
@@ -124,6 +145,15 @@ class Store:
         self._lock = threading.RLock()
         self._engine: Engine | None = None
         self._pid = 0
+        self._writing = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._writer_pid = 0
+        self._inherited: sqlite3.Connection | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is; may hold a password."""
+        return self._url
 
     @classmethod
     def open(cls, url: str = "memory:") -> Store:
@@ -156,8 +186,51 @@ class Store:
                 raise self._unavailable(error) from error
             raise
 
+    def write(self, sql: str, **parameters: Any) -> None:
+        """Run one statement by itself, committed at once: the cheap way, for what every call writes.
+
+        On a SQLite file it goes over one connection that is kept, straight through the driver, and without waiting
+        for the disk: the end of this process loses nothing, only that of the machine can lose the last moments.
+
+        Raises:
+            ConfigError: the database cannot be reached or used (code ``store_unavailable``).
+        """
+        if self.kind != "sqlite":
+            with self.transaction() as work:
+                work.run(sql, **parameters)
+            return
+        import sqlite3
+
+        with self._writing:
+            try:
+                self._writer_now().execute(sql, parameters)
+            except sqlite3.Error as error:
+                self._drop_writer()
+                raise self._unavailable(error) from error
+
+    def _writer_now(self) -> sqlite3.Connection:
+        import sqlite3
+
+        if self._writer is not None and self._writer_pid == os.getpid():
+            return self._writer
+        self._engine_now()  # the schema is there
+        assert self._path is not None  # noqa: S101 - of a SQLite file
+        writer = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        writer.execute("PRAGMA synchronous=NORMAL")
+        # A connection of the process we were forked from is left alone: closing it would drop that one's locks.
+        self._inherited = self._writer
+        self._writer, self._writer_pid = writer, os.getpid()
+        return writer
+
+    def _drop_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None and self._writer_pid == os.getpid():
+            writer.close()
+
     def close(self) -> None:
         """Close the connections; ``memory:`` forgets everything. The store opens again when it is used again."""
+        with self._writing:
+            self._drop_writer()
         with self._lock:
             engine, self._engine = self._engine, None
         if engine is not None:

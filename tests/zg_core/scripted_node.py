@@ -70,6 +70,7 @@ class Node:
     def __init__(self) -> None:
         self.url = ""
         self.chain_id = 31337
+        self.block = 7
         self.services: dict[str, tuple[Any, ...]] = {}
         self.accounts: dict[tuple[str, str], tuple[Any, ...]] = {}
         self.ledgers: dict[str, tuple[Any, ...]] = {}
@@ -128,6 +129,8 @@ class Node:
     def _call(self, message: dict[str, Any]) -> tuple[str, Any]:
         if message["method"] == "eth_chainId":
             return "eth_chainId", hex(self.chain_id)
+        if message["method"] == "eth_blockNumber":
+            return "eth_blockNumber", hex(self.block)
         call, block = message["params"]
         assert (message["method"], block) == ("eth_call", "latest")
         data = bytes.fromhex(call["data"][2:])

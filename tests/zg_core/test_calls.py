@@ -434,13 +434,21 @@ class TestListeners:
         assert "background verification" in caplog.text
 
 
-def test_the_payer_is_not_asked_for_without_limits(world: World) -> None:
+def test_the_payer_is_asked_for_once_the_request_is_authorised(world: World) -> None:
     world.server.script = [[answer(GOOD)]]
+    order: list[str] = []
+
+    class Watched(Backend):
+        async def authorise(self, route: Route) -> dict[str, str]:
+            order.append("authorised")  # this opens a keystore file
+            return await super().authorise(route)
 
     def ask() -> str:
-        raise AssertionError("this would open a keystore file")
+        order.append("asked")
+        return "0x" + "cd" * 20
 
-    assert world.create(payer=ask).text == "hi"
+    reply = world.create(payer=ask, backend=Watched(world.server.url))
+    assert (reply.receipt.payer, order) == ("0x" + "cd" * 20, ["authorised", "asked"])
 
 
 def test_a_call_begins_with_nothing_proven(world: World) -> None:

@@ -20,11 +20,15 @@ __all__ = ["Backend", "Route"]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a call goes: the service that will answer, the model it is asked for, and what is attested of it."""
+    """Where a call goes: the service that will answer, the model it is asked for, and what is known of the service.
+
+    `attestation` is its report, where the policy asks for one; `block` the block at which its record was read.
+    """
 
     service: Service
     model: str
     attestation: AttestationReport | None = None
+    block: int | None = None
 
 
 class Backend(Protocol):

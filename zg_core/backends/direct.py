@@ -128,7 +128,8 @@ class DirectBackend:
                 hint=f"it serves {names}; or leave out provider=… and give model={wanted!r}",
                 model=wanted,
             )
-        return Route(service, wanted, await self._attested(service, wanted))
+        report = await self._attested(service, wanted)
+        return Route(service, wanted, report, self._chain.block_of(service.provider))
 
     async def _attested(self, service: Service, model: str) -> AttestationReport | None:
         """The attestation that the policy asks for, None if it asks for none.

@@ -36,6 +36,7 @@ class ChainReader:
         self._ttl = ttl
         self._checked = False
         self._services: dict[str, tuple[float, Service]] = {}
+        self._blocks: dict[str, int] = {}
         self._service_name = ""
 
     async def service(self, provider: str, *, fresh: bool = False) -> Service:
@@ -50,15 +51,32 @@ class ChainReader:
         cached = self._services.get(provider)
         if cached is not None and not fresh and time.monotonic() - cached[0] < self._ttl:
             return cached[1]
-        (value,) = await self._read(abi.get_service(self.network.inference, provider))
-        return self._keep_asked(value, provider)
+        block, value = await self._read(abi.get_service(self.network.inference, provider), numbered=True)
+        return self._keep_asked(value, provider, block)
+
+    def block_of(self, provider: str) -> int | None:
+        """The newest block just before the record that `service` answers with was read; None if that is not known."""
+        return self._blocks.get(provider)
+
+    async def service_at(self, provider: str, block: int) -> Service:
+        """The provider's record at the end of an earlier block; nodes keep old state for some time only.
+
+        Raises:
+            ConfigError: the provider was not registered then (code ``unknown_provider``).
+            ChainError: the chain cannot be read, or has forgotten that block.
+        """
+        provider = checksum_address(provider)
+        (value,) = await self._read(abi.get_service(self.network.inference, provider), at=hex(block))
+        return abi.service(_required(value, "getService", self._unknown_provider(provider))[0])
 
     async def service_and_account(self, provider: str, user: str) -> tuple[Service, abi.Account | None]:
         """Both records in one round trip, fresh; the account is None if there is none."""
-        service, account = await self._read(
-            abi.get_service(self.network.inference, provider), abi.get_account(self.network.inference, user, provider)
+        block, service, account = await self._read(
+            abi.get_service(self.network.inference, provider),
+            abi.get_account(self.network.inference, user, provider),
+            numbered=True,
         )
-        return self._keep_asked(service, checksum_address(provider)), _account(account)
+        return self._keep_asked(service, checksum_address(provider), block), _account(account)
 
     async def services(self) -> list[Service]:
         """All services, paged."""
@@ -119,15 +137,19 @@ class ChainReader:
         (value,) = await self._read(abi.lock_time(self.network.inference))
         return int(_required(value, "lockTime")[0])
 
-    async def _read(self, *calls: abi.Call) -> list[Any]:
-        requests = [("eth_call", [{"to": call.to, "data": call.data}, "latest"]) for call in calls]
+    async def _read(self, *calls: abi.Call, at: str = "latest", numbered: bool = False) -> list[Any]:
+        """The answers to `calls`; with `numbered`, the number of the newest block before them, or None, comes first."""
+        requests: list[tuple[str, list[Any]]] = [("eth_call", [{"to": c.to, "data": c.data}, at]) for c in calls]
+        if numbered:
+            requests.insert(0, ("eth_blockNumber", []))
         check = not self._checked  # may change while this waits
         if check:
             requests.insert(0, ("eth_chainId", []))
         answers = await self.rpc.batch(requests)
         if check:
             self._check_chain(answers.pop(0))
-        return [self._decode(call, answer) for call, answer in zip(calls, answers, strict=True)]
+        first = [_number(answers.pop(0))] if numbered else []
+        return first + [self._decode(call, answer) for call, answer in zip(calls, answers, strict=True)]
 
     def _decode(self, call: abi.Call, answer: Any) -> Any:
         if isinstance(answer, RpcFailure):
@@ -159,8 +181,8 @@ class ChainReader:
             )
         self._checked = True
 
-    def _keep_asked(self, value: Any, provider: str) -> Service:
-        record = self._keep(_required(value, "getService", self._unknown_provider(provider)))
+    def _keep_asked(self, value: Any, provider: str, block: int | None) -> Service:
+        record = self._keep(_required(value, "getService", self._unknown_provider(provider)), block)
         if record.provider != provider:
             raise ChainError(
                 f"asked for provider {provider}, the chain's RPC endpoint answers with {record.provider}",
@@ -169,8 +191,12 @@ class ChainReader:
             )
         return record
 
-    def _keep(self, value: tuple[Any, ...]) -> Service:
+    def _keep(self, value: tuple[Any, ...], block: int | None = None) -> Service:
         record = abi.service(value[0])
+        if block is None:
+            self._blocks.pop(record.provider, None)
+        else:
+            self._blocks[record.provider] = block
         self._services[record.provider] = (time.monotonic(), record)
         return record
 
@@ -197,6 +223,13 @@ def _required(value: Any, what: str, missing: Exception | None = None) -> tuple[
         )
     result: tuple[Any, ...] = value
     return result
+
+
+def _number(answer: Any) -> int | None:
+    try:
+        return int(answer, 16)
+    except (TypeError, ValueError):  # known or not, the record is what counts
+        return None
 
 
 def _account(value: Any) -> abi.Account | None:

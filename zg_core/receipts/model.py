@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from zg_core.receipts import display, plain
+from zg_core.types import Kind
 from zg_core.verify.verdict import Reason, Status, Verdict
 
 if TYPE_CHECKING:
-    from zg_core.types import Fee, Kind, Usage
+    from zg_core.types import Fee, Service, Usage
 
-__all__ = ["Receipt"]
+__all__ = ["OUTCOMES", "SCHEMA", "Receipt"]
 
 Outcome = Literal["answered", "truncated", "abandoned", "failed", "unknown"]
+OUTCOMES: tuple[Outcome, ...] = ("answered", "truncated", "abandoned", "failed", "unknown")
+SCHEMA = "zerog-receipt/1"
+"""Name and version of the form of `Receipt.to_dict`; ``schema-v1.json`` beside this module describes it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,12 +44,29 @@ class Receipt:
         input_price: Neuron per input token at the time of the call.
         output_price: Neuron per output token.
         certificate_sha256: Leaf certificate of the connection that carried the reply, "" for plain http.
-        attestation: Summary of the provider's attestation, where the policy asked for one.
-        flags: What a reader should know besides the verdict, such as ``"usage_implausible"``.
         started_at: When the request was sent (UTC).
         seconds: From sending to the end of the reply.
         first_byte_seconds: From sending to the first byte of the body.
         verdict: The latest verdict; `resolve` waits for one that is pending.
+        payer: Address of the account that pays.
+        ledger: LedgerManager address; `inference` is that of InferenceServing.
+        service: The service record as it was read from chain before the call.
+        service_block: The newest block just before it was read, None if that is not known.
+        policy: What was demanded of the reply, as plain data.
+        request_bytes: Size of the request; `response_bytes` is that of the response.
+        request_body: The bytes sent, if the client keeps bytes (``keep_bytes=True``); `response_body` those received.
+        signature_ids: Ids under which the provider may keep its signature, the likeliest first.
+        complete: Whether the response was read to its end.
+        replayed: Whether an earlier reply was sent again.
+        attestation: Summary of the provider's attestation, None if none was asked for.
+        flags: Words on what looks wrong beside the verdict, such as ``usage_implausible``, ``not_stored``.
+
+    Example:
+        >>> from zg_core.types import Amount, Fee
+        >>> receipt = Receipt("direct", "local", 31337, "0x" + "ab" * 20, "m", Kind.TEE_ML, "11" * 32, 1, 2,
+        ...                   Fee(Amount(7), exact=True))
+        >>> Receipt.from_dict(receipt.to_dict()).fee.amount.units
+        7
     """
 
     backend: str
@@ -63,14 +85,26 @@ class Receipt:
     response_bytes: int = 0
     usage: Usage | None = None
     certificate_sha256: str = ""
-    attestation: dict[str, Any] | None = None
-    flags: tuple[str, ...] = ()
     attempts: int = 1
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     seconds: float = 0.0
     first_byte_seconds: float | None = None
     verdict: Verdict = field(default_factory=lambda: Verdict(Status.NOT_CHECKED, Reason.ABANDONED))
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    payer: str = ""
+    ledger: str = ""
+    inference: str = ""
+    service: Service | None = None
+    service_block: int | None = None
+    policy: dict[str, Any] | None = None
+    request_bytes: int = 0
+    request_body: bytes | None = field(default=None, repr=False)
+    response_body: bytes | None = field(default=None, repr=False)
+    signature_ids: tuple[str, ...] = ()
+    complete: bool = False
+    replayed: bool = False
+    attestation: dict[str, Any] | None = None
+    flags: tuple[str, ...] = ()
     _resolved: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def resolve(self, timeout: float | None = None) -> Verdict:
@@ -113,33 +147,102 @@ class Receipt:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole receipt as plain data."""
-        usage = self.usage
+        """The whole receipt as plain data, in the form that ``schema-v1.json`` describes (docs/receipts.md)."""
+        first = self.first_byte_seconds
         return {
+            "schema": SCHEMA,
             **self.metadata(),
             "backend": self.backend,
             "chain_id": self.chain_id,
+            "ledger": self.ledger,
+            "inference": self.inference,
+            "payer": self.payer,
             "model": self.model,
+            "service": None if self.service is None else plain.service_to_dict(self.service),
+            "service_block": self.service_block,
+            "policy": self.policy,
             "outcome": self.outcome,
+            "complete": self.complete,
+            "replayed": self.replayed,
             "request_sha256": self.request_sha256,
+            "request_bytes": self.request_bytes,
+            "request_body": plain.text_of_bytes(self.request_body),
             "response_sha256": self.response_sha256,
             "response_bytes": self.response_bytes,
-            "usage": None
-            if usage is None
-            else {
-                "prompt_tokens": usage.prompt_tokens,
-                "completion_tokens": usage.completion_tokens,
-                "cached_tokens": usage.cached_tokens,
-                "reasoning_tokens": usage.reasoning_tokens,
-            },
+            "response_body": plain.text_of_bytes(self.response_body),
+            "signature_ids": list(self.signature_ids),
+            "usage": plain.usage_to_dict(self.usage),
             "certificate_sha256": self.certificate_sha256,
             "attestation": self.attestation,
             "flags": list(self.flags),
             "attempts": self.attempts,
             "started_at": self.started_at.isoformat(),
             "seconds": round(self.seconds, 6),
-            "first_byte_seconds": None if self.first_byte_seconds is None else round(self.first_byte_seconds, 6),
+            "first_byte_seconds": None if first is None else round(first, 6),
         }
+
+    @classmethod
+    def from_dict(cls, value: Any) -> Receipt:
+        """The receipt that `to_dict` made this of; it may come from a stranger, so every field is checked.
+
+        Raises:
+            ConfigError: not a receipt, or one of a later schema (code ``bad_receipt``).
+        """
+        read = plain.Fields(value, "the receipt")
+        if (schema := read.text("schema")) != SCHEMA:
+            raise plain.bad_receipt(f"schema {schema[:40]!r}, this package reads {SCHEMA!r}")
+        payment = plain.Fields(read.raw("payment"), "payment")
+        outcome = read.text("outcome")
+        if outcome not in OUTCOMES:
+            raise plain.bad_receipt(f"outcome {outcome[:40]!r}")
+        receipt = cls(
+            backend=read.text("backend"),
+            network=read.text("network"),
+            chain_id=read.integer("chain_id"),
+            provider=read.text("provider"),
+            model=read.text("model"),
+            kind=read.word("kind", Kind),
+            request_sha256=read.text("request_sha256"),
+            input_price=payment.units("input_price"),
+            output_price=payment.units("output_price"),
+            fee=plain.fee_of_dict(read.raw("payment")),
+            outcome=outcome,
+            chat_id=read.text("chat_id"),
+            response_sha256=read.text("response_sha256"),
+            response_bytes=read.integer("response_bytes"),
+            usage=read.optional("usage", plain.usage_of),
+            certificate_sha256=read.text("certificate_sha256"),
+            attempts=read.integer("attempts"),
+            started_at=read.time("started_at"),
+            seconds=read.number("seconds"),
+            first_byte_seconds=read.optional("first_byte_seconds", lambda _: read.number("first_byte_seconds")),
+            id=read.text("receipt_id"),
+            payer=read.text("payer"),
+            ledger=read.text("ledger"),
+            inference=read.text("inference"),
+            service=read.optional("service", plain.service_of),
+            service_block=read.optional("service_block", lambda _: read.integer("service_block")),
+            policy=read.optional("policy", _object),
+            request_bytes=read.integer("request_bytes"),
+            request_body=read.optional("request_body", plain.bytes_of),
+            response_body=read.optional("response_body", plain.bytes_of),
+            signature_ids=read.texts("signature_ids"),
+            complete=read.flag("complete"),
+            replayed=read.flag("replayed"),
+            attestation=read.optional("attestation", _object),
+            flags=read.texts("flags"),
+        )
+        receipt.verdict = plain.verdict_of(read.raw("verdict"))
+        receipt._resolved.set()  # nobody settles a copy
+        return receipt
+
+    def to_pandas(self) -> Any:
+        """One row of what a table of receipts shows (`display.row`).
+
+        Raises:
+            ImportError: pandas is not installed; the extra ``notebooks`` brings it.
+        """
+        return display.frame([display.row(self)])
 
     def __repr__(self) -> str:
         fee = str(self.fee.amount) if self.fee.exact else f"inexact ({self.fee.reason})"
@@ -147,6 +250,9 @@ class Receipt:
             f"Receipt({self.outcome}, provider={self.provider!r}, chat_id={self.chat_id!r}, fee={fee!r}, "
             f"verdict={str(self.verdict)!r})"
         )
+
+    def _repr_html_(self) -> str:
+        return display.facts("Receipt", display.row(self))
 
     def __getstate__(self) -> dict[str, Any]:
         names = (name for name in self.__dataclass_fields__ if name != "_resolved")
@@ -157,3 +263,9 @@ class Receipt:
             setattr(self, name, value)
         self._resolved = threading.Event()
         self._resolved.set()  # nobody settles a copy: one that was pending stays so
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise plain.bad_receipt(f"an object was expected, not a {type(value).__name__}")
+    return value

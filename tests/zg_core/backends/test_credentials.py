@@ -79,7 +79,7 @@ class TestWallet:
         first = world.token(credential)
         world.now = NOW + 23 * HOUR - 1
         assert world.token(credential) == first
-        assert world.node.asked == [["eth_chainId", "getService", "getAccount"]]
+        assert world.node.asked == [["eth_chainId", "eth_blockNumber", "getService", "getAccount"]]
         world.now = NOW + 23 * HOUR
         second = world.token(credential)
         assert second != first
@@ -118,7 +118,7 @@ class TestWallet:
             return found
 
         assert len({token.reveal() for token in asyncio.run(main())}) == 1
-        assert world.node.asked == [["eth_chainId", "getService", "getAccount"]]
+        assert world.node.asked == [["eth_chainId", "eth_blockNumber", "getService", "getAccount"]]
 
     def test_many_threads_make_one_session(self, world: World) -> None:
         credential, found = WalletCredential(world.wallet), []
@@ -128,7 +128,7 @@ class TestWallet:
         for thread in threads:
             thread.join(20)
         assert (len(found), len(set(found))) == (10, 1)
-        assert world.node.asked == [["eth_chainId", "getService", "getAccount"]]
+        assert world.node.asked == [["eth_chainId", "eth_blockNumber", "getService", "getAccount"]]
 
 
 ACCOUNTS: list[tuple[dict[str, Any], type[Exception] | None, str]] = [
@@ -206,7 +206,7 @@ class TestApiKey:
         credential = ApiKeyCredential(world.key())
         for _ in range(3):
             world.token(credential)
-        assert world.node.asked == [["eth_chainId", "getService", "getAccount"]]
+        assert world.node.asked == [["eth_chainId", "eth_blockNumber", "getService", "getAccount"]]
 
     def test_is_checked_again_after_a_rejection_but_not_made_anew(self, world: World) -> None:
         credential = ApiKeyCredential(world.key())

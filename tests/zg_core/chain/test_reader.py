@@ -56,7 +56,7 @@ class TestService:
         provider = node.add(7)
         for spelling in (provider, run(chain.service(provider)).provider, provider.upper().replace("0X", "0x")):
             run(chain.service(spelling))
-        assert node.asked == [["eth_chainId", "getService"]]
+        assert node.asked == [["eth_chainId", "eth_blockNumber", "getService"]]
 
     def test_is_read_again_after_its_time(self, node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 1000.0
@@ -77,7 +77,7 @@ class TestService:
         node.add(7, input_price=999)
         assert run(chain.service(provider, fresh=True)).input_price == 999
         assert run(chain.service(provider)).input_price == 999
-        assert node.asked == [["eth_chainId", "getService"], ["getService"]]
+        assert node.asked == [["eth_chainId", "eth_blockNumber", "getService"], ["eth_blockNumber", "getService"]]
 
     def test_a_failed_reading_keeps_the_old_record(self, node: Any) -> None:
         chain = reader(node)
@@ -166,7 +166,7 @@ class TestAccounts:
         node.add(7, input_price=999)
         service, found = run(chain.service_and_account(provider, USER))
         assert (service.input_price, found and found.nonce) == (999, 5)
-        assert node.asked[1:] == [["getService", "getAccount"]]
+        assert node.asked[1:] == [["eth_blockNumber", "getService", "getAccount"]]
         assert run(chain.service(provider)).input_price == 999
 
     def test_a_missing_one_beside_a_service_is_none(self, node: Any) -> None:
@@ -259,7 +259,7 @@ class TestWithoutBatches:
         account(node, provider)
         service, found = run(reader(node).service_and_account(provider, USER))
         assert (service.model, found is not None) == ("model-7", True)
-        assert node.asked == [["batch refused"], ["eth_chainId"], ["getService"], ["getAccount"]]
+        assert node.asked == [["batch refused"], ["eth_chainId"], ["eth_blockNumber"], ["getService"], ["getAccount"]]
 
 
 class TestFailures:

@@ -1,0 +1,87 @@
+"""How receipts, verdicts and audits look: HTML for notebooks, and tables for pandas.
+
+Models, chat ids and vendor names are written by strangers, so every text is escaped.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from zg_core.receipts.model import Receipt
+
+__all__ = ["facts", "frame", "row", "table"]
+
+_LONGEST = 300
+_MOST_ROWS = 50
+
+
+def row(receipt: Receipt) -> dict[str, Any]:
+    """What a table shows of one receipt. Amounts are neuron: in text, since they outgrow 64 bits."""
+    fee, usage = receipt.fee, receipt.usage
+    return {
+        "id": receipt.id,
+        "started_at": receipt.started_at,
+        "network": receipt.network,
+        "provider": receipt.provider,
+        "model": receipt.model,
+        "kind": str(receipt.kind),
+        "outcome": receipt.outcome,
+        "status": str(receipt.verdict.status),
+        "reason": str(receipt.verdict.reason),
+        "prompt_tokens": None if usage is None else usage.prompt_tokens,
+        "completion_tokens": None if usage is None else usage.completion_tokens,
+        "fee": str(fee.amount.units),
+        "fee_exact": fee.exact,
+        "fee_upper": None if fee.upper is None else str(fee.upper),
+        "unit": fee.amount.unit,
+        "chat_id": receipt.chat_id,
+        "seconds": round(receipt.seconds, 6),
+        "flags": " ".join(receipt.flags),
+    }
+
+
+def frame(rows: Iterable[Mapping[str, Any]]) -> Any:
+    """A pandas DataFrame of `rows`.
+
+    Raises:
+        ImportError: pandas is not installed; the extra ``notebooks`` brings it.
+    """
+    try:
+        import pandas as pd  # type: ignore[import-untyped, unused-ignore]
+    except ImportError as error:
+        raise ImportError("to_pandas() needs pandas: pip install 'zerog-integrations[notebooks]'") from error
+    return pd.DataFrame([dict(each) for each in rows])
+
+
+def facts(title: str, values: Mapping[str, Any]) -> str:
+    """Names and values of one thing as an HTML table.
+
+    Example:
+        >>> facts("T", {"a": "<b>"})
+        '<table><caption>T</caption><tr><th>a</th><td>&lt;b&gt;</td></tr></table>'
+    """
+    lines = "".join(
+        f"<tr><th>{escape(str(name))}</th><td>{_cell(value)}</td></tr>"
+        for name, value in values.items()
+        if value not in (None, "")
+    )
+    return f"<table><caption>{escape(title)}</caption>{lines}</table>"
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Many things as an HTML table, the newest 50."""
+    shown = rows[-_MOST_ROWS:]
+    names = list(shown[0]) if shown else []
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    body = "".join("<tr>" + "".join(f"<td>{_cell(each.get(name))}</td>" for name in names) + "</tr>" for each in shown)
+    more = f" (the newest {_MOST_ROWS} of {len(rows)})" if len(rows) > _MOST_ROWS else ""
+    return f"<table><caption>{escape(title + more)}</caption><tr>{head}</tr>{body}</table>"
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return escape(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
