@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import random
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.settling import STEP
+from zg_core.call import Call, Reply, Slot, Tail, text_of
 from zg_core.config import blot
 from zg_core.errors import (
     ConfigError,
@@ -56,72 +56,7 @@ logger = logging.getLogger(__name__)
 CHAT_PATH = "/chat/completions"
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
-# What may follow the last event: a server that talks on is cut off, and its bytes cannot be compared.
-TAIL_BYTES = 64 * 1024
-TAIL_SECONDS = 1.0
 _LONGEST_WAIT = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer and its receipt.
-
-    Attributes:
-        body: The response as the provider sent it, parsed.
-        receipt: The record of the call, verdict included.
-    """
-
-    body: dict[str, Any]
-    receipt: Receipt
-
-    @property
-    def text(self) -> str:
-        """Content of the first choice, "" if it has none (a tool call, for example)."""
-        return _text_of(self.body)
-
-
-@dataclass(slots=True)
-class Slot:
-    """Where a running stream leaves its receipt."""
-
-    receipt: Receipt | None = None
-
-
-@dataclass(slots=True)
-class Call:
-    """A call under way."""
-
-    route: Route
-    exchange: Exchange
-    receipt: Receipt
-    started: float
-    response: Response | None = None
-    usage: Usage | None = None
-    text: list[str] = field(default_factory=list)
-    sent: bool = False  # a request is on its way, or was answered
-    renewed: bool = False  # the session was signed anew for it
-    finished: bool = False  # a finish_reason was seen
-    done: bool = False  # [DONE] was seen
-    kept: list[bytes] | None = None  # the response, where bytes are kept
-
-
-class Tail:
-    """Bounds what a server may send after ``[DONE]``; `size` is where the stream ended."""
-
-    __slots__ = ("_began", "_size")
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._began = time.monotonic()
-
-    def check(self, size: int) -> None:
-        """Look at how far the response has come.
-
-        Raises:
-            BodyBroken: more than 64 kB, or longer than a second, after the end.
-        """
-        if size - self._size > TAIL_BYTES or time.monotonic() - self._began > TAIL_SECONDS:
-            raise BodyBroken("the provider talks on after the end of the stream")
 
 
 class Calls:
@@ -184,7 +119,7 @@ class Calls:
         call.usage = Usage.parse(body.get("usage"))
         call.exchange.body_id = _id_of(body)
         receipt = await self.judge(call, "answered")
-        self.policy.enforce(receipt, _text_of(body))
+        self.policy.enforce(receipt, text_of(body))
         return Reply(body, receipt)
 
     async def stream(self, payload: Mapping[str, Any], slot: Slot) -> AsyncGenerator[dict[str, Any], None]:
@@ -594,11 +529,3 @@ def _backoff(error: ZeroGError, attempt: int) -> float | None:
 def _id_of(body: Mapping[str, Any]) -> str:
     value = body.get("id")
     return value if isinstance(value, str) else ""
-
-
-def _text_of(body: Mapping[str, Any]) -> str:
-    choices = body.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get("message") if isinstance(first, dict) else None
-    content = message.get("content") if isinstance(message, dict) else None
-    return content if isinstance(content, str) else ""

@@ -18,7 +18,8 @@ import pytest
 
 from zg_core.backends.base import Route
 from zg_core.backends.refusals import refusal
-from zg_core.calls import TAIL_BYTES, Call, Calls, Slot, Tail
+from zg_core.call import TAIL_BYTES, Call, Slot, Tail
+from zg_core.calls import Calls
 from zg_core.config import NETWORKS
 from zg_core.errors import ConfigError, OutcomeUnknown, RequestError, SessionRejected, StreamTruncated, ZeroGError
 from zg_core.exchange import Exchange

@@ -176,6 +176,7 @@ class Kinds(Condition):
         Raises:
             ConfigError: an unknown kind, or none.
         """
+        object.__setattr__(self, "kinds", frozenset())  # shown in the traceback of a refusal
         if not kinds:
             raise ConfigError("Kinds() allows nothing", code="bad_policy", hint="name one: Kinds('TeeML')")
         for kind in kinds:
@@ -283,6 +284,7 @@ class _Group(Condition):
     conditions: tuple[Condition, ...]
 
     def __init__(self, *conditions: Condition) -> None:
+        object.__setattr__(self, "conditions", ())  # shown in the traceback of a refusal
         if not conditions or not all(isinstance(condition, Condition) for condition in conditions):
             name = type(self).__name__
             raise ConfigError(f"{name} takes conditions", code="bad_policy", hint=f"{name}(Verified(), Kinds('TeeML'))")
