@@ -168,7 +168,8 @@ def hardware(
         platform = dcap.check(evidence.quote.raw, collateral, now, options.root)
     except dcap.NotGenuine as error:
         # Collateral of another time or platform shows nothing about the quote.
-        outcome = Outcome.FAIL if now < collateral.expires_at and "mismatch" not in str(error) else Outcome.UNAVAILABLE
+        of_another = now >= collateral.expires_at or "fmspc mismatch" in str(error).lower()
+        outcome = Outcome.UNAVAILABLE if of_another else Outcome.FAIL
         return end(outcome, f"the quote does not verify: {error}", collateral_until=collateral.expires_at.isoformat())
     facts = {
         "tcb_status": platform.status,
