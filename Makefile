@@ -15,7 +15,7 @@ COMPAT_TESTS ?= tests --ignore=tests/zg_core/localnet --ignore=tests/parity --ig
   --ignore=tests/zg_core/chain/test_transactions.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench contracts contracts-check interop constraints clean \
+.PHONY: help setup demo test fuzz lint format bench contracts contracts-check interop constraints clean \
   env-openai2 env-newest test-openai2 test-newest
 
 help: ## list these targets
@@ -30,6 +30,9 @@ demo: ## the main job on a local network (options: DEMO_ARGS="…")
 
 test: setup ## all tests (options for pytest: ARGS="…")
 	@$(BIN)/python $(PYTEST) $(ARGS)
+
+fuzz: setup ## every bit of every evidence, one after the other (ZEROG_FUZZ_SEED=… for other random ones in `make test`)
+	@ZEROG_FUZZ=exhaustive $(BIN)/python $(PYTEST) tests/adversarial/test_flips.py tests/adversarial/test_attestation_flips.py $(ARGS)
 
 lint: setup ## ruff and strict mypy
 	$(BIN)/ruff check .

@@ -120,3 +120,9 @@ EVERYONE = [
 def everyone(request: pytest.FixtureRequest) -> Any:
     """Core client and ChatZeroG, with and without an event loop, whole and as a stream."""
     return request.param
+
+
+@pytest.fixture(params=[CoreCaller(loop=False, stream=False), ChatCaller(loop=True, stream=True)], ids=repr)
+def each_client(request: pytest.FixtureRequest) -> Any:
+    """Core client and ChatZeroG in one way each, where the way makes no difference."""
+    return request.param

@@ -115,7 +115,9 @@ class Caller:
 
 
 def text_of(events: list[dict[str, Any]]) -> str:
-    return "".join(c["delta"].get("content") or "" for e in events for c in e.get("choices") or [])
+    choices = (c for e in events for c in e.get("choices") or [] if isinstance(c, dict))
+    texts = ((choice.get("delta") or {}).get("content") for choice in choices)
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 CALLERS = [Caller(loop=loop, stream=stream) for loop in (False, True) for stream in (False, True)]
