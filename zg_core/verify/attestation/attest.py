@@ -14,7 +14,7 @@ from zg_core.http import BodyBroken, Request, Timeouts, read_all
 from zg_core.verify.attestation import dcap, gpu
 from zg_core.verify.attestation.collateral import Collateral, CollateralUnavailable, fetch
 from zg_core.verify.attestation.evidence import Evidence
-from zg_core.verify.attestation.examine import Problem, examine, subjects
+from zg_core.verify.attestation.examine import Problem, examine, has_gpu, subjects
 from zg_core.verify.attestation.options import AttestationOptions
 from zg_core.verify.attestation.quote import MalformedEvidence
 from zg_core.verify.attestation.report import AttestationReport, Level
@@ -68,7 +68,7 @@ async def attest(
         if level >= Level.DCAP and dcap.installed():
             tell(f"looking up what Intel says about the {subject}'s platform")
             collateral[subject] = await _collateral(evidence, transport, options, now)
-        if level >= Level.GPU and evidence.nvidia is not None and gpu.bound(evidence):
+        if level >= Level.GPU and has_gpu(service, subject) and gpu.bound(evidence):
             tell(f"asking NVIDIA about the {subject}'s GPU")
             nras[subject] = await _nras(evidence, transport, options, now)
     return examine(service, found, level=level, now=now, options=options, collateral=collateral, nras=nras)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zg_core.verify.attestation.evidence import Evidence
     from zg_core.verify.attestation.options import AttestationOptions
 
-__all__ = ["Problem", "binding", "chain", "config", "examine", "graphics", "hardware", "subjects"]
+__all__ = ["Problem", "binding", "chain", "config", "examine", "graphics", "hardware", "has_gpu", "subjects"]
 
 _LOCK_STEP = "the quote holds no nonce of ours: it is as fresh as the key, not as this moment"
 _INSTALL = "dcap-qvl is not installed: pip install 'zerog-integrations[attestation]'"
@@ -41,6 +41,11 @@ def subjects(service: Service) -> tuple[str, ...]:
     if service.kind is Kind.STANDARD:
         return ()
     return ("broker", "model") if service.kind is Kind.TEE_ML_SEPARATED else ("broker",)
+
+
+def has_gpu(service: Service, subject: str) -> bool:
+    """Whether the model runs in that enclave: not at a vendor, and not in another enclave behind it."""
+    return service.kind is not Kind.TEE_TLS and subject == subjects(service)[-1]
 
 
 def examine(
@@ -256,5 +261,5 @@ def graphics(
         reason = f"bound to this quote, but NVIDIA was not asked: {answer or 'it is switched off'}"
         return end(Outcome.UNAVAILABLE, reason)
     if answer.problem:
-        return end(Outcome.FAIL, answer.problem, nvidia=answer.claims)
+        return end(Outcome.FAIL if answer.counts else Outcome.UNAVAILABLE, answer.problem, nvidia=answer.claims)
     return end(Outcome.PASS, "NVIDIA vouches for the GPU, bound to this quote", nvidia=answer.claims)

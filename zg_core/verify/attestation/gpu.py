@@ -27,10 +27,13 @@ class Answer:
     Attributes:
         problem: Why it does not vouch for the GPU, "" if it does.
         claims: What it signed, the few claims that matter.
+        counts: Whether it is NVIDIA's word, still valid, on this evidence. What is not says nothing about the GPU:
+            anybody between here and there may have sent it.
     """
 
     problem: str
     claims: dict[str, Any] = field(default_factory=dict)
+    counts: bool = True
 
 
 def bound(evidence: Evidence) -> bool:
@@ -61,13 +64,15 @@ def judge(body: bytes, keys: bytes, nonce: str, now: datetime) -> Answer:
         token = next(_tokens(parse_json(body)))
         head, claims, signed, signature = _open(token)
         _verify(parse_json(keys), head, signed, signature)
-    except (ValueError, TypeError, KeyError, StopIteration, RecursionError) as error:
-        return Answer(f"NVIDIA's answer is not signed by its keys: {error or 'there is no token in it'}")
+    except (ValueError, TypeError, KeyError, AttributeError, StopIteration, RecursionError) as error:
+        reason = str(error)[:200] or "there is no token in it, or no key for it"
+        return Answer(f"NVIDIA's answer is not signed by its keys: {reason}", counts=False)
     shown = {name: claims.get(name) for name in ("iss", "exp", "eat_nonce", "x-nvidia-overall-att-result")}
-    if not isinstance(claims.get("exp"), int | float) or claims["exp"] <= now.timestamp():
-        return Answer("NVIDIA's answer has expired", shown)
+    end = claims.get("exp")
+    if not isinstance(end, int | float) or not now.timestamp() < end:  # not a number is past every time
+        return Answer("NVIDIA's answer has expired", shown, counts=False)
     if str(claims.get("eat_nonce", "")).lower() != nonce.lower().removeprefix("0x"):
-        return Answer("NVIDIA's answer is about evidence with another nonce", shown)
+        return Answer("NVIDIA's answer is about evidence with another nonce", shown, counts=False)
     if claims.get("x-nvidia-overall-att-result") is not True:
         return Answer("NVIDIA does not vouch for the GPU", shown)
     return Answer("", shown)
@@ -81,7 +86,10 @@ def _tokens(value: Any) -> Iterator[str]:
 
 def _open(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
     head, claims, signature = token.split(".")
-    return parse_json(_b64(head)), parse_json(_b64(claims)), f"{head}.{claims}".encode(), _b64(signature)
+    said = parse_json(_b64(claims))
+    if not isinstance(said, dict):
+        raise TypeError("it holds no claims")
+    return parse_json(_b64(head)), said, f"{head}.{claims}".encode(), _b64(signature)
 
 
 def _b64(text: str) -> bytes:
