@@ -196,6 +196,7 @@ class ReceiptStore:
         until: datetime | None = None,
         outcome: str | None = None,
         newest: int | None = None,
+        unresolved: bool = False,
     ) -> list[Receipt]:
         """The receipts that fit, oldest first.
 
@@ -207,6 +208,7 @@ class ReceiptStore:
             until: Begun before this time.
             outcome: With this outcome.
             newest: Only the newest so many.
+            unresolved: Only those without a verdict of their own row, or with one that says pending or unavailable.
 
         Raises:
             ConfigError: the store cannot be used.
@@ -221,7 +223,8 @@ class ReceiptStore:
         }
         given = {clause: value for clause, value in wanted.items() if value is not None}
         parameters: dict[str, Any] = {clause.rpartition(":")[2]: value for clause, value in given.items()}
-        where = f" WHERE {' AND '.join(given)}" if given else ""
+        clauses = [*given, "COALESCE(v.status, 'pending') IN ('pending', 'unavailable')"] if unresolved else [*given]
+        where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
         limit = ""
         if newest is not None:
             limit, parameters["newest"] = " LIMIT :newest", newest
