@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from zg_core.accounts import Accounts
     from zg_core.chain.settlements import Settlement
     from zg_core.http import Transport
+    from zg_core.types import Service
 
 __all__ = ["Charges", "read_charges"]
+
+_ATTEMPTS = 3
 
 logger = logging.getLogger(__name__)
 
@@ -54,28 +57,41 @@ async def read_charges(
     Raises:
         ChainError: the chain cannot be read.
     """
+    services = {each.provider.lower(): each for each in await accounts.chain.services()}
+    listed = list(providers)
     settlements = await accounts.settlements(user, from_block=from_block)
+    for _ in range(_ATTEMPTS):
+        unsettled = await _unsettled(
+            accounts, transport, user, [services[p.lower()] for p in listed if p.lower() in services]
+        )
+        before, settlements = settlements, await accounts.settlements(user, from_block=from_block)
+        if before == settlements:  # none came in between, which would be counted twice or not at all
+            break
+    else:
+        unsettled = {}
     blocks = sorted({each.block for each in settlements})
     answers = await accounts.chain.rpc.batch([("eth_getBlockByNumber", [hex(each), False]) for each in blocks])
     times = {block: _time(answer) for block, answer in zip(blocks, answers, strict=True)}
-    services = {each.provider.lower(): each for each in await accounts.chain.services()}
-    wallet = accounts.wallet_of(user)
-    unsettled: dict[str, Amount] = {}
-    for provider in providers:
-        service = services.get(provider.lower())
-        if wallet is None or service is None:
-            continue
-        from zg_core.funding import unsettled_fee
-
-        try:
-            account = await accounts.chain.account(user, provider)
-            if account is not None:
-                fee = await unsettled_fee(transport, wallet, service.url, provider, account.generation)
-                unsettled[service.provider] = Amount(fee)
-        except ZeroGError as error:
-            logger.warning("provider %s does not tell what is unsettled: %s", provider, error.message)
     prices = {each.provider: (each.input_price, each.output_price) for each in services.values()}
     return Charges([(times[each.block], each) for each in settlements], unsettled, prices)
+
+
+async def _unsettled(
+    accounts: Accounts, transport: Transport, user: str, services: Iterable[Service]
+) -> dict[str, Amount]:
+    from zg_core.funding import unsettled_fee
+
+    wallet = accounts.wallet_of(user)
+    found: dict[str, Amount] = {}
+    for service in services if wallet is not None else ():
+        try:
+            account = await accounts.chain.account(user, service.provider)
+            if account is not None and wallet is not None:
+                fee = await unsettled_fee(transport, wallet, service.url, service.provider, account.generation)
+                found[service.provider] = Amount(fee)
+        except ZeroGError as error:
+            logger.warning("provider %s does not tell what is unsettled: %s", service.provider, error.message)
+    return found
 
 
 def _time(answer: Any) -> datetime:

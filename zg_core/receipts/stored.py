@@ -44,6 +44,10 @@ _READ = (
     "SELECT r.id, r.started, r.data, v.data AS verdict FROM receipts r LEFT JOIN receipt_verdicts v"
     " ON v.receipt = r.id AND v.at = (SELECT MAX(at) FROM receipt_verdicts WHERE receipt = r.id)"
 )
+_ORPHANS = (
+    "DELETE FROM receipt_verdicts WHERE at <= :horizon"
+    " AND NOT EXISTS (SELECT 1 FROM receipts WHERE id = receipt_verdicts.receipt)"
+)
 _OLD = "SELECT id FROM receipts WHERE started <= :horizon ORDER BY started LIMIT :batch"
 
 
@@ -171,6 +175,7 @@ class ReceiptStore:
                 )
                 horizon = max(horizon, surplus["started"] if surplus else horizon)
             old = work.all(_OLD, horizon=horizon, batch=_BATCH)
+            work.run(_ORPHANS, horizon=horizon)
             for row in old:
                 work.run("DELETE FROM receipt_verdicts WHERE receipt = :id", id=row["id"])
                 work.run("DELETE FROM receipts WHERE id = :id", id=row["id"])
