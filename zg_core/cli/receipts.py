@@ -14,6 +14,7 @@ from zg_core.cli.options import User, command, parse_address
 from zg_core.cli.run import Run
 from zg_core.config import NETWORKS
 from zg_core.errors import ChainError, ConfigError
+from zg_core.exchange import parse_json
 from zg_core.http import run as drive
 from zg_core.receipts.anchors import chain_anchor, resolve_late
 from zg_core.receipts.auditing import audit as compare
@@ -267,7 +268,7 @@ def _read(path: Path) -> list[Receipt]:
     if path.stat().st_size > _MOST_BYTES:
         raise ConfigError(f"{path} is larger than {_MOST_BYTES} bytes", code="bad_receipt", hint="split the export")
     try:
-        value: Any = json.loads(path.read_bytes())
+        value: Any = parse_json(path.read_bytes())
     except (ValueError, RecursionError):
         raise ConfigError(f"{path} is not JSON", code="bad_receipt", hint="see docs/receipts.md") from None
     if isinstance(value, dict):

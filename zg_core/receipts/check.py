@@ -256,7 +256,7 @@ def read_pins(path: Path, provider: str, chain_id: int) -> Anchor:
         ConfigError: it cannot be read, or is of another form (code ``bad_pins``).
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise _bad_pins(path, str(error)) from None
     if not isinstance(value, dict):
