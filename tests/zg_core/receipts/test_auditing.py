@@ -148,6 +148,7 @@ class TestShown:
         found = audit([call(0, input_price=1), call(1, input_price=2)], [paid(2, 30)])
         assert "too much" in repr(found)
         assert "settled_too_much" in found._repr_html_()
+        pytest.importorskip("pandas")
         frame = found.to_pandas()
         assert list(frame["provider"]) == [PROVIDER]
         assert frame["findings"][0] == "price_raised settled_too_much"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from tests.zg_core.receipts.test_model import receipt
 from tests.zg_core.verify.scene import BROKER, PROVIDER, SIGNING, STRANGER, Scene
 from zg_core import ConfigError
-from zg_core.receipts import Anchor, Receipt, check
+from zg_core.receipts import Anchor, MemoryReceipts, Receipt, audit, check
 from zg_core.receipts.check import read_pins
 from zg_core.receipts.export import safe, to_csv
 from zg_core.receipts.model import OUTCOMES
@@ -246,6 +247,14 @@ def test_html_is_escaped() -> None:
 
 
 def test_tables_for_pandas() -> None:
+    pytest.importorskip("pandas")
     made = receipt()
     assert list(made.to_pandas()["id"]) == [made.id]
     assert list(made.verdict.to_pandas()["status"]) == ["not_checked"]
+
+
+def test_without_pandas_a_table_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for thing in (receipt(), receipt().verdict, MemoryReceipts(), audit([], [])):
+        with pytest.raises(ImportError, match=r"zerog-integrations\[notebooks\]"):
+            thing.to_pandas()
