@@ -43,7 +43,7 @@ from zg_core.http import Timeouts
 from zg_core.limits import Limits
 from zg_core.openai_compat import async_openai_client, openai_client
 from zg_core.progress import Progress
-from zg_core.receipts import MemoryReceipts, Receipt
+from zg_core.receipts import MemoryReceipts, Receipt, ReceiptStore, Retention
 from zg_core.store import Store
 from zg_core.types import Amount, Fee, Kind, Service, Usage, neuron, og
 from zg_core.verify import Policy, Verdict
@@ -86,8 +86,10 @@ __all__ = [
     "ProviderUnavailable",
     "RateLimited",
     "Receipt",
+    "ReceiptStore",
     "Reply",
     "RequestError",
+    "Retention",
     "Sending",
     "Service",
     "SessionRejected",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zg_core.http import Transport
     from zg_core.progress import Listener
     from zg_core.types import Service
+    from zg_core.wallet import Wallet
 
 __all__ = ["Accounts", "Ledger", "PendingRefund", "SubAccount"]
 
@@ -176,6 +177,11 @@ class Accounts:
         if self._sender is not None:
             return self._sender.wallet.address
         raise ConfigError("no user is named", code="no_user", hint="pass user='0x…', or use a wallet (private_key=…)")
+
+    def wallet_of(self, user: str) -> Wallet | None:
+        """The wallet, if it is this user's."""
+        wallet = None if self._sender is None else self._sender.wallet
+        return wallet if wallet is not None and same_address(wallet.address, user) else None
 
     # transactions
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from zg_core.chain.transactions import TransactionResult
     from zg_core.http import Transport
     from zg_core.store import Store
+    from zg_core.wallet import Wallet
 
 __all__ = ["AsyncFunder", "AutoFunding", "Funder"]
 
@@ -167,25 +168,9 @@ class _Core:
             self._spent[provider] -= amount
 
     async def _unsettled(self, url: str, provider: str, account: Account) -> int:
-        """What the provider has served and not yet charged (0g-direct §4.5), in neuron."""
+        """What the provider has served and not yet charged, in neuron."""
         wallet = self._accounts.sender.wallet
-        check_url(url, f"the URL of provider {provider}")
-        now = time.time_ns() // 1_000_000
-        token = make_token(wallet, provider, now_ms=now, generation=account.generation, expires_at=now + 600_000)
-        headers = SecretHeaders({"Authorization": f"Bearer {token.reveal()}"})
-        target = f"{url}/v1/user/{wallet.address}/unsettledfee"
-        hint = "nothing was transferred; the next look tries again"
-        response = await self._transport.send(Request("GET", target, headers, timeouts=_TIMEOUTS))
-        try:
-            body: Any = parse_json(await read_all(response, _MAX_BYTES))
-            fee = int(body["unsettledFee"])
-        except (BodyBroken, ValueError, KeyError, TypeError, RecursionError):
-            fee = -1
-        if response.status != 200 or fee < 0:
-            raise ProviderUnavailable(
-                f"{provider} does not tell the unsettled fees (HTTP {response.status})", hint=hint, provider=provider
-            )
-        return fee
+        return await unsettled_fee(self._transport, wallet, url, provider, account.generation)
 
     @asynccontextmanager
     async def _exclusive(self, provider: str) -> AsyncIterator[bool]:
@@ -364,3 +349,29 @@ class AsyncFunder(_Funder):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+async def unsettled_fee(transport: Transport, wallet: Wallet, url: str, provider: str, generation: int) -> int:
+    """What a provider says it has served to `wallet` and not yet charged (0g-direct §4.5), in neuron.
+
+    Raises:
+        ConfigError: the provider's URL is no place for a token.
+        ProviderUnavailable: it does not say.
+    """
+    check_url(url, f"the URL of provider {provider}")
+    now = time.time_ns() // 1_000_000
+    token = make_token(wallet, provider, now_ms=now, generation=generation, expires_at=now + 600_000)
+    headers = SecretHeaders({"Authorization": f"Bearer {token.reveal()}"})
+    target = f"{url}/v1/user/{wallet.address}/unsettledfee"
+    hint = "nothing was transferred; the next look tries again"
+    response = await transport.send(Request("GET", target, headers, timeouts=_TIMEOUTS))
+    try:
+        body: Any = parse_json(await read_all(response, _MAX_BYTES))
+        fee = int(body["unsettledFee"])
+    except (BodyBroken, ValueError, KeyError, TypeError, RecursionError):
+        fee = -1
+    if response.status != 200 or fee < 0:
+        raise ProviderUnavailable(
+            f"{provider} does not tell the unsettled fees (HTTP {response.status})", hint=hint, provider=provider
+        )
+    return fee

@@ -213,7 +213,8 @@ class Store:
 
         if self._writer is not None and self._writer_pid == os.getpid():
             return self._writer
-        self._engine_now()  # the schema is there
+        with self.transaction():  # makes the file and its schema, and tells what is wrong with it
+            pass
         assert self._path is not None  # noqa: S101 - of a SQLite file
         writer = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         writer.execute("PRAGMA synchronous=NORMAL")

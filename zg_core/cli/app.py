@@ -14,6 +14,7 @@ from zg_core.cli.keys import keys
 from zg_core.cli.market import providers
 from zg_core.cli.money import acknowledge, deposit, refund, retrieve, transfer
 from zg_core.cli.options import command
+from zg_core.cli.receipts import receipts
 from zg_core.cli.run import Run
 from zg_core.cli.verify import verify
 
@@ -46,6 +47,7 @@ for name, function, panel in (
 ):
     cli.command(name, rich_help_panel=panel)(function)
 cli.add_typer(keys, name="keys", rich_help_panel=MARKET)
+cli.add_typer(receipts, name="receipts", rich_help_panel=MONEY)
 cli.add_typer(localnet, name="localnet", rich_help_panel=LOCAL)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zg_core.broker import Broker
     from zg_core.cli.output import Output
     from zg_core.client import ChatClient
+    from zg_core.receipts.stored import ReceiptStore
 
 __all__ = ["Run"]
 
@@ -38,13 +39,37 @@ class Run:
             "on_progress": out.step,
         }
 
+    @property
+    def chosen(self) -> bool:
+        """Whether the user named a network."""
+        return self._where["network"] is not None or bool(os.environ.get("ZEROG_NETWORK"))
+
+    def at(self, *, rpc_url: str | None = None, network: str | None = None) -> Run:
+        """The same with another endpoint or network, where one is given."""
+        other = Run(self.out)
+        changes = {"rpc_url": rpc_url, "network": network}
+        other._where = {**self._where, **{name: value for name, value in changes.items() if value is not None}}
+        return other
+
+    def stored(self) -> ReceiptStore:
+        """The receipts of the command line's store."""
+        from zg_core.receipts.stored import ReceiptStore
+        from zg_core.store import Store
+
+        return ReceiptStore(Store.open(self._store_url()))
+
+    @staticmethod
+    def _store_url() -> str:
+        from zg_core.store import default_store_url
+
+        return os.environ.get("ZEROG_STORE") or default_store_url()
+
     def broker(self) -> Broker:
         """A broker with the wallet of the environment, whose nonces are kept in the command line's store."""
         from zg_core.broker import Broker
-        from zg_core.store import default_store_url
 
         try:
-            return Broker(store=os.environ.get("ZEROG_STORE") or default_store_url(), **self._where)
+            return Broker(store=self._store_url(), **self._where)
         except ConfigError as error:
             if error.code == "no_wallet":
                 error.hint = "set ZEROG_PRIVATE_KEY; `zerog providers` needs no wallet"
@@ -70,4 +95,5 @@ class Run:
         if provider is not None or model is not None:
             for name in ("ZEROG_PROVIDER", "ZEROG_MODEL"):
                 environ.pop(name, None)
+        options.setdefault("store", self._store_url())
         return ChatClient(provider=provider, model=model, environ=environ, **self._where, **options)

@@ -44,6 +44,7 @@ class Fault(StrEnum):
     CUT_AFTER_FIRST_BYTE = "cut_after_first_byte"
     PRICE_RAISED = "price_raised"
     SIGNER_ROTATED = "signer_rotated"
+    SETTLEMENT_INFLATED = "settlement_inflated"
 
 
 SESSION_REASONS: Mapping[str, str] = MappingProxyType(
@@ -108,8 +109,13 @@ _MEANINGS: Mapping[Fault, tuple[str, Mapping[str, Any]]] = MappingProxyType(
             "a new enclave key is registered before the request is answered; acknowledged: the owner has confirmed it",
             {"acknowledged": True},
         ),
+        Fault.SETTLEMENT_INFLATED: (
+            "the next settlement asks every user for more than the provider's own log says",
+            {"factor": 2},
+        ),
     }
 )
+_SETTLEMENT_ONLY = {Fault.SETTLEMENT_INFLATED}
 _STREAM_ONLY = {Fault.TRUNCATED_STREAM, Fault.TRAILING_EVENT, Fault.COMMENT_AFTER_DONE}
 
 
@@ -170,7 +176,7 @@ class FaultPlan:
         self._active: list[ActiveFault] = []
 
     def add(self, fault: Fault | str, *, times: int | None = 1, **options: Any) -> ActiveFault:
-        """Set a fault for the next `times` charged requests it can apply to (None: until cleared).
+        """Set a fault for the next `times` charged requests (or settlements) it can apply to (None: until cleared).
 
         Raises:
             ValueError: unknown fault, or a count below 1.
@@ -210,12 +216,19 @@ class FaultPlan:
 
     def take(self, *, stream: bool) -> FaultSet:
         """The faults of the next exchange, counted down."""
+        return self._take(_SETTLEMENT_ONLY if stream else _SETTLEMENT_ONLY | _STREAM_ONLY)
+
+    def take_for_settlement(self) -> FaultSet:
+        """The faults of the next settlement, counted down."""
+        return self._take(set(Fault) - _SETTLEMENT_ONLY)
+
+    def _take(self, others: set[Fault]) -> FaultSet:
         with self._lock:
             if not self._active:
                 return FaultSet()
             taken: dict[Fault, dict[str, Any]] = {}
             for active in self._active:
-                if active.fault in taken or (active.fault in _STREAM_ONLY and not stream):
+                if active.fault in taken or active.fault in others:
                     continue
                 taken[active.fault] = active.options
                 active.fired += 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zg_core.localnet.billing import BillingLog, Prices, Usage
-from zg_core.localnet.faults import FaultPlan
+from zg_core.localnet.faults import Fault, FaultPlan, FaultSet
 from zg_core.localnet.keys import Key, checksum_address
 from zg_core.localnet.limits import Limits
 from zg_core.localnet.onchain import Registration, additional_info
@@ -250,9 +250,12 @@ class ProviderState:
 
     def _settle(self, due: dict[str, list[BillingEntry]]) -> list[SettlementRecord]:
         users = sorted(due)
+        faults = self.faults.take_for_settlement() if users else FaultSet()
+        inflated = Fault.SETTLEMENT_INFLATED in faults
+        factor = faults.option(Fault.SETTLEMENT_INFLATED, "factor") if inflated else 1
         records = []
         for start in range(0, len(users), MAX_USERS):
-            items = [self._item(user, due[user]) for user in users[start : start + MAX_USERS]]
+            items = [self._item(user, due[user], factor) for user in users[start : start + MAX_USERS]]
             record = self.side.settle(items, self.tee_key)
             self.log.settle(
                 {
@@ -268,11 +271,11 @@ class ProviderState:
         self.settlements += records
         return records
 
-    def _item(self, user: str, entries: list[BillingEntry]) -> UserSettlement:
+    def _item(self, user: str, entries: list[BillingEntry], factor: int) -> UserSettlement:
         return UserSettlement(
             user=user,
             provider=self.address,
-            total_fee=sum(entry.fee - entry.settled for entry in entries),
+            total_fee=sum(entry.fee - entry.settled for entry in entries) * factor,
             requests_hash=requests_hash(entries),
             nonce=self._next_nonce(),
             request_ids=tuple(entry.request_id for entry in entries),

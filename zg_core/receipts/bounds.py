@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from zg_core.exchange import parse_json
 
 if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
@@ -34,7 +35,7 @@ def bounded(fee: Fee, receipt: Receipt, request: bytes) -> Fee:
 
 def _most_tokens(request: bytes) -> int | None:
     try:
-        payload = json.loads(request)
+        payload = parse_json(request)
     except (ValueError, RecursionError):
         return None
     if not isinstance(payload, dict):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from zg_core.receipts import display
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +51,17 @@ class MemoryReceipts:
     def __iter__(self) -> Iterator[Receipt]:
         with self._lock:
             return iter(list(self._receipts.values()))
+
+    def _repr_html_(self) -> str:
+        return display.table("Receipts", [display.row(each) for each in self])
+
+    def to_pandas(self) -> Any:
+        """The receipts as a DataFrame, one a row.
+
+        Raises:
+            ImportError: pandas is not installed; the extra ``notebooks`` brings it.
+        """
+        return display.frame(map(display.row, self))
 
     def __len__(self) -> int:
         return len(self._receipts)

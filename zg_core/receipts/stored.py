@@ -44,6 +44,10 @@ _READ = (
     "SELECT r.id, r.started, r.data, v.data AS verdict FROM receipts r LEFT JOIN receipt_verdicts v"
     " ON v.receipt = r.id AND v.at = (SELECT MAX(at) FROM receipt_verdicts WHERE receipt = r.id)"
 )
+_ORPHANS = (
+    "DELETE FROM receipt_verdicts WHERE at <= :horizon"
+    " AND NOT EXISTS (SELECT 1 FROM receipts WHERE id = receipt_verdicts.receipt)"
+)
 _OLD = "SELECT id FROM receipts WHERE started <= :horizon ORDER BY started LIMIT :batch"
 
 
@@ -171,6 +175,7 @@ class ReceiptStore:
                 )
                 horizon = max(horizon, surplus["started"] if surplus else horizon)
             old = work.all(_OLD, horizon=horizon, batch=_BATCH)
+            work.run(_ORPHANS, horizon=horizon)
             for row in old:
                 work.run("DELETE FROM receipt_verdicts WHERE receipt = :id", id=row["id"])
                 work.run("DELETE FROM receipts WHERE id = :id", id=row["id"])
@@ -196,6 +201,7 @@ class ReceiptStore:
         until: datetime | None = None,
         outcome: str | None = None,
         newest: int | None = None,
+        unresolved: bool = False,
     ) -> list[Receipt]:
         """The receipts that fit, oldest first.
 
@@ -207,6 +213,7 @@ class ReceiptStore:
             until: Begun before this time.
             outcome: With this outcome.
             newest: Only the newest so many.
+            unresolved: Only those without a verdict of their own row, or with one that says pending or unavailable.
 
         Raises:
             ConfigError: the store cannot be used.
@@ -221,7 +228,8 @@ class ReceiptStore:
         }
         given = {clause: value for clause, value in wanted.items() if value is not None}
         parameters: dict[str, Any] = {clause.rpartition(":")[2]: value for clause, value in given.items()}
-        where = f" WHERE {' AND '.join(given)}" if given else ""
+        clauses = [*given, "COALESCE(v.status, 'pending') IN ('pending', 'unavailable')"] if unresolved else [*given]
+        where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
         limit = ""
         if newest is not None:
             limit, parameters["newest"] = " LIMIT :newest", newest

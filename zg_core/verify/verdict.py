@@ -144,6 +144,21 @@ class Verdict:
             "explanation": self.explain(),
         }
 
+    def _repr_html_(self) -> str:
+        from zg_core.receipts import display
+
+        return display.facts("Verdict", self.to_dict())
+
+    def to_pandas(self) -> Any:
+        """One row with all fields.
+
+        Raises:
+            ImportError: pandas is not installed; the extra ``notebooks`` brings it.
+        """
+        from zg_core.receipts import display
+
+        return display.frame([self.to_dict()])
+
     def __bool__(self) -> NoReturn:
         raise TypeError('a verdict is not true or false; use verdict.status or verdict.satisfies("response_bound")')
 

@@ -20,6 +20,7 @@ ADDRESS = "0x" + "11" * 20
 SPENDING = {"deposit", "transfer", "retrieve", "refund", "acknowledge", "keys revoke", "keys revoke-all", "keys rotate"}
 COMMANDS = SPENDING | {
     "providers", "verify", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
+    "receipts list", "receipts show", "receipts export", "receipts verify", "receipts audit",
 }  # fmt: skip
 
 

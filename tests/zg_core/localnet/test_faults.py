@@ -555,3 +555,17 @@ def test_signer_rotated_without_it_stops_the_service(net, caller, tools):
     assert not service(net, one.provider)["teeSignerAcknowledged"]
     one.provider.acknowledge()
     assert one.chat().status_code == 200
+
+
+def test_settlement_inflated(caller):
+    one = caller()
+    assert one.chat().status_code == 200
+    owed = one.provider.log[-1].fee
+    with one.provider.fault("settlement_inflated", factor=3) as active:
+        assert one.chat().status_code == 200  # a request does not use it up
+        owed += one.provider.log[-1].fee
+        (record,) = one.provider.settle()
+    assert active.fired == 1
+    (mine,) = [user for user in record.users if user.user == one.wallet.address]
+    assert mine.paid == 3 * owed
+    assert one.provider.unsettled(one.wallet.address) == 0

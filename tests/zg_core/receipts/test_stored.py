@@ -1,0 +1,344 @@
+"""Receipts in a store: on record before the request leaves, complete before the answer is returned, never lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.zg_core.conftest import ask
+from tests.zg_core.receipts.test_model import PENDING, VERIFIED, receipt
+from zg_core import AsyncChatClient, ChatClient, ConfigError, OutcomeUnknown
+from zg_core.receipts import ReceiptStore, Retention
+from zg_core.receipts.anchors import resolve_late
+from zg_core.store import Store
+from zg_core.verify.verdict import Reason, Status
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.requires("postgres"))])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    address: str = request.getfixturevalue("postgres")
+    with Store(address).transaction() as work:
+        work.run("DELETE FROM receipts")
+        work.run("DELETE FROM receipt_verdicts")
+    return address
+
+
+@pytest.fixture
+def kept(url: str) -> Iterator[ReceiptStore]:
+    store = Store(url)
+    yield ReceiptStore(store)
+    store.close()
+
+
+class TestRows:
+    def test_a_receipt_comes_back_as_it_was(self, kept: ReceiptStore) -> None:
+        one = receipt(request_body=b"\x00\xff", model="mödel\x00\ud800", payer="0x" + "cd" * 20)
+        kept.write(one)
+        found = kept.get(one.id)
+        assert found is not None
+        assert found.to_dict() == one.to_dict()
+        assert (len(kept), kept.last.id, [each.id for each in kept]) == (1, one.id, [one.id])
+
+    def test_the_call_comes_first_and_its_verdicts_after(self, kept: ReceiptStore) -> None:
+        one = receipt()
+        kept.write(one)
+        one.settle(PENDING)
+        kept.write(one)
+        for verdict in (PENDING, VERIFIED):
+            one.settle(verdict)
+            kept.append(one)
+        assert kept.get(one.id).verdict == VERIFIED
+        assert [each.status for each in kept.verdicts(one.id)] == [Status.PENDING, Status.VERIFIED]
+        assert len(kept) == 1
+
+    def test_receipts_are_selected(self, kept: ReceiptStore) -> None:
+        start = datetime.now(UTC) - timedelta(days=1)
+        all_ = [
+            receipt(started_at=start + timedelta(hours=n), provider="0x" + "aA"[n % 2] + "b" * 39, chain_id=n % 2)
+            for n in range(4)
+        ]
+        for each in all_:
+            kept.write(each)
+
+        def ids(**wanted: Any) -> list[int]:
+            return [[each.id for each in all_].index(found.id) for found in kept.select(**wanted)]
+
+        assert ids() == [0, 1, 2, 3]
+        assert ids(newest=2) == [2, 3]
+        assert ids(since=start + timedelta(hours=1), until=start + timedelta(hours=3)) == [1, 2]
+        assert ids(chain_id=1) == [1, 3]
+        assert ids(provider="0x" + "A" + "B" * 39) == [0, 1, 2, 3]
+        assert ids(payer="0x" + "12" * 20) == []
+
+    def test_an_id_may_be_shortened_but_not_guessed(self, kept: ReceiptStore) -> None:
+        one = receipt()
+        kept.write(one)
+        assert kept.get(one.id[:8]).id == one.id
+        for wrong in ("", one.id[:7], "%" * 8, "x" * 8):
+            assert kept.get(wrong) is None
+
+    def test_a_dropped_call_is_gone(self, kept: ReceiptStore) -> None:
+        one = receipt()
+        kept.write(one)
+        kept.drop(one)
+        assert list(kept) == []
+
+
+class TestRetention:
+    def test_old_and_surplus_receipts_go_with_their_verdicts(self, url: str) -> None:
+        kept = ReceiptStore(Store(url), Retention(max_age=timedelta(days=1), max_count=3))
+        kept._written = 1  # the first write prunes in the background
+        now = datetime.now(UTC)
+        for hours in (100, 50, 4, 3, 2, 1):
+            one = receipt(started_at=now - timedelta(hours=hours))
+            kept.write(one)
+            kept.append(one)
+        kept.prune()
+        left = [round((now - each.started_at).total_seconds() / 3600) for each in kept]
+        assert left == [3, 2, 1]
+        with kept._store.transaction() as work:
+            assert work.one("SELECT COUNT(*) AS n FROM receipt_verdicts")["n"] == 3
+
+    def test_more_than_one_batch_goes(self, url: str) -> None:
+        kept = ReceiptStore(Store(url), Retention(max_age=None, max_count=10))
+        for number in range(1100):
+            kept._store.write(
+                "INSERT INTO receipts VALUES (:id, 1, '', '', 'unknown', :n, 0, '')", id=f"r{number}", n=number
+            )
+        assert kept.prune() == 1090
+        assert kept.prune() == 0
+
+    def test_a_call_does_not_wait_for_it(self, kept: ReceiptStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        began, go_on = threading.Event(), threading.Event()
+
+        def slow() -> int:
+            began.set()
+            assert go_on.wait(30)
+            return 0
+
+        monkeypatch.setattr(kept, "prune", slow)
+        kept.write(receipt())
+        assert began.wait(30)
+        go_on.set()
+
+    @pytest.mark.parametrize("wrong", [{"max_age": timedelta(0)}, {"max_count": 0}])
+    def test_one_that_keeps_nothing_is_refused(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(ConfigError):
+            Retention(**wrong)
+
+
+class TestCalls:
+    def test_a_call_is_complete_before_its_answer(self, caller, options, provider, url) -> None:
+        store = Store(url)
+        seen = []
+        made = {**options, "provider": provider.address, "store": store, "keep_bytes": True}
+        answered = caller.call(
+            {**made, "on_receipt": lambda each: seen.append(ReceiptStore(store).get(each.id))}, ask("hi")
+        )
+        assert seen[0].to_dict() == answered.receipt.to_dict()
+        assert (seen[0].verdict.status, seen[0].outcome) == (Status.VERIFIED, "answered")
+        assert [each.status for each in ReceiptStore(store).verdicts(seen[0].id)] == [Status.VERIFIED]
+        store.close()
+
+    @pytest.mark.parametrize("mode", ["off", "background", "require"])
+    def test_under_every_policy(self, caller, options, provider, url, mode) -> None:
+        store = Store(url)
+        answered = caller.call({**options, "provider": provider.address, "store": store, "verify": mode}, ask("hi"))
+        answered.receipt.resolve(30)
+        expected = Status.NOT_CHECKED if mode == "off" else Status.VERIFIED
+        for _ in range(1000):
+            if (found := ReceiptStore(store).get(answered.receipt.id)).verdict.status is expected:
+                break
+            threading.Event().wait(0.01)
+        assert found.verdict.status is expected
+        store.close()
+
+    def test_a_refused_call_leaves_nothing(self, caller, options, provider, url) -> None:
+        store = Store(url)
+        with provider.fault("unavailable", times=None), pytest.raises(Exception, match=r"503|too many"):
+            caller.call({**options, "provider": provider.address, "store": store, "max_retries": 0}, ask("hi"))
+        assert list(ReceiptStore(store)) == []
+        store.close()
+
+    def test_an_unanswered_call_stays_unknown_with_its_bound(self, caller, options, provider, url) -> None:
+        store = Store(url)
+        with provider.fault("cut_before_first_byte", times=None), pytest.raises(OutcomeUnknown):
+            caller.call({**options, "provider": provider.address, "store": store}, ask("hi", max_tokens=7))
+        (found,) = ReceiptStore(store)
+        prices = provider.prices
+        assert found.outcome == "unknown"
+        assert found.fee.upper == prices[0] * (found.request_bytes + 512) + prices[1] * 7
+        store.close()
+
+    def test_a_reader_who_leaves_is_on_record(self, options, provider, url) -> None:
+        async def leave(client: AsyncChatClient) -> None:
+            async with client:
+                stream = client.stream(ask("tell me a long story"))
+                await stream.__anext__()
+                await stream.close()
+
+        store = Store(url)
+        made = {**options, "provider": provider.address, "store": store}
+        with ChatClient(**made) as client:
+            stream = client.stream(ask("tell me a long story"))
+            next(stream)
+            stream.close()
+        asyncio.run(leave(AsyncChatClient(**made)))
+        assert [each.outcome for each in ReceiptStore(store)] == ["abandoned", "abandoned"]
+        store.close()
+
+    def test_the_official_client_writes_too(self, options, provider, url) -> None:
+        from zg_core import openai_client
+
+        store = Store(url)
+        client = openai_client(**{**options, "provider": provider.address, "store": store})
+        client.chat.completions.create(model=provider.model, messages=[{"role": "user", "content": "hi"}])
+        with provider.fault("unavailable"), pytest.raises(Exception, match=r"503|too many"):
+            client.chat.completions.create(model=provider.model, messages=[{"role": "user", "content": "hi"}])
+        assert [(each.outcome, each.verdict.status) for each in ReceiptStore(store)] == [("answered", Status.VERIFIED)]
+        client.close()
+        store.close()
+
+
+class TestFailures:
+    def test_nothing_is_sent_that_cannot_be_recorded(self, caller, options, provider, tmp_path) -> None:
+        (tmp_path / "store.db").write_text("this is no database" * 100)
+        before = len(provider.requests)
+        with pytest.raises(ConfigError) as caught:
+            caller.call({**options, "provider": provider.address, "store": f"sqlite:///{tmp_path}/store.db"}, ask("hi"))
+        assert caught.value.code == "store_unavailable"
+        assert not [one for one in provider.requests[before:] if one.path.endswith("completions")]
+
+    def test_a_paid_answer_is_returned_all_the_same(self, caller, options, provider, url, monkeypatch, caplog) -> None:
+        store = Store(url)
+        write, written = store.write, []
+
+        def failing(sql: str, **parameters: Any) -> None:
+            if written and len(written) < 3:
+                written.append("failed")
+                raise ConfigError("the disk is full", code="store_unavailable")
+            written.append("done")
+            write(sql, **parameters)
+
+        monkeypatch.setattr(store, "write", failing)
+        made = {**options, "provider": provider.address, "store": store}
+        client = None if caller.loop else ChatClient(**made)
+        answered = caller.call(made, ask("hi"), client)
+        assert answered.text
+        assert answered.receipt.verdict.status is Status.VERIFIED
+        assert answered.receipt.flags == ("not_stored",)
+        assert "could not be stored: the disk is full" in caplog.text
+        if client is not None:  # the next receipt brings what is missing
+            caller.call(made, ask("hi"), client)
+            found = ReceiptStore(store).get(answered.receipt.id)
+            assert (found.outcome, found.verdict.status) == ("answered", Status.VERIFIED)
+            client.close()
+        store.close()
+
+    def test_a_memory_store_is_refused(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            ReceiptStore(Store("memory:"))
+        assert caught.value.code == "memory_store"
+
+
+class TestMany:
+    def test_threads_write_to_one_store(self, kept: ReceiptStore) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: kept.write(receipt()), range(200)))
+        assert len(kept) == 200
+
+    def test_processes_write_to_one_store(self, kept: ReceiptStore, url: str) -> None:
+        code = (
+            "import sys; from tests.zg_core.receipts.test_model import receipt; from zg_core.store import Store;"
+            "from zg_core.receipts import ReceiptStore; kept = ReceiptStore(Store(sys.argv[1]));"
+            "[kept.write(receipt()) for _ in range(50)]"
+        )
+        workers = [subprocess.Popen([sys.executable, "-c", code, url], cwd=ROOT) for _ in range(4)]
+        assert [worker.wait(60) for worker in workers] == [0, 0, 0, 0]
+        assert len(kept) == 200
+
+
+def killed(options: dict[str, Any], provider: Any, url: str, *, times: int, wait: Any) -> list[str]:
+    """Run calls in a process and kill it in the middle of the last; the ids of the answers that it returned."""
+    settings = {**options, "provider": provider.address, "store": url, "times": times}
+    settings.pop("environ")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.zg_core.receipts.crashing", json.dumps(settings)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = [process.stdout.readline().strip() for _ in range(times)]
+    wait(process)
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    process.stdout.close()
+    return lines
+
+
+class TestKilled:
+    def test_what_was_answered_and_what_was_sent_is_there(self, options, provider, kept, url) -> None:
+        def in_the_middle(process: Any) -> None:
+            provider.fault("slow_drip", size=1, delay=0.2, times=None)
+            assert process.stdout.readline() == "next\n"
+            for _ in range(3000):
+                if len(kept) == 4:
+                    return
+                threading.Event().wait(0.01)
+            pytest.fail("the last call was never recorded")
+
+        ids = killed(options, provider, url, times=3, wait=in_the_middle)
+        found = list(kept)
+        assert [each.id for each in found[:3]] == ids
+        assert [each.outcome for each in found] == ["answered"] * 3 + ["unknown"]
+        assert [each.verdict.status for each in found[:3]] == [Status.VERIFIED] * 3
+
+    def test_a_verdict_that_was_pending_can_still_be_made(self, options, provider, kept, url, net) -> None:
+        def while_checking(process: Any) -> None:
+            provider.fault("signature_late", misses=0, seconds=2.0)
+            assert process.stdout.readline() == "next\n"
+            for _ in range(3000):
+                if kept.last is not None and kept.last.outcome == "answered":
+                    return
+                threading.Event().wait(0.01)
+            pytest.fail("the call was never completed")
+
+        killed(options, provider, url, times=0, wait=while_checking)
+        assert kept.last.verdict.status is Status.PENDING
+
+        from zg_core import Broker
+        from zg_core.http import run
+
+        where = {name: options[name] for name in ("network", "rpc_url", "ledger", "inference")}
+        with Broker.read_only(**where, environ={}) as broker:
+            done = run(resolve_late(kept, broker.core.chain, broker.transport))
+            if done[0].verdict.reason is Reason.NO_SIGNATURE:  # not signed yet: it is tried again
+                done = run(resolve_late(kept, broker.core.chain, broker.transport))
+        assert [each.verdict.status for each in done] == [Status.VERIFIED]
+        assert kept.last.verdict.status is Status.VERIFIED
+
+
+def test_a_memory_store_loads_no_database() -> None:
+    code = (
+        "import sys; from zg_core import ChatClient;"
+        "c = ChatClient(provider='0x' + '11' * 20, private_key='0x' + '22' * 32, environ={});"
+        "assert c.stored is None; assert 'sqlalchemy' not in sys.modules and 'sqlite3' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,319 @@
+"""``zerog receipts``: what was recorded of calls, checked again, and compared with what was charged."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zg_core.cli.failures import ERROR, NOT_VERIFIED, OK
+from zg_core.cli.options import User, command, parse_address
+from zg_core.cli.run import Run
+from zg_core.config import NETWORKS
+from zg_core.errors import ChainError, ConfigError
+from zg_core.exchange import parse_json
+from zg_core.http import run as drive
+from zg_core.receipts.anchors import chain_anchor, resolve_late
+from zg_core.receipts.auditing import audit as compare
+from zg_core.receipts.charges import read_charges
+from zg_core.receipts.check import Anchor, Check, check, read_pins
+from zg_core.receipts.export import to_csv
+from zg_core.receipts.model import Receipt
+from zg_core.types import Amount
+
+__all__ = ["receipts"]
+
+receipts = typer.Typer(help="Receipts of calls: list, show, export, verify, audit.", no_args_is_help=True)
+
+_MOST_BYTES = 512 * 1024 * 1024
+_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
+
+
+class Format(StrEnum):
+    """Forms of an export."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
+OfProvider = Annotated[
+    str | None, typer.Option("--provider", metavar="ADDRESS", help="Only of this provider.", parser=parse_address)
+]
+Since = Annotated[datetime | None, typer.Option(formats=_TIMES, help="Only calls begun at this time (UTC) or later.")]
+Until = Annotated[datetime | None, typer.Option(formats=_TIMES, help="Only calls begun before this time (UTC).")]
+
+
+@receipts.command("list")
+@command
+def list_(
+    run: Run,
+    provider: OfProvider = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+) -> None:
+    """List the newest receipts of the store."""
+    found = run.stored().select(provider=provider, since=_utc(since), until=_utc(until), newest=limit)
+    if found:
+        run.out.table(
+            ["begun (UTC)", "receipt", "provider", "model", "outcome", "verdict", "fee", "flags"],
+            [
+                [
+                    f"{each.started_at:%Y-%m-%d %H:%M:%S}",
+                    each.id[:12],
+                    each.provider,
+                    each.model,
+                    each.outcome,
+                    each.verdict,
+                    _fee(each),
+                    " ".join(each.flags) or "-",
+                ]
+                for each in found
+            ],
+        )
+    else:
+        run.out.line("no receipts")
+    run.out.document({"receipts": [each.to_dict() for each in found]})
+
+
+@receipts.command()
+@command
+def show(
+    run: Run,
+    receipt_id: Annotated[str, typer.Argument(metavar="RECEIPT", help="Its id, or the first 8 digits or more.")],
+) -> None:
+    """Show one receipt."""
+    stored = run.stored()
+    receipt = stored.get(receipt_id)
+    if receipt is None:
+        raise ConfigError(
+            "no receipt with this id, or more than one", code="unknown_receipt", hint="see `zerog receipts list`"
+        )
+    verdict, service = receipt.verdict, receipt.service
+    run.out.facts(
+        ("receipt", receipt.id),
+        ("begun", f"{receipt.started_at.isoformat()}, {receipt.seconds:.3f} s, {receipt.outcome}"),
+        ("network", f"{receipt.network}, chain {receipt.chain_id}, contract {receipt.inference}"),
+        ("payer", receipt.payer or None),
+        ("provider", f"{receipt.provider}, {receipt.model}, {receipt.kind}"),
+        ("verdict", f"{verdict}: {verdict.explain()}"),
+        ("signer", verdict.recovered_signer or None),
+        ("record read", None if service is None else f"at block {receipt.service_block}, signer {service.signer}"),
+        ("fee", _fee(receipt)),
+        ("usage", None if receipt.usage is None else _usage(receipt)),
+        ("request", f"sha256 {receipt.request_sha256}, {_kept(receipt.request_body, receipt.request_bytes)}"),
+        ("response", f"sha256 {receipt.response_sha256}, {_kept(receipt.response_body, receipt.response_bytes)}"),
+        ("chat id", receipt.chat_id or None),
+        ("certificate", receipt.certificate_sha256 or None),
+        ("flags", " ".join(receipt.flags) or None),
+    )
+    later = stored.verdicts(receipt.id)
+    run.out.document({"receipt": receipt.to_dict(), "verdicts": [each.to_dict() for each in later]})
+
+
+@receipts.command()
+@command
+def export(
+    run: Run,
+    form: Annotated[Format, typer.Option("--format", help="json or csv.")] = Format.JSON,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
+    provider: OfProvider = None,
+    since: Since = None,
+    until: Until = None,
+) -> None:
+    """Export receipts, oldest first; the JSON form is what `zerog receipts verify` reads."""
+    found = run.stored().select(provider=provider, since=_utc(since), until=_utc(until))
+    document = {"receipts": [each.to_dict() for each in found]}
+    text = to_csv(found) if form is Format.CSV else json.dumps(document, indent=2) + "\n"
+    if output is not None:
+        output.write_text(text, encoding="utf-8", newline="")
+        run.out.line(f"{len(found)} receipts written to {output}")
+        run.out.document({"file": str(output), "format": str(form), "count": len(found)})
+    elif run.out.as_json:
+        run.out.document(document if form is Format.JSON else {"csv": text})
+    else:
+        run.out.raw(text)
+
+
+@receipts.command()
+@command
+def verify(
+    run: Run,
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE…", help="Receipts as JSON: one, a list, or an export.")
+    ] = None,
+    rpc: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ask this JSON-RPC endpoint who the signer is.")
+    ] = None,
+    signer: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="The signer must be this.", parser=parse_address)
+    ] = None,
+    pins: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON object: provider address to signer address or list.")
+    ] = None,
+    late: Annotated[
+        bool, typer.Option("--late", help="Make the verdicts of the store that are pending, while signatures last.")
+    ] = False,
+) -> None:
+    """Check receipts again, offline; without --rpc, --signer or --pins they can only be consistent (exit code 3)."""
+    if late == bool(files):
+        raise typer.BadParameter("give receipt files, or --late", param_hint="FILE")
+    if sum(each is not None for each in (rpc, signer, pins)) > 1 or (late and (signer or pins)):
+        raise typer.BadParameter("give one of --rpc, --signer and --pins; --late asks the chain", param_hint="--rpc")
+    if late:
+        _late(run if rpc is None else run.at(rpc_url=rpc))
+        return
+    checks: list[tuple[Path, Check]] = []
+    for path in files or []:
+        checks += [(path, check(each, _anchor(run, each, rpc, signer, pins))) for each in _read(path)]
+    for path, each in checks:
+        run.out.line(f"{each.result:<9} {each.receipt_id}  {path}")
+        run.out.line(f"          {each.reason}")
+        for note in each.notes:
+            run.out.line(f"          {note}")
+    results = {each.result for _, each in checks}
+    run.out.document({"results": [{"file": str(path), **each.to_dict()} for path, each in checks]})
+    raise typer.Exit(ERROR if "failed" in results else OK if results == {"passed"} else NOT_VERIFIED)
+
+
+@receipts.command()
+@command
+def audit(
+    run: Run,
+    user: User = None,
+    provider: OfProvider = None,
+    since: Since = None,
+    until: Until = None,
+    from_block: Annotated[
+        int, typer.Option(min=0, help="First block; public nodes limit how far back one query may reach.")
+    ] = 0,
+) -> None:
+    """Compare receipts with what providers settled on chain; exit code 1 if sums lie outside of what they allow."""
+    stored = run.stored()
+    with run.reader(user) as broker, run.out.waiting("reading the settlements"), _warnings(run):
+        owner = broker.address
+        own = stored.select(payer=owner, provider=provider, chain_id=broker.network.chain_id)
+        asked = list(dict.fromkeys(each.provider for each in own))
+        charges = drive(read_charges(broker.core, broker.transport, owner, asked, from_block=from_block))
+    found = compare(
+        own,
+        charges.settlements,
+        unsettled=charges.unsettled,
+        prices=charges.prices,
+        since=_utc(since),
+        until=_utc(until),
+    )
+    if found.providers:
+        run.out.table(
+            ["provider", "calls", "exact fees", "bounds of others", "settled", "unsettled", "settlements"],
+            [
+                [
+                    each.provider,
+                    each.calls,
+                    each.exact,
+                    "no bound" if each.bounds is None else each.bounds,
+                    each.settled,
+                    "not asked" if each.unsettled is None else each.unsettled,
+                    len(each.settlements),
+                ]
+                for each in found.providers
+            ],
+        )
+    for finding in found.findings:
+        run.out.line(f"{'outside' if finding.outside else 'notice'}  {finding.code}: {finding.message}")
+    if not found.providers:
+        run.out.line("no receipts to compare")
+    elif not found.findings:
+        run.out.line("nothing outside of what the receipts allow")
+    run.out.document({"user": owner, **found.to_dict()})
+    raise typer.Exit(NOT_VERIFIED if not found.providers else OK if found.ok else ERROR)
+
+
+def _late(run: Run) -> None:
+    stored = run.stored()
+    with run.public() as broker, run.out.waiting("fetching signatures"):
+        done = drive(resolve_late(stored, broker.core.chain, broker.transport))
+    for each in done:
+        run.out.line(f"{each.verdict!s:<28} {each.id}  {each.provider}")
+    run.out.line(f"{len(done)} receipts looked at" if done else "no receipt is pending")
+    run.out.document({"results": [{"receipt_id": each.id, "verdict": each.verdict.to_dict()} for each in done]})
+    statuses = {str(each.verdict.status) for each in done}
+    if "failed" in statuses:
+        raise typer.Exit(ERROR)
+    if statuses - {"verified", "response_bound", "not_verifiable"}:
+        raise typer.Exit(NOT_VERIFIED)
+
+
+def _anchor(run: Run, receipt: Receipt, rpc: str | None, signer: str | None, pins: Path | None) -> Anchor | None:
+    if signer is not None:
+        return Anchor("--signer", (signer,))
+    if pins is not None:
+        return read_pins(pins, receipt.provider, receipt.chain_id)
+    if rpc is None:
+        return None
+    names = (name for name, network in NETWORKS.items() if network.chain_id == receipt.chain_id)
+    at = run.at(rpc_url=rpc, network=None if run.chosen else next(names, None))
+    try:
+        with at.public() as broker:
+            return drive(chain_anchor(receipt, broker.core.chain))
+    except ChainError as error:
+        run.out.warn(f"the chain cannot be read: {error.message}")
+        return None
+
+
+def _read(path: Path) -> list[Receipt]:
+    if path.stat().st_size > _MOST_BYTES:
+        raise ConfigError(f"{path} is larger than {_MOST_BYTES} bytes", code="bad_receipt", hint="split the export")
+    try:
+        value: Any = parse_json(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{path} is not JSON", code="bad_receipt", hint="see docs/receipts.md") from None
+    if isinstance(value, dict):
+        value = value.get("receipts", value.get("receipt", value))
+    found = [Receipt.from_dict(each) for each in (value if isinstance(value, list) else [value])]
+    if not found:
+        raise ConfigError(f"{path} holds no receipt", code="bad_receipt", hint="see `zerog receipts export`")
+    return found
+
+
+class _warnings(logging.Handler):  # noqa: N801 - a context manager
+    """Shows what the library warns of as warnings of the command."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(logging.WARNING)
+        self._run = run
+        self._logger = logging.getLogger("zg_core.receipts")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._run.out.warn(record.getMessage())
+
+    def __enter__(self) -> None:
+        self._logger.addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.replace(tzinfo=UTC)
+
+
+def _fee(receipt: Receipt) -> str:
+    fee = receipt.fee
+    if fee.exact:
+        return str(fee.amount)
+    upper = "no bound" if fee.upper is None else f"at most {Amount(fee.upper, fee.amount.currency)}"
+    return f"unknown ({fee.reason}), {upper}"
+
+
+def _usage(receipt: Receipt) -> str:
+    usage = receipt.usage
+    assert usage is not None  # noqa: S101 - the caller looked
+    return f"{usage.prompt_tokens} prompt and {usage.completion_tokens} completion tokens"
+
+
+def _kept(body: bytes | None, size: int) -> str:
+    return f"{size} bytes, {'kept' if body is not None else 'hash only'}"

@@ -1,0 +1,102 @@
+"""What the chain and the providers say about a payer's charges: the other half of an audit."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from zg_core.errors import ChainError, ZeroGError
+from zg_core.types import Amount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from zg_core.accounts import Accounts
+    from zg_core.chain.settlements import Settlement
+    from zg_core.http import Transport
+    from zg_core.types import Service
+
+__all__ = ["Charges", "read_charges"]
+
+_ATTEMPTS = 3
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """What `audit` takes beside the receipts.
+
+    Attributes:
+        settlements: Settlements of the payer, with the times of their blocks.
+        unsettled: By provider, what it says it has still to collect; only those that said so.
+        prices: By provider, neuron per input and output token on chain now.
+    """
+
+    settlements: list[tuple[datetime, Settlement]]
+    unsettled: dict[str, Amount]
+    prices: dict[str, tuple[int, int]]
+
+
+async def read_charges(
+    accounts: Accounts, transport: Transport, user: str, providers: Iterable[str], *, from_block: int = 0
+) -> Charges:
+    """Read what was charged to `user`.
+
+    What a provider has not yet settled only its user may ask, so that is read only for the wallet of `accounts`.
+
+    Args:
+        accounts: `Broker.core`.
+        transport: `Broker.transport`.
+        user: The payer.
+        providers: Which providers to ask for what is unsettled.
+        from_block: First block of settlements; public nodes limit how far back one query may reach.
+
+    Raises:
+        ChainError: the chain cannot be read.
+    """
+    services = {each.provider.lower(): each for each in await accounts.chain.services()}
+    listed = list(providers)
+    settlements = await accounts.settlements(user, from_block=from_block)
+    for _ in range(_ATTEMPTS):
+        unsettled = await _unsettled(
+            accounts, transport, user, [services[p.lower()] for p in listed if p.lower() in services]
+        )
+        before, settlements = settlements, await accounts.settlements(user, from_block=from_block)
+        if before == settlements:  # none came in between, which would be counted twice or not at all
+            break
+    else:
+        unsettled = {}
+    blocks = sorted({each.block for each in settlements})
+    answers = await accounts.chain.rpc.batch([("eth_getBlockByNumber", [hex(each), False]) for each in blocks])
+    times = {block: _time(answer) for block, answer in zip(blocks, answers, strict=True)}
+    prices = {each.provider: (each.input_price, each.output_price) for each in services.values()}
+    return Charges([(times[each.block], each) for each in settlements], unsettled, prices)
+
+
+async def _unsettled(
+    accounts: Accounts, transport: Transport, user: str, services: Iterable[Service]
+) -> dict[str, Amount]:
+    from zg_core.funding import unsettled_fee
+
+    wallet = accounts.wallet_of(user)
+    found: dict[str, Amount] = {}
+    for service in services if wallet is not None else ():
+        try:
+            account = await accounts.chain.account(user, service.provider)
+            if account is not None and wallet is not None:
+                fee = await unsettled_fee(transport, wallet, service.url, service.provider, account.generation)
+                found[service.provider] = Amount(fee)
+        except ZeroGError as error:
+            logger.warning("provider %s does not tell what is unsettled: %s", service.provider, error.message)
+    return found
+
+
+def _time(answer: Any) -> datetime:
+    try:
+        return datetime.fromtimestamp(int(answer["timestamp"], 16), UTC)
+    except (TypeError, ValueError, KeyError, OverflowError, OSError):
+        message = "the chain's RPC endpoint answers junk: eth_getBlockByNumber"
+        raise ChainError(message, code="rpc_junk", hint="check ZEROG_RPC_URL (--rpc-url)", retryable=True) from None

@@ -1,0 +1,50 @@
+"""Receipts as CSV for spreadsheets, which run what looks like a formula: such cells are marked as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+from zg_core.receipts import display
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from zg_core.receipts.model import Receipt
+
+__all__ = ["to_csv"]
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_COLUMNS = (
+    "payer", "chain_id", "inference", "request_sha256", "response_sha256", "input_price", "output_price",
+    "certificate_sha256",
+)  # fmt: skip
+
+
+def to_csv(receipts: Iterable[Receipt]) -> str:
+    """One line a receipt, with a heading; amounts are neuron, times ISO 8601 in UTC."""
+    rows = [_row(each) for each in receipts]
+    out = io.StringIO()
+    writer = csv.writer(out)
+    if rows:
+        writer.writerow(rows[0])
+    writer.writerows([safe(value) for value in each.values()] for each in rows)
+    return out.getvalue()
+
+
+def safe(value: Any) -> str:
+    r"""The text of a cell; what a spreadsheet would take for a formula begins with an apostrophe.
+
+    Example:
+        >>> safe("=1+1"), safe(5), safe(None), safe(" @x")
+        ("'=1+1", '5', '', "' @x")
+    """
+    text = "" if value is None else str(value)
+    return "'" + text if text.lstrip(" ").startswith(_FORMULA) else text
+
+
+def _row(receipt: Receipt) -> dict[str, Any]:
+    row = display.row(receipt)
+    row["started_at"] = receipt.started_at.isoformat()
+    return row | {name: getattr(receipt, name) for name in _COLUMNS}
