@@ -10,7 +10,7 @@ from langchain_core.messages.block_translators import register_translator
 
 from langchain_zerog._convert import PROVIDER
 
-__all__ = ["register"]
+__all__ = ["refusal_block", "register"]
 
 # Newer versions of langchain-core have a block for it.
 _HAS_REFUSAL = hasattr(standard, "RefusalContentBlock")
@@ -22,9 +22,14 @@ def content_blocks(message: AIMessage) -> list[Any]:
     blocks: list[Any] = list(message.model_copy(update={"response_metadata": metadata}).content_blocks)
     refusal = message.additional_kwargs.get("refusal")
     if isinstance(refusal, str) and refusal and not any(_is_refusal(block) for block in blocks):
-        block = {"type": "refusal", "refusal": refusal}
-        blocks.append(block if _HAS_REFUSAL else {"type": "non_standard", "value": block})
+        blocks.append(refusal_block(refusal))
     return blocks
+
+
+def refusal_block(refusal: str) -> dict[str, Any]:
+    """The content block that says `refusal`."""
+    block = {"type": "refusal", "refusal": refusal}
+    return block if _HAS_REFUSAL else {"type": "non_standard", "value": block}
 
 
 def _is_refusal(block: Any) -> bool:
