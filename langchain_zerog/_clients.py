@@ -23,6 +23,10 @@ class Clients:
     """
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._blocking: tuple[object, ChatClient] | None = None
         self._asynchronous: tuple[object, AsyncChatClient] | None = None
@@ -33,37 +37,44 @@ class Clients:
         Raises:
             ConfigError: a setting is missing or malformed.
         """
-        wanted = (os.getpid(), settings)  # a forked process must not share sockets
+        self._own()
         made = self._blocking
-        if made is None or made[0] != wanted:
+        if made is None or made[0] != settings:
             from zg_core.client import ChatClient
 
             with self._lock:
                 made = self._blocking
-                if made is None or made[0] != wanted:
-                    made = self._blocking = (wanted, ChatClient(**_revealed(settings)))
+                if made is None or made[0] != settings:
+                    made = self._blocking = (settings, ChatClient(**_revealed(settings)))
         return made[1]
 
     def asynchronous(self, settings: Mapping[str, Any]) -> AsyncChatClient:
         """Async twin of `blocking`; the client itself keeps the connections of different event loops apart."""
-        wanted = (os.getpid(), settings)
+        self._own()
         made = self._asynchronous
-        if made is None or made[0] != wanted:
+        if made is None or made[0] != settings:
             from zg_core.client import AsyncChatClient
 
             with self._lock:
                 made = self._asynchronous
-                if made is None or made[0] != wanted:
-                    made = self._asynchronous = (wanted, AsyncChatClient(**_revealed(settings)))
+                if made is None or made[0] != settings:
+                    made = self._asynchronous = (settings, AsyncChatClient(**_revealed(settings)))
         return made[1]
+
+    def _own(self) -> None:
+        """A forked process shares neither sockets nor a lock that a thread held in its parent."""
+        if self._pid != os.getpid():
+            self._begin()
 
     def close(self) -> None:
         """Close the blocking client's connections; it opens new ones if it is used again."""
+        self._own()
         if self._blocking is not None:
             self._blocking[1].close()
 
     async def aclose(self) -> None:
         """Finish background checks and close the connections of this event loop."""
+        self._own()
         if self._asynchronous is not None:
             await self._asynchronous[1].close()
 

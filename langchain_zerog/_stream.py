@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
+from langchain_zerog._blocks import refusal_block
 from langchain_zerog._convert import additional_kwargs_of, call_id, new_call_id, reply_metadata, text_of, usage_metadata
 from zg_core.exchange import parse_json
 
@@ -37,7 +38,9 @@ class ChunkMaker:
     """
 
     def __init__(self, output_version: str | None = None) -> None:
-        self._calls = _CallMerger(_FIRST_INDEX_V1 if output_version == "v1" else 0)
+        self._v1 = output_version == "v1"
+        self._calls = _CallMerger(_FIRST_INDEX_V1 if self._v1 else 0)
+        self._refusal = ""
         self._about: dict[str, Any] = {}  # model, id, system_fingerprint: as first said
         self._finish_reason: str | None = None
         self._usage: Any = None
@@ -60,6 +63,7 @@ class ChunkMaker:
             delta = {}
         content = text_of(delta.get("content"))
         beside = additional_kwargs_of(delta)
+        self._refusal += beside.get("refusal", "")
         calls = self._calls.merge(delta["tool_calls"]) if delta.get("tool_calls") else []
         logprobs = choice.get("logprobs")
         if not (content or beside or calls or logprobs):
@@ -74,7 +78,8 @@ class ChunkMaker:
         assert receipt is not None  # noqa: S101 - a stream that was read to its end has one
         return ChatGenerationChunk(
             message=AIMessageChunk(
-                content="",
+                # In the v1 format content is what LangChain made of the chunks, and it knows no block for a refusal.
+                content=[refusal_block(self._refusal)] if self._v1 and self._refusal else "",
                 usage_metadata=usage_metadata(self._usage),
                 response_metadata=reply_metadata(self._about, receipt),
                 chunk_position="last",

@@ -3,51 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from langchain_core.language_models import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
+from langchain_zerog import _blocks
 from langchain_zerog._clients import Clients
-from langchain_zerog._convert import PROVIDER, chat_result, is_schema_class, openai_messages, openai_response_format
+from langchain_zerog._convert import chat_result
 from langchain_zerog._errors import as_model_error
-from langchain_zerog._fields import AsIs, from_env, reject_unknown, secret_from_env
+from langchain_zerog._fields import AsIs, from_env, plain_values, policy_from_plain, reject_unknown, secret_from_env
+from langchain_zerog._payload import TOLERATED, parameters_of, payload_of, trace_parameters_of
+from langchain_zerog._profile import default_method, profile_of, recall, remember
 from langchain_zerog._stream import ChunkMaker
 from langchain_zerog._structured import openai_tool_choice, structured_output
 from langchain_zerog._version import __version__
 from zg_core.config import Network
-from zg_core.errors import ConfigError, ZeroGError
+from zg_core.errors import ProviderUnavailable, RateLimited, ZeroGError
 from zg_core.http import Timeouts
 from zg_core.limits import Limits
 from zg_core.receipts.model import Receipt
+from zg_core.verify.attestation.options import AttestationOptions
+from zg_core.verify.conditions import Condition
 from zg_core.verify.policy import Policy
 from zg_core.wallet import Wallet
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-    from langchain_core.language_models import LanguageModelInput
+    from langchain_core.language_models import LangSmithParams, LanguageModelInput, ModelProfile
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
+    from zg_core.catalogue import ModelInfo
+    from zg_core.client import AsyncChatClient, ChatClient
+
 __all__ = ["ChatZeroG"]
 
-_KEY_NAMES = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
-# Fields that go into a request under their own name, in this order.
-_PARAMETERS = (
-    "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "n", "logprobs",
-    "top_logprobs", "reasoning_effort",
+# Fields that are settings of the client, under the same name.
+_CLIENT_FIELDS = (
+    "provider", "model", "private_key", "api_key", "wallet", "network", "rpc_url", "ledger", "inference", "verify",
+    "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "ca_file", "on_receipt",
+    "on_verdict", "store",
 )  # fmt: skip
-# They end a request, after everything that is the same from call to call.
-_LATE = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
-_ONLY_WITH_TOOLS = ("tool_choice", "parallel_tool_calls")
-# Arguments of other chat models that mean nothing here: streams always report their usage.
-_TOLERATED = frozenset({"stream_usage"})
+_blocks.register()
+_KEY_NAMES = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
 
 
 class ChatZeroG(BaseChatModel):
@@ -78,7 +81,9 @@ class ChatZeroG(BaseChatModel):
         verify: ``"off"``, ``"background"``, ``"warn"`` (default) or ``"require"``: what is done with the verdict.
         minimum: The least verdict that ``"require"`` accepts, ``"response_bound"`` if not given.
         stream_policy: ``"hold"`` keeps a stream's chunks until the verdict is made, ``"after"`` (default) does not.
-        timeout: Seconds without a byte before giving up.
+        timeout: Seconds until the first byte of a reply and between two of them, or `zg_core.Timeouts` with `connect`,
+            `read`, `first_token` and `stall`.
+        http_client, http_async_client: HTTP clients of your own.
         max_retries: Further attempts where nothing was served; a call that may have been billed is never repeated.
         limits: Client-side rate limits; None lifts them.
 
@@ -195,8 +200,11 @@ class ChatZeroG(BaseChatModel):
     inference: str | None = None
     """InferenceServing address instead of the network's."""
 
-    verify: str | Annotated[Policy, AsIs] | None = Field(default_factory=from_env("ZEROG_VERIFY"))
-    """``"off"``, ``"background"``, ``"warn"`` (default), ``"require"`` or a `zg_core.Policy`; else ``ZEROG_VERIFY``."""
+    verify: str | Annotated[Policy, AsIs] | Annotated[Condition, AsIs] | None = Field(
+        default_factory=from_env("ZEROG_VERIFY")
+    )
+    """``"off"``, ``"background"``, ``"warn"`` (default), ``"require"``, a `zg_core.Policy`, or a condition of
+    `zg_core.verify`, which is required. Default ``ZEROG_VERIFY``."""
     minimum: str | None = None
     """The least verdict that satisfies: ``"verified"``, ``"response_bound"`` (default), …"""
     kinds: list[str] | None = None
@@ -205,15 +213,26 @@ class ChatZeroG(BaseChatModel):
     """Whether a stream's chunks wait for the verdict (``"hold"``) or not (``"after"``, default)."""
     identity: str | None = None
     """TeeTLS providers: the upstream vendor that must have answered."""
+    attest: int | None = None
+    """Level up to which the enclave must be attested before it sees a prompt."""
+    attestation: Annotated[AttestationOptions, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    """What is allowed in an attestation, and where evidence is looked up."""
 
     limits: Limits | Literal["auto"] | None = "auto"
     """Client-side rate limits: by default the providers' own on real networks; None lifts them."""
     timeout: float | Timeouts | None = None
-    """Seconds without a byte before giving up (default 300), or `zg_core.Timeouts`."""
+    """Seconds until the first byte of a reply, and between two of them (default 300), or `zg_core.Timeouts`."""
     max_retries: int = Field(default=2, ge=0)
     """Further attempts after connect errors, 429 and 503; nothing else is ever sent twice."""
     ca_file: str | None = None
     """A certificate authority to trust instead of the system's, for local networks with TLS."""
+    http_client: Any = Field(default=None, exclude=True, repr=False)
+    """An `httpx2.Client` (or `httpx.Client`) for blocking calls. Only its connections are used: proxies, TLS settings,
+    transports; not its headers, cookies, credentials or redirects. It stays yours to close."""
+    http_async_client: Any = Field(default=None, exclude=True, repr=False)
+    """The same for asynchronous calls, an `AsyncClient`: bound to the first event loop that uses it."""
+    store: str | None = Field(default=None, exclude=True, repr=False)
+    """URL of the store that keeps receipts; default ``ZEROG_STORE``, else memory."""
     on_receipt: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
     """Called with the receipt of every call that may have cost money."""
     on_verdict: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
@@ -223,7 +242,7 @@ class ChatZeroG(BaseChatModel):
     """Whether `invoke` streams too, for the sake of callbacks."""
     temperature: float | None = None
     top_p: float | None = None
-    max_tokens: int | None = None
+    max_tokens: int | None = Field(default=None, validation_alias=AliasChoices("max_tokens", "max_completion_tokens"))
     stop: list[str] | str | None = Field(default=None, validation_alias=AliasChoices("stop", "stop_sequences"))
     seed: int | None = None
     presence_penalty: float | None = None
@@ -251,8 +270,9 @@ class ChatZeroG(BaseChatModel):
     def _reject_unknown_arguments(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        reject_unknown(cls.__name__, values, {"model_name", "stop_sequences", *cls.model_fields, *_TOLERATED})
-        return values
+        aliases = ("model_name", "stop_sequences", "max_completion_tokens")
+        reject_unknown(cls.__name__, values, {*aliases, *cls.model_fields, *TOLERATED})
+        return policy_from_plain(values)
 
     @model_validator(mode="after")
     def _keep_one_credential(self) -> Self:
@@ -294,37 +314,16 @@ class ChatZeroG(BaseChatModel):
     @property
     def lc_attributes(self) -> dict[str, Any]:
         """Serialised instead of the objects among the arguments: the plain values that make them."""
-        plain: dict[str, Any] = {}
-        for name in ("limits", "timeout"):
-            if is_dataclass(value := getattr(self, name)) and not isinstance(value, type):
-                plain[name] = asdict(value)
-        if isinstance(self.network, Network):
-            # Without its RPC URL, which may hold a key.
-            plain |= {"network": self.network.name, "ledger": self.network.ledger, "inference": self.network.inference}
-        if isinstance(policy := self.verify, Policy):
-            plain |= {"verify": policy.mode, "minimum": str(policy.minimum), "stream_policy": policy.stream}
-            plain |= {} if policy.kinds is None else {"kinds": sorted(map(str, policy.kinds))}
-            plain |= {} if policy.identity is None else {"identity": policy.identity}
-        return plain
+        return plain_values(self)
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
         network = self.network.name if isinstance(self.network, Network) else self.network
         named = {"model": self.model, "provider": self.provider, "network": network}
-        return {name: value for name, value in {**named, **self._parameters()}.items() if value is not None}
+        return {name: value for name, value in {**named, **parameters_of(self)}.items() if value is not None}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = LangSmithParams(ls_provider=PROVIDER, ls_model_type="chat")
-        settings = {**self._parameters(), **kwargs}
-        if isinstance(model := kwargs.get("model") or self.model, str):
-            params["ls_model_name"] = model
-        if isinstance(temperature := settings.get("temperature"), int | float):
-            params["ls_temperature"] = temperature
-        if isinstance(limit := settings.get("max_tokens"), int):
-            params["ls_max_tokens"] = limit
-        if stops := stop or settings.get("stop"):
-            params["ls_stop"] = [stops] if isinstance(stops, str) else list(stops)
-        return params
+        return trace_parameters_of(self, stop, kwargs)
 
     def get_num_tokens(self, text: str) -> int:
         """About how many tokens `text` has, counted offline: the provider's tokenizer is not known."""
@@ -352,7 +351,7 @@ class ChatZeroG(BaseChatModel):
     ) -> ChatResult:
         try:
             payload = self._payload(messages, stop, kwargs)
-            return chat_result(self._clients.blocking(self._client_settings()).create(payload))
+            return chat_result(self._client().create(payload))
         except ZeroGError as error:
             raise as_model_error(error) from error.__cause__
 
@@ -365,7 +364,7 @@ class ChatZeroG(BaseChatModel):
     ) -> ChatResult:
         try:
             payload = self._payload(messages, stop, kwargs)
-            return chat_result(await self._clients.asynchronous(self._client_settings()).create(payload))
+            return chat_result(await self._async_client().create(payload))
         except ZeroGError as error:
             raise as_model_error(error) from error.__cause__
 
@@ -379,7 +378,7 @@ class ChatZeroG(BaseChatModel):
         chunks = ChunkMaker(self.output_version)
         try:
             payload = self._payload(messages, stop, kwargs)
-            with self._clients.blocking(self._client_settings()).stream(payload) as events:
+            with self._client().stream(payload) as events:
                 for event in events:
                     if (chunk := chunks.chunk(event)) is not None:
                         if run_manager is not None:
@@ -402,7 +401,7 @@ class ChatZeroG(BaseChatModel):
         chunks = ChunkMaker(self.output_version)
         try:
             payload = self._payload(messages, stop, kwargs)
-            async with self._clients.asynchronous(self._client_settings()).stream(payload) as events:
+            async with self._async_client().stream(payload) as events:
                 async for event in events:
                     if (chunk := chunks.chunk(event)) is not None:
                         if run_manager is not None:
@@ -415,62 +414,26 @@ class ChatZeroG(BaseChatModel):
             await run_manager.on_llm_new_token("", chunk=last)
         yield last
 
-    def _parameters(self) -> dict[str, Any]:
-        return {name: value for name in _PARAMETERS if (value := getattr(self, name)) not in (None, [])}
-
     def _payload(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The request: model, messages, parameters, tools. The same call gives the same bytes."""
-        settings = self._parameters()
-        settings |= self.model_kwargs
-        settings |= self.extra_body or {}
-        settings["parallel_tool_calls"] = self.parallel_tool_calls
-        settings |= {name: value for name, value in kwargs.items() if name not in ("stream", "extra_body", *_TOLERATED)}
-        settings |= kwargs.get("extra_body") or {}
-        if stop is not None:
-            settings["stop"] = stop
-        if settings.get("n") not in (None, 1):
-            raise ConfigError("n must be 1", code="bad_request_body", hint="use batch() for several answers")
-        if not settings.get("tools"):
-            settings = {name: value for name, value in settings.items() if name not in ("tools", *_ONLY_WITH_TOOLS)}
-        if is_schema_class(wanted := settings.get("response_format")) or isinstance(wanted, dict):
-            settings["response_format"] = openai_response_format(wanted)
-        payload: dict[str, Any] = {"model": settings.pop("model", None) or self.model}
-        if payload["model"] is None:
-            del payload["model"]  # the client puts in the provider's own
-        payload["messages"] = openai_messages(messages)
-        late = {name: settings.pop(name) for name in _LATE if name in settings}
-        payload |= {name: value for name, value in {**settings, **late}.items() if value not in (None, [])}
-        return payload
+        return payload_of(self, messages, stop, kwargs)
 
     # clients
 
-    def _client_settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = {
-            "provider": self.provider,
-            "model": self.model,
-            "private_key": self.private_key,
-            "api_key": self.api_key,
-            "wallet": self.wallet,
-            "network": self.network,
-            "rpc_url": self.rpc_url,
-            "ledger": self.ledger,
-            "inference": self.inference,
-            "verify": self.verify,
-            "minimum": self.minimum,
-            "kinds": self.kinds,
-            "stream": self.stream_policy,
-            "identity": self.identity,
-            "timeout": self.timeout,
-            "max_retries": self.max_retries,
-            "ca_file": self.ca_file,
-            "on_receipt": self.on_receipt,
-            "on_verdict": self.on_verdict,
-        }
+    def _client_settings(self, *, asynchronous: bool = False) -> dict[str, Any]:
+        settings = {name: getattr(self, name) for name in _CLIENT_FIELDS}
+        settings["stream"] = self.stream_policy
+        settings["http_client"] = self.http_async_client if asynchronous else self.http_client
         if self.limits != "auto":
             settings["limits"] = self.limits
         return settings
+
+    def _client(self) -> ChatClient:
+        return self._clients.blocking(self._client_settings())
+
+    def _async_client(self) -> AsyncChatClient:
+        return self._clients.asynchronous(self._client_settings(asynchronous=True))
 
     def close(self) -> None:
         """Close the connections of blocking calls; the model stays usable."""
@@ -480,15 +443,91 @@ class ChatZeroG(BaseChatModel):
         """Finish background checks and close the connections of this event loop; the model stays usable."""
         await self._clients.aclose()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+        self.close()
+
     def __copy__(self) -> Self:
         copied = super().__copy__()
         copied._clients = Clients()  # noqa: SLF001
         return copied
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # A deep copy uses the same HTTP clients: they are their owner's.
+        own = {id(client): client for client in (self.http_client, self.http_async_client) if client is not None}
+        return super().__deepcopy__({**(memo or {}), **own})
+
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()
-        state["__dict__"] = {**state["__dict__"], "private_key": None, "api_key": None, "wallet": None}
+        stays = ("private_key", "api_key", "wallet", "http_client", "http_async_client")
+        state["__dict__"] = {**state["__dict__"], **dict.fromkeys(stays)}
         return state
+
+    # what the provider says about the model
+
+    def load_profile(self) -> ModelProfile:
+        """Ask the provider what the model can do, and keep the answer as `profile`.
+
+        A constructor asks nobody: a new model has a profile only if it was given one, or if this process loaded that of
+        the same model before. `with_structured_output`, `create_agent` and `SummarizationMiddleware` look at it.
+
+        Returns:
+            The profile. It is the provider's word, signed by nobody; what it does not say is missing.
+
+        Raises:
+            ChainError: the chain cannot be read.
+            ProviderUnavailable: the provider cannot be asked now.
+        """
+        try:
+            return self._learn(self._client().model_info())
+        except ZeroGError as error:
+            raise as_model_error(error) from error.__cause__
+
+    async def aload_profile(self) -> ModelProfile:
+        """Async twin of `load_profile`."""
+        try:
+            return self._learn(await self._async_client().model_info())
+        except ZeroGError as error:
+            raise as_model_error(error) from error.__cause__
+
+    def _learn(self, info: ModelInfo) -> ModelProfile:
+        remember(self._profile_key, info)
+        self.profile = profile_of(info)
+        return self.profile
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        info = recall(self._profile_key)
+        return None if info is None else profile_of(info)
+
+    @property
+    def _profile_key(self) -> tuple[str, ...]:
+        network = self.network.name if isinstance(self.network, Network) else self.network
+        provider = (self.provider or "").lower()
+        return (network or "", self.inference or "", self.rpc_url or "", provider, self.model or "")
+
+    def with_retry(
+        self,
+        *,
+        retry_if_exception_type: Any = (RateLimited, ProviderUnavailable),
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """A model that tries again; by default only where nothing was served, so that nothing is paid twice.
+
+        Args:
+            retry_if_exception_type: Which errors to retry on. A reply that failed its check, or that may have been
+                billed, is repeated only where this names it.
+            **kwargs: See `Runnable.with_retry`.
+        """
+        return super().with_retry(retry_if_exception_type=retry_if_exception_type, **kwargs)
 
     # tools and structured output
 
@@ -525,7 +564,7 @@ class ChatZeroG(BaseChatModel):
         self,
         schema: dict[str, Any] | type | None = None,
         *,
-        method: Literal["function_calling", "json_schema", "json_mode"] = "function_calling",
+        method: Literal["function_calling", "json_schema", "json_mode"] | None = None,
         include_raw: bool = False,
         strict: bool | None = None,
         **kwargs: Any,
@@ -535,8 +574,9 @@ class ChatZeroG(BaseChatModel):
         Args:
             schema: A pydantic class, a typed dictionary, a JSON schema or an OpenAI-shaped tool. Only ``"json_mode"``
                 works without.
-            method: ``"function_calling"`` (default: what most open servers do), ``"json_schema"`` (the server enforces
-                the schema), or ``"json_mode"`` (any JSON object; describe it in the prompt).
+            method: ``"function_calling"``, ``"json_schema"`` (the server enforces the schema), or ``"json_mode"`` (any
+                JSON object; describe it in the prompt). By default what `profile` says the model can do, and function
+                calling, which most open servers know, without a profile (see `load_profile`).
             include_raw: Return ``{"raw": message, "parsed": …, "parsing_error": …}``, so that the receipt is at hand.
             strict: Whether the schema must be followed exactly, where the provider can do that.
             **kwargs: Further parameters of the calls.
@@ -544,4 +584,9 @@ class ChatZeroG(BaseChatModel):
         Raises:
             ValueError: unknown method, no schema, or `strict` with ``"json_mode"``.
         """
-        return structured_output(self, schema, method=method, include_raw=include_raw, strict=strict, kwargs=kwargs)
+        if method is None:
+            chosen = default_method(self.profile, recall(self._profile_key))
+            chosen = "json_schema" if chosen == "json_mode" and strict is not None else chosen
+        return structured_output(
+            self, schema, method=method or chosen, include_raw=include_raw, strict=strict, kwargs=kwargs
+        )

@@ -67,6 +67,7 @@ class _Client:
         timeout: float | Timeouts | None = None,
         max_retries: int = 2,
         ca_file: str | None = None,
+        http_client: Any = None,
         service_type: str = "chatbot",
         on_receipt: Callable[[Receipt], None] | None = None,
         on_verdict: Callable[[Receipt], None] | None = None,
@@ -97,9 +98,11 @@ class _Client:
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
             attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Client-side limits; by default on real networks only, None lifts them.
-            timeout: Seconds without a byte before giving up (default 300), or `Timeouts`.
+            timeout: Seconds until the first byte of a reply, and between two of them (default 300), or `Timeouts`.
             max_retries: Further attempts after connect errors, 429 and 503; nothing else is ever sent twice.
             ca_file: A certificate authority to trust instead of the system's, for local networks with TLS.
+            http_client: An httpx2 (or httpx) client to send everything through; an `AsyncClient` for `AsyncChatClient`.
+                Of its settings only those of its connections apply; closing it is the caller's affair.
             service_type: Which services to choose among.
             on_receipt: Called with the receipt of every call that may have cost money.
             on_verdict: Called when a background check has ended.
@@ -150,7 +153,7 @@ class _Client:
             wallet = Wallet.from_key(settings.private_key)
         if max_retries < 0:
             raise ConfigError("max_retries must not be negative", code="bad_max_retries")
-        self._transport = self._make_transport(ca_file)
+        self._transport = self._make_transport(ca_file, http_client)
         self.backend: DirectBackend = DirectBackend(
             network=self.network,
             credential=credential_of(wallet, settings.api_key),
@@ -183,7 +186,7 @@ class _Client:
             keep_bytes=keep_bytes,
         )
 
-    def _make_transport(self, ca_file: str | None) -> SyncTransport | AsyncTransport:
+    def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport | AsyncTransport:
         raise NotImplementedError
 
     async def _model_info(self, model: str | None) -> ModelInfo:
@@ -209,8 +212,8 @@ class ChatClient(_Client):
 
     _transport: SyncTransport
 
-    def _make_transport(self, ca_file: str | None) -> SyncTransport:
-        return SyncTransport(ca_file)
+    def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport:
+        return SyncTransport(ca_file, client=http_client)
 
     def create(self, payload: Mapping[str, Any], *, path: str = CHAT_PATH) -> Reply:
         """Send an OpenAI-shaped payload and return the whole answer.
@@ -267,8 +270,8 @@ class AsyncChatClient(_Client):
 
     _transport: AsyncTransport
 
-    def _make_transport(self, ca_file: str | None) -> AsyncTransport:
-        return AsyncTransport(ca_file)
+    def _make_transport(self, ca_file: str | None, http_client: Any) -> AsyncTransport:
+        return AsyncTransport(ca_file, client=http_client)
 
     async def create(self, payload: Mapping[str, Any], *, path: str = CHAT_PATH) -> Reply:
         """See `ChatClient.create`."""
@@ -382,6 +385,4 @@ def _timeouts(timeout: float | Timeouts | None) -> Timeouts:
         return timeout
     if timeout is None:
         return Timeouts()
-    if timeout <= 0:
-        raise ConfigError("timeout must be positive", code="bad_timeout", hint="seconds, for example timeout=60")
-    return Timeouts(connect=min(10.0, timeout), read=timeout)
+    return Timeouts(connect=min(10.0, timeout) if isinstance(timeout, int | float) else timeout, read=timeout)

@@ -24,26 +24,20 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from zg_core.config import SecretHeaders
+from zg_core.deadlines import CLOCK, Clock, Timeouts, clocked, watch
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, RequestError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
 __all__ = ["AsyncTransport", "BodyBroken", "Request", "Response", "SyncTransport", "Timeouts", "Transport", "run"]
 
 _T = TypeVar("_T")
 USER_AGENT = "zerog-integrations"
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "keep-alive", "User-Agent": USER_AGENT}
 _PIECE = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds: to connect, and between two reads of the response (the first one includes the model's thinking)."""
-
-    connect: float = 10.0
-    read: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +218,17 @@ class Gunzip:
 
 
 class _Response:
-    __slots__ = ("_asynchronous", "_response", "certificate_sha256", "headers", "status")
+    __slots__ = ("_asynchronous", "_clock", "_lib", "_response", "_stall", "certificate_sha256", "headers", "status")
 
-    def __init__(self, response: Any, *, asynchronous: bool) -> None:
+    def __init__(self, response: Any, clock: Clock, times: Timeouts, lib: Any, *, asynchronous: bool) -> None:
         self._response = response
         self._asynchronous = asynchronous
+        self._lib = lib
+        self._clock = clock
+        self._stall = times.between
+        watch(response, clock)
+        # Where no clock is heeded: the library looks at this again when it begins to read the body.
+        response.request.extensions["timeout"] = {**response.request.extensions["timeout"], "read": self._stall}
         self.status: int = response.status_code
         self.headers: Mapping[str, str] = {k.lower(): v for k, v in response.headers.items()}
         self.certificate_sha256 = leaf_sha256(response)
@@ -248,14 +248,16 @@ class _Response:
             raise BodyBroken(f"the body is encoded ({encoding[:40]!r}), which was not asked for")
 
     async def _raw(self) -> AsyncIterator[bytes]:
-        lib = library()
+        lib, restart, stall = self._lib, self._clock.restart, self._stall
         try:
             if self._asynchronous:
                 async for chunk in self._response.aiter_raw():
                     yield chunk
+                    restart(stall)
             else:
                 for chunk in self._response.iter_raw():
                     yield chunk
+                    restart(stall)
         except lib.TimeoutException as error:
             raise BodyBroken("the response stalled") from error
         except (lib.TransportError, lib.StreamError) as error:
@@ -277,11 +279,41 @@ def leaf_sha256(response: Any) -> str:
 
 
 class _Pools:
-    """What both transports share: how a client is made and how its errors are read."""
+    """What both transports share: how a client is made and how its errors are read.
 
-    def __init__(self, ca_file: str | None = None, max_connections: int = 100) -> None:
+    Args:
+        ca_file: A certificate authority to trust instead of the system's.
+        max_connections: Connections at a time.
+        client: A client of httpx2 or httpx to send everything through instead of clients of our own. Only its
+            connections are used (proxy, TLS settings, mounts, event hooks): neither its headers, cookies, credentials
+            and parameters nor its redirects. It stays its owner's to close.
+
+    Raises:
+        ConfigError: `client` is none of this kind, or `ca_file` is given as well.
+    """
+
+    _kind = "Client"
+
+    def __init__(self, ca_file: str | None = None, max_connections: int = 100, client: Any = None) -> None:
         self._ca_file = ca_file
         self._max_connections = max_connections
+        self._given = client
+        self._given_lib = None if client is None else _library_of(client, self._kind)
+        if client is not None and ca_file is not None:
+            raise ConfigError(
+                "ca_file does not apply to a given HTTP client",
+                code="bad_http_client",
+                hint="leave ca_file out, and give the authority to the client: verify=ssl.create_default_context(…)",
+            )
+
+    @property
+    def _lib(self) -> Any:
+        return self._given_lib or library()
+
+    def _make(self) -> Any:
+        lib = library()
+        client = getattr(lib, self._kind)(**self._options())
+        return clocked(client, lib.ReadTimeout, asynchronous=self._kind == "AsyncClient")
 
     def _options(self) -> dict[str, Any]:
         lib = library()
@@ -289,7 +321,6 @@ class _Pools:
             "verify": ssl_context(self._ca_file),
             "follow_redirects": False,
             "timeout": None,
-            "headers": {"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             # Nothing that a server sets comes back to it, and no proxy for other machines gets to see loopback.
             "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),
             "mounts": dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]")),
@@ -300,17 +331,23 @@ class _Pools:
             ),
         }
 
-    @staticmethod
-    def _build(client: Any, request: Request) -> Any:
+    def _build(self, request: Request) -> Any:
+        """The library's request, with nothing of a client's in it."""
         times = request.timeouts
-        timeout = library().Timeout(times.read, connect=times.connect, pool=times.connect)
-        return client.build_request(
-            request.method, request.url, headers=dict(request.headers), content=request.body, timeout=timeout
+        timeout = {"connect": times.connect, "read": times.until_first, "write": times.read, "pool": times.connect}
+        built = self._lib.Request(
+            request.method,
+            request.url,
+            headers={**_HEADERS, **request.headers},
+            content=request.body,
+            extensions={"timeout": timeout},
         )
+        if not built.url.host:
+            raise self._lib.UnsupportedProtocol("it names no host")
+        return built
 
-    @staticmethod
-    def _error(error: Exception, request: Request) -> RequestError:
-        lib = library()
+    def _error(self, error: Exception, request: Request) -> RequestError:
+        lib = self._lib
         name = type(error).__name__
         if isinstance(error, (lib.InvalidURL, lib.UnsupportedProtocol, UnicodeError)):  # the last from "https://a..b"
             message = f"no request can be sent to {request.url!r} ({error})"
@@ -331,6 +368,19 @@ class _Pools:
         return ProviderUnavailable(f"{host} did not answer ({name})", code="connection_lost", hint="try again")
 
 
+def _library_of(client: Any, kind: str) -> Any:
+    """The module that made `client`; it need not be the one we use ourselves."""
+    for base in type(client).__mro__:
+        name = base.__module__.partition(".")[0]
+        if name in ("httpx", "httpx2") and isinstance(client, getattr(importlib.import_module(name), kind)):
+            return importlib.import_module(name)
+    raise ConfigError(
+        f"a {type(client).__name__} is given where an httpx2.{kind} (or httpx.{kind}) is needed",
+        code="bad_http_client",
+        hint="blocking calls take a Client, asynchronous ones an AsyncClient",
+    )
+
+
 def _without_frames(error: BaseException) -> BaseException:
     """`error` and all that led to it, without tracebacks: the library's frames hold the request's headers."""
     links, seen = [error], set()
@@ -343,25 +393,41 @@ def _without_frames(error: BaseException) -> BaseException:
 
 
 class SyncTransport(_Pools):
-    """Blocking HTTP. Its coroutines never suspend: drive them with `run`."""
+    """Blocking HTTP. Its coroutines never suspend: drive them with `run`.
 
-    def __init__(self, ca_file: str | None = None, max_connections: int = 100) -> None:
-        super().__init__(ca_file, max_connections)
+    A forked child begins with connections of its own, and a transport that nobody closed closes itself when it goes.
+    """
+
+    def __init__(self, ca_file: str | None = None, max_connections: int = 100, client: Any = None) -> None:
+        super().__init__(ca_file, max_connections, client)
+        self._begin()
+
+    def _begin(self) -> None:
         self._client: Any = None
+        self._closer: Any = None
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
+        self._pid = os.getpid()
 
     async def send(self, request: Request) -> Response:
         """See `Transport.send`."""
-        with self._guard:
-            if self._client is None:
-                self._client = library().Client(**self._options())
-            client = self._client
-        lib = library()
+        if self._pid != os.getpid():
+            self._begin()
+        if (client := self._given) is None:
+            with self._guard:
+                if self._client is None:
+                    self._client = self._make()
+                    self._closer = weakref.finalize(self, self._client.close)
+                client = self._client
+        lib, clock = self._lib, Clock(request.timeouts.until_first)
+        token = CLOCK.set(clock)
         try:
-            return _Response(client.send(self._build(client, request), stream=True), asynchronous=False)
+            response = client.send(self._build(request), stream=True, auth=None, follow_redirects=False)
         except (lib.TransportError, lib.InvalidURL, UnicodeError) as error:
             raise self._error(error, request) from _without_frames(error)
+        finally:
+            CLOCK.reset(token)
+        return _Response(response, clock, request.timeouts, lib, asynchronous=False)
 
     async def sleep(self, seconds: float) -> None:
         """Block this thread."""
@@ -389,44 +455,75 @@ class SyncTransport(_Pools):
 
     def close(self) -> None:
         """Close all connections; the transport opens new ones if it is used again."""
+        if self._pid != os.getpid():  # they are the parent's
+            return
         with self._guard:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            closer, self._client, self._closer = self._closer, None, None
+        if closer is not None:
+            closer()
 
 
 class AsyncTransport(_Pools):
-    """HTTP on asyncio, one client per running event loop: a client of a closed loop is never used again."""
+    """HTTP on asyncio, one client per running event loop: a client of a closed loop is never used again.
 
-    def __init__(self, ca_file: str | None = None, max_connections: int = 100) -> None:
-        super().__init__(ca_file, max_connections)
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+    When a loop ends (or this transport goes) before `close`, the loop closes the client itself.
+    """
+
+    _kind = "AsyncClient"
+
+    def __init__(self, ca_file: str | None = None, max_connections: int = 100, client: Any = None) -> None:
+        super().__init__(ca_file, max_connections, client)
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]] = (
             weakref.WeakKeyDictionary()
         )
         self._tasks: set[asyncio.Future[None]] = set()
         self._guard = threading.Lock()  # loops of several threads may share this transport
+        self._given_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
 
-    def _client(self) -> Any:
+    async def _client(self) -> Any:
         loop = asyncio.get_running_loop()
+        if self._given is not None:
+            return self._given_for(loop)
+        if (kept := self._clients.get(loop)) is not None:
+            return kept[0]
+        client = self._make()
+        keeper = _close_with_loop(client)
         with self._guard:
-            client = self._clients.get(loop)
-            if client is None:
-                # Clients and locks keep their loop alive: those of closed loops would stay for ever, sockets and all.
-                for kept in (self._clients, self._locks):
-                    for other in [other for other in kept if other.is_closed()]:
-                        del kept[other]
-                client = self._clients[loop] = library().AsyncClient(**self._options())
+            # Clients and locks keep their loop alive: those of closed loops would stay for ever, sockets and all.
+            for entries in (self._clients, self._locks):
+                for other in [other for other in entries if other.is_closed()]:
+                    del entries[other]
+            self._clients[loop] = client, keeper
+        await anext(keeper)  # never waits
         return client
+
+    def _given_for(self, loop: asyncio.AbstractEventLoop) -> Any:
+        """The given client: its connections belong to the loop in which it was used first."""
+        if self._given_loop is None:
+            self._given_loop = weakref.ref(loop)
+        if self._given_loop() is not loop:
+            raise ConfigError(
+                "the given asynchronous HTTP client was used in another event loop",
+                code="http_client_loop",
+                hint="leave it out, and every loop gets a client of its own; or give each loop its own",
+            )
+        return self._given
 
     async def send(self, request: Request) -> Response:
         """See `Transport.send`."""
-        client = self._client()
-        lib = library()
+        client = await self._client()
+        lib, clock = self._lib, Clock(request.timeouts.until_first)
+        token = CLOCK.set(clock)
         try:
-            return _Response(await client.send(self._build(client, request), stream=True), asynchronous=True)
+            response = await client.send(self._build(request), stream=True, auth=None, follow_redirects=False)
         except (lib.TransportError, lib.InvalidURL, UnicodeError) as error:
             raise self._error(error, request) from _without_frames(error)
+        finally:
+            CLOCK.reset(token)
+        return _Response(response, clock, request.timeouts, lib, asynchronous=True)
 
     async def sleep(self, seconds: float) -> None:
         """Wait without blocking the loop."""
@@ -468,6 +565,15 @@ class AsyncTransport(_Pools):
         if pending:
             await asyncio.gather(*pending, return_exceptions=True)
         with self._guard:
-            client = self._clients.pop(loop, None)
-        if client is not None:
+            client, keeper = self._clients.pop(loop, (None, None))
+        if client is not None and keeper is not None:
+            await keeper.aclose()
             await client.aclose()
+
+
+async def _close_with_loop(client: Any) -> AsyncGenerator[None, None]:
+    """Waits in its loop for the end: a loop that ends closes its generators, and so does one that nobody holds."""
+    try:
+        yield
+    finally:
+        await client.aclose()

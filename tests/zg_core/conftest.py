@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import shutil
 import signal
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from zg_core import AsyncChatClient, ChatClient
+from tests.zg_core.driving import with_loop, without_loop
+from tests.zg_core.raw_server import Server
+from zg_core import AsyncChatClient, ChatClient, http
 from zg_core.localnet import LocalNet, ProviderSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from zg_core import Receipt
     from zg_core.localnet import LocalProvider, LocalWallet
@@ -188,3 +191,28 @@ def caller(request: pytest.FixtureRequest) -> Caller:
 def callers() -> type[Caller]:
     """The class, for cases that choose the way themselves."""
     return Caller
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    made = Server()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(params=["httpx2", "httpx"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Both HTTP libraries, as far as they are installed."""
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    monkeypatch.setenv("ZEROG_HTTP_LIBRARY", request.param)
+    http.library.cache_clear()
+    assert http.library().__name__ == request.param
+    yield request.param
+    http.library.cache_clear()
+
+
+@pytest.fixture(params=[without_loop, with_loop], ids=["sync", "async"])
+def drive(request: pytest.FixtureRequest, library: str) -> Callable[..., Any]:
+    """Runs the same coroutine over either transport."""
+    return request.param

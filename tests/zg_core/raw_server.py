@@ -19,6 +19,20 @@ RESET, CLOSE, STALL = object(), object(), object()
 Step = bytes | object
 
 
+@dataclass(frozen=True)
+class Pause:
+    """Wait that many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Drip:
+    """Send these, one every 20 ms."""
+
+    pieces: list[bytes]
+
+
 @dataclass
 class Received:
     """One request as it came over the wire."""
@@ -109,7 +123,23 @@ class Server:
         head, _, rest = data[:wanted].partition(b"\r\n\r\n")
         return Received(head, rest, number), data[wanted:]
 
+    def _hung_up(self, connection: socket.socket) -> bool:
+        connection.settimeout(0.02)
+        try:
+            over = not connection.recv(65536)
+        except TimeoutError:
+            return self._stopped.is_set()
+        except OSError:
+            over = True
+        if over:
+            self.gone.set()
+        return over
+
     def _do(self, connection: socket.socket, step: Step) -> bool:
+        if isinstance(step, Pause):
+            return not self._stopped.wait(step.seconds)
+        if isinstance(step, Drip):
+            return all(self._do(connection, piece) and not self._hung_up(connection) for piece in step.pieces)
         if isinstance(step, bytes):
             connection.settimeout(10)
             connection.sendall(step)

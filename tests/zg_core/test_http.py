@@ -5,88 +5,23 @@ from __future__ import annotations
 import asyncio
 import gc
 import gzip
-import importlib.util
 import os
 import socket
-import sys
 import threading
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.zg_core import raw_server
+from tests.zg_core.driving import fetch
+from tests.zg_core.raw_server import CLOSE, HEAD, RESET, STALL, Server, Step, answer, chunk
 from zg_core import http
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable
 from zg_core.http import AsyncTransport, BodyBroken, Gunzip, Request, SyncTransport, Timeouts, Transport, read_all, run
 
-spec = importlib.util.spec_from_file_location("raw_server", Path(__file__).parent / "raw_server.py")
-assert spec is not None
-assert spec.loader is not None
-raw_server = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = raw_server  # dataclasses look their module up
-spec.loader.exec_module(raw_server)
-Server, answer, chunk, HEAD = raw_server.Server, raw_server.answer, raw_server.chunk, raw_server.HEAD
-RESET, CLOSE, STALL = raw_server.RESET, raw_server.CLOSE, raw_server.STALL
-
 QUICK = Timeouts(connect=5.0, read=0.1)
-Step = bytes | object
-
-
-@pytest.fixture
-def server() -> Iterator[Any]:
-    made = Server()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(params=["httpx2", "httpx"])
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Both HTTP libraries, as far as they are installed."""
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    monkeypatch.setenv("ZEROG_HTTP_LIBRARY", request.param)
-    http.library.cache_clear()
-    assert http.library().__name__ == request.param
-    yield request.param
-    http.library.cache_clear()
-
-
-Work = Callable[[Transport], Awaitable[Any]]
-
-
-def without_loop(work: Work, ca_file: str | None = None) -> Any:
-    transport = SyncTransport(ca_file)
-    try:
-        return run(work(transport))  # type: ignore[arg-type]
-    finally:
-        transport.close()
-
-
-def with_loop(work: Work, ca_file: str | None = None) -> Any:
-    async def main() -> Any:
-        transport = AsyncTransport(ca_file)
-        try:
-            return await work(transport)
-        finally:
-            await transport.close()
-
-    return asyncio.run(main())
-
-
-@pytest.fixture(params=[without_loop, with_loop], ids=["sync", "async"])
-def drive(request: pytest.FixtureRequest, library: str) -> Callable[..., Any]:
-    """Runs the same coroutine over either transport."""
-    return request.param
-
-
-def fetch(url: str, *, limit: int = 10_000_000, **request: Any) -> Work:
-    async def work(transport: Transport) -> tuple[int, dict[str, str], bytes]:
-        response = await transport.send(Request(request.pop("method", "POST"), url, **request))
-        return response.status, dict(response.headers), await read_all(response, limit)
-
-    return work
 
 
 class TestAnswers:

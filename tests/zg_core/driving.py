@@ -1,0 +1,38 @@
+"""The same coroutine over either transport, against a server whose bytes are scripted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from zg_core.http import AsyncTransport, Request, SyncTransport, Transport, read_all, run
+
+Work = Callable[[Transport], Awaitable[Any]]
+
+
+def without_loop(work: Work, ca_file: str | None = None, client: Any = None) -> Any:
+    transport = SyncTransport(ca_file, client=client)
+    try:
+        return run(work(transport))  # type: ignore[arg-type]
+    finally:
+        transport.close()
+
+
+def with_loop(work: Work, ca_file: str | None = None, client: Any = None) -> Any:
+    async def main() -> Any:
+        transport = AsyncTransport(ca_file, client=client)
+        try:
+            return await work(transport)
+        finally:
+            await transport.close()
+
+    return asyncio.run(main())
+
+
+def fetch(url: str, *, limit: int = 10_000_000, **request: Any) -> Work:
+    async def work(transport: Transport) -> tuple[int, dict[str, str], bytes]:
+        response = await transport.send(Request(request.pop("method", "POST"), url, **request))
+        return response.status, dict(response.headers), await read_all(response, limit)
+
+    return work

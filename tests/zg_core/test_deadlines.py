@@ -1,0 +1,73 @@
+"""How long a provider may keep one waiting, with servers that are slow on purpose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.zg_core.driving import fetch
+from tests.zg_core.raw_server import HEAD, STALL, Drip, Pause, Step, answer, chunk
+from zg_core.errors import ConfigError, OutcomeUnknown
+from zg_core.http import BodyBroken, Request, Timeouts, Transport, read_all
+
+DRIP = [bytes([b]) for b in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2000]
+ENDLESS = Drip([b"1;x=", *[b"x"] * 2000])  # the extension of a chunk's size
+SLOW = Timeouts(connect=5.0, read=60.0, first_token=0.2, stall=60.0)
+STALLING = Timeouts(connect=5.0, read=60.0, first_token=60.0, stall=0.2)
+
+
+class TestDeadlines:
+    """A server that always has one more byte to send is late all the same."""
+
+    @pytest.mark.parametrize(
+        "steps", [[STALL], [*DRIP[:10], STALL], [Drip(DRIP)]], ids=["silent", "silent in its head", "dripping"]
+    )
+    def test_a_head_that_does_not_come_in_time(self, server: Any, drive: Any, steps: list[Step]) -> None:
+        server.script = [steps]
+        with pytest.raises(OutcomeUnknown) as caught:
+            drive(fetch(server.url, timeouts=SLOW, once=True))
+        assert caught.value.code == "timeout"
+        assert server.gone.wait(10), "the connection stays open"
+
+    @pytest.mark.parametrize("steps", [[HEAD, STALL], [HEAD, ENDLESS]], ids=["silent", "dripping"])
+    def test_a_first_byte_that_does_not_come_in_time(self, server: Any, drive: Any, steps: list[Step]) -> None:
+        server.script = [steps]
+        with pytest.raises(BodyBroken, match="stalled"):
+            drive(fetch(server.url, timeouts=SLOW))
+
+    @pytest.mark.parametrize(
+        "steps",
+        [[HEAD + chunk(b"a"), STALL], [HEAD + chunk(b"a"), ENDLESS]],
+        ids=["silent", "dripping"],
+    )
+    def test_a_next_piece_that_does_not_come_in_time(self, server: Any, drive: Any, steps: list[Step]) -> None:
+        server.script = [steps]
+        with pytest.raises(BodyBroken, match="stalled"):
+            drive(fetch(server.url, timeouts=STALLING))
+
+    def test_a_body_may_take_its_time_as_long_as_it_comes(self, server: Any, drive: Any) -> None:
+        pieces = [chunk(b"x") for _ in range(40)]
+        server.script = [[HEAD + chunk(b"a"), Drip(pieces), chunk(b"")]]
+        times = Timeouts(connect=5.0, read=60.0, first_token=0.4, stall=0.4)  # 40 pieces take twice as long
+        assert drive(fetch(server.url, timeouts=times))[2] == b"a" + b"x" * 40
+
+    def test_the_clock_of_one_response_does_not_bind_the_next_on_its_connection(self, server: Any, drive: Any) -> None:
+        first = Timeouts(connect=5.0, read=60.0, first_token=0.3, stall=0.3)
+        server.script = [[answer(b"one")], [Pause(0.6), answer(b"two")]]
+
+        async def work(transport: Transport) -> list[bytes]:
+            return [
+                await read_all(await transport.send(Request("GET", server.url, timeouts=times)), 100)
+                for times in (first, Timeouts(connect=5.0, read=60.0))
+            ]
+
+        assert drive(work) == [b"one", b"two"]
+        assert [received.connection for received in server.received] == [0, 0]
+
+    @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, "60"])
+    @pytest.mark.parametrize("name", ["connect", "read", "first_token", "stall"])
+    def test_odd_numbers_are_refused(self, name: str, seconds: Any) -> None:
+        with pytest.raises(ConfigError, match=name) as caught:
+            Timeouts(**{name: seconds})
+        assert caught.value.code == "bad_timeout"

@@ -1,0 +1,189 @@
+"""How long a response may keep one waiting: until its first byte, and between two.
+
+The HTTP library bounds every read from the socket by itself, so a server that sends one byte of its head a minute is
+never late for it. Here the streams below the library are wrapped, and a `Clock` bounds the reads of one response
+together. Connecting has its own bound in the library.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from zg_core.errors import ConfigError
+
+__all__ = ["CLOCK", "Clock", "Timeouts", "clocked", "watch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How many seconds a call may keep one waiting.
+
+    Attributes:
+        connect: To connect, or to get one of the connections there are.
+        read: Without a byte of the response; it stands for the two below where they are not given.
+        first_token: From sending the request to the first byte of the body, model's thinking included, however slowly
+            the head trickles in.
+        stall: Between two pieces of the body.
+
+    Raises:
+        ConfigError: one of them is no positive number.
+
+    Example:
+        >>> Timeouts(read=60, first_token=120).until_first, Timeouts(read=60).between
+        (120, 60)
+    """
+
+    connect: float = 10.0
+    read: float = 300.0
+    first_token: float | None = None
+    stall: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("connect", "read", "first_token", "stall"):
+            seconds = getattr(self, name)
+            if seconds is None and name in ("first_token", "stall"):
+                continue
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+                message = f"timeout {name} must be positive"
+                raise ConfigError(message, code="bad_timeout", hint="seconds, for example timeout=60")
+
+    @property
+    def until_first(self) -> float:
+        """Seconds until the first byte of the body."""
+        return self.read if self.first_token is None else self.first_token
+
+    @property
+    def between(self) -> float:
+        """Seconds between two pieces of the body."""
+        return self.read if self.stall is None else self.stall
+
+
+class Clock:
+    """Bounds the reads of one response.
+
+    Args:
+        limit: Seconds from the first read (when the request has been sent) until `restart`.
+    """
+
+    __slots__ = ("_deadline", "_limit")
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._deadline: float | None = None
+
+    def restart(self, limit: float) -> None:
+        """Allow `limit` seconds from now on."""
+        self._deadline = time.monotonic() + limit
+
+    def left(self) -> float:
+        """Seconds that are left, 0 or less if none are."""
+        now = time.monotonic()
+        if self._deadline is None:
+            self._deadline = now + self._limit
+        return self._deadline - now
+
+
+CLOCK: ContextVar[Clock | None] = ContextVar("zerog_clock", default=None)
+"""The clock of the response whose head is being waited for: its connection is not known yet."""
+
+
+class _Stream:
+    """A network stream of the library whose reads obey a clock."""
+
+    __slots__ = ("_late", "_stream", "clock")
+
+    def __init__(self, stream: Any, late: type[Exception]) -> None:
+        self._stream = stream
+        self._late = late
+        self.clock: Clock | None = None  # of the response whose body comes over it
+
+    def _timeout(self, timeout: float | None) -> float | None:
+        clock = CLOCK.get() or self.clock
+        if clock is None:
+            return timeout
+        left = clock.left()
+        if left <= 0:
+            raise self._late("too late")
+        return left if timeout is None else min(left, timeout)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _SyncStream(_Stream):
+    __slots__ = ()
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> Any:
+        return self._stream.read(max_bytes, self._timeout(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> Any:
+        return self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(self, *args: Any, **kwargs: Any) -> Any:
+        return _SyncStream(self._stream.start_tls(*args, **kwargs), self._late)
+
+
+class _AsyncStream(_Stream):
+    __slots__ = ()
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - the library's own
+        return await self._stream.read(max_bytes, self._timeout(timeout))
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+        return await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(self, *args: Any, **kwargs: Any) -> Any:
+        return _AsyncStream(await self._stream.start_tls(*args, **kwargs), self._late)
+
+
+class _SyncBackend:
+    """A network backend of the library that makes such streams."""
+
+    def __init__(self, backend: Any, late: type[Exception]) -> None:
+        self._backend = backend
+        self._late = late
+
+    def connect_tcp(self, *args: Any, **kwargs: Any) -> Any:
+        return _SyncStream(self._backend.connect_tcp(*args, **kwargs), self._late)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+
+class _AsyncBackend(_SyncBackend):
+    async def connect_tcp(self, *args: Any, **kwargs: Any) -> Any:
+        return _AsyncStream(await self._backend.connect_tcp(*args, **kwargs), self._late)
+
+
+def clocked(client: Any, late: type[Exception], *, asynchronous: bool) -> Any:
+    """`client`, a new one of the library's, with reads that obey clocks.
+
+    Args:
+        client: The client; where it is built otherwise than those we know, its reads are bounded one by one only.
+        late: What a read raises when no time is left.
+        asynchronous: Whether it is an async client.
+    """
+    kind = _AsyncBackend if asynchronous else _SyncBackend
+    for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
+        pool: Any = getattr(transport, "_pool", None)
+        if hasattr(pool, "_network_backend"):
+            pool._network_backend = kind(pool._network_backend, late)  # noqa: SLF001
+    return client
+
+
+def watch(response: Any, clock: Clock) -> None:
+    """From now on `clock` bounds the reads of `response`'s body."""
+    stream = response.extensions.get("network_stream")
+    if isinstance(stream, _Stream):
+        stream.clock = clock
