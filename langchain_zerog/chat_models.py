@@ -12,6 +12,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
+from langchain_zerog._bridge import Relay, awatched, scope, sink_of, watched
 from langchain_zerog._clients import Clients
 from langchain_zerog._convert import PROVIDER, chat_result, is_schema_class, openai_messages, openai_response_format
 from langchain_zerog._errors import as_model_error
@@ -347,12 +348,13 @@ class ChatZeroG(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         try:
             payload = self._payload(messages, stop, kwargs)
-            return chat_result(self._clients.blocking(self._client_settings()).create(payload))
+            with scope(sink_of(run_manager)):
+                return chat_result(self._clients.blocking(self._client_settings()).create(payload))
         except ZeroGError as error:
             raise as_model_error(error) from error.__cause__
 
@@ -360,12 +362,13 @@ class ChatZeroG(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         try:
             payload = self._payload(messages, stop, kwargs)
-            return chat_result(await self._clients.asynchronous(self._client_settings()).create(payload))
+            with scope(sink_of(run_manager)):
+                return chat_result(await self._clients.asynchronous(self._client_settings()).create(payload))
         except ZeroGError as error:
             raise as_model_error(error) from error.__cause__
 
@@ -379,7 +382,7 @@ class ChatZeroG(BaseChatModel):
         chunks = ChunkMaker(self.output_version)
         try:
             payload = self._payload(messages, stop, kwargs)
-            with self._clients.blocking(self._client_settings()).stream(payload) as events:
+            with watched(self._clients.blocking(self._client_settings()).stream(payload), run_manager) as events:
                 for event in events:
                     if (chunk := chunks.chunk(event)) is not None:
                         if run_manager is not None:
@@ -402,7 +405,8 @@ class ChatZeroG(BaseChatModel):
         chunks = ChunkMaker(self.output_version)
         try:
             payload = self._payload(messages, stop, kwargs)
-            async with self._clients.asynchronous(self._client_settings()).stream(payload) as events:
+            client = self._clients.asynchronous(self._client_settings())
+            async with awatched(client.stream(payload), run_manager) as events:
                 async for event in events:
                     if (chunk := chunks.chunk(event)) is not None:
                         if run_manager is not None:
@@ -465,7 +469,7 @@ class ChatZeroG(BaseChatModel):
             "timeout": self.timeout,
             "max_retries": self.max_retries,
             "ca_file": self.ca_file,
-            "on_receipt": self.on_receipt,
+            "on_receipt": Relay(self.on_receipt),
             "on_verdict": self.on_verdict,
         }
         if self.limits != "auto":
