@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from zg_core.client import AsyncReplyStream, ReplyStream
     from zg_core.receipts.model import Receipt
 
-__all__ = ["ACTIVE", "Relay", "Sink", "awatched", "scope", "sink_of", "watched"]
+__all__ = ["ACTIVE", "Relay", "Sink", "awatched", "ended", "scope", "sink_of", "started", "watched"]
 
 ACTIVE: ContextVar[Any] = ContextVar("zerog_receipts", default=None)
 """The handler of the innermost `get_zerog_receipts()`."""
 _SINK: ContextVar[Sink | None] = ContextVar("zerog_receipt_sink", default=None)
+# LangChain's `stream` and `astream` call a model without its run manager. But they announce the run to its handlers
+# first, in the same context, and the handlers leave here what the model then takes.
+_STARTED: ContextVar[Sink | None] = ContextVar("zerog_started_run", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,33 @@ class Relay:
 
 def sink_of(run_manager: BaseRunManager | None) -> Sink | None:
     """The sink for a run; None when nobody listens."""
+    announced = _STARTED.get()
+    if announced is not None:
+        _STARTED.set(None)
     if run_manager is None:
+        if announced is not None:
+            return announced
         active = ACTIVE.get()
         return None if active is None else Sink((active,))
     handlers = [handler for handler in run_manager.handlers if hasattr(handler, "on_zerog_receipt")]
     if not handlers:
         return None
     return Sink(handlers, run_manager.run_id, run_manager.parent_run_id, tuple(run_manager.tags), run_manager.metadata)
+
+
+def started(sink: Sink) -> None:
+    """A handler says that a run of ours begins."""
+    before = _STARTED.get()
+    if before is not None and before.run_id == sink.run_id:
+        sink = replace(sink, handlers=(*before.handlers, *sink.handlers))
+    _STARTED.set(sink)
+
+
+def ended(run_id: UUID) -> None:
+    """A run is over; if it was answered from a cache, nobody took its announcement."""
+    before = _STARTED.get()
+    if before is not None and before.run_id == run_id:
+        _STARTED.set(None)
 
 
 @contextmanager
