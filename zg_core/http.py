@@ -17,7 +17,7 @@ import threading
 import time
 import weakref
 import zlib
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -378,6 +378,13 @@ class SyncTransport(_Pools):
     async def blocking(self, work: Callable[..., _T], *arguments: Any) -> _T:
         """Run `work` here: this transport blocks by design."""
         return work(*arguments)
+
+    def __del__(self) -> None:
+        # A client made for one call (LangChain's configurable fields) is dropped, never closed.
+        client, self._client = getattr(self, "_client", None), None
+        if client is not None:
+            with suppress(Exception):  # whatever is left of the process by now
+                client.close()
 
     def close(self) -> None:
         """Close all connections; the transport opens new ones if it is used again."""
