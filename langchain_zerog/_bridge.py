@@ -81,7 +81,7 @@ def sink_of(run_manager: BaseRunManager | None) -> Sink | None:
             return announced
         active = ACTIVE.get()
         return None if active is None else Sink((active,))
-    handlers = [handler for handler in run_manager.handlers if hasattr(handler, "on_zerog_receipt")]
+    handlers = [one for one in getattr(run_manager, "handlers", ()) if hasattr(one, "on_zerog_receipt")]
     if not handlers:
         return None
     return Sink(handlers, run_manager.run_id, run_manager.parent_run_id, tuple(run_manager.tags), run_manager.metadata)

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import copy
 import gc
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -411,7 +412,14 @@ def test_the_table_for_notebooks_shows_no_markup_of_a_provider() -> None:
     assert "&lt;script&gt;" in shown
 
 
+def test_without_pandas_the_frame_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(zg_core.ConfigError, match="pip install"):
+        ZeroGReceiptsHandler().to_pandas()
+
+
 def test_the_frame_holds_whole_amounts(make_model: Make, billed: Any) -> None:
+    pytest.importorskip("pandas")
     with get_zerog_receipts() as receipts:
         make_model().batch(["Hello", "Say yes"])
     frame = receipts.to_pandas()

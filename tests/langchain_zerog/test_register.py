@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -99,6 +101,18 @@ def test_fields_can_be_configured_in_each_call(make_model: Callable[..., ChatZer
     assert short.usage_metadata["output_tokens"] == 2
     assert long.usage_metadata["output_tokens"] > 2
     assert talk.invoke(model, prompt).usage_metadata["output_tokens"] > 2
+
+
+def test_models_made_for_one_call_leave_no_socket_open(make_model: Callable[..., ChatZeroG]) -> None:
+    model = make_model(shared=False).configurable_fields(temperature=ConfigurableField(id="t"))
+    model.invoke("Hello", {"configurable": {"t": 0.5}})
+    gc.collect()  # what other tests, and the first call of the process, left in cycles
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        for number in range(3):
+            model.invoke("Hello", {"configurable": {"t": number / 10}})
+        gc.collect()
+    assert [str(warning.message) for warning in caught if "unclosed" in str(warning.message)] == []
 
 
 def test_a_configured_model_keeps_the_key_it_was_given(
