@@ -16,12 +16,30 @@ from langchain_zerog._version import __version__
 
 if TYPE_CHECKING:
     from langchain_zerog._receipts import receipt_of
+    from langchain_zerog._register import register
+    from langchain_zerog.callbacks import ZeroGReceiptsHandler, get_zerog_receipts
     from langchain_zerog.chat_models import ChatZeroG
+    from langchain_zerog.embeddings import ZeroGEmbeddings
 
-__all__ = ["ChatZeroG", "__version__", "receipt_of"]
+__all__ = [
+    "ChatZeroG",
+    "ZeroGEmbeddings",
+    "ZeroGReceiptsHandler",
+    "__version__",
+    "get_zerog_receipts",
+    "receipt_of",
+    "register",
+]
 
 # Loaded at first use: langchain-core alone takes about a second.
-_HOMES = {"ChatZeroG": "chat_models", "receipt_of": "_receipts"}
+_HOMES = {
+    "ChatZeroG": "chat_models",
+    "ZeroGEmbeddings": "embeddings",
+    "ZeroGReceiptsHandler": "callbacks",
+    "get_zerog_receipts": "callbacks",
+    "receipt_of": "_receipts",
+    "register": "_register",
+}
 
 if importlib.util.find_spec("langchain_core") is None:
     raise ImportError("langchain_zerog needs langchain-core: pip install 'zerog-integrations[langchain]'")

@@ -11,6 +11,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from langchain_zerog import _blocks
+from langchain_zerog._bridge import Relay, awatched, scope, sink_of, watched
 from langchain_zerog._clients import Clients
 from langchain_zerog._convert import chat_result
 from langchain_zerog._errors import as_model_error
@@ -46,8 +47,8 @@ __all__ = ["ChatZeroG"]
 # Fields that are settings of the client, under the same name.
 _CLIENT_FIELDS = (
     "provider", "model", "private_key", "api_key", "wallet", "network", "rpc_url", "ledger", "inference", "verify",
-    "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "ca_file", "on_receipt",
-    "on_verdict", "store",
+    "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "ca_file", "on_verdict",
+    "store",
 )  # fmt: skip
 _blocks.register()
 _KEY_NAMES = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
@@ -346,12 +347,13 @@ class ChatZeroG(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         try:
             payload = self._payload(messages, stop, kwargs)
-            return chat_result(self._client().create(payload))
+            with scope(sink_of(run_manager)):
+                return chat_result(self._client().create(payload))
         except ZeroGError as error:
             raise as_model_error(error) from error.__cause__
 
@@ -359,12 +361,13 @@ class ChatZeroG(BaseChatModel):
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
         try:
             payload = self._payload(messages, stop, kwargs)
-            return chat_result(await self._async_client().create(payload))
+            with scope(sink_of(run_manager)):
+                return chat_result(await self._async_client().create(payload))
         except ZeroGError as error:
             raise as_model_error(error) from error.__cause__
 
@@ -378,7 +381,7 @@ class ChatZeroG(BaseChatModel):
         chunks = ChunkMaker(self.output_version)
         try:
             payload = self._payload(messages, stop, kwargs)
-            with self._client().stream(payload) as events:
+            with watched(self._client().stream(payload), run_manager) as events:
                 for event in events:
                     if (chunk := chunks.chunk(event)) is not None:
                         if run_manager is not None:
@@ -401,7 +404,8 @@ class ChatZeroG(BaseChatModel):
         chunks = ChunkMaker(self.output_version)
         try:
             payload = self._payload(messages, stop, kwargs)
-            async with self._async_client().stream(payload) as events:
+            client = self._async_client()
+            async with awatched(client.stream(payload), run_manager) as events:
                 async for event in events:
                     if (chunk := chunks.chunk(event)) is not None:
                         if run_manager is not None:
@@ -425,6 +429,7 @@ class ChatZeroG(BaseChatModel):
         settings = {name: getattr(self, name) for name in _CLIENT_FIELDS}
         settings["stream"] = self.stream_policy
         settings["http_client"] = self.http_async_client if asynchronous else self.http_client
+        settings["on_receipt"] = Relay(self.on_receipt)
         if self.limits != "auto":
             settings["limits"] = self.limits
         return settings

@@ -170,12 +170,13 @@ class _Client:
         self._catalogue = Catalogue(self._transport)
         if limits is _AUTO:
             limits = None if self.network.name == "local" else Limits()
+        backend = self.backend  # no reference to self below: a dropped client is freed at once, with its connections
         self.calls = Calls(
-            self.backend,
+            backend,
             self._transport,
             policy=self.policy,
             receipts=self.receipts,
-            payer=lambda: self.backend.payer,  # asked for when needed: a keystore file is read then
+            payer=lambda: backend.payer,  # asked for when needed: a keystore file is read then
             limits=limits,
             max_retries=max_retries,
             timeouts=_timeouts(timeout),

@@ -1,0 +1,241 @@
+"""`ZeroGEmbeddings`: LangChain's embeddings on 0G."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from langchain_core.embeddings import Embeddings
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+
+from langchain_zerog._bridge import Relay, scope, sink_of
+from langchain_zerog._clients import Clients
+from langchain_zerog._errors import as_model_error
+from langchain_zerog._fields import AsIs, from_env, reject_unknown, secret_from_env
+from zg_core.config import Network
+from zg_core.errors import RequestError, ZeroGError
+from zg_core.http import Timeouts
+from zg_core.limits import Limits
+from zg_core.receipts.model import Receipt
+from zg_core.verify.policy import Policy
+from zg_core.wallet import Wallet
+
+if TYPE_CHECKING:
+    from zg_core.calls import Reply
+
+__all__ = ["ZeroGEmbeddings"]
+
+PATH = "/embeddings"
+_KEY_NAMES = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
+# The fields that the clients take under another name, or not at all.
+_OF_REQUESTS = ("dimensions", "batch_size", "model_kwargs", "limits", "on_receipt")
+
+
+class ZeroGEmbeddings(BaseModel, Embeddings):
+    """Embeddings on 0G: made in trusted hardware, paid on chain, every request with a receipt.
+
+    Services of type ``"embedding"`` sign their answers as chat services do (0g-direct §8), so a vector is as proven as
+    a reply: `verify`, `minimum` and `kinds` mean the same as for `ChatZeroG`, as do keys, network and environment.
+    ``ZEROG_PROVIDER`` and ``ZEROG_MODEL`` name a chat service and are not read here.
+
+    LangChain has no callbacks for embeddings; `get_zerog_receipts` and `on_receipt` hear of the receipts.
+
+    Args:
+        model: Name of the model; without it the provider's own.
+        provider: Address of the provider; without it one is chosen among the embedding services.
+        dimensions: Length of the vectors, where the model can choose.
+        batch_size: Most texts in one request.
+
+    Raises:
+        ConfigError: nothing was sent; a setting is missing or malformed.
+        RequestError: the provider refused or failed, or answered other than one vector for each text.
+        VerificationFailed: the evidence contradicts the vectors.
+        VerificationUnavailable: the policy asks for more than could be proven.
+
+    Example:
+        ```python
+        from langchain_zerog import ZeroGEmbeddings
+
+        embeddings = ZeroGEmbeddings(model="local-embed-1", verify="require")
+        vector = embeddings.embed_query("What is a receipt?")
+        vectors = embeddings.embed_documents(["one text", "another"])
+        ```
+    """
+
+    model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
+    provider: str | None = None
+    private_key: SecretStr | None = Field(default_factory=secret_from_env(*_KEY_NAMES), exclude=True)
+    api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True)
+    wallet: Annotated[Wallet, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    network: str | Annotated[Network, AsIs] | None = Field(default_factory=from_env("ZEROG_NETWORK"))
+    rpc_url: str | None = Field(default=None, exclude=True, repr=False)
+    ledger: str | None = None
+    inference: str | None = None
+    verify: str | Annotated[Policy, AsIs] | None = Field(default_factory=from_env("ZEROG_VERIFY"))
+    minimum: str | None = None
+    kinds: list[str] | None = None
+    identity: str | None = None
+    limits: Limits | str | None = "auto"
+    timeout: float | Timeouts | None = None
+    max_retries: int = Field(default=2, ge=0)
+    ca_file: str | None = None
+    on_receipt: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
+    on_verdict: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
+    dimensions: int | None = Field(default=None, ge=1)
+    """Length of the vectors; the model's own if not given."""
+    batch_size: int = Field(default=256, ge=1)
+    """Most texts in one request."""
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further request parameters."""
+
+    _clients: Clients = PrivateAttr(default_factory=Clients)
+
+    # Errors must not repeat the arguments: a key may be among them.
+    model_config = ConfigDict(
+        populate_by_name=True, protected_namespaces=(), hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_arguments_only(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            reject_unknown(cls.__name__, values, {"model_name", *cls.model_fields})
+        return values
+
+    @model_validator(mode="after")
+    def _one_credential(self) -> Self:
+        """As in `ChatZeroG`: what was passed wins over the environment; within it, a wallet over an API key."""
+        given = self.model_fields_set
+        if self.wallet is not None or ("private_key" not in given and self.api_key is not None and "api_key" in given):
+            self.__dict__["private_key"] = None
+        if "api_key" not in given and (self.wallet is not None or self.private_key is not None):
+            self.__dict__["api_key"] = None
+        return self
+
+    # calls
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """One vector for each text, in the same order; several requests if there are more than `batch_size`.
+
+        Vectors paid for before a later request failed are lost to the caller; their receipts are not.
+        """
+        vectors: list[list[float]] = []
+        for batch in self._batches(texts):
+            with _model_errors(), scope(sink_of(None)):
+                reply = self._clients.blocking(self._settings()).create(self._payload(batch), path=PATH)
+                vectors += _vectors(reply, len(batch))
+        return vectors
+
+    def embed_query(self, text: str) -> list[float]:
+        """The vector of one text."""
+        return self.embed_documents([text])[0]
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Async twin of `embed_documents`."""
+        vectors: list[list[float]] = []
+        for batch in self._batches(texts):
+            with _model_errors(), scope(sink_of(None)):
+                client = self._clients.asynchronous(self._settings())
+                vectors += _vectors(await client.create(self._payload(batch), path=PATH), len(batch))
+        return vectors
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Async twin of `embed_query`."""
+        return (await self.aembed_documents([text]))[0]
+
+    def _batches(self, texts: list[str]) -> Iterator[list[str]]:
+        texts = list(texts)
+        for start in range(0, len(texts), self.batch_size):
+            yield texts[start : start + self.batch_size]
+
+    def _payload(self, texts: list[str]) -> dict[str, Any]:
+        payload: dict[str, Any] = {} if self.model is None else {"model": self.model}
+        payload |= {"input": texts, "encoding_format": "float"}
+        if self.dimensions is not None:
+            payload["dimensions"] = self.dimensions
+        return payload | self.model_kwargs
+
+    # clients
+
+    def _settings(self) -> Mapping[str, Any]:
+        names = (name for name in type(self).model_fields if name not in _OF_REQUESTS)
+        settings = {name: getattr(self, name) for name in names}
+        settings |= {"service_type": "embedding", "on_receipt": Relay(self.on_receipt), "environ": _ENVIRONMENT}
+        if self.limits != "auto":
+            settings["limits"] = self.limits
+        return settings
+
+    def close(self) -> None:
+        """Close the connections of blocking calls; the object stays usable."""
+        self._clients.close()
+
+    async def aclose(self) -> None:
+        """Finish background checks and close the connections of this event loop; the object stays usable."""
+        await self._clients.aclose()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        state["__dict__"] = {**state["__dict__"], "private_key": None, "api_key": None, "wallet": None}
+        return state
+
+
+def _vectors(reply: Reply, count: int) -> list[list[float]]:
+    """The vectors of an answer, in the order of the texts."""
+    data = reply.body.get("data")
+    entries = data if isinstance(data, list) else []
+    by_index: dict[int, list[float]] = {}
+    for entry in entries:
+        index, vector = (entry.get("index"), entry.get("embedding")) if isinstance(entry, dict) else (None, None)
+        if isinstance(index, int) and isinstance(vector, list) and vector and all(map(_is_number, vector)):
+            by_index[index] = [float(value) for value in vector]
+    if len(entries) != count or sorted(by_index) != list(range(count)):
+        raise RequestError(
+            f"the answer does not hold one vector for each of {count} texts",
+            code="malformed_reply",
+            hint="choose another provider; the receipt is in error.receipt",
+            receipt=reply.receipt,
+        )
+    return [by_index[index] for index in range(count)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@contextmanager
+def _model_errors() -> Iterator[None]:
+    try:
+        yield
+    except ZeroGError as error:
+        raise as_model_error(error) from error.__cause__
+
+
+class _Environment(Mapping[str, str]):
+    """The process's, without the variables that name the provider and model of chats."""
+
+    _HIDDEN = frozenset({"ZEROG_PROVIDER", "ZEROG_MODEL"})
+
+    def __getitem__(self, name: str) -> str:
+        if name in self._HIDDEN:
+            raise KeyError(name)
+        return os.environ[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in os.environ if name not in self._HIDDEN)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} variables)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Environment)  # it is read when it is used: all are the same
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_ENVIRONMENT = _Environment()

@@ -1,0 +1,130 @@
+"""The programs under docs/examples run as they stand, and pay what the providers billed."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[LocalNet]:
+    """Two providers, and a wallet with a sub-account at both."""
+    specs = [ProviderSpec(model="local-chat-1"), ProviderSpec(model="local-chat-2", input_price=3, output_price=7)]
+    with LocalNet(providers=specs, settings=replace(ProviderSettings.fast(), settle_interval=None)) as running:
+        for provider in running.providers:
+            running.open_account(running.wallet, provider, 50 * 10**18)
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def environment(net: LocalNet, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The network's settings and the first provider."""
+    for name in list(os.environ):
+        if name.startswith(("ZEROG_", "LANGSMITH_", "LANGCHAIN_")) and name != "ZEROG_HTTP_LIBRARY":
+            monkeypatch.delenv(name)
+    for name, value in net.env().items():
+        if name.startswith("ZEROG_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ZEROG_PROVIDER", net.providers[0].address)
+    yield
+    for provider in net.providers:
+        provider.clear_faults()
+
+
+def example(name: str) -> dict[str, Any]:
+    """The names an example defines."""
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))
+
+
+def billed(net: LocalNet, since: list[int]) -> list[Any]:
+    return [entry for provider, start in zip(net.providers, since, strict=True) for entry in provider.log[start:]]
+
+
+@pytest.fixture
+def since(net: LocalNet) -> list[int]:
+    """How long the providers' logs were before."""
+    return [len(provider.log) for provider in net.providers]
+
+
+def agree(receipts: Any, entries: list[Any]) -> None:
+    """Receipts and bills are the same calls and the same sum."""
+    assert sorted(receipts.chat_ids) == sorted(entry.chat_id for entry in entries)
+    assert receipts.spent("0G").exact
+    assert receipts.spent("0G").amount.units == sum(entry.fee for entry in entries)
+
+
+@pytest.mark.parametrize(
+    ("question", "tool", "result"),
+    [
+        ("What is 6 times 7? Use the multiply tool.", "multiply", "42"),
+        ("What is 20 plus 3? Use the add tool.", "add", "23"),
+        ("What is the stock of the fruit 'pear'? Use the stock tool.", "stock", "30"),
+    ],
+)
+def test_the_agent_uses_each_of_its_tools(
+    net: LocalNet, since: list[int], question: str, tool: str, result: str
+) -> None:
+    messages, receipts = example("agent_with_tools")["ask"](question)
+    assert [(message.name, message.text) for message in messages if message.type == "tool"] == [(tool, result)]
+    assert result in messages[-1].text
+    assert {receipt.verdict.status for receipt in receipts} == {"verified"}
+    agree(receipts, billed(net, since))
+
+
+def test_the_agent_runs_no_tool_on_a_forged_answer(net: LocalNet) -> None:
+    ask = example("agent_with_tools")["ask"]
+    with net.providers[0].fault("body_changed"), pytest.raises(Exception, match="do not trust"):
+        ask("What is 6 times 7? Use the multiply tool.")
+
+
+def test_the_graph_asks_both_providers(net: LocalNet, since: list[int]) -> None:
+    first, second = (provider.address for provider in net.providers)
+    state, receipts = example("graph_with_fallback")["ask"](first, second, "What is 2 + 3?")
+    assert "5" in state["draft"]
+    assert "5" in state["review"]
+    assert [receipt.provider for receipt in receipts] == [first, second]
+    agree(receipts, billed(net, since))
+
+
+@pytest.mark.parametrize("fault", ["body_changed", "other_signer", "unavailable"])
+def test_the_graph_falls_back_and_counts_what_the_refused_reply_cost(
+    net: LocalNet, since: list[int], fault: str
+) -> None:
+    first, second = (provider.address for provider in net.providers)
+    with net.providers[0].fault(fault, times=None):
+        state, receipts = example("graph_with_fallback")["ask"](first, second, "What is 2 + 3?")
+    assert "5" in state["review"]
+    paid = [second, second] if fault == "unavailable" else [first, second, second]
+    assert [receipt.provider for receipt in receipts] == paid
+    agree(receipts, billed(net, since))
+
+
+def test_two_hundred_prompts_have_two_hundred_receipts(net: LocalNet, since: list[int]) -> None:
+    answers, receipts = example("batch_of_prompts")["ask"]()
+    assert [answer for number, answer in enumerate(answers) if str(2 * number) not in answer] == []
+    assert len(answers) == len(receipts) == len(set(receipts.chat_ids)) == 200
+    assert {receipt.verdict.status for receipt in receipts} == {"verified"}
+    (total,) = receipts.totals
+    assert (total.calls, total.provider) == (200, net.providers[0].address)
+    agree(receipts, billed(net, since))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_runs_as_a_program(
+    net: LocalNet, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name, *(provider.address for provider in net.providers)])
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    assert "0G" in capsys.readouterr().out
