@@ -108,7 +108,11 @@ def test_only_true_is_a_yes(result: Any) -> None:
     assert found.counts
 
 
-@pytest.mark.parametrize("end", [NOW - 1, NOW, 0, None, "tomorrow", str(NOW + 60), [NOW + 60], True, float("nan")])
+@pytest.mark.parametrize(
+    "end",
+    [NOW - 1, NOW, 0, None, "tomorrow", str(NOW + 60), [NOW + 60], True, float("nan")],
+    ids=["past", "now", "zero", "none", "a word", "text", "a list", "yes", "no number"],
+)
 def test_an_answer_has_an_end_and_is_not_past_it(end: Any) -> None:
     assert judged(NVIDIA.answer(claims={"exp": end})).problem == "NVIDIA's answer has expired"
 
