@@ -237,7 +237,7 @@ RECORDS: dict[str, dict[str, Any]] = {
     "tiers are huge": {"additional_info": '{"tieredPricing":{"tiers":[{"inputMultiplier":1e400}]}}'},
     "divisor is zero": {"additional_info": '{"cacheTokenBilling":{"divisor":0}}'},
     "url is a script": {"url": "javascript:alert(1)"},
-    "url is a file": {"url": "file:///etc/passwd"},
+    "url is ftp": {"url": "ftp://evil.example"},
     "url is plain http": {"url": "http://evil.example"},
     "url has a password": {"url": "https://user:secret@evil.example"},
     "url has line breaks": {"url": "https://evil.example\r\nX-Injected: 1"},
