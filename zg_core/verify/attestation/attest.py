@@ -12,7 +12,7 @@ from zg_core.config import check_url
 from zg_core.errors import ConfigError, RequestError
 from zg_core.http import BodyBroken, Request, Timeouts, read_all
 from zg_core.verify.attestation import dcap, gpu
-from zg_core.verify.attestation.collateral import Collateral, CollateralUnavailable, fetch
+from zg_core.verify.attestation.collateral import Collateral, CollateralUnavailable, fetch, forget
 from zg_core.verify.attestation.evidence import Evidence
 from zg_core.verify.attestation.examine import Problem, examine, has_gpu, subjects
 from zg_core.verify.attestation.options import AttestationOptions
@@ -71,7 +71,9 @@ async def attest(
         if level >= Level.GPU and has_gpu(service, subject) and gpu.bound(evidence):
             tell(f"asking NVIDIA about the {subject}'s GPU")
             nras[subject] = await _nras(evidence, transport, options, now)
-    return examine(service, found, level=level, now=now, options=options, collateral=collateral, nras=nras)
+    report = examine(service, found, level=level, now=now, options=options, collateral=collateral, nras=nras)
+    _drop_unfit(report, found, collateral, options)
+    return report
 
 
 async def _evidence(
@@ -103,6 +105,14 @@ async def _collateral(
         return await transport.blocking(fetch, evidence.quote.raw, options.pccs_url, now)
     except CollateralUnavailable as error:
         return Problem(str(error))
+
+
+def _drop_unfit(report: AttestationReport, found: Any, collateral: Any, options: AttestationOptions) -> None:
+    """Forget collateral that was fetched, and with which a quote does not verify: the next look fetches it again."""
+    for result in report.results:
+        fetched = options.collateral is None and isinstance(collateral.get(result.subject), Collateral)
+        if result.level == Level.DCAP and fetched and "tcb_status" not in result.evidence:
+            forget(found[result.subject].quote.raw, options.pccs_url)
 
 
 async def _nras(

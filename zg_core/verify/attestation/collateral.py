@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from zg_core.errors import ConfigError
 from zg_core.exchange import parse_json
 
-__all__ = ["Collateral", "CollateralUnavailable", "fetch"]
+__all__ = ["Collateral", "CollateralUnavailable", "fetch", "forget"]
 
 _FETCH_SECONDS = 30.0
 
@@ -43,9 +44,11 @@ class Collateral:
             value = parse_json(text)
             ends = [_moment(parse_json(value[part])["nextUpdate"]) for part in ("tcb_info", "qe_identity")]
             ends += [end for part in ("root_ca_crl", "pck_crl") if (end := _crl_end(value[part])) is not None]
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise ConfigError(
-                f"not collateral: {error}", code="bad_collateral", hint="dcap-qvl's JSON form of QuoteCollateralV3"
+                f"not collateral: {str(error)[:200]}",
+                code="bad_collateral",
+                hint="dcap-qvl's JSON form of QuoteCollateralV3",
             ) from None
         return cls(text, min(ends))
 
@@ -60,12 +63,13 @@ class Collateral:
             return cls.parse(source)
         try:
             return cls.parse(Path(source).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # the second: no UTF-8, or no name of a file
             raise ConfigError(f"collateral {source}: {error}", code="bad_collateral", hint="check the path") from None
 
 
 def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _crl_end(der_hex: str) -> datetime | None:
@@ -86,13 +90,7 @@ def fetch(quote: bytes, pccs_url: str, now: datetime) -> Collateral:
     Raises:
         CollateralUnavailable: the service cannot be reached, or does not know the platform.
     """
-    import dcap_qvl
-
-    try:
-        parsed = dcap_qvl.parse_quote(quote)
-        key = (pccs_url, parsed.fmspc(), parsed.ca())
-    except ValueError as error:
-        raise CollateralUnavailable(f"the quote names no platform: {error}") from None
+    key = _place(quote, pccs_url)
     with _guard:
         kept = _kept.get(key)
     if kept is not None and now < kept.expires_at:
@@ -101,6 +99,22 @@ def fetch(quote: bytes, pccs_url: str, now: datetime) -> Collateral:
     with _guard:
         _kept[key] = collateral
     return collateral
+
+
+def forget(quote: bytes, pccs_url: str) -> None:
+    """Keep the collateral for `quote` no longer: with it, the quote did not verify, and either may be to blame."""
+    with suppress(CollateralUnavailable), _guard:
+        _kept.pop(_place(quote, pccs_url), None)
+
+
+def _place(quote: bytes, pccs_url: str) -> tuple[str, str, str]:
+    import dcap_qvl
+
+    try:
+        parsed = dcap_qvl.parse_quote(quote)
+        return pccs_url, parsed.fmspc(), parsed.ca()
+    except ValueError as error:
+        raise CollateralUnavailable(f"the quote names no platform: {str(error)[:200]}") from None
 
 
 def _fetch_in_thread(quote: bytes, pccs_url: str) -> Collateral:

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "binding", "chain", "config", "examine", "graphics", "hardware", "has_gpu", "subjects"]
 
 _LOCK_STEP = "the quote holds no nonce of ours: it is as fresh as the key, not as this moment"
+# What dcap-qvl says when the collateral is to blame.
+_UNFIT = (
+    "Fmspc mismatch",
+    "issue date is in the future",
+    "Signature is invalid for tcb_info",
+    "Signature is invalid for qe_identity",
+    "Certificate chain is too short for TCB Info",
+    "Certificate chain is too short for QE Identity",
+)
 _INSTALL = "dcap-qvl is not installed: pip install 'zerog-integrations[attestation]'"
 
 
@@ -172,9 +181,9 @@ def hardware(
     try:
         platform = dcap.check(evidence.quote.raw, collateral, now, options.root)
     except dcap.NotGenuine as error:
-        # Collateral of another time or platform shows nothing about the quote.
-        of_another = now >= collateral.expires_at or "fmspc mismatch" in str(error).lower()
-        outcome = Outcome.UNAVAILABLE if of_another else Outcome.FAIL
+        # Collateral of another time or platform, or that Intel did not sign, shows nothing about the quote.
+        unfit = now >= collateral.expires_at or any(words in str(error) for words in _UNFIT)
+        outcome = Outcome.UNAVAILABLE if unfit else Outcome.FAIL
         return end(outcome, f"the quote does not verify: {error}", collateral_until=collateral.expires_at.isoformat())
     facts = {
         "tcb_status": platform.status,
