@@ -29,6 +29,7 @@ class Script:
     def __init__(self) -> None:
         self.body: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
+        self.listed: list[dict[str, Any]] = []  # what /v1/models says of it
 
     async def complete(self, path: str, body: bytes) -> UpstreamReply:
         return UpstreamReply(200, {"content-type": "application/json"}, json.dumps(self.body).encode())
@@ -39,7 +40,7 @@ class Script:
         yield b"data: [DONE]\n\n"
 
     async def models(self) -> list[dict[str, Any]]:
-        return []
+        return self.listed
 
 
 @pytest.fixture(scope="session")
