@@ -589,9 +589,5 @@ class ChatZeroG(BaseChatModel):
         Raises:
             ValueError: unknown method, no schema, or `strict` with ``"json_mode"``.
         """
-        if method is None:
-            chosen = default_method(self.profile, recall(self._profile_key))
-            chosen = "json_schema" if chosen == "json_mode" and strict is not None else chosen
-        return structured_output(
-            self, schema, method=method or chosen, include_raw=include_raw, strict=strict, kwargs=kwargs
-        )
+        chosen = method or default_method(self.profile, recall(self._profile_key), strict=strict)
+        return structured_output(self, schema, method=chosen, include_raw=include_raw, strict=strict, kwargs=kwargs)

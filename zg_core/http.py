@@ -17,7 +17,7 @@ import threading
 import time
 import weakref
 import zlib
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -473,9 +473,7 @@ class AsyncTransport(_Pools):
 
     def __init__(self, ca_file: str | None = None, max_connections: int = 100, client: Any = None) -> None:
         super().__init__(ca_file, max_connections, client)
-        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = weakref.WeakKeyDictionary()
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]] = (
             weakref.WeakKeyDictionary()
         )
@@ -488,15 +486,19 @@ class AsyncTransport(_Pools):
         if self._given is not None:
             return self._given_for(loop)
         if (kept := self._clients.get(loop)) is not None:
-            return kept[0]
+            return kept.client
         client = self._make()
         keeper = _close_with_loop(client)
+        # Outside of this transport, too: what goes together with it would be torn down in any order.
+        closer = weakref.finalize(self, _close_in_loop, loop, keeper)
+        closer.atexit = False
         with self._guard:
             # Clients and locks keep their loop alive: those of closed loops would stay for ever, sockets and all.
-            for entries in (self._clients, self._locks):
-                for other in [other for other in entries if other.is_closed()]:
-                    del entries[other]
-            self._clients[loop] = client, keeper
+            for other in [other for other in self._clients if other.is_closed()]:
+                self._clients.pop(other).closer.detach()
+            for other in [other for other in self._locks if other.is_closed()]:
+                del self._locks[other]
+            self._clients[loop] = _Kept(client, keeper, closer)
         await anext(keeper)  # never waits
         return client
 
@@ -565,10 +567,28 @@ class AsyncTransport(_Pools):
         if pending:
             await asyncio.gather(*pending, return_exceptions=True)
         with self._guard:
-            client, keeper = self._clients.pop(loop, (None, None))
-        if client is not None and keeper is not None:
-            await keeper.aclose()
-            await client.aclose()
+            kept = self._clients.pop(loop, None)
+        if kept is not None:
+            kept.closer.detach()
+            await kept.keeper.aclose()
+            await kept.client.aclose()
+
+
+@dataclass(slots=True)
+class _Kept:
+    client: Any
+    keeper: AsyncGenerator[None, None]
+    closer: Any
+
+
+def _close_in_loop(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None, None]) -> None:
+    """The transport is gone: close its client in the loop that is still running."""
+
+    async def close() -> None:
+        await keeper.aclose()
+
+    with suppress(RuntimeError):  # the loop is closed, and has closed the client
+        loop.call_soon_threadsafe(lambda: loop.create_task(close()))
 
 
 async def _close_with_loop(client: Any) -> AsyncGenerator[None, None]:

@@ -29,17 +29,21 @@ class Script:
     def __init__(self) -> None:
         self.body: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
+        self.listed: list[dict[str, Any]] = []  # what /v1/models says of it
+        self.thinks = 0.0  # seconds before its first word
 
     async def complete(self, path: str, body: bytes) -> UpstreamReply:
+        await asyncio.sleep(self.thinks)
         return UpstreamReply(200, {"content-type": "application/json"}, json.dumps(self.body).encode())
 
     async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
+        await asyncio.sleep(self.thinks)
         for event in self.events:
             yield b"data: " + json.dumps(event).encode() + b"\n\n"
         yield b"data: [DONE]\n\n"
 
     async def models(self) -> list[dict[str, Any]]:
-        return []
+        return self.listed
 
 
 @pytest.fixture(scope="session")

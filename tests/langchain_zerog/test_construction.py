@@ -12,6 +12,9 @@ from langchain_core.tools import tool
 from langchain_zerog import ChatZeroG
 from zg_core import Limits, Network, Policy, Timeouts
 from zg_core.localnet import LocalNet, LocalProvider
+from zg_core.verify import AllOf, AnyOf, Kinds, ResponseBound, Verified
+
+CONDITION = AllOf(ResponseBound(), AnyOf(Kinds("TeeML"), Verified()))
 
 
 @tool
@@ -108,7 +111,13 @@ def test_tokens_are_counted_offline() -> None:
     [
         ({"limits": Limits(per_minute=9, burst=2)}, {"limits": Limits(per_minute=9, burst=2)}),
         ({"limits": None}, {"limits": None}),
-        ({"timeout": Timeouts(connect=1.0, read=2.0)}, {"timeout": Timeouts(connect=1.0, read=2.0)}),
+        (
+            {"timeout": Timeouts(connect=1.0, read=2.0, first_token=3.0, stall=4.0)},
+            {"timeout": Timeouts(connect=1.0, read=2.0, first_token=3.0, stall=4.0)},
+        ),
+        ({"verify": Policy.of("warn", attest=2)}, {"verify": "warn", "attest": 2}),
+        ({"verify": CONDITION}, {"verify": Policy.of(CONDITION)}),
+        ({"verify": Policy.of(CONDITION, stream="hold")}, {"verify": Policy.of(CONDITION, stream="hold")}),
         (
             {"verify": Policy.of("require", minimum="verified", kinds=["TeeML"], stream="hold", identity="v")},
             {
@@ -124,7 +133,7 @@ def test_tokens_are_counted_offline() -> None:
             {"network": "mine", "rpc_url": None, "ledger": "0x" + "aa" * 20, "inference": "0x" + "bb" * 20},
         ),
     ],
-    ids=["limits", "no limits", "timeout", "policy", "network"],
+    ids=["limits", "no limits", "timeout", "attest", "condition", "whole policy", "policy", "network"],
 )
 def test_objects_among_the_arguments_survive_serialisation_as_plain_values(
     arguments: dict[str, Any], expected: dict[str, Any]

@@ -8,16 +8,23 @@ import io
 import json
 import logging
 import pickle
+import subprocess
+import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import langsmith
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumpd, dumps
 from langchain_core.load.dump import default as dump_default
 from langchain_core.messages import HumanMessage
+from langchain_core.tracers.langchain import LangChainTracer
 from pydantic import ValidationError
 
 import zg_core
@@ -246,3 +253,121 @@ def test_messages_show_no_secret(make_model: Make, paying: dict[str, Any], hidde
             await model.aclose()
 
     hidden("the async message", asyncio.run(ask()))
+
+
+# LangSmith
+
+
+class Collector:
+    """Stands for LangSmith: keeps the bodies of what is uploaded."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.heads: list[str] = []
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _take(self) -> None:
+                collector.heads.append(str(self.headers))
+                collector.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+                self.send_response(202)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            do_POST = do_PATCH = do_GET = _take  # noqa: N815
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def text(self) -> str:
+        return b"\n".join(self.bodies).decode("utf-8", "replace")
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """Where runs are uploaded to."""
+    made = Collector()
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("fault", [None, "body_changed", "session_rejected", "cut_before_first_byte", "unavailable"])
+def test_langsmith_gets_the_evidence_and_no_secret(
+    make_model: Make,
+    paying: dict[str, Any],
+    hidden: Hidden,
+    provider: LocalProvider,
+    talk: Any,
+    collector: Collector,
+    fault: str | None,
+) -> None:
+    client = langsmith.Client(api_url=collector.url, api_key="lsv2_of_langsmith", auto_batch_tracing=False)
+    tracer = LangChainTracer(client=client, project_name="p")
+    model = make_model(**paying, verify="require", temperature=0, max_retries=0)
+    bound = model.bind_tools([{"type": "function", "function": {"name": "f", "parameters": {}}}])
+    for way in (talk.invoke, talk.stream):
+        if fault is None:
+            way(bound, "Hello", config={"callbacks": [tracer]})
+        else:
+            with provider.fault(fault, times=None), pytest.raises(zg_core.ZeroGError):
+                way(bound, "Hello", config={"callbacks": [tracer]})
+    tracer.wait_for_futures()
+    client.flush()
+    uploaded = collector.text
+    assert '"ls_provider":"zerog"' in uploaded.replace(": ", ":")
+    assert "chat-zerog" in uploaded
+    if fault is None:
+        chat_id = provider.log[-1].chat_id
+        assert chat_id in uploaded
+        assert provider.address in uploaded
+        assert "neuron" in uploaded
+    else:
+        assert "Error" in uploaded or "error" in uploaded
+    hidden("a LangSmith run", uploaded)
+    hidden("the head of an upload", "\n".join(collector.heads))
+
+
+def test_a_traced_process_uploads_no_secret(
+    local: LocalNet, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "from langchain_zerog import ChatZeroG\n"
+        "from langchain_core.tracers.langchain import wait_for_all_tracers\n"
+        "with ChatZeroG(verify='require') as model:\n"
+        "    model.invoke('Hello')\n"
+        "    list(model.stream('Hello'))\n"
+        "    try:\n"
+        "        model.invoke('Hello', model='no-such-model')\n"
+        "    except Exception as error:\n"
+        "        print(type(error).__name__)\n"
+        "wait_for_all_tracers()\n"
+    )
+    settings = {
+        "LANGSMITH_TRACING": "true",
+        "LANGSMITH_ENDPOINT": collector.url,
+        "LANGSMITH_API_KEY": "lsv2_of_langsmith",
+        "LANGSMITH_DISABLE_RUN_COMPRESSION": "true",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    root = Path(__file__).parents[2]
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, cwd=root, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (0, "ModelNotServed\n"), ran.stderr
+    assert local.providers[0].address in collector.text
+    assert local.providers[0].log[-1].chat_id in collector.text
+    for secret in (local.wallet.private_key.removeprefix("0x"), "app-sk-"):
+        assert secret not in collector.text

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from langchain_core import exceptions
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
@@ -13,7 +15,8 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from langchain_zerog import ChatZeroG, receipt_of
-from zg_core.localnet import LocalNet
+from zg_core.errors import VerificationFailed
+from zg_core.localnet import LocalNet, LocalProvider
 
 Make = Callable[..., ChatZeroG]
 
@@ -163,6 +166,48 @@ def test_an_answer_takes_the_shape_of_the_schema(
         assert found == Person(name="Ada", age=36)
     else:
         assert found == {"name": "Ada", "age": 36}
+
+
+@pytest.mark.parametrize("method", ["function_calling", "json_schema"])
+def test_a_streamed_object_grows_to_its_end(make_model: Make, talk: Any, method: Any) -> None:
+    seen = talk.stream(make_model(verify="require").with_structured_output(SCHEMA, method=method), ABOUT)
+    assert seen[-1] == {"name": "Ada", "age": 36}
+    assert len(seen) > 2
+    for earlier, later in pairwise(seen):
+        assert set(earlier) <= set(later), "a key went away"
+        assert all(later[key].startswith(value) for key, value in earlier.items() if isinstance(value, str))
+
+
+@pytest.mark.parametrize("method", ["function_calling", "json_schema"])
+def test_a_streamed_object_of_a_forger_ends_in_the_error(
+    make_model: Make, provider: LocalProvider, talk: Any, method: Any
+) -> None:
+    asked = make_model(verify="warn").with_structured_output(SCHEMA, method=method)
+    with provider.fault("body_changed"), pytest.raises(VerificationFailed):
+        talk.stream(asked, ABOUT)
+
+
+@pytest.mark.parametrize("method", ["function_calling", "json_schema"])
+@pytest.mark.parametrize("include_raw", [False, True])
+def test_a_refusal_is_no_object(
+    make_model: Make, net: LocalNet, script: Any, talk: Any, method: Any, include_raw: bool
+) -> None:
+    message = {"content": None, "refusal": "I will not."}
+    script.body = {"choices": [{"message": message, "finish_reason": "stop"}]}
+    model = make_model(provider=net.providers[2].address)
+    asked = model.with_structured_output(Person, method=method, include_raw=include_raw)
+    if not include_raw:
+        if method == "json_schema" or hasattr(exceptions, "ModelRefusalError"):
+            with pytest.raises(
+                (OutputParserException, getattr(exceptions, "ModelRefusalError", OutputParserException))
+            ):
+                talk.invoke(asked, ABOUT)
+        else:
+            assert talk.invoke(asked, ABOUT) is None
+        return
+    found = talk.invoke(asked, ABOUT)
+    assert found["parsed"] is None
+    assert found["raw"].additional_kwargs["refusal"] == "I will not."
 
 
 def test_json_mode_gives_an_object(make_model: Make, talk: Any) -> None:

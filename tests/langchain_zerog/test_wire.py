@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from langchain_core.load import dumpd, load
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.tools import tool
 
@@ -151,11 +152,20 @@ def test_no_setting_of_another_vendor_reroutes_a_prompt(
     assert len(chats(provider)) == before + 2
 
 
-def test_langsmiths_gateway_context_reroutes_nothing(make_model: Make, provider: LocalProvider) -> None:
+@pytest.mark.filterwarnings("ignore:The function `load` is in beta")
+def test_langsmiths_gateway_context_reroutes_nothing(make_model: Make, provider: LocalProvider, talk: Any) -> None:
     gateway = pytest.importorskip("langchain_core.utils._gateway")
     if not hasattr(gateway, "langsmith_gateway"):
         pytest.skip("this langchain-core has no langsmith_gateway()")
     before = len(chats(provider))
+    written = dumpd(make_model(verify="require"))
     with gateway.langsmith_gateway(api_key="lsv2_x", base_url="http://127.0.0.1:9"):
-        assert make_model().invoke("Hello").response_metadata["zerog"]["provider"] == provider.address
-    assert len(chats(provider)) == before + 1
+        # A gateway is looked up where a model is made.
+        made = make_model(shared=False, verify="require")
+        loaded = load(written, allowed_objects=[ChatZeroG], valid_namespaces=["langchain_zerog"], secrets_from_env=True)
+        for model in (made, loaded):
+            assert talk.invoke(model, "Hello").response_metadata["zerog"]["provider"] == provider.address
+            assert talk.stream(model, "Hello")[-1].response_metadata["zerog"]["status"] == "verified"
+            assert "lsv2_x" not in repr(vars(model))
+    loaded.close()
+    assert len(chats(provider)) == before + 4

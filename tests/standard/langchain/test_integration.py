@@ -128,7 +128,9 @@ class ChatZeroGSuite(ChatModelIntegrationTests):
 
 
 class TestWallet(ChatZeroGSuite):
-    """A wallet pays; structured output through function calling."""
+    """A wallet pays; messages in the v0 format; structured output through function calling."""
+
+    parameters: ClassVar[dict[str, Any]] = {"output_version": "v0"}
 
     @property
     def structured_output_kwargs(self) -> dict[str, Any]:
