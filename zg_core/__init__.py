@@ -8,46 +8,51 @@ Example:
 
 from __future__ import annotations
 
-from zg_core.accounts import Ledger, SubAccount
-from zg_core.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
-from zg_core.broker import AsyncBroker, Broker
-from zg_core.calls import Reply
-from zg_core.catalogue import ModelInfo
-from zg_core.chain.transactions import Sending, TransactionResult
-from zg_core.client import AsyncChatClient, ChatClient
-from zg_core.config import NETWORKS, Network, Settings
-from zg_core.errors import (
-    AttestationError,
-    BudgetExceeded,
-    ChainError,
-    ConfigError,
-    InsufficientFunds,
-    ModelNotServed,
-    NotAcknowledged,
-    OutcomeUnknown,
-    PaymentRequired,
-    ProviderUnavailable,
-    RateLimited,
-    RequestError,
-    SessionRejected,
-    StreamTruncated,
-    TransactionReverted,
-    VerificationFailed,
-    VerificationUnavailable,
-    VerificationWarning,
-    WrongChain,
-    ZeroGError,
-)
-from zg_core.funding import AsyncFunder, AutoFunding, Funder
-from zg_core.http import Timeouts
-from zg_core.limits import Limits
-from zg_core.openai_compat import async_openai_client, openai_client
-from zg_core.progress import Progress
-from zg_core.receipts import MemoryReceipts, Receipt, ReceiptStore, Retention
-from zg_core.store import Store
-from zg_core.types import Amount, Fee, Kind, Service, Usage, neuron, og
-from zg_core.verify import Policy, Verdict
-from zg_core.wallet import Wallet
+from typing import TYPE_CHECKING
+
+from zg_core._lazy import lazily
+
+if TYPE_CHECKING:
+    from zg_core.accounts import Ledger, SubAccount
+    from zg_core.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
+    from zg_core.broker import AsyncBroker, Broker
+    from zg_core.calls import Reply
+    from zg_core.catalogue import ModelInfo
+    from zg_core.chain.transactions import Sending, TransactionResult
+    from zg_core.client import AsyncChatClient, ChatClient
+    from zg_core.config import NETWORKS, Network, Settings
+    from zg_core.errors import (
+        AttestationError,
+        BudgetExceeded,
+        ChainError,
+        ConfigError,
+        InsufficientFunds,
+        ModelNotServed,
+        NotAcknowledged,
+        OutcomeUnknown,
+        PaymentRequired,
+        ProviderUnavailable,
+        RateLimited,
+        RequestError,
+        SessionRejected,
+        StreamTruncated,
+        TransactionReverted,
+        VerificationFailed,
+        VerificationUnavailable,
+        VerificationWarning,
+        WrongChain,
+        ZeroGError,
+    )
+    from zg_core.funding import AsyncFunder, AutoFunding, Funder
+    from zg_core.http import Timeouts
+    from zg_core.limits import Limits
+    from zg_core.openai_compat import async_openai_client, openai_client
+    from zg_core.progress import Progress
+    from zg_core.receipts import MemoryReceipts, Receipt, ReceiptStore, Retention
+    from zg_core.store import Store
+    from zg_core.types import Amount, Fee, Kind, Service, Usage, neuron, og
+    from zg_core.verify import Policy, Verdict
+    from zg_core.wallet import Wallet
 
 __version__ = "0.1.0"
 
@@ -114,3 +119,67 @@ __all__ = [
     "og",
     "openai_client",
 ]
+
+_HOMES = {
+    "Amount": "types",
+    "ApiKey": "api_keys",
+    "ApiKeys": "api_keys",
+    "AsyncApiKeys": "api_keys",
+    "AsyncBroker": "broker",
+    "AsyncChatClient": "client",
+    "AsyncFunder": "funding",
+    "AttestationError": "errors",
+    "AutoFunding": "funding",
+    "Broker": "broker",
+    "BudgetExceeded": "errors",
+    "ChainError": "errors",
+    "ChatClient": "client",
+    "ConfigError": "errors",
+    "Fee": "types",
+    "Funder": "funding",
+    "InsufficientFunds": "errors",
+    "Kind": "types",
+    "Ledger": "accounts",
+    "Limits": "limits",
+    "MemoryReceipts": "receipts",
+    "ModelInfo": "catalogue",
+    "ModelNotServed": "errors",
+    "NETWORKS": "config",
+    "Network": "config",
+    "NewKey": "api_keys",
+    "NotAcknowledged": "errors",
+    "OutcomeUnknown": "errors",
+    "PaymentRequired": "errors",
+    "Policy": "verify",
+    "Progress": "progress",
+    "ProviderUnavailable": "errors",
+    "RateLimited": "errors",
+    "Receipt": "receipts",
+    "ReceiptStore": "receipts",
+    "Reply": "calls",
+    "RequestError": "errors",
+    "Retention": "receipts",
+    "Sending": "chain.transactions",
+    "Service": "types",
+    "SessionRejected": "errors",
+    "Settings": "config",
+    "Store": "store",
+    "StreamTruncated": "errors",
+    "SubAccount": "accounts",
+    "Timeouts": "http",
+    "TransactionResult": "chain.transactions",
+    "TransactionReverted": "errors",
+    "Usage": "types",
+    "Verdict": "verify",
+    "VerificationFailed": "errors",
+    "VerificationUnavailable": "errors",
+    "VerificationWarning": "errors",
+    "Wallet": "wallet",
+    "WrongChain": "errors",
+    "ZeroGError": "errors",
+    "async_openai_client": "openai_compat",
+    "neuron": "types",
+    "og": "types",
+    "openai_client": "openai_compat",
+}
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -27,6 +27,8 @@ MAX_EVENT_BYTES = 8 * 1024 * 1024
 _DEEPEST = 500
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+# json.loads makes a decoder for every call with an option; events come by the hundred.
+_DECODER, _LENIENT = json.JSONDecoder(), json.JSONDecoder(strict=False)
 _NO_BRACKET = bytes(set(range(256)) - set(_STEPS))
 
 
@@ -63,7 +65,8 @@ def parse_json(data: bytes | str, *, strict: bool = True) -> Any:
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
         raise ValueError(f"JSON deeper than {_DEEPEST} levels")
-    return json.loads(data if isinstance(data, str) else data.decode("utf-8-sig"), strict=strict)
+    decoder = _DECODER if strict else _LENIENT
+    return decoder.decode(data if isinstance(data, str) else data.decode("utf-8-sig"))
 
 
 def _is_deep(raw: bytes) -> bool:

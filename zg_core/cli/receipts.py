@@ -19,7 +19,7 @@ from zg_core.http import run as drive
 from zg_core.receipts.anchors import chain_anchor, resolve_late
 from zg_core.receipts.auditing import audit as compare
 from zg_core.receipts.charges import read_charges
-from zg_core.receipts.check import Anchor, Check, check, read_pins
+from zg_core.receipts.checking import Anchor, Check, check, read_pins
 from zg_core.receipts.export import to_csv
 from zg_core.receipts.model import Receipt
 from zg_core.types import Amount

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from zg_core.receipts.auditing import Audit, audit
-from zg_core.receipts.check import Anchor, Check, check
-from zg_core.receipts.memory import MemoryReceipts
-from zg_core.receipts.model import Receipt
-from zg_core.receipts.stored import ReceiptStore, Retention
+from typing import TYPE_CHECKING
+
+from zg_core._lazy import lazily
+
+if TYPE_CHECKING:
+    from zg_core.receipts.auditing import Audit, audit
+    from zg_core.receipts.checking import Anchor, Check, check
+    from zg_core.receipts.memory import MemoryReceipts
+    from zg_core.receipts.model import Receipt
+    from zg_core.receipts.stored import ReceiptStore, Retention
 
 __all__ = ["Anchor", "Audit", "Check", "MemoryReceipts", "Receipt", "ReceiptStore", "Retention", "audit", "check"]
+
+_HOMES = {
+    "Anchor": "checking",
+    "Audit": "auditing",
+    "Check": "checking",
+    "MemoryReceipts": "memory",
+    "Receipt": "model",
+    "ReceiptStore": "stored",
+    "Retention": "stored",
+    "audit": "auditing",
+    "check": "checking",
+}
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -9,7 +9,7 @@ from zg_core.backends.direct import DirectBackend
 from zg_core.config import check_url
 from zg_core.crypto import same_address
 from zg_core.errors import ChainError, ConfigError
-from zg_core.receipts.check import Anchor, rebuilt
+from zg_core.receipts.checking import Anchor, rebuilt
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.verdict import Reason, Status

@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
-from zg_core.verify.attestation.attest import attest
-from zg_core.verify.attestation.collateral import Collateral
-from zg_core.verify.attestation.evidence import Evidence
-from zg_core.verify.attestation.examine import examine
-from zg_core.verify.attestation.options import AttestationOptions
-from zg_core.verify.attestation.quote import MalformedEvidence, TdxQuote
-from zg_core.verify.attestation.report import AttestationReport, Level, LevelResult, Outcome
+from typing import TYPE_CHECKING
+
+from zg_core._lazy import lazily
+
+if TYPE_CHECKING:
+    from zg_core.verify.attestation.attesting import attest
+    from zg_core.verify.attestation.collateral import Collateral
+    from zg_core.verify.attestation.evidence import Evidence
+    from zg_core.verify.attestation.examining import examine
+    from zg_core.verify.attestation.options import AttestationOptions
+    from zg_core.verify.attestation.quote import MalformedEvidence, TdxQuote
+    from zg_core.verify.attestation.report import AttestationReport, Level, LevelResult, Outcome
 
 __all__ = [
     "AttestationOptions",
@@ -26,3 +31,18 @@ __all__ = [
     "attest",
     "examine",
 ]
+
+_HOMES = {
+    "AttestationOptions": "options",
+    "AttestationReport": "report",
+    "Collateral": "collateral",
+    "Evidence": "evidence",
+    "Level": "report",
+    "LevelResult": "report",
+    "MalformedEvidence": "quote",
+    "Outcome": "report",
+    "TdxQuote": "quote",
+    "attest": "attesting",
+    "examine": "examining",
+}
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -14,7 +14,7 @@ from zg_core.http import BodyBroken, Request, Timeouts, read_all
 from zg_core.verify.attestation import dcap, gpu
 from zg_core.verify.attestation.collateral import Collateral, CollateralUnavailable, fetch, forget
 from zg_core.verify.attestation.evidence import Evidence
-from zg_core.verify.attestation.examine import Problem, examine, has_gpu, subjects
+from zg_core.verify.attestation.examining import Problem, examine, has_gpu, subjects
 from zg_core.verify.attestation.options import AttestationOptions
 from zg_core.verify.attestation.quote import MalformedEvidence
 from zg_core.verify.attestation.report import AttestationReport, Level

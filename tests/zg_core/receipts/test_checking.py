@@ -19,7 +19,7 @@ from tests.zg_core.receipts.test_model import receipt
 from tests.zg_core.verify.scene import BROKER, PROVIDER, SIGNING, STRANGER, Scene
 from zg_core import ConfigError
 from zg_core.receipts import Anchor, MemoryReceipts, Receipt, audit, check
-from zg_core.receipts.check import read_pins
+from zg_core.receipts.checking import read_pins
 from zg_core.receipts.export import safe, to_csv
 from zg_core.receipts.model import OUTCOMES
 from zg_core.types import Fee, Kind, Usage, neuron
