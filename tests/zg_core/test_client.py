@@ -407,6 +407,13 @@ class TestBadInput:
 
 
 class TestReceipts:
+    def test_token_counts_that_cannot_be_true_are_flagged(self, caller, options, provider):
+        provider.fault("usage_inflated", factor=1000)
+        receipt = caller.call(at(options, provider, verify="require"), ask(QUESTION)).receipt
+        assert receipt.verdict.satisfies("verified"), "signed and billed so, all the same"
+        assert receipt.flags == ("usage_implausible",)
+        assert caller.call(at(options, provider), ask(QUESTION)).receipt.flags == ()
+
     def test_breaking_off_a_stream_leaves_a_receipt(self, options, provider):
         told: list[Any] = []
         with ChatClient(**at(options, provider, on_receipt=told.append)) as client:

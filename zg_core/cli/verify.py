@@ -87,11 +87,7 @@ def verify(
 
 
 def _show(run: Run, report: "AttestationReport", level: int) -> None:
-    rows = [
-        (f"{int(result.level)} {result.level.name.lower()}", result.subject, result.outcome, result.explanation)
-        for result in report.results
-    ]
-    run.out.table(["level", "of", "outcome", "why"], rows)
+    run.out.table(["level", "of", "outcome", "why"], [list(row.values()) for row in report.rows()])
     images = report.find("images") or []
     for image in images:
         run.out.line(f"image {image['image']}" + ("" if image["pinned"] else "  (not pinned by digest)"))

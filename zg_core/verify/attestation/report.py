@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
@@ -165,11 +164,29 @@ class AttestationReport:
     def _has(self, level: Level) -> bool:
         return any(result.level == level for result in self.results)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """The levels as a table: one row for each result."""
+        return [
+            {
+                "level": f"{int(result.level)} {result.level.name.lower()}",
+                "of": result.subject,
+                "outcome": str(result.outcome),
+                "why": result.explanation,
+            }
+            for result in self.results
+        ]
+
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{int(r.level)} {r.level.name.lower()}</td><td>{html.escape(r.subject)}</td>"
-            f"<td>{r.outcome}</td><td>{html.escape(r.explanation)}</td></tr>"
-            for r in self.results
-        )
-        head = "<tr><th>level</th><th>of</th><th>outcome</th><th>why</th></tr>"
-        return f"<p>Attestation of {html.escape(self.provider)}</p><table>{head}{rows}</table>"
+        from zg_core.receipts.display import table
+
+        return table(f"Attestation of {self.provider}", self.rows())
+
+    def to_pandas(self) -> Any:
+        """The levels as a pandas DataFrame.
+
+        Raises:
+            ImportError: pandas is not installed; the extra ``notebooks`` brings it.
+        """
+        from zg_core.receipts.display import frame
+
+        return frame(self.rows())

@@ -153,6 +153,10 @@ def test_the_report_is_plain_data_and_shows_itself(own_net):
     assert json.dumps(report.summary())
     assert "L3 pass" in repr(report)
     assert "<table>" in report._repr_html_()
+    pytest.importorskip("pandas")
+    frame = report.to_pandas()
+    assert list(frame["outcome"])[:3] == ["pass", "pass", "pass"]
+    assert set(frame["of"]) == {"chain", "broker", "model"}
     with pytest.raises(TypeError, match="satisfies"):
         bool(report)
 
