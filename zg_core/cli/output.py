@@ -32,8 +32,9 @@ _LASTING = {"sent", "replaced", "resent", "gap_filled"}
 _LASTING_ONCE = {"waiting_for_provider"}
 # Steps that say something the user should know afterwards, too.
 _WARNINGS = {"service_not_acknowledged", "left_out"}
-# Control characters, and those that turn the writing direction: names on chain are written by strangers.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Control characters, those that turn the writing direction, and halves of characters, which no stream takes: names on
+# chain and in compose files are written by strangers.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _BREAKS = re.compile(r"\s*[\n\t]\s*")
 
 

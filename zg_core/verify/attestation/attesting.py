@@ -60,9 +60,12 @@ async def attest(
     found: dict[str, Evidence | MalformedEvidence | Problem] = {}
     collateral: dict[str, Collateral | Problem] = {}
     nras: dict[str, gpu.Answer | Problem] = {}
+    nonces: dict[str, str] = {}
     for subject in subjects(service) if level >= Level.BINDING else ():
         tell(f"asking the {subject} for its report")
-        evidence = found[subject] = await _evidence(service, transport, subject, model or service.model)
+        nonces[subject] = secrets.token_hex(32)
+        url = _url_of(service, subject, model or service.model, nonces[subject])
+        evidence = found[subject] = await _evidence(service, transport, url)
         if not isinstance(evidence, Evidence):
             continue
         if level >= Level.DCAP and dcap.installed():
@@ -71,18 +74,20 @@ async def attest(
         if level >= Level.GPU and has_gpu(service, subject) and gpu.bound(evidence):
             tell(f"asking NVIDIA about the {subject}'s GPU")
             nras[subject] = await _nras(evidence, transport, options, now)
-    report = examine(service, found, level=level, now=now, options=options, collateral=collateral, nras=nras)
+    report = examine(
+        service, found, level=level, now=now, options=options, collateral=collateral, nras=nras, nonces=nonces
+    )
     _drop_unfit(report, found, collateral, options)
     return report
 
 
-async def _evidence(
-    service: Service, transport: Transport, subject: str, model: str
-) -> Evidence | MalformedEvidence | Problem:
-    if subject == "broker":
-        url = f"{service.url}/v1/quote"
-    else:  # a nonce of ours, where the enclave takes one (0g-direct §6.2)
-        url = f"{service.endpoint}/attestation/report?model={url_quote(model, safe='')}&nonce={secrets.token_hex(32)}"
+def _url_of(service: Service, subject: str, model: str, nonce: str) -> str:
+    if subject == "broker":  # which takes no nonce (0g-direct §6.2)
+        return f"{service.url}/v1/quote"
+    return f"{service.endpoint}/attestation/report?model={url_quote(model, safe='', errors='replace')}&nonce={nonce}"
+
+
+async def _evidence(service: Service, transport: Transport, url: str) -> Evidence | MalformedEvidence | Problem:
     try:
         check_url(service.url, "the provider's URL")
     except ConfigError as error:

@@ -66,6 +66,7 @@ def examine(
     options: AttestationOptions,
     collateral: Mapping[str, Collateral | Problem] | None = None,
     nras: Mapping[str, gpu.Answer | Problem] | None = None,
+    nonces: Mapping[str, str] | None = None,
 ) -> AttestationReport:
     """Everything that the evidence shows, up to `level`.
 
@@ -77,13 +78,14 @@ def examine(
         options: What is accepted.
         collateral: For level 2, by subject.
         nras: For level 4, NVIDIA's answers by subject.
+        nonces: What the reports were asked with (hex), by subject; a quote that holds it was made for this request.
     """
     results = [chain(service)]
     platforms, answers = collateral or {}, nras or {}
     for subject in subjects(service):
         found = evidence.get(subject, Problem("it was not asked for"))
         if level >= Level.BINDING:
-            results.append(binding(found, service, subject))
+            results.append(binding(found, service, subject, (nonces or {}).get(subject, "")))
         if level >= Level.DCAP:
             results.append(hardware(found, platforms.get(subject), options, now, subject))
         if level >= Level.CONFIG:
@@ -127,7 +129,9 @@ def _missing(found: object, level: Level, subject: str) -> LevelResult | None:
     return None
 
 
-def binding(found: Evidence | MalformedEvidence | Problem, service: Service, subject: str) -> LevelResult:
+def binding(
+    found: Evidence | MalformedEvidence | Problem, service: Service, subject: str, nonce: str = ""
+) -> LevelResult:
     """Level 1: the quote names the key on chain, and is of no debug enclave."""
     if (missing := _missing(found, Level.BINDING, subject)) is not None:
         return missing
@@ -153,10 +157,10 @@ def binding(found: Evidence | MalformedEvidence | Problem, service: Service, sub
     facts |= {"layout": bound.layout, "bound_signer": bound.signer, "expected_signer": expected}
     if not same_address(bound.signer, expected):
         return end(Outcome.FAIL, f"the quote is of {bound.signer}, the key on chain is {expected}")
-    if bound.layout == "model" and bound.nonce:
-        facts["nonce"] = bound.nonce
-        return end(Outcome.PASS, "the quote names the key on chain")
-    return end(Outcome.PASS, f"the quote names the key on chain; {_LOCK_STEP}")
+    facts |= {"nonce": bound.nonce} if bound.nonce else {}
+    facts["fresh"] = bool(nonce) and bound.nonce == nonce
+    reason = "it was made for this request" if facts["fresh"] else _LOCK_STEP
+    return end(Outcome.PASS, f"the quote names the key on chain; {reason}")
 
 
 def hardware(

@@ -66,11 +66,16 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(params=[False, True], ids=["sync", "async"])
 def attested(request: pytest.FixtureRequest, server: Server, made: Made) -> Any:
-    """Attests the provider on loopback, which serves `body`; with and without an event loop."""
+    """Attests the provider on loopback, with and without an event loop.
 
-    def work(body: bytes | dict[str, Any], *, level: int = 3, kind: Kind = Kind.TEE_ML, **options: Any) -> Any:
-        served = body if isinstance(body, bytes) else answer(json.dumps(body).encode())
-        server.script.append([served])
+    It serves `body`: an object, the bytes of an answer, or what a `Server` does step by step.
+    """
+
+    def work(
+        body: bytes | dict[str, Any] | list[Any], *, level: int = 3, kind: Kind = Kind.TEE_ML, **options: Any
+    ) -> Any:
+        served = answer(json.dumps(body).encode()) if isinstance(body, dict) else body
+        server.script.append(served if isinstance(served, list) else [served])
         record = service(kind, tee_signer=KEY.address, url=server.url)
         settings = {"level": level, "now": made.now, "options": made.options(**options)}
         return asynchronous(record, settings) if request.param else synchronous(record, settings)
