@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.utils.json import parse_partial_json
 
 from langchain_zerog._blocks import refusal_block
 from langchain_zerog._convert import additional_kwargs_of, call_id, new_call_id, reply_metadata, text_of, usage_metadata
@@ -82,6 +83,7 @@ class ChunkMaker:
                 content=[refusal_block(self._refusal)] if self._v1 and self._refusal else "",
                 usage_metadata=usage_metadata(self._usage),
                 response_metadata=reply_metadata(self._about, receipt),
+                tool_call_chunks=self._calls.spoil(),
                 chunk_position="last",
             ),
             generation_info={"finish_reason": self._finish_reason} if self._finish_reason else None,
@@ -109,6 +111,20 @@ class _CallMerger:
         self._by_place: dict[int, _Call] = {}  # the newest call under a server's number
         self._by_id: dict[str, _Call] = {}  # by the server's id
         self._latest: _Call | None = None
+        self._calls: list[_Call] = []
+
+    def spoil(self) -> list[ToolCallChunk]:
+        """Chunks that keep calls whose arguments are no JSON object from being mended.
+
+        LangChain closes what is open in the arguments of a streamed call: from a reply that was cut off it would make a
+        call with half a path. Not streamed, such a call is invalid; a bracket that closes nothing makes it so here.
+        """
+        broken = [call for call in self._calls if call.arguments and not _is_complete(call.arguments)]
+        return [
+            tool_call_chunk(name=None, args=end, id=None, index=call.index)
+            for call in broken
+            if (end := _unmendable_end(call.arguments)) is not None
+        ]
 
     def merge(self, fragments: Any) -> list[ToolCallChunk]:
         """The chunks for the ``tool_calls`` of one delta."""
@@ -135,6 +151,7 @@ class _CallMerger:
         if call is None:
             call = _Call(self._next, given_id or new_call_id(), name)
             self._next += 1
+            self._calls.append(call)
             shown_id, shown_name = call.id, call.name or None
         else:
             shown_id, shown_name = None, None
@@ -165,6 +182,18 @@ class _CallMerger:
 
 def _is_complete(arguments: str) -> bool:
     try:
-        return isinstance(parse_json(arguments), dict)
+        return isinstance(parse_json(arguments, strict=False), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _unmendable_end(arguments: str) -> str | None:
+    """What to add so that LangChain's lenient parser makes no object of `arguments`; None if nothing is needed."""
+    for end in ("", "]", "}", '"]', '"}', '\\"]', '\\"}'):
+        try:
+            mended = parse_partial_json(arguments + end)
+        except ValueError:
+            return end or None
+        if not isinstance(mended, dict):
+            return end or None
+    return None

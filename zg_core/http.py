@@ -16,20 +16,20 @@ import os
 import threading
 import time
 import weakref
-import zlib
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from zg_core.bodies import BodyBroken, Gunzip
 from zg_core.config import SecretHeaders
 from zg_core.deadlines import CLOCK, Clock, Timeouts, clocked, watch
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, RequestError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
     from contextlib import AbstractAsyncContextManager
 
 __all__ = ["AsyncTransport", "BodyBroken", "Request", "Response", "SyncTransport", "Timeouts", "Transport", "run"]
@@ -37,7 +37,6 @@ __all__ = ["AsyncTransport", "BodyBroken", "Request", "Response", "SyncTransport
 _T = TypeVar("_T")
 USER_AGENT = "zerog-integrations"
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "keep-alive", "User-Agent": USER_AGENT}
-_PIECE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +57,6 @@ class Request:
     def __post_init__(self) -> None:
         """Hide the headers."""
         object.__setattr__(self, "headers", SecretHeaders(self.headers))
-
-
-class BodyBroken(Exception):
-    """The response body ended before its end, or grew too large; `reason` is for people."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Response(Protocol):
@@ -175,48 +166,6 @@ def ssl_context(ca_file: str | None) -> ssl.SSLContext:
         raise ConfigError(message, code="bad_ca_file", hint="give the path of a PEM file") from None
 
 
-class Gunzip:
-    """Undoes gzip in bounded pieces, so that a small body cannot become a huge chunk.
-
-    We ask for plain bytes, but some servers between here and the provider compress all the same; what is signed are
-    the decoded bytes (0g-direct §5.3).
-    """
-
-    def __init__(self) -> None:
-        self._member: Any = None
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The decoded pieces of the next bytes, each of 256 kB at most.
-
-        Raises:
-            BodyBroken: this is not gzip.
-        """
-        while data or self._member is not None:
-            if self._member is None:
-                self._member = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            try:
-                piece = self._member.decompress(data, _PIECE)
-            except zlib.error as error:
-                raise BodyBroken(f"the body does not decompress: {error}") from None
-            if piece:
-                yield piece
-            if self._member.eof:
-                data, self._member = self._member.unused_data, None
-            else:
-                data = self._member.unconsumed_tail
-                if not data and len(piece) < _PIECE:
-                    return
-
-    def end(self) -> None:
-        """The body has ended.
-
-        Raises:
-            BodyBroken: in the middle.
-        """
-        if self._member is not None:
-            raise BodyBroken("the compressed body ends early")
-
-
 class _Response:
     __slots__ = ("_asynchronous", "_clock", "_lib", "_response", "_stall", "certificate_sha256", "headers", "status")
 
@@ -309,6 +258,16 @@ class _Pools:
     @property
     def _lib(self) -> Any:
         return self._given_lib or library()
+
+    def _lend(self) -> Any:
+        """The given client, None if there is none."""
+        if self._given is not None and self._given.is_closed:
+            raise ConfigError(
+                "the given HTTP client is closed",
+                code="bad_http_client",
+                hint="keep it open as long as it is used here; closing it is up to whoever made it",
+            )
+        return self._given
 
     def _make(self) -> Any:
         lib = library()
@@ -413,7 +372,7 @@ class SyncTransport(_Pools):
         """See `Transport.send`."""
         if self._pid != os.getpid():
             self._begin()
-        if (client := self._given) is None:
+        if (client := self._lend()) is None:
             with self._guard:
                 if self._client is None:
                     self._client = self._make()
@@ -483,8 +442,9 @@ class AsyncTransport(_Pools):
 
     async def _client(self) -> Any:
         loop = asyncio.get_running_loop()
-        if self._given is not None:
-            return self._given_for(loop)
+        if (given := self._lend()) is not None:
+            self._bind(loop)
+            return given
         if (kept := self._clients.get(loop)) is not None:
             return kept.client
         client = self._make()
@@ -502,8 +462,8 @@ class AsyncTransport(_Pools):
         await anext(keeper)  # never waits
         return client
 
-    def _given_for(self, loop: asyncio.AbstractEventLoop) -> Any:
-        """The given client: its connections belong to the loop in which it was used first."""
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The connections of a given client belong to the loop in which it was used first."""
         if self._given_loop is None:
             self._given_loop = weakref.ref(loop)
         if self._given_loop() is not loop:
@@ -512,7 +472,6 @@ class AsyncTransport(_Pools):
                 code="http_client_loop",
                 hint="leave it out, and every loop gets a client of its own; or give each loop its own",
             )
-        return self._given
 
     async def send(self, request: Request) -> Response:
         """See `Transport.send`."""

@@ -1,19 +1,30 @@
-"""The examples of docs/langchain.md run in order, as they stand, and print what their comments say."""
+"""The examples of the pages on LangChain run in order, as they stand, and print what their comments say."""
 
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 
 from zg_core.localnet import LocalNet, ProviderSpec
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "langchain.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def test_the_examples_of_the_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def blocks(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known of any model, and what a page loads is forgotten afterwards."""
+    monkeypatch.setattr("langchain_zerog._profile._KNOWN", OrderedDict())
+
+
+@pytest.mark.parametrize("page", ["langchain.md", "chat-model.md"])
+def test_the_examples_of_a_page(page: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from langchain.chat_models import base as chat_base
     from langchain.embeddings import base as embeddings_base
 
@@ -30,8 +41,8 @@ def test_the_examples_of_the_page(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         for name, value in net.env().items():
             if name.startswith("ZEROG_") and name not in ("ZEROG_PROVIDER", "ZEROG_MODEL"):
                 monkeypatch.setenv(name, value)
-        for number, block in enumerate(BLOCKS, 1):
-            exec(compile(block, f"{PAGE.name}, block {number}", "exec"), names)
+        for number, block in enumerate(blocks(page), 1):
+            exec(compile(block, f"{page}, block {number}", "exec"), names)
             said = capsys.readouterr().out
             for printed in re.findall(r"^ *print\(.*\)\s+# (.*)$", block, re.MULTILINE):
                 assert printed in said, said
@@ -40,7 +51,7 @@ def test_the_examples_of_the_page(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 def test_there_are_examples_of_every_part() -> None:
-    code = "\n".join(BLOCKS)
+    code = "\n".join(blocks("langchain.md"))
     for name in (
         "get_zerog_receipts", "ZeroGVerificationMiddleware", "ZeroGBudgetMiddleware", "ZeroGEmbeddings", "register()",
         "configurable_fields",

@@ -156,15 +156,7 @@ print("done")
 
 def test_a_program_that_closes_nothing_ends_quietly(local: LocalNet) -> None:
     command = [sys.executable, "-X", "dev", "-W", "ignore", "-W", "always::ResourceWarning", "-c", PROGRAM]
-    ran = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ},
-        check=False,
-    )
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "done\n", "")
 
 
@@ -179,9 +171,7 @@ CELLS = [
 ]
 
 
-@pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("ipykernel", "nbclient")), reason="no notebooks here"
-)
+@pytest.mark.skipif(not NOTEBOOKS, reason="ipykernel or nbclient is not installed")
 def test_every_kind_of_call_works_in_a_notebook(
     local: LocalNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,14 +98,40 @@ def test_a_refusal_is_a_block_and_no_text(scripted: Scripted) -> None:
     assert [{k: v for k, v in b.items() if k != "index"} for b in message.content_blocks] == [REFUSED]
 
 
-def test_arguments_that_are_no_json_are_an_invalid_call(scripted: Scripted) -> None:
-    call = {"index": 0, "id": "call_a", "type": "function", "function": {"name": "add", "arguments": '{"a": '}}
-    message = scripted.says({"content": None, "tool_calls": [call]}, finish="tool_calls")
-    if message.tool_calls:  # LangChain mends what it can when it adds chunks up
-        assert (scripted.way, message.tool_calls[0]["args"]) == ("stream", {})
-        return
+BROKEN = [
+    '{"a": ',
+    '{"path": "/home/me/im',
+    '{"path": "C:\\\\x\\',
+    "{'a': 1}",
+    '{"a": [1, ',
+    '{"a": {"b": [{"c": "d',
+    "text",
+    "[1]",
+]
+
+
+@pytest.mark.parametrize("arguments", BROKEN)
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_arguments_that_are_no_json_object_are_an_invalid_call(scripted: Scripted, arguments: str, pieces: int) -> None:
+    def call(index: int, text: str, **more: Any) -> dict[str, Any]:
+        return {"index": index, "type": "function", "function": {"arguments": text, **more.pop("function", {})}, **more}
+
+    good = call(0, '{"b": 2}', id="call_a", function={"name": "sub"})
+    size = -(-len(arguments) // pieces)
+    parts = [arguments[at : at + size] for at in range(0, len(arguments), size)]
+    first, *rest = parts
+    begun = call(1, first, id="call_b", function={"name": "add"})
+    message = scripted.says(
+        {"content": None, "tool_calls": [good, call(1, arguments, id="call_b", function={"name": "add"})]},
+        {"tool_calls": [good]}, {"tool_calls": [begun]}, *({"tool_calls": [call(1, part)]} for part in rest),
+        finish="length",
+    )  # fmt: skip
+    assert [(made["name"], made["args"]) for made in message.tool_calls] == [("sub", {"b": 2})]
     (invalid,) = message.invalid_tool_calls
-    assert (invalid["name"], invalid["args"], invalid["id"]) == ("add", '{"a": ', "call_a")
+    assert (invalid["name"], invalid["id"]) == ("add", "call_b")
+    assert invalid["args"] is not None
+    assert invalid["args"].startswith(arguments)
+    assert len(invalid["args"]) <= len(arguments) + 3
 
 
 def test_every_form_goes_back_to_a_strict_server(scripted: Scripted, make_model: Make, talk: Any) -> None:

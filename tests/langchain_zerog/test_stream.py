@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from langchain_zerog._stream import ChunkMaker
+from langchain_zerog._stream import ChunkMaker, _CallMerger
 from zg_core.receipts.model import Receipt
 
 Total = Callable[[list[AIMessageChunk]], AIMessageChunk]
@@ -283,3 +283,28 @@ def test_under_v1_tool_calls_keep_clear_of_the_numbers_of_text_blocks(make_recei
     chunks = chunks_of([event({"content": "a"}), *HABITS["as openai"]], make_receipt(), "v1")
     numbers = {call["index"] for c in chunks for call in c.message.tool_call_chunks}  # type: ignore[attr-defined]
     assert numbers == {1000, 1001}
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=5),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+            max_leaves=6,
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.data(),
+)
+def test_arguments_that_were_cut_off_make_no_call(arguments: dict[str, Any], data: st.DataObject) -> None:
+    whole = json.dumps(arguments, ensure_ascii=data.draw(st.booleans()))
+    cut = whole[: data.draw(st.integers(1, len(whole) - 1))]
+    for said, valid in ((whole, True), (cut, False)):
+        merger = _CallMerger(0)
+        chunks = merger.merge([{"index": 0, "id": "a", "function": {"name": "f", "arguments": said}}])
+        message = AIMessageChunk("", tool_call_chunks=chunks) + AIMessageChunk("", tool_call_chunks=merger.spoil())
+        assert isinstance(message, AIMessageChunk)
+        assert [call["args"] for call in message.tool_calls] == ([arguments] if valid else [])
+        assert len(message.invalid_tool_calls) == (0 if valid else 1)

@@ -115,6 +115,17 @@ class TestGivenClient:
                 transport(client=client)
             assert caught.value.code == "bad_http_client"
 
+    def test_a_closed_client_is_said_to_be_closed(self, server: Any, drive: Any, make: Any) -> None:
+        client = make()
+        if drive is with_loop:
+            asyncio.run(client.aclose())
+        else:
+            client.close()
+        with pytest.raises(ConfigError, match="closed") as caught:
+            drive(fetch(server.url), client=client)
+        assert caught.value.code == "bad_http_client"
+        assert server.received == []
+
     def test_an_authority_is_the_clients_own_affair(self, make: Any, drive: Any) -> None:
         with pytest.raises(ConfigError, match="ca_file"):
             drive(fetch("http://127.0.0.1:1"), "ca.pem", client=make())
