@@ -1,6 +1,6 @@
 """``zerog compare``: the same prompts to several providers or models, within a budget."""
 
-import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +65,9 @@ def compare(
     cap = None if budget is None else amount_of(budget, name="--budget")
     options = {"cache": None if no_cache else cache or default_directory(), **run.where}
     with run.out.waiting("reading the providers"):
-        plan = estimate(targets, asked, **_planned(cap, repeats, max_tokens, again), **options)
+        plan = estimate(targets, asked, budget=cap, repeats=repeats, max_tokens=max_tokens, again=again, **options)
+    if plan.budget is None:
+        plan = replace(plan, budget=plan.most)  # what the user is asked about is what may be spent
     if plan.new:
         _consent(run, plan, yes)
     result = _made(run, plan, concurrency, options)
@@ -84,15 +86,6 @@ def compare(
         raise typer.Exit(NOTHING_ANSWERED)
 
 
-def _planned(cap: Amount | None, repeats: int, max_tokens: int, again: bool) -> dict[str, Any]:
-    if cap is None and not os.environ.get("ZEROG_MAX_SPEND"):
-        cap = _UNBOUNDED  # replaced by what it can cost at most, which the user is asked about
-    return {"budget": cap, "repeats": repeats, "max_tokens": max_tokens, "again": again}
-
-
-_UNBOUNDED = Amount(10**30)
-
-
 def _consent(run: Run, plan: Plan, yes: bool) -> None:
     what = f"{len(plan.new)} calls to {len(plan.targets)} targets"
     consent(yes, f"{what}, which cost at most {plan.most}")
@@ -106,7 +99,7 @@ def _consent(run: Run, plan: Plan, yes: bool) -> None:
         yes,
         what,
         ("targets", ", ".join(plan.targets)),
-        ("at most", plan.most if plan.budget is None or plan.enough else f"the budget of {plan.budget}"),
+        ("at most", plan.most if plan.enough else f"the budget of {plan.budget}"),
         *([("known", f"{known} more calls, made before")] if known else []),
         ("network", plan.network.name),
     )
@@ -115,13 +108,10 @@ def _consent(run: Run, plan: Plan, yes: bool) -> None:
 def _made(run: Run, plan: Plan, concurrency: int, options: dict[str, Any]) -> Any:
     import asyncio
     import warnings
-    from dataclasses import replace
 
     from zg_core.compare import BudgetWarning
     from zg_core.compare.runner import run_plan
 
-    if plan.budget == _UNBOUNDED:
-        plan = replace(plan, budget=plan.most)
     with warnings.catch_warnings(), run.out.waiting("comparing"):
         warnings.simplefilter("ignore", BudgetWarning)  # said already
         return asyncio.run(run_plan(plan, concurrency=concurrency, **{**options, "on_progress": run.out.step}))

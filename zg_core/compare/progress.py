@@ -27,7 +27,7 @@ class Bar:
         >>> stream = io.StringIO()
         >>> Bar(stream)(Progress("call_done", "…", {"done": 1, "total": 2, "failed": 0}))
         >>> stream.getvalue()
-        '\\r[###############...............] 1/2'
+        '\r[###############...............] 1/2'
     """
 
     def __init__(self, stream: TextIO, then: Listener | None = None) -> None:

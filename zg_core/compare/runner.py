@@ -78,7 +78,7 @@ async def aestimate(
     where = {name: options[name] for name in _WHERE if name in options}
     async with AsyncBroker.read_only(**where) as broker:
         network = broker.network
-        cap = _cap(budget, options.get("environ"), real=network.name != "local")
+        cap = _cap(budget, options.get("environ"))
         choices = choose(targets, await broker.services())
     return make_plan(
         choices,
@@ -187,6 +187,12 @@ async def run_plan(
 ) -> Comparison:
     """Make the calls of a plan; arguments and errors as in `compare`."""
     _check(options, concurrency=concurrency)
+    if plan.new and plan.budget is None and plan.network.name != "local":
+        raise ConfigError(
+            f"no budget is set, and the calls cost up to {plan.most}",
+            code="no_budget",
+            hint='budget="0.1" (in 0G) or ZEROG_MAX_SPEND: the most that may be spent',
+        )
     tell(on_progress, "planned", str(plan), calls=plan.calls, new=len(plan.new), most=plan.most, budget=plan.budget)
     if plan.new and not plan.enough:
         if plan.covered == 0:
@@ -276,10 +282,11 @@ class _Run:
         clock, text = _Clock(), []
         error = message = ""
         try:
-            async for event in stream:
-                piece, anything = _piece(event)
-                clock.saw(anything)
-                text.append(piece)
+            async with stream:
+                async for event in stream:
+                    piece, anything = _piece(event)
+                    clock.saw(anything)
+                    text.append(piece)
         except ZeroGError as problem:
             error, message = problem.code, str(problem)
             receipt = stream.receipt or problem.receipt
@@ -359,17 +366,11 @@ def _listed(prompts: Iterable[Any]) -> list[Any]:
     return [prompts] if isinstance(prompts, str | Mapping | Prompt) else list(prompts)
 
 
-def _cap(budget: Amount | str | None, environ: Mapping[str, str] | None, *, real: bool) -> Amount | None:
+def _cap(budget: Amount | str | None, environ: Mapping[str, str] | None) -> Amount | None:
     value = budget
     if value is None:
         value = (os.environ if environ is None else environ).get("ZEROG_MAX_SPEND") or None
     if value is None:
-        if real:
-            raise ConfigError(
-                "no budget is set",
-                code="no_budget",
-                hint='budget="0.1" (in 0G) or ZEROG_MAX_SPEND: the most that may be spent',
-            )
         return None
     amount = value if isinstance(value, Amount) else Amount(value)
     if amount.currency != "0G" or amount.units < 0:
