@@ -41,8 +41,9 @@ class Run:
 
     @property
     def where(self) -> dict[str, Any]:
-        """Which network, for parts that make their clients themselves."""
-        return {name: value for name, value in self._where.items() if name != "on_progress"}
+        """Which network and store, for parts that make their clients themselves."""
+        where = {name: value for name, value in self._where.items() if name != "on_progress"}
+        return {**where, "store": self._store_url()}
 
     @property
     def chosen(self) -> bool:

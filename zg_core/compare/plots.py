@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ _VERDICTS = {
     "proven false": ("X", "#D55E00"),
 }
 _INK = "#333333"
+_DPI = 80  # in a notebook
 _FAR_APART = 60  # from this ratio on, an axis is logarithmic
 
 
@@ -37,15 +37,12 @@ def figure(rows: Sequence[Row], which: Sequence[str] = ()) -> Any:
         known = ", ".join(_PICTURES)
         raise ConfigError(f"there is no picture {unknown[0]!r}", code="bad_picture", hint=f"use {known}")
     try:
-        from matplotlib.figure import Figure
+        result = _new_figure(5.4 * (len(which) or len(_PICTURES)))
     except ImportError as error:
         raise ImportError("plot() needs matplotlib: pip install 'zerog-integrations[notebooks]'") from error
-    if "IPython" in sys.modules:
-        import matplotlib.pyplot  # noqa: ICN001, F401 - it teaches a notebook to show figures; nothing is drawn with it
     names = list(which) or list(_PICTURES)
     made = [row for row in rows if row.sent]
     targets = list(dict.fromkeys(row.target for row in made))
-    result = Figure(figsize=(5.4 * len(names), 4.4), layout="constrained")
     for number, name in enumerate(names, start=1):
         axes = result.add_subplot(1, len(names), number)
         axes.spines[["top", "right"]].set_visible(False)
@@ -57,6 +54,21 @@ def figure(rows: Sequence[Row], which: Sequence[str] = ()) -> Any:
         else:
             axes.text(0.5, 0.5, "no call was answered", ha="center", va="center", transform=axes.transAxes)
     return result
+
+
+def _new_figure(width: float) -> Any:
+    """A figure that shows itself in a notebook without pyplot, which would keep it and draw it twice."""
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            import io
+
+            drawn = io.BytesIO()
+            self.savefig(drawn, format="png", dpi=_DPI)
+            return drawn.getvalue()
+
+    return Picture(figsize=(width, 4.4), layout="constrained")
 
 
 def _verdict(row: Row) -> str:
