@@ -9,8 +9,8 @@ CONTRACTS = zg_core/localnet/contracts
 
 # What the client and the framework packages are tested with in the two further environments: everything but the
 # tests of the local network, of money and command line, and of this repository's files.
-COMPAT_TESTS ?= tests --ignore=tests/zg_core/localnet --ignore=tests/parity --ignore=tests/interop --ignore=tests/bench --ignore-glob='tests/test_*.py' \
-  --ignore=tests/zg_core/cli --ignore=tests/zg_core/test_store.py --ignore=tests/zg_core/test_broker.py \
+COMPAT_TESTS ?= tests --ignore=tests/zg_core/localnet --ignore=tests/parity --ignore=tests/interop --ignore=tests/bench --ignore=tests/notebooks --ignore-glob='tests/test_*.py' \
+  --ignore=tests/zg_core/cli --ignore=tests/zg_core/compare --ignore=tests/zg_core/test_store.py --ignore=tests/zg_core/test_broker.py \
   --ignore=tests/zg_core/test_funding.py --ignore=tests/zg_core/test_api_keys.py --ignore=tests/zg_core/test_faults_of_others.py \
   --ignore=tests/zg_core/chain/test_transactions.py
 
@@ -70,6 +70,9 @@ ifneq ($(wildcard tests/bench/__main__.py),)
 bench: setup ## measure (options: ARGS="…")
 	@$(BIN)/python -m tests.bench $(ARGS)
 endif
+
+notebooks: setup ## run the notebooks again and write what they show (options: ARGS="NAME…")
+	@$(BIN)/python -m tests.notebooks $(ARGS)
 
 constraints: ## resolve the versions of the three environments again (UPGRADE=1: the newest)
 	@$(PYTHON) .ci/environment.py lock $(if $(UPGRADE),--upgrade)

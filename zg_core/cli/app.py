@@ -9,6 +9,7 @@ from rich.console import Console
 
 from zg_core.cli.accounts import account, settlements
 from zg_core.cli.chat import chat, token
+from zg_core.cli.compare import compare
 from zg_core.cli.failures import Commands
 from zg_core.cli.keys import keys
 from zg_core.cli.market import providers
@@ -36,6 +37,7 @@ for name, function, panel in (
     ("providers", providers, MARKET),
     ("verify", verify, MARKET),
     ("chat", chat, MARKET),
+    ("compare", compare, MARKET),
     ("token", token, MARKET),
     ("account", account, MONEY),
     ("deposit", deposit, MONEY),

@@ -40,6 +40,12 @@ class Run:
         }
 
     @property
+    def where(self) -> dict[str, Any]:
+        """Which network and store, for parts that make their clients themselves."""
+        where = {name: value for name, value in self._where.items() if name != "on_progress"}
+        return {**where, "store": self._store_url()}
+
+    @property
     def chosen(self) -> bool:
         """Whether the user named a network."""
         return self._where["network"] is not None or bool(os.environ.get("ZEROG_NETWORK"))

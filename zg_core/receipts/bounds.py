@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
     from zg_core.types import Fee, Service
 
-__all__ = ["PROMPT_ALLOWANCE", "bounded"]
+__all__ = ["PROMPT_ALLOWANCE", "bounded", "upper_bound"]
 
 PROMPT_ALLOWANCE = 512
 """Tokens that a chat template may add to the bytes of a request: no tokenizer makes more tokens than bytes."""
@@ -29,8 +29,23 @@ def bounded(fee: Fee, receipt: Receipt, request: bytes) -> Fee:
     completion = receipt.response_bytes if receipt.complete else _most_tokens(request)
     if completion is None:
         return fee
+    return replace(fee, upper=_most(service, request, completion))
+
+
+def upper_bound(service: Service, request: bytes) -> int | None:
+    """The most that `request` can cost at `service`, in neuron; None where that is not known before it is sent.
+
+    Providers that bill at prices of their own have no bound, nor has a request that does not limit the answer.
+    """
+    completion = _most_tokens(request)
+    if completion is None or service.usd_priced or service.multi_model:
+        return None
+    return _most(service, request, completion)
+
+
+def _most(service: Service, request: bytes, completion: int) -> int:
     input_price, output_price = _highest_prices(service)
-    return replace(fee, upper=input_price * (len(request) + PROMPT_ALLOWANCE) + output_price * completion)
+    return input_price * (len(request) + PROMPT_ALLOWANCE) + output_price * completion
 
 
 def _most_tokens(request: bytes) -> int | None:

@@ -1,0 +1,193 @@
+"""What is compared: targets, as people name them and as the chain lists them, and the prompts all of them get."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zg_core.backends.direct import CHAT
+from zg_core.config import check_url
+from zg_core.crypto import is_address, same_address
+from zg_core.errors import ConfigError
+from zg_core.types import Service
+
+__all__ = ["Choice", "Prompt", "Target", "choose", "read_prompts"]
+
+_ADDRESS = 42  # characters of an address
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A provider, a model, or a model of a provider.
+
+    Attributes:
+        provider: Address; "" stands for every provider that lists `model` on chain.
+        model: Name; "" stands for the model that the provider lists on chain.
+
+    Example:
+        >>> Target.of("0x" + "ab" * 20 + "/qwen/qwen-2.5").model
+        'qwen/qwen-2.5'
+    """
+
+    provider: str = ""
+    model: str = ""
+
+    @classmethod
+    def of(cls, value: str | Target | Service) -> Target:
+        """A target from a model's name, an address, ``"ADDRESS/model"`` or a service.
+
+        Raises:
+            ConfigError: something else.
+        """
+        if isinstance(value, Target):
+            return value
+        if isinstance(value, Service):
+            return cls(value.provider, value.model)
+        if not isinstance(value, str) or not value.strip():
+            message = f"a target is a model, a provider or both, not {value!r}"
+            raise ConfigError(message, code="bad_target", hint='"model", "0x…", "0x…/model" or a Service')
+        text = value.strip()
+        if is_address(text[:_ADDRESS]) and text[_ADDRESS : _ADDRESS + 1] in ("", "/"):
+            return cls(text[:_ADDRESS], text[_ADDRESS + 1 :])
+        return cls(model=text)
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.provider, self.model) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One service that takes part, and the model it is asked for; `name` is short and differs from all others'."""
+
+    name: str
+    service: Service
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What every target is asked.
+
+    Attributes:
+        messages: OpenAI-shaped messages.
+        id: Short name, by default its number.
+        expected: What a right answer contains, for graders; None if that is not said.
+
+    Example:
+        >>> Prompt.of({"prompt": "What is 6 times 7?", "expected": "42"}, 3).id
+        '3'
+    """
+
+    messages: tuple[Mapping[str, Any], ...]
+    id: str = ""
+    expected: str | None = None
+
+    @classmethod
+    def of(cls, value: str | Prompt | Mapping[str, Any] | Sequence[Mapping[str, Any]], number: int = 1) -> Prompt:
+        """A prompt from text, messages, or a mapping with ``prompt`` or ``messages``, ``id`` and ``expected``.
+
+        Raises:
+            ConfigError: something else, or an empty text.
+        """
+        if isinstance(value, Prompt):
+            return value if value.id else cls(value.messages, str(number), value.expected)
+        name, expected, content = str(number), None, value
+        if isinstance(value, Mapping):
+            unknown = set(value) - {"prompt", "messages", "id", "expected"}
+            if unknown or ("prompt" in value) == ("messages" in value):
+                raise _bad_prompt(number, "it takes prompt or messages, and id and expected")
+            name = str(value.get("id") or number)
+            expected = None if value.get("expected") is None else str(value["expected"])
+            content = value["prompt"] if "prompt" in value else value["messages"]
+        if isinstance(content, str):
+            if not content.strip():
+                raise _bad_prompt(number, "it is empty")
+            return cls(({"role": "user", "content": content},), name, expected)
+        if not isinstance(content, list | tuple) or not content or not all(isinstance(one, Mapping) for one in content):
+            raise _bad_prompt(number, "it is neither text nor a list of messages")
+        return cls(tuple(dict(one) for one in content), name, expected)
+
+
+def _bad_prompt(number: int, why: str) -> ConfigError:
+    return ConfigError(
+        f"prompt {number} cannot be sent: {why}",
+        code="bad_prompt",
+        hint='a text, a list of messages, or {"prompt": "…", "expected": "…"}',
+    )
+
+
+def read_prompts(path: str | Path) -> list[Prompt]:
+    """The prompts of a file: JSON lines or a JSON list (texts, or objects as `Prompt.of` takes), else one a line.
+
+    Raises:
+        ConfigError: the file cannot be read or holds no prompt.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"the prompts in {path} cannot be read: {reason}", code="bad_prompts") from None
+    lines = [line for line in text.splitlines() if line.strip()]
+    found: list[Any] = lines
+    as_json = Path(path).suffix in (".json", ".jsonl", ".ndjson") or (lines and lines[0].lstrip().startswith("{"))
+    if as_json:
+        try:
+            found = json.loads(text) if Path(path).suffix == ".json" else [json.loads(line) for line in lines]
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"the prompts in {path} are no JSON: {error}", code="bad_prompts") from None
+    if not isinstance(found, list) or not found:
+        raise ConfigError(f"{path} holds no prompts", code="bad_prompts", hint="one a line, or JSON lines")
+    return [Prompt.of(value, number) for number, value in enumerate(found, start=1)]
+
+
+def choose(
+    targets: Iterable[str | Target | Service] | str | Target | Service | None, services: Sequence[Service]
+) -> list[Choice]:
+    """The services that `targets` name, each once, in the order they are named; None takes every chat service.
+
+    Raises:
+        ConfigError: a target that no service matches (code ``no_match``).
+    """
+    chats = [service for service in services if service.service_type == CHAT]
+    found: list[tuple[Service, str]] = []
+    if targets is None:
+        found = [(service, service.model) for service in chats if service.acknowledged]
+        if not found:
+            raise _no_match("any chat service", chats)
+    else:
+        named = [targets] if isinstance(targets, str | Target | Service) else list(targets)
+        for target in map(Target.of, named):
+            matches = [(service, target.model or service.model) for service in chats if _matches(target, service)]
+            if not matches:
+                raise _no_match(str(target), chats)
+            found += [match for match in matches if match not in found]
+    if not found:
+        raise ConfigError("nothing to compare: no target is given", code="no_match", hint="targets=None takes all")
+    for service, _ in found:
+        check_url(service.url, f"the URL of provider {service.provider}")
+    counts = Counter(model for _, model in found)
+    return [Choice(model if counts[model] == 1 else _long(model, service), service, model) for service, model in found]
+
+
+def _matches(target: Target, service: Service) -> bool:
+    if target.provider:
+        return same_address(target.provider, service.provider)
+    return service.model == target.model and service.acknowledged
+
+
+def _no_match(what: str, chats: Sequence[Service]) -> ConfigError:
+    models = sorted({service.model for service in chats if service.acknowledged})
+    shown = ", ".join(models[:8]) + (", …" if len(models) > 8 else "") if models else "none at all"
+    return ConfigError(
+        f"no provider matches {what}",
+        code="no_match",
+        hint=f"chat models on this network: {shown}; `zerog providers` lists them",
+    )
+
+
+def _long(model: str, service: Service) -> str:
+    return f"{model} @ {service.provider[:6]}…{service.provider[-4:]}"

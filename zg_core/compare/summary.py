@@ -1,0 +1,221 @@
+"""What the rows of a comparison come to, target by target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from zg_core.receipts import display
+from zg_core.types import Amount
+
+if TYPE_CHECKING:
+    from zg_core.compare.rows import Row
+
+__all__ = ["Summary", "TargetSummary", "percentile", "summarise"]
+
+_NONE = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSummary:
+    """One target.
+
+    Attributes:
+        target: Its name.
+        kind: Kind of the service.
+        calls: Calls that were made; `unsent` were not, for want of budget.
+        verified_rate: Share of the calls whose answer is bound to the enclave's signature, 0 to 1; None without calls.
+        failure_rate: Share of the calls that ended in an error, an answer that was found out among them.
+        first_token_ms: Median milliseconds to the first piece; `first_token_p95_ms` is the 95th percentile.
+        total_ms: Median milliseconds to the end; `total_p95_ms` likewise.
+        tokens_per_second: Median of tokens of the answer by seconds of the call.
+        cost: Fees together.
+        cost_exact: Whether every fee is exact; if not, it may be more.
+        cost_per_1000_tokens: Fees by thousand tokens, in and out; None without tokens.
+        correct_rate: Share of the calls with a right answer; None without a grader.
+        cost_per_correct: Fees, of wrong answers too, by right answer; None if there is none.
+    """
+
+    target: str
+    kind: str
+    calls: int
+    unsent: int
+    verified_rate: float | None
+    failure_rate: float | None
+    first_token_ms: float | None
+    first_token_p95_ms: float | None
+    total_ms: float | None
+    total_p95_ms: float | None
+    tokens_per_second: float | None
+    cost: Amount
+    cost_exact: bool
+    cost_per_1000_tokens: Amount | None
+    correct_rate: float | None
+    cost_per_correct: Amount | None
+
+    def record(self) -> dict[str, Any]:
+        """Plain data for tables; amounts are ints in neuron."""
+        names = list(TargetSummary.__dataclass_fields__)
+        values = {name: getattr(self, name) for name in names}
+        return {name: value.units if isinstance(value, Amount) else value for name, value in values.items()}
+
+
+class Summary(Sequence[TargetSummary]):
+    """All targets, as they were named. Shows itself as a table in a notebook, and in text as Markdown."""
+
+    def __init__(self, targets: Sequence[TargetSummary]) -> None:
+        self._targets = tuple(targets)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, which: Any) -> Any:
+        if isinstance(which, str):
+            for target in self._targets:
+                if target.target == which:
+                    return target
+            raise KeyError(which)
+        return self._targets[which]
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with one row per target; amounts are ints in neuron.
+
+        Raises:
+            ImportError: pandas is not installed; the extra ``notebooks`` brings it.
+        """
+        return display.frame([target.record() for target in self._targets])
+
+    def cells(self) -> list[dict[str, str]]:
+        """What a table shows, as text."""
+        graded = any(target.correct_rate is not None for target in self._targets)
+        unsent = any(target.unsent for target in self._targets)
+        return [_cells(target, graded=graded, unsent=unsent) for target in self._targets]
+
+    def to_markdown(self) -> str:
+        """A table in Markdown."""
+        cells = self.cells()
+        if not cells:
+            return "(no calls)"
+        lines = [
+            list(cells[0]),
+            ["---", "---", *["---:"] * (len(cells[0]) - 2)],
+            *(list(row.values()) for row in cells),
+        ]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+    def __repr__(self) -> str:
+        return f"Summary({len(self)} targets)"
+
+    def _repr_markdown_(self) -> str:
+        return self.to_markdown()
+
+    def _repr_html_(self) -> str:
+        cells = self.cells()
+        head = "".join(f"<th>{escape(name)}</th>" for name in (cells[0] if cells else ()))
+        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row.values()) + "</tr>" for row in cells)
+        return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def summarise(rows: Sequence[Row]) -> Summary:
+    """One entry per target, in the order of the rows."""
+    names = list(dict.fromkeys(row.target for row in rows))
+    return Summary([_of([row for row in rows if row.target == name]) for name in names])
+
+
+def _of(rows: Sequence[Row]) -> TargetSummary:
+    made = [row for row in rows if row.sent]
+    first = [row.first_token_ms for row in made if row.first_token_ms is not None]
+    whole = [row.total_ms for row in made if row.total_ms is not None]
+    speed = [row.tokens_per_second for row in made if row.tokens_per_second is not None]
+    cost = sum(row.fee.units for row in made if row.fee is not None)
+    tokens = sum((row.tokens_in or 0) + (row.tokens_out or 0) for row in made)
+    graded = [row.correct for row in made if row.correct is not None]
+    right = sum(graded)
+    return TargetSummary(
+        target=rows[0].target,
+        kind=rows[0].kind,
+        calls=len(made),
+        unsent=len(rows) - len(made),
+        verified_rate=_share(sum(row.proven for row in made), len(made)),
+        failure_rate=_share(sum(bool(row.error) for row in made), len(made)),
+        first_token_ms=percentile(first, 50),
+        first_token_p95_ms=percentile(first, 95),
+        total_ms=percentile(whole, 50),
+        total_p95_ms=percentile(whole, 95),
+        tokens_per_second=percentile(speed, 50),
+        cost=Amount(cost),
+        cost_exact=all(row.fee_exact for row in made),
+        cost_per_1000_tokens=Amount(cost * 1000 // tokens) if tokens else None,
+        correct_rate=_share(right, len(graded)),
+        cost_per_correct=Amount(cost // right) if right else None,
+    )
+
+
+def percentile(values: Sequence[float], rank: float) -> float | None:
+    """The value below which `rank` percent lie, interpolated; None of nothing.
+
+    Example:
+        >>> percentile([1.0, 2.0, 4.0], 50), percentile([0.0, 100.0], 95)
+        (2.0, 95.0)
+    """
+    if not values:
+        return None
+    ordered = sorted(values)
+    place = (len(ordered) - 1) * rank / 100
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _cells(target: TargetSummary, *, graded: bool, unsent: bool) -> dict[str, str]:
+    about = "" if target.cost_exact else "≥ "
+    cells = {
+        "target": target.target,
+        "kind": target.kind,
+        "calls": str(target.calls),
+        **({"not sent": str(target.unsent)} if unsent else {}),
+        "verified": _percent(target.verified_rate),
+        "failed": _percent(target.failure_rate),
+        "first token (ms), median": _whole(target.first_token_ms),
+        "p95": _whole(target.first_token_p95_ms),
+        "total (ms), median": _whole(target.total_ms),
+        "total p95": _whole(target.total_p95_ms),
+        "tokens/s": _whole(target.tokens_per_second),
+        "cost (0G)": about + _money(target.cost),
+        "per 1,000 tokens (0G)": _money(target.cost_per_1000_tokens),
+    }
+    if graded:
+        cells |= {"correct": _percent(target.correct_rate), "per correct answer (0G)": _money(target.cost_per_correct)}
+    return cells
+
+
+def _percent(share: float | None) -> str:
+    return _NONE if share is None else f"{100 * share:.0f} %"
+
+
+def _whole(number: float | None) -> str:
+    return _NONE if number is None else f"{number:,.0f}"
+
+
+def _money(amount: Amount | None) -> str:
+    """At most three digits that count: tables are for comparing, rows have every neuron."""
+    if amount is None:
+        return _NONE
+    value = amount.units / 10**18
+    text = f"{value:.3g}" if not value or abs(value) >= 1e-4 else f"{value:.{2 - _magnitude(value)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
+def _magnitude(value: float) -> int:
+    from math import floor, log10
+
+    return floor(log10(abs(value)))
