@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall, convert_to_openai_messages
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 from langchain_zerog._receipts import metadata_of
 from zg_core.errors import ConfigError, RequestError
 from zg_core.exchange import parse_json
+from zg_core.tool_calls import call_id, new_call_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "additional_kwargs_of",
-    "call_id",
     "chat_result",
     "is_schema_class",
-    "new_call_id",
     "openai_messages",
     "openai_response_format",
     "reply_metadata",
@@ -239,13 +237,3 @@ def _tool_calls(entries: Any) -> tuple[list[ToolCall], list[InvalidToolCall]]:
             shown = arguments if isinstance(arguments, str) else json.dumps(arguments)
             invalid.append(invalid_tool_call(name=name, args=shown, id=identity, error=error or "no JSON object"))
     return calls, invalid
-
-
-def call_id(value: Any) -> str | None:
-    """A tool call's id; None where a server sent none, an empty one, or the word "null"."""
-    return value if isinstance(value, str) and value not in ("", "null") else None
-
-
-def new_call_id() -> str:
-    """An id for a call that came without: agents match results to calls by it."""
-    return f"call_{uuid.uuid4().hex}"

@@ -6,8 +6,6 @@ finished, which model, how many tokens, what it cost, the verdict) goes into one
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessageChunk
@@ -16,8 +14,8 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.utils.json import parse_partial_json
 
 from langchain_zerog._blocks import refusal_block
-from langchain_zerog._convert import additional_kwargs_of, call_id, new_call_id, reply_metadata, text_of, usage_metadata
-from zg_core.exchange import parse_json
+from langchain_zerog._convert import additional_kwargs_of, reply_metadata, text_of, usage_metadata
+from zg_core.tool_calls import ToolCallMerger, is_complete
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +38,7 @@ class ChunkMaker:
 
     def __init__(self, output_version: str | None = None) -> None:
         self._v1 = output_version == "v1"
-        self._calls = _CallMerger(_FIRST_INDEX_V1 if self._v1 else 0)
+        self._calls = _Chunks(_FIRST_INDEX_V1 if self._v1 else 0)
         self._refusal = ""
         self._about: dict[str, Any] = {}  # model, id, system_fingerprint: as first said
         self._finish_reason: str | None = None
@@ -90,28 +88,11 @@ class ChunkMaker:
         )
 
 
-@dataclass(slots=True)
-class _Call:
-    index: int  # ours
-    id: str
-    name: str
-    arguments: str = ""
-
-
-class _CallMerger:
-    """Gives the fragments of tool calls the numbers by which LangChain puts them together.
-
-    OpenAI numbers the calls and sends id and name once. Others leave the number out, send 0 for every call, an empty or
-    "null" id, or id and name with every fragment; LangChain would drop, mix or repeat such fragments. So the numbers
-    are ours, and id and name go out once.
-    """
+class _Chunks:
+    """The fragments of tool calls as LangChain's chunks."""
 
     def __init__(self, first_index: int) -> None:
-        self._next = first_index
-        self._by_place: dict[int, _Call] = {}  # the newest call under a server's number
-        self._by_id: dict[str, _Call] = {}  # by the server's id
-        self._latest: _Call | None = None
-        self._calls: list[_Call] = []
+        self._merger = ToolCallMerger(first_index)
 
     def spoil(self) -> list[ToolCallChunk]:
         """Chunks that keep calls whose arguments are no JSON object from being mended.
@@ -119,7 +100,7 @@ class _CallMerger:
         LangChain closes what is open in the arguments of a streamed call: from a reply that was cut off it would make a
         call with half a path. Not streamed, such a call is invalid; a bracket that closes nothing makes it so here.
         """
-        broken = [call for call in self._calls if call.arguments and not _is_complete(call.arguments)]
+        broken = [call for call in self._merger.calls if call.arguments and not is_complete(call.arguments)]
         return [
             tool_call_chunk(name=None, args=end, id=None, index=call.index)
             for call in broken
@@ -128,63 +109,10 @@ class _CallMerger:
 
     def merge(self, fragments: Any) -> list[ToolCallChunk]:
         """The chunks for the ``tool_calls`` of one delta."""
-        entries = fragments if isinstance(fragments, list) else []
-        chunks = [self._one(entry) for entry in entries if isinstance(entry, dict)]
-        return [chunk for chunk in chunks if chunk is not None]
-
-    def _one(self, entry: Mapping[str, Any]) -> ToolCallChunk | None:
-        function = entry.get("function")
-        if not isinstance(function, dict):
-            function = {}
-        index, given_id = entry.get("index"), call_id(entry.get("id"))
-        place = index if isinstance(index, int) and not isinstance(index, bool) else None
-        name = function.get("name")
-        name = name if isinstance(name, str) else ""
-        arguments = function.get("arguments")
-        if arguments is None:
-            arguments = ""
-        elif not isinstance(arguments, str):
-            arguments = json.dumps(arguments, ensure_ascii=False)
-        if not (name or arguments or given_id):
-            return None
-        call = self._find(place, given_id, name)
-        if call is None:
-            call = _Call(self._next, given_id or new_call_id(), name)
-            self._next += 1
-            self._calls.append(call)
-            shown_id, shown_name = call.id, call.name or None
-        else:
-            shown_id, shown_name = None, None
-            if name and name != call.name and not call.arguments:
-                call.name += name
-                shown_name = name
-        if place is not None:
-            self._by_place[place] = call
-        if given_id is not None:
-            self._by_id[given_id] = call
-        self._latest = call
-        call.arguments += arguments
-        return tool_call_chunk(name=shown_name, args=arguments, id=shown_id, index=call.index)
-
-    def _find(self, place: int | None, given_id: str | None, name: str) -> _Call | None:
-        """The call that a fragment continues; None if it begins a new one."""
-        if given_id is not None and (known := self._by_id.get(given_id)) is not None:
-            return known
-        call = self._latest if place is None else self._by_place.get(place)
-        if call is None:
-            return None
-        if given_id is not None and call.id in self._by_id:
-            return None  # another id under the same number: a server that does not number its calls
-        if name and call.name and (_is_complete(call.arguments) or (place is None and name != call.name)):
-            return None  # a name after whole arguments, or another one without a number: the next call
-        return call
-
-
-def _is_complete(arguments: str) -> bool:
-    try:
-        return isinstance(parse_json(arguments, strict=False), dict)
-    except (ValueError, RecursionError):
-        return False
+        return [
+            tool_call_chunk(name=each.name, args=each.arguments, id=each.id, index=each.index)
+            for each in self._merger.merge(fragments)
+        ]
 
 
 def _unmendable_end(arguments: str) -> str | None:

@@ -12,7 +12,6 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, Se
 
 from langchain_zerog import _blocks
 from langchain_zerog._bridge import Relay, awatched, scope, sink_of, watched
-from langchain_zerog._clients import Clients
 from langchain_zerog._convert import chat_result
 from langchain_zerog._errors import as_model_error
 from langchain_zerog._fields import AsIs, from_env, plain_values, policy_from_plain, reject_unknown, secret_from_env
@@ -21,6 +20,7 @@ from langchain_zerog._profile import default_method, profile_of, recall, remembe
 from langchain_zerog._stream import ChunkMaker
 from langchain_zerog._structured import openai_tool_choice, structured_output
 from langchain_zerog._version import __version__
+from zg_core.clients import Clients
 from zg_core.config import Network
 from zg_core.errors import ProviderUnavailable, RateLimited, ZeroGError
 from zg_core.http import Timeouts

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 
 from langchain_core.embeddings import Embeddings
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from langchain_zerog._bridge import Relay, scope, sink_of
-from langchain_zerog._clients import Clients
 from langchain_zerog._errors import as_model_error
 from langchain_zerog._fields import AsIs, from_env, reject_unknown, secret_from_env
+from zg_core.clients import Clients
 from zg_core.config import Network
-from zg_core.errors import RequestError, ZeroGError
+from zg_core.embedding import ENVIRONMENT, PATH, SERVICE_TYPE, payload_of, vectors_of
+from zg_core.errors import ZeroGError
 from zg_core.http import Timeouts
 from zg_core.limits import Limits
 from zg_core.receipts.model import Receipt
 from zg_core.verify.policy import Policy
 from zg_core.wallet import Wallet
 
-if TYPE_CHECKING:
-    from zg_core.calls import Reply
-
 __all__ = ["ZeroGEmbeddings"]
 
-PATH = "/embeddings"
 _KEY_NAMES = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
 # The fields that the clients take under another name, or not at all.
 _OF_REQUESTS = ("dimensions", "batch_size", "model_kwargs", "limits", "on_receipt")
@@ -126,7 +121,7 @@ class ZeroGEmbeddings(BaseModel, Embeddings):
         for batch in self._batches(texts):
             with _model_errors(), scope(sink_of(None)):
                 reply = self._clients.blocking(self._settings()).create(self._payload(batch), path=PATH)
-                vectors += _vectors(reply, len(batch))
+                vectors += vectors_of(reply, len(batch))
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
@@ -139,7 +134,7 @@ class ZeroGEmbeddings(BaseModel, Embeddings):
         for batch in self._batches(texts):
             with _model_errors(), scope(sink_of(None)):
                 client = self._clients.asynchronous(self._settings())
-                vectors += _vectors(await client.create(self._payload(batch), path=PATH), len(batch))
+                vectors += vectors_of(await client.create(self._payload(batch), path=PATH), len(batch))
         return vectors
 
     async def aembed_query(self, text: str) -> list[float]:
@@ -152,18 +147,14 @@ class ZeroGEmbeddings(BaseModel, Embeddings):
             yield texts[start : start + self.batch_size]
 
     def _payload(self, texts: list[str]) -> dict[str, Any]:
-        payload: dict[str, Any] = {} if self.model is None else {"model": self.model}
-        payload |= {"input": texts, "encoding_format": "float"}
-        if self.dimensions is not None:
-            payload["dimensions"] = self.dimensions
-        return payload | self.model_kwargs
+        return payload_of(texts, self.model, self.dimensions) | self.model_kwargs
 
     # clients
 
     def _settings(self) -> Mapping[str, Any]:
         names = (name for name in type(self).model_fields if name not in _OF_REQUESTS)
         settings = {name: getattr(self, name) for name in names}
-        settings |= {"service_type": "embedding", "on_receipt": Relay(self.on_receipt), "environ": _ENVIRONMENT}
+        settings |= {"service_type": SERVICE_TYPE, "on_receipt": Relay(self.on_receipt), "environ": ENVIRONMENT}
         if self.limits != "auto":
             settings["limits"] = self.limits
         return settings
@@ -182,60 +173,9 @@ class ZeroGEmbeddings(BaseModel, Embeddings):
         return state
 
 
-def _vectors(reply: Reply, count: int) -> list[list[float]]:
-    """The vectors of an answer, in the order of the texts."""
-    data = reply.body.get("data")
-    entries = data if isinstance(data, list) else []
-    by_index: dict[int, list[float]] = {}
-    for entry in entries:
-        index, vector = (entry.get("index"), entry.get("embedding")) if isinstance(entry, dict) else (None, None)
-        if isinstance(index, int) and isinstance(vector, list) and vector and all(map(_is_number, vector)):
-            by_index[index] = [float(value) for value in vector]
-    if len(entries) != count or sorted(by_index) != list(range(count)):
-        raise RequestError(
-            f"the answer does not hold one vector for each of {count} texts",
-            code="malformed_reply",
-            hint="choose another provider; the receipt is in error.receipt",
-            receipt=reply.receipt,
-        )
-    return [by_index[index] for index in range(count)]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 @contextmanager
 def _model_errors() -> Iterator[None]:
     try:
         yield
     except ZeroGError as error:
         raise as_model_error(error) from error.__cause__
-
-
-class _Environment(Mapping[str, str]):
-    """The process's, without the variables that name the provider and model of chats."""
-
-    _HIDDEN = frozenset({"ZEROG_PROVIDER", "ZEROG_MODEL"})
-
-    def __getitem__(self, name: str) -> str:
-        if name in self._HIDDEN:
-            raise KeyError(name)
-        return os.environ[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in os.environ if name not in self._HIDDEN)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self)} variables)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Environment)  # it is read when it is used: all are the same
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-_ENVIRONMENT = _Environment()

@@ -1,16 +1,36 @@
-"""LlamaIndex on 0G.
+"""LlamaIndex on 0G: LLMs and embeddings whose every reply is TEE-verified and paid on chain.
 
-The package holds its place in the distribution; the ``ZeroG`` class is still to come. Until then
-`zg_core.openai_compat.openai_client` and `zg_core.ChatClient` reach the same providers.
+Example:
+    >>> from llama_index_zerog import ZeroG
+    >>> ZeroG(provider="0x" + "11" * 20).class_name()
+    'ZeroG'
 """
 
 from __future__ import annotations
 
 import importlib.util
+from typing import TYPE_CHECKING
+
+from zg_core._lazy import lazily
+
+if TYPE_CHECKING:
+    from llama_index_zerog._receipts import receipt_of
+    from llama_index_zerog.embeddings import ZeroGEmbedding
+    from llama_index_zerog.instrumentation import ZeroGReceipts, get_zerog_receipts
+    from llama_index_zerog.llm import ZeroG
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+__all__ = ["ZeroG", "ZeroGEmbedding", "ZeroGReceipts", "__version__", "get_zerog_receipts", "receipt_of"]
 
 if importlib.util.find_spec("llama_index") is None or importlib.util.find_spec("llama_index.core") is None:
     raise ImportError("llama_index_zerog needs llama-index-core: pip install 'zerog-integrations[llama-index]'")
+
+_HOMES = {
+    "ZeroG": "llm",
+    "ZeroGEmbedding": "embeddings",
+    "ZeroGReceipts": "instrumentation",
+    "get_zerog_receipts": "instrumentation",
+    "receipt_of": "_receipts",
+}
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -190,7 +190,9 @@ class _Client:
     def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport | AsyncTransport:
         raise NotImplementedError
 
-    async def _model_info(self, model: str | None) -> ModelInfo:
+    async def _model_info(self, model: str | None, service: Service | None) -> ModelInfo:
+        if service is not None:
+            return await self._catalogue.info(service, model or service.model)
         route = await self.backend.route(model)
         return await self._catalogue.info(route.service, route.model)
 
@@ -241,15 +243,17 @@ class ChatClient(_Client):
         """All services on chain."""
         return run(self.backend.services())
 
-    def model_info(self, model: str | None = None) -> ModelInfo:
+    def model_info(self, model: str | None = None, *, service: Service | None = None) -> ModelInfo:
         """What the provider says about `model`, by default the one this client asks for: size, inputs, abilities.
+
+        Of another `service`, what that one's provider says about its model.
 
         Read once from ``/v1/models`` and remembered for ten minutes. It is the provider's word: signed by nobody.
 
         Raises:
             ProviderUnavailable: the provider cannot be asked now.
         """
-        return run(self._model_info(model))
+        return run(self._model_info(model, service))
 
     def token(self) -> Secret:
         """The bearer token for the provider: a session token that is reused until 1 h is left, or the API key."""
@@ -291,9 +295,9 @@ class AsyncChatClient(_Client):
         """See `ChatClient.services`."""
         return await self.backend.services()
 
-    async def model_info(self, model: str | None = None) -> ModelInfo:
+    async def model_info(self, model: str | None = None, *, service: Service | None = None) -> ModelInfo:
         """See `ChatClient.model_info`."""
-        return await self._model_info(model)
+        return await self._model_info(model, service)
 
     async def token(self) -> Secret:
         """See `ChatClient.token`."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from langchain_zerog._stream import ChunkMaker, _CallMerger
+from langchain_zerog._stream import ChunkMaker, _Chunks
 from zg_core.receipts.model import Receipt
 
 Total = Callable[[list[AIMessageChunk]], AIMessageChunk]
@@ -302,7 +302,7 @@ def test_arguments_that_were_cut_off_make_no_call(arguments: dict[str, Any], dat
     whole = json.dumps(arguments, ensure_ascii=data.draw(st.booleans()))
     cut = whole[: data.draw(st.integers(1, len(whole) - 1))]
     for said, valid in ((whole, True), (cut, False)):
-        merger = _CallMerger(0)
+        merger = _Chunks(0)
         chunks = merger.merge([{"index": 0, "id": "a", "function": {"name": "f", "arguments": said}}])
         message = AIMessageChunk("", tool_call_chunks=chunks) + AIMessageChunk("", tool_call_chunks=merger.spoil())
         assert isinstance(message, AIMessageChunk)

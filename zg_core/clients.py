@@ -1,12 +1,10 @@
-"""The clients behind one chat model, made when they are first needed."""
+"""The clients behind one model object of a framework, made when they are first needed."""
 
 from __future__ import annotations
 
 import os
 import threading
 from typing import TYPE_CHECKING, Any
-
-from pydantic import SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +87,8 @@ class Clients:
 
 
 def _revealed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` with the text of pydantic's secrets."""
     return {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in settings.items()
+        name: value.get_secret_value() if hasattr(value, "get_secret_value") else value
+        for name, value in settings.items()
     }

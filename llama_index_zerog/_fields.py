@@ -1,0 +1,154 @@
+"""The arguments that `ZeroG` and `ZeroGEmbedding` share: who pays, who answers, what has to be proven."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr, SecretStr
+from pydantic import ConfigDict, model_validator
+from pydantic_core import core_schema
+
+from llama_index_zerog.instrumentation import Relay
+from zg_core.clients import Clients
+from zg_core.config import Network
+from zg_core.http import Timeouts
+from zg_core.limits import Limits
+from zg_core.receipts.model import Receipt
+from zg_core.verify.attestation.options import AttestationOptions
+from zg_core.verify.conditions import Condition
+from zg_core.verify.policy import Policy
+from zg_core.wallet import Wallet
+
+__all__ = ["ClientFields"]
+
+_KEYS = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
+_CLIENT_FIELDS = (
+    "provider", "model", "private_key", "api_key", "wallet", "network", "rpc_url", "ledger", "inference", "verify",
+    "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "ca_file", "on_verdict",
+    "store",
+)  # fmt: skip
+
+
+class AsIs:
+    """Tells pydantic to take an object of ours as it is, and not to look into its fields."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: type, _handler: object) -> core_schema.CoreSchema:
+        return core_schema.is_instance_schema(source)
+
+
+def _from_env(*names: str) -> Callable[[], str | None]:
+    return lambda: next((value for name in names if (value := os.environ.get(name))), None)
+
+
+def _secret(*names: str) -> Callable[[], SecretStr | None]:
+    read = _from_env(*names)
+    return lambda: None if (value := read()) is None else SecretStr(value)
+
+
+class ClientFields(BaseModel):
+    """Settings of the client. Keys, URLs and objects are neither shown nor serialised."""
+
+    model_config = ConfigDict(hide_input_in_errors=True, arbitrary_types_allowed=True, protected_namespaces=())
+
+    model: str | None = Field(default_factory=_from_env("ZEROG_MODEL"))
+    """Name of the model; the provider's own if not given. Default ``ZEROG_MODEL``."""
+    provider: str | None = Field(default_factory=_from_env("ZEROG_PROVIDER"))
+    """Address of the provider; without it one is chosen for `model`. Default ``ZEROG_PROVIDER``."""
+    private_key: SecretStr | None = Field(default_factory=_secret(*_KEYS), exclude=True, repr=False)
+    """Key of the wallet that pays. Default ``ZEROG_PRIVATE_KEY``."""
+    api_key: SecretStr | None = Field(default_factory=_secret("ZEROG_API_KEY"), exclude=True, repr=False)
+    """A 0G API key (``app-sk-…``) instead of a wallet. Default ``ZEROG_API_KEY``."""
+    wallet: Annotated[Wallet, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    """A `zg_core.Wallet` instead of a key."""
+    network: str | Annotated[Network, AsIs] | None = Field(
+        default_factory=_from_env("ZEROG_NETWORK"), exclude=True, repr=False
+    )
+    """``"mainnet"``, ``"testnet"``, ``"local"`` or a `zg_core.Network`. Default ``ZEROG_NETWORK``, else testnet."""
+    rpc_url: str | None = Field(default=None, exclude=True, repr=False)
+    """JSON-RPC endpoint instead of the network's; such URLs often hold a key."""
+    ledger: str | None = Field(default=None, exclude=True, repr=False)
+    inference: str | None = Field(default=None, exclude=True, repr=False)
+    verify: str | Annotated[Policy, AsIs] | Annotated[Condition, AsIs] | None = Field(
+        default_factory=_from_env("ZEROG_VERIFY"), exclude=True, repr=False
+    )
+    """``"off"``, ``"background"``, ``"warn"`` (default), ``"require"``, a condition, or a `zg_core.Policy`."""
+    minimum: str | None = None
+    """The least verdict that satisfies."""
+    kinds: list[str] | None = None
+    """Kinds of service that may see a prompt; all if not given."""
+    stream_policy: Literal["after", "hold"] | None = None
+    """Whether a stream's chunks wait for the verdict (``"hold"``) or not (``"after"``, default)."""
+    identity: str | None = None
+    """TeeTLS providers: the upstream vendor that must have answered."""
+    attest: int | None = None
+    """Level up to which the enclave must be attested before it sees a prompt."""
+    attestation: Annotated[AttestationOptions, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    limits: Annotated[Limits, AsIs] | Literal["auto"] | None = Field(default="auto", exclude=True, repr=False)
+    """Client-side rate limits: by default the providers' own on real networks; None lifts them."""
+    timeout: float | Annotated[Timeouts, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    """Seconds without a byte before giving up (default 300), or `zg_core.Timeouts`."""
+    max_retries: int = Field(default=2, ge=0)
+    """Further attempts after connect errors, 429 and 503; nothing else is ever sent twice."""
+    ca_file: str | None = None
+    """A certificate authority to trust instead of the system's, for local networks with TLS."""
+    store: str | None = Field(default=None, exclude=True, repr=False)
+    """Where receipts are kept; default ``ZEROG_STORE``, else memory."""
+    on_receipt: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
+    """Called with the receipt of every call that may have cost money."""
+    on_verdict: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
+    """Called when a background check has ended (``verify="background"``)."""
+
+    _clients: Clients = PrivateAttr(default_factory=Clients)
+
+    @model_validator(mode="after")
+    def _keep_one_credential(self) -> Self:
+        """What was passed wins over the environment; within it, a wallet over an API key (as in zg_core)."""
+        given = self.model_fields_set
+        if self.wallet is not None or ("private_key" not in given and self.api_key is not None and "api_key" in given):
+            self.__dict__["private_key"] = None
+        if "api_key" not in given and (self.wallet is not None or self.private_key is not None):
+            self.__dict__["api_key"] = None
+        return self
+
+    def _client_settings(self, **more: Any) -> dict[str, Any]:
+        settings = {name: getattr(self, name) for name in _CLIENT_FIELDS}
+        settings |= {"stream": self.stream_policy, "on_receipt": Relay(self.on_receipt), **more}
+        if self.limits != "auto":
+            settings["limits"] = self.limits
+        return settings
+
+    def close(self) -> None:
+        """Close the blocking client's connections; it opens new ones if it is used again."""
+        self._clients.close()
+
+    async def aclose(self) -> None:
+        """Finish background checks and close the connections of this event loop."""
+        await self._clients.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickles hold neither keys nor connections; where they are loaded, the environment's keys apply."""
+        state = dict(super().__getstate__())
+        state["__dict__"] = {**state["__dict__"], "private_key": None, "api_key": None, "wallet": None}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.private_key is None and self.api_key is None:
+            self.__dict__["private_key"] = _secret(*_KEYS)()
+            if self.private_key is None:
+                self.__dict__["api_key"] = _secret("ZEROG_API_KEY")()

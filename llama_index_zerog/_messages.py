@@ -1,0 +1,153 @@
+"""Between LlamaIndex's messages and the OpenAI-shaped payloads and replies that providers speak."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import (
+    AudioBlock,
+    ChatMessage,
+    DocumentBlock,
+    ImageBlock,
+    MessageRole,
+    TextBlock,
+    ThinkingBlock,
+    ToolCallBlock,
+)
+
+from zg_core.errors import ConfigError
+from zg_core.exchange import parse_json
+from zg_core.tool_calls import ToolCall, call_id, new_call_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["assistant_message", "openai_messages", "reasoning_of", "tool_arguments", "tool_calls_of", "with_tool_calls"]
+
+_ROLES = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "assistant", MessageRole.FUNCTION: "tool"}
+_REASONING = ("reasoning_content", "reasoning")
+
+
+# messages out
+
+
+def openai_messages(messages: Iterable[ChatMessage]) -> list[dict[str, Any]]:
+    """`messages` as the ``messages`` of a chat request; nothing of ours but what a provider reads goes into them.
+
+    Raises:
+        ConfigError: a block that cannot be sent; nothing was.
+    """
+    return [_one(message) for message in messages]
+
+
+def _one(message: ChatMessage) -> dict[str, Any]:
+    role = _ROLES.get(message.role, str(message.role.value))
+    parts = [part for block in message.blocks if (part := _part(block)) is not None]
+    calls = [_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
+    if not calls:  # as older messages hold them
+        calls = [call for call in message.additional_kwargs.get("tool_calls") or [] if isinstance(call, dict)]
+    texts = [part["text"] for part in parts if part["type"] == "text"]
+    made: dict[str, Any] = {"role": role}
+    made["content"] = "\n".join(texts) if len(texts) == len(parts) else parts
+    if role == "assistant" and calls:
+        made["tool_calls"] = calls
+        made["content"] = made["content"] or None
+    if role == "tool":
+        made["tool_call_id"] = message.additional_kwargs.get("tool_call_id", "")
+    if name := message.additional_kwargs.get("name"):
+        made["name"] = name
+    return made
+
+
+def _part(block: Any) -> dict[str, Any] | None:
+    if isinstance(block, TextBlock):
+        return {"type": "text", "text": block.text}
+    if isinstance(block, ImageBlock):
+        if block.url is not None:
+            url = str(block.url)
+        else:
+            data = block.resolve_image(as_base64=True).read().decode()
+            url = f"data:{block.image_mimetype or 'image/png'};base64,{data}"
+        return {"type": "image_url", "image_url": {"url": url, **({"detail": block.detail} if block.detail else {})}}
+    if isinstance(block, AudioBlock):
+        data = block.resolve_audio(as_base64=True).read().decode()
+        return {"type": "input_audio", "input_audio": {"data": data, "format": block.format or "wav"}}
+    if isinstance(block, DocumentBlock):
+        data = block.resolve_document().read()
+        import base64
+
+        encoded = base64.b64encode(data).decode()
+        mime = block.document_mimetype or "application/pdf"
+        return {"type": "file", "file": {"filename": block.title, "file_data": f"data:{mime};base64,{encoded}"}}
+    if isinstance(block, ToolCallBlock | ThinkingBlock):
+        return None  # calls travel in `tool_calls`, and reasoning is not sent back
+    raise ConfigError(
+        f"a {type(block).__name__} cannot be sent",
+        code="bad_message",
+        hint="use text, image, audio, document and tool call blocks",
+    )
+
+
+def _call(block: ToolCallBlock) -> dict[str, Any]:
+    arguments = block.tool_kwargs
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    function = {"name": block.tool_name, "arguments": text}
+    return {"id": block.tool_call_id or "", "type": "function", "function": function}
+
+
+# replies in
+
+
+def assistant_message(said: Mapping[str, Any]) -> ChatMessage:
+    """The message of a whole reply's choice."""
+    content = said.get("content")
+    text = content if isinstance(content, str) else ""
+    if isinstance(content, list):  # some servers send parts
+        text = "".join(part.get("text", "") for part in content if isinstance(part, dict))
+    calls = tool_calls_of(said.get("tool_calls"))
+    return with_tool_calls(text, calls, reasoning_of(said))
+
+
+def reasoning_of(said: Mapping[str, Any]) -> str:
+    """What a message or delta says of its reasoning, under either name."""
+    return next((text for name in _REASONING if isinstance(text := said.get(name), str) and text), "")
+
+
+def tool_calls_of(value: Any) -> list[ToolCall]:
+    """The calls of a whole reply."""
+    calls: list[ToolCall] = []
+    for entry in value if isinstance(value, list) else []:
+        function = entry.get("function") if isinstance(entry, dict) else None
+        if isinstance(function, dict) and isinstance(name := function.get("name"), str):
+            arguments = function.get("arguments") or ""
+            text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+            calls.append(ToolCall(len(calls), call_id(entry.get("id")) or new_call_id(), name, text))
+    return calls
+
+
+def with_tool_calls(text: str, calls: Sequence[ToolCall], reasoning: str = "") -> ChatMessage:
+    """An assistant's message; calls are there as blocks, and as LlamaIndex's streaming programs still read them."""
+    blocks: list[Any] = [ThinkingBlock(content=reasoning)] if reasoning else []
+    blocks += [TextBlock(text=text)] if text or not calls else []
+    blocks += [
+        ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments or "{}") for call in calls
+    ]
+    beside = {"tool_calls": [_call(block) for block in blocks if isinstance(block, ToolCallBlock)]} if calls else {}
+    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=beside)
+
+
+def tool_arguments(text: Any) -> dict[str, Any]:
+    """A call's arguments; as far as they have come, while a stream is under way."""
+    if isinstance(text, dict):
+        return text
+    try:
+        value = parse_json(text or "{}", strict=False)
+    except (ValueError, RecursionError):
+        from llama_index.core.llms.utils import parse_partial_json
+
+        try:
+            value = parse_partial_json(text)
+        except (ValueError, RecursionError):
+            value = {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,93 @@
+"""`ZeroGEmbedding`: LlamaIndex's embeddings on 0G."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
+
+from llama_index_zerog._fields import ClientFields
+from zg_core.embedding import ENVIRONMENT, PATH, SERVICE_TYPE, payload_of, vectors_of
+from zg_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from zg_core.call import Reply
+
+__all__ = ["ZeroGEmbedding"]
+
+
+class ZeroGEmbedding(ClientFields, BaseEmbedding):
+    """Embeddings on 0G: made in trusted hardware, paid on chain, every request with a receipt.
+
+    Services of type ``"embedding"`` sign their answers as chat services do (0g-direct §8), so `verify` and the like
+    mean the same as for `ZeroG`. ``ZEROG_PROVIDER`` and ``ZEROG_MODEL`` name a chat service and are not read here.
+
+    One object makes vectors of one provider's one model: vectors of two models cannot be compared, so an answer from
+    another one is refused.
+
+    ```python
+    from llama_index_zerog import ZeroGEmbedding
+
+    vector = ZeroGEmbedding(model="local-embed-1", verify="require").get_text_embedding("What is a receipt?")
+    ```
+    """
+
+    model: str | None = None
+    """Name of the model; without it the provider's own."""
+    provider: str | None = None
+    """Address of the provider; without it one is chosen among the embedding services."""
+    dimensions: int | None = Field(default=None, ge=1)
+    """Length of the vectors, where the model can choose."""
+
+    _made_by: tuple[str, str, int] | None = PrivateAttr(default=None)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """How LlamaIndex calls it."""
+        return "ZeroGEmbedding"
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Show the model's name where LlamaIndex looks for it."""
+        super().model_post_init(context)
+        if self.model is not None:
+            self.__dict__["model_name"] = self.model
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        client = self._clients.blocking(self._settings())
+        return self._vectors(client.create(payload_of(texts, self.model, self.dimensions), path=PATH), len(texts))
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        client = self._clients.asynchronous(self._settings())
+        return self._vectors(await client.create(payload_of(texts, self.model, self.dimensions), path=PATH), len(texts))
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    async def _aget_text_embedding(self, text: str) -> list[float]:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._get_text_embedding(query)
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return await self._aget_text_embedding(query)
+
+    def _vectors(self, reply: Reply, count: int) -> list[list[float]]:
+        vectors = vectors_of(reply, count)
+        made_by = (reply.receipt.provider, reply.receipt.model, len(vectors[0]))
+        if self._made_by is None:
+            self._made_by = made_by
+        if made_by != self._made_by or any(len(vector) != made_by[2] for vector in vectors):
+            provider, model, length = self._made_by
+            raise ConfigError(
+                f"vectors of two models do not go into one index: those before came from {model!r} of {provider} with "
+                f"{length} numbers, these from {made_by[1]!r} of {made_by[0]} with {made_by[2]}",
+                code="mixed_embeddings",
+                hint="name the model and provider, and make the index anew with them",
+                receipt=reply.receipt,
+            )
+        return vectors
+
+    def _settings(self) -> dict[str, Any]:
+        return self._client_settings(service_type=SERVICE_TYPE, environ=ENVIRONMENT)

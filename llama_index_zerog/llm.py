@@ -1,0 +1,354 @@
+"""`ZeroG`: LlamaIndex's LLM on 0G."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.generic_utils import (
+    achat_to_completion_decorator,
+    astream_chat_to_completion_decorator,
+    chat_to_completion_decorator,
+    stream_chat_to_completion_decorator,
+)
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+    ToolCallBlock,
+)
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPUTS
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+
+from llama_index_zerog._fields import ClientFields
+from llama_index_zerog._messages import assistant_message, openai_messages, tool_arguments
+from llama_index_zerog._receipts import KEY, metadata_of
+from llama_index_zerog._stream import ResponseMaker
+from llama_index_zerog.instrumentation import current_sinks, telling
+from zg_core.catalogue import ModelInfo
+from zg_core.errors import ConfigError, RequestError
+
+if TYPE_CHECKING:
+    from llama_index.core.tools.types import BaseTool
+
+    from zg_core.call import Reply
+    from zg_core.client import AsyncChatClient, ChatClient
+
+__all__ = ["ZeroG"]
+
+# Fields that go into a request under their own name, in this order.
+_PARAMETERS = (
+    "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "reasoning_effort",
+)  # fmt: skip
+_LATE = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
+_FORCED = {"tool_choice": "required"}
+
+
+class ZeroG(ClientFields, FunctionCallingLLM):
+    """LLM on 0G: answered in trusted hardware, paid on chain, every reply with a receipt.
+
+    ```python
+    from llama_index_zerog import ZeroG, receipt_of
+
+    llm = ZeroG(temperature=0)  # the wallet is ZEROG_PRIVATE_KEY, the provider ZEROG_PROVIDER
+    response = llm.complete("What is 2 + 3?")
+    print(response.text, receipt_of(response).verdict)
+    ```
+
+    Nothing is read or sent when it is made. The last response of a stream holds the receipt. A reply whose evidence
+    contradicts it is an error that carries text and receipt (`zg_core.VerificationFailed`).
+
+    `metadata` comes from what the provider says about its model (asked once, when it is first looked at), unless
+    `context_window` and `num_output` say it.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: list[str] | str | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    reasoning_effort: str | None = None
+    additional_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further request parameters."""
+    context_window: int | None = None
+    """Tokens that a request and its answer may have, instead of what the provider says."""
+    num_output: int | None = None
+    """Tokens that an answer may have; `max_tokens` if that is given."""
+
+    _known: dict[str, ModelInfo] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """How LlamaIndex calls it."""
+        return "ZeroG"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What is known of the model; the provider is asked when this is first looked at.
+
+        Raises:
+            ZeroGError: it cannot be told: the chain or the provider is out of reach.
+        """
+        window, output = self.context_window, self.num_output or self.max_tokens
+        name = self.model or "the provider's own"
+        if window is None or output is None or self.model is None:
+            info = self._info()
+            window = window or info.context_window or DEFAULT_CONTEXT_WINDOW
+            output = output or info.max_output_tokens or DEFAULT_NUM_OUTPUTS
+            name = info.model
+        return LLMMetadata(
+            context_window=window,
+            num_output=min(output, window),
+            is_chat_model=True,
+            is_function_calling_model=True,
+            model_name=name,
+        )
+
+    def _info(self) -> ModelInfo:
+        key = f"{self.provider} {self.model}"
+        if key not in self._known:
+            self._known[key] = self._client().model_info(self.model)
+        return self._known[key]
+
+    # calls
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Ask, and return the whole answer.
+
+        Raises:
+            ZeroGError: see `zg_core.errors`; money that may have been spent is on ``error.receipt``.
+        """
+        return _response(self._client().create(self._payload(messages, kwargs)))
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Async twin of `chat`."""
+        return _response(await self._async_client().create(self._payload(messages, kwargs)))
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Ask, and return the answer as it comes; every response holds the message so far."""
+        payload, sinks = self._payload(messages, kwargs), current_sinks()
+
+        def responses() -> Generator[ChatResponse, None, None]:
+            maker = ResponseMaker()
+            with telling(sinks):
+                stream = self._client().stream(payload)
+            try:
+                while True:
+                    with telling(sinks):
+                        event = next(stream, None)
+                    if event is None:
+                        break
+                    if (response := maker.response(event)) is not None:
+                        yield response
+            finally:
+                with telling(sinks):
+                    stream.close()
+            yield maker.last(stream.receipt)
+
+        return responses()
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """Async twin of `stream_chat`."""
+        payload, sinks = self._payload(messages, kwargs), current_sinks()
+
+        async def responses() -> AsyncGenerator[ChatResponse, None]:
+            maker = ResponseMaker()
+            stream = self._async_client().stream(payload)
+            try:
+                while True:
+                    with telling(sinks):
+                        event = await anext(stream, None)
+                    if event is None:
+                        break
+                    if (response := maker.response(event)) is not None:
+                        yield response
+            finally:
+                with telling(sinks):
+                    await stream.close()
+            yield maker.last(stream.receipt)
+
+        return responses()
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: ARG002 - LlamaIndex's signature
+        """Ask with one user message."""
+        return chat_to_completion_decorator(self.chat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: ARG002 - LlamaIndex's signature
+        """Async twin of `complete`."""
+        return await achat_to_completion_decorator(self.achat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:  # noqa: ARG002 - LlamaIndex's signature
+        """Streaming form of `complete`."""
+        return stream_chat_to_completion_decorator(self.stream_chat)(prompt, **kwargs)
+
+    @llm_completion_callback()
+    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:  # noqa: ARG002 - LlamaIndex's signature
+        """Async twin of `stream_complete`."""
+        return await astream_chat_to_completion_decorator(self.astream_chat)(prompt, **kwargs)
+
+    # tools
+
+    def _prepare_chat_with_tools(  # noqa: PLR0917 - LlamaIndex's signature
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,  # noqa: ARG002 - LlamaIndex's signature
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: str | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        messages = list(chat_history or [])  # the caller's list stays as it is
+        if user_msg is not None:
+            messages.append(ChatMessage(user_msg, role=MessageRole.USER) if isinstance(user_msg, str) else user_msg)
+        prepared: dict[str, Any] = {"messages": messages, **kwargs}
+        if tools:
+            self._need_tools()
+            prepared["tools"] = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+            prepared["tool_choice"] = _choice(tool_choice) or ("required" if tool_required else "auto")
+            prepared["parallel_tool_calls"] = allow_parallel_tool_calls
+        return prepared
+
+    def _need_tools(self) -> None:
+        """Refuse a provider that says it has no tools, before anything is sent."""
+        info = self._info()
+        if info.tools is not False:
+            return
+        client = self._client()
+        others = [s for s in client.services() if s.acknowledged and s.service_type == "chatbot"]
+        able = [s for s in others if s.provider != self.provider and client.model_info(service=s).tools]
+        names = ", ".join(f"{s.provider} ({s.model})" for s in able[:3]) or "none on this network"
+        raise ConfigError(
+            f"model {info.model!r} of this provider has no function calling",
+            code="no_tools",
+            hint=f"providers that have it: {names}; or use ReActAgent, which needs none",
+        )
+
+    def _validate_chat_with_tools_response(
+        self,
+        response: ChatResponse,
+        tools: Sequence[BaseTool],  # noqa: ARG002 - LlamaIndex's signature
+        allow_parallel_tool_calls: bool = False,
+        **_: Any,
+    ) -> ChatResponse:
+        if not allow_parallel_tool_calls:
+            calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+            for extra in calls[1:]:
+                response.message.blocks.remove(extra)
+            if len(calls) > 1:
+                response.message.additional_kwargs["tool_calls"] = response.message.additional_kwargs["tool_calls"][:1]
+        return response
+
+    def get_tool_calls_from_response(
+        self,
+        response: ChatResponse,
+        error_on_no_tool_call: bool = True,
+        **_: Any,
+    ) -> list[ToolSelection]:
+        """The tool calls of a response.
+
+        Raises:
+            ValueError: there is none, and that is an error.
+        """
+        blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
+        if not blocks and error_on_no_tool_call:
+            raise ValueError(f"expected at least one tool call, but got {len(blocks)}")
+        return [
+            ToolSelection(
+                tool_id=block.tool_call_id or "",
+                tool_name=block.tool_name,
+                tool_kwargs=tool_arguments(block.tool_kwargs),
+            )
+            for block in blocks
+        ]
+
+    # structured answers: a model that may answer in words would
+
+    def structured_predict(self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
+        """An answer in the form of `output_cls`."""
+        return super().structured_predict(output_cls, prompt, _forced(llm_kwargs), **prompt_args)
+
+    async def astructured_predict(
+        self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any
+    ) -> Any:
+        """Async twin of `structured_predict`."""
+        return await super().astructured_predict(output_cls, prompt, _forced(llm_kwargs), **prompt_args)
+
+    def _structured_stream_call(self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
+        return super()._structured_stream_call(output_cls, prompt, _forced(llm_kwargs), **prompt_args)
+
+    async def _structured_astream_call(
+        self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any
+    ) -> Any:
+        return await super()._structured_astream_call(output_cls, prompt, _forced(llm_kwargs), **prompt_args)
+
+    # requests
+
+    def _payload(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> dict[str, Any]:
+        settings = {name: value for name in _PARAMETERS if (value := getattr(self, name)) not in (None, [])}
+        settings |= self.additional_kwargs
+        settings |= {name: value for name, value in kwargs.items() if name != "stream"}
+        if not settings.get("tools"):
+            settings = {name: value for name, value in settings.items() if name not in _LATE[:3]}
+        payload: dict[str, Any] = {}
+        if name := settings.pop("model", None) or self.model:
+            payload["model"] = name
+        payload["messages"] = openai_messages(messages)
+        late = {name: settings.pop(name) for name in _LATE if name in settings}
+        return payload | {name: value for name, value in {**settings, **late}.items() if value is not None}
+
+    def _client(self) -> ChatClient:
+        return self._clients.blocking(self._client_settings())
+
+    def _async_client(self) -> AsyncChatClient:
+        return self._clients.asynchronous(self._client_settings())
+
+
+def _choice(tool_choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:
+    """A tool's name as the choice of that tool."""
+    if isinstance(tool_choice, str) and tool_choice not in ("auto", "none", "required", "any"):
+        return {"type": "function", "function": {"name": tool_choice}}
+    return "required" if tool_choice == "any" else tool_choice
+
+
+def _forced(llm_kwargs: dict[str, Any] | None) -> dict[str, Any]:
+    return {**_FORCED, **(llm_kwargs or {})}
+
+
+def _response(reply: Reply) -> ChatResponse:
+    """The whole reply as LlamaIndex's response.
+
+    Raises:
+        RequestError: there is no choice in it.
+    """
+    choices = reply.body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    said = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(said, dict):
+        raise RequestError(
+            f"provider {reply.receipt.provider} answered without a choice",
+            code="malformed_reply",
+            hint="try again, or choose another provider",
+            receipt=reply.receipt,
+        )
+    facts = metadata_of(reply.receipt)
+    return ChatResponse(message=assistant_message(said), raw={**reply.body, KEY: facts}, additional_kwargs={KEY: facts})
