@@ -18,7 +18,8 @@ from zg_core.cli.failures import CommandError
 ROOT = Path(zg_core.__file__).resolve().parent.parent
 ADDRESS = "0x" + "11" * 20
 SPENDING = {
-    "deposit", "transfer", "retrieve", "refund", "acknowledge", "keys revoke", "keys revoke-all", "keys rotate", "compare",
+    "deposit", "transfer", "retrieve", "refund", "acknowledge", "keys revoke", "keys revoke-all", "keys rotate",
+    "compare",
 }  # fmt: skip
 COMMANDS = SPENDING | {
     "providers", "verify", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
