@@ -10,27 +10,30 @@ import jupytext
 import nbformat
 import pytest
 
-from tests.notebooks.running import FIGURE, MOST_BYTES, NAMES, NOTEBOOKS, ROOT, execute, output_of, problems, texts
+from tests.notebooks.running import FIGURE, MOST_BYTES, NAMES, NOTEBOOKS, ROOT, WAITING, execute, output_of, problems, texts
 
 REAL_NETWORK = "ZEROG_MAX_SPEND"
 
 
 def committed(name: str):
-    return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    path = NOTEBOOKS / f"{name}.ipynb"
+    if name in WAITING and not path.exists():
+        pytest.skip(f"{name} was not run yet, it needs {WAITING[name]}: then `make notebooks ARGS={name}`")
+    return nbformat.read(path, as_version=4)
 
 
 def test_the_notebooks_are_there():
-    assert {name[:2] for name in NAMES} >= {"01", "02", "03"}
-    assert [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))] == NAMES
+    assert [name[:2] for name in NAMES] == ["01", "02", "03", "04"]
+    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} >= set(NAMES) - set(WAITING)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs(name):
+    kept = texts(committed(name))
     notebook = execute(name)
     assert not problems(notebook)
-    ran, kept = texts(notebook), texts(committed(name))
-    assert bool(ran) == bool(kept)
+    assert len(texts(notebook)) == len(kept), "another number of outputs than committed: `make notebooks`"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,8 +56,8 @@ def test_outputs_are_committed_as_run(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_outputs_are_small_and_name_no_machine_and_no_secret(name):
-    assert (NOTEBOOKS / f"{name}.ipynb").stat().st_size < MOST_BYTES
     assert not problems(committed(name))
+    assert (NOTEBOOKS / f"{name}.ipynb").stat().st_size < MOST_BYTES
 
 
 def test_the_search_for_machines_and_secrets_finds_them():

@@ -365,3 +365,55 @@ def test_nothing_is_printed_unless_asked(options, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert err.endswith("] 2/2\n")
+
+
+INTERRUPTED = """
+import asyncio, json, signal, sys
+from zg_core.compare import compare
+environ, cache, prompts = json.load(sys.stdin)
+def call():
+    compare("slow", prompts, concurrency=2, environ=environ, cache=cache)
+async def notebook():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as kernels do for each cell
+    call()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it
+try:
+    asyncio.run(notebook()) if sys.argv[1] == "notebook" else call()
+except KeyboardInterrupt:
+    sys.exit(42)
+"""
+
+
+@pytest.mark.parametrize("where", ["notebook", "script"])
+def test_an_interrupt_ends_it_and_loses_no_finished_call(tmp_path, where):
+    import json
+
+    from zg_core.localnet import LocalNet, ProviderSpec
+
+    prompts = [f"Say {number}" for number in range(40)]
+    cache = tmp_path / "calls"
+    with LocalNet(providers=[ProviderSpec(model="slow", first_token_delay=0.15)]) as net:
+        net.open_account(net.wallet, net.providers[0])
+        # a shell's background jobs ignore Ctrl-C, and so would their children
+        child = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                f"import signal\nsignal.signal(2, signal.default_int_handler)\n{INTERRUPTED}",
+                where,
+            ],
+            stdin=subprocess.PIPE,
+            cwd=Path.cwd(),
+        )
+        child.stdin.write(json.dumps([net.env(), str(cache), prompts]).encode())
+        child.stdin.close()
+        until = time.monotonic() + 60
+        while time.monotonic() < until and child.poll() is None and len(list(cache.glob("*.json"))) < 3:
+            time.sleep(0.01)  # another process: nothing tells us
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) == 42
+        finished = len(list(cache.glob("*.json")))
+        assert 3 <= finished < len(prompts)
+        assert not list(cache.glob(".*"))
+        known = [job for job in estimate("slow", prompts, environ=net.env(), cache=cache).jobs if job.known]
+        assert len(known) == finished
