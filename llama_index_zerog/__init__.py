@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from zg_core._lazy import lazily
+from zg_core import _lazy
 
 if TYPE_CHECKING:
     from llama_index_zerog._receipts import receipt_of
@@ -33,4 +33,4 @@ _HOMES = {
     "get_zerog_receipts": "instrumentation",
     "receipt_of": "_receipts",
 }
-__getattr__, __dir__ = lazily(__name__, _HOMES)
+__getattr__, __dir__ = _lazy.lazily(__name__, _HOMES)

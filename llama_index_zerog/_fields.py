@@ -141,9 +141,9 @@ class ClientFields(BaseModel):
         await self.aclose()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickles hold neither keys nor connections; where they are loaded, the environment's keys apply."""
+        """Pickles hold neither keys, nor URLs that may hold one, nor connections; the environment's apply later."""
         state = dict(super().__getstate__())
-        state["__dict__"] = {**state["__dict__"], "private_key": None, "api_key": None, "wallet": None}
+        state["__dict__"] = {**state["__dict__"], **dict.fromkeys(("private_key", "api_key", "wallet", "rpc_url"))}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

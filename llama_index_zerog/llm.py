@@ -50,7 +50,8 @@ _PARAMETERS = (
     "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "reasoning_effort",
 )  # fmt: skip
 _LATE = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
-_FORCED = {"tool_choice": "required"}
+# LlamaIndex's programs take tool_choice and tool_required out of the arguments they pass on; this they leave.
+_FORCED = "zerog_tool_required"
 
 
 class ZeroG(ClientFields, FunctionCallingLLM):
@@ -217,6 +218,7 @@ class ZeroG(ClientFields, FunctionCallingLLM):
         tool_choice: str | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
+        tool_required = kwargs.pop(_FORCED, False) or tool_required
         messages = list(chat_history or [])  # the caller's list stays as it is
         if user_msg is not None:
             messages.append(ChatMessage(user_msg, role=MessageRole.USER) if isinstance(user_msg, str) else user_msg)
@@ -331,7 +333,7 @@ def _choice(tool_choice: str | dict[str, Any] | None) -> str | dict[str, Any] | 
 
 
 def _forced(llm_kwargs: dict[str, Any] | None) -> dict[str, Any]:
-    return {**_FORCED, **(llm_kwargs or {})}
+    return {_FORCED: True, **(llm_kwargs or {})}
 
 
 def _response(reply: Reply) -> ChatResponse:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zg_core._lazy import lazily
+from zg_core import _lazy
 
 if TYPE_CHECKING:
     from zg_core.accounts import Ledger, SubAccount
@@ -182,4 +182,4 @@ _HOMES = {
     "og": "types",
     "openai_client": "openai_compat",
 }
-__getattr__, __dir__ = lazily(__name__, _HOMES)
+__getattr__, __dir__ = _lazy.lazily(__name__, _HOMES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zg_core._lazy import lazily
+from zg_core import _lazy
 
 if TYPE_CHECKING:
     from zg_core.receipts.auditing import Audit, audit
@@ -26,4 +26,4 @@ _HOMES = {
     "audit": "auditing",
     "check": "checking",
 }
-__getattr__, __dir__ = lazily(__name__, _HOMES)
+__getattr__, __dir__ = _lazy.lazily(__name__, _HOMES)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zg_core._lazy import lazily
+from zg_core import _lazy
 
 if TYPE_CHECKING:
     from zg_core.verify.attestation.attesting import attest
@@ -45,4 +45,4 @@ _HOMES = {
     "attest": "attesting",
     "examine": "examining",
 }
-__getattr__, __dir__ = lazily(__name__, _HOMES)
+__getattr__, __dir__ = _lazy.lazily(__name__, _HOMES)

@@ -1,0 +1,268 @@
+"""`ZeroG`: calls, streams, tools, structured answers, and what rides on responses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import pytest
+from llama_index.core.base.llms.types import ImageBlock, MessageRole, TextBlock, ToolCallBlock
+from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
+from llama_index.core.llms import ChatMessage
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.tools import FunctionTool
+from pydantic import BaseModel, Field
+
+import zg_core
+from llama_index_zerog import ZeroG, receipt_of
+from zg_core.localnet import LocalNet, LocalProvider
+
+QUESTION = "What is the capital of France?"
+ADA = PromptTemplate("'{name}' is 36 years old.")
+
+
+class Person(BaseModel):
+    """A person."""
+
+    name: str = Field(description="the person's name")
+    age: int = Field(description="age in years")
+
+
+def multiply(a: int, b: int) -> int:
+    """Multiply two integers."""
+    return a * b
+
+
+TOOL = FunctionTool.from_defaults(multiply)
+
+
+class TestAnswers:
+    def test_every_way_is_verified_and_carries_the_receipt(self, llm: ZeroG, provider: LocalProvider, way: Any) -> None:
+        response = way.chat(llm, QUESTION)
+        assert response.message.content == "The capital of France is Paris."
+        receipt = receipt_of(response)
+        assert receipt.verdict.satisfies("verified")
+        assert receipt.chat_id == provider.log[-1].chat_id
+        assert receipt.fee.amount.units == provider.log[-1].fee
+        facts = response.additional_kwargs["zerog"]
+        assert facts == response.raw["zerog"]
+        assert (facts["status"], facts["chat_id"]) == ("verified", receipt.chat_id)
+        assert response.raw["usage"]["completion_tokens"] == receipt.usage.completion_tokens
+
+    def test_a_stream_tells_the_message_so_far_and_repeats_it_at_the_end(self, llm: ZeroG) -> None:
+        responses = list(llm.stream_chat([ChatMessage("Say 'one two three four'")]))
+        texts = [response.message.content for response in responses]
+        assert texts == sorted(texts, key=len)
+        assert "".join(response.delta for response in responses) == texts[-1] == texts[-2]
+        assert [receipt_of(response) is not None for response in responses] == [False] * (len(texts) - 1) + [True]
+
+    def test_completions_in_all_forms(self, llm: ZeroG) -> None:
+        async def both() -> list[Any]:
+            stream = [each async for each in await llm.astream_complete(QUESTION)]
+            return [await llm.acomplete(QUESTION), stream[-1]]
+
+        answers = [llm.complete(QUESTION), list(llm.stream_complete(QUESTION))[-1], *asyncio.run(both())]
+        assert {answer.text for answer in answers} == {"The capital of France is Paris."}
+        assert all(receipt_of(answer).verdict.satisfies("verified") for answer in answers)
+
+    def test_parameters_are_sent_only_when_set(self, make_llm: Any, sent: Any) -> None:
+        make_llm().chat([ChatMessage("hi")])
+        assert set(sent()) == {"model", "messages"}
+        make_llm(temperature=0.0, seed=7).chat([ChatMessage("hi")], max_tokens=9)
+        assert {k: v for k, v in sent().items() if k not in ("model", "messages")} == {
+            "temperature": 0.0, "seed": 7, "max_tokens": 9,
+        }  # fmt: skip
+
+    def test_nothing_of_ours_goes_back_to_a_provider(self, llm: ZeroG, sent: Any) -> None:
+        first = llm.chat([ChatMessage(QUESTION)])
+        llm.chat([ChatMessage(QUESTION), first.message, ChatMessage("And of Italy?")])
+        assert "zerog" not in json.dumps(sent())
+        assert [message["role"] for message in sent()["messages"]] == ["user", "assistant", "user"]
+
+    def test_blocks_are_sent_as_openai_has_them(self, llm: ZeroG, sent: Any) -> None:
+        pixel = b"\x89PNG\r\n\x1a\n" + bytes(16)
+        image = ImageBlock(image=pixel, image_mimetype="image/png")
+        llm.chat([ChatMessage(role=MessageRole.USER, blocks=[TextBlock(text="What is this?"), image])])
+        parts = sent()["messages"][0]["content"]
+        assert [part["type"] for part in parts] == ["text", "image_url"]
+        assert parts[1]["image_url"]["url"].startswith("data:image/png;base64,")
+
+    def test_token_counting_counts(self, make_llm: Any) -> None:
+        counter = TokenCountingHandler()
+        llm = make_llm(callback_manager=CallbackManager([counter]))
+        receipt = receipt_of(llm.chat([ChatMessage(QUESTION)]))
+        assert counter.prompt_llm_token_count == receipt.usage.prompt_tokens
+        assert counter.completion_llm_token_count == receipt.usage.completion_tokens
+
+    def test_the_namespace_of_integrations_leads_here(self) -> None:
+        from llama_index.embeddings.zerog import ZeroGEmbedding as FromNamespace
+        from llama_index.llms.zerog import ZeroG as Same
+
+        from llama_index_zerog import ZeroGEmbedding
+
+        assert (Same, FromNamespace) == (ZeroG, ZeroGEmbedding)
+        assert ZeroG.class_name() == "ZeroG"
+        assert issubclass(ZeroG, FunctionCallingLLM)
+
+
+class TestMetadata:
+    def test_comes_from_what_the_provider_says(self, llm: ZeroG) -> None:
+        found = llm.metadata
+        assert (found.context_window, found.model_name) == (32_768, "local-chat-1")
+        assert found.is_function_calling_model
+        assert found.is_chat_model
+
+    def test_what_is_given_wins_and_nothing_is_asked(self) -> None:
+        llm = ZeroG(
+            model="m", provider="0x" + "11" * 20, context_window=1000, num_output=100, rpc_url="http://127.0.0.1:9"
+        )
+        assert (llm.metadata.context_window, llm.metadata.num_output, llm.metadata.model_name) == (1000, 100, "m")
+
+    def test_the_constructor_reads_and_sends_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("zg_core.http.SyncTransport.send", lambda *_: pytest.fail("it did I/O"))
+        assert ZeroG(provider="0x" + "11" * 20, rpc_url="http://127.0.0.1:9").model is None
+
+
+class TestTools:
+    def test_chat_with_tools(self, llm: ZeroG, sent: Any) -> None:
+        response = llm.chat_with_tools([TOOL], user_msg="What is 6 times 7? Use multiply.")
+        (call,) = llm.get_tool_calls_from_response(response)
+        assert (call.tool_name, call.tool_kwargs) == ("multiply", {"a": 6, "b": 7})
+        assert sent()["tool_choice"] == "auto"
+
+    def test_async_and_streamed(self, llm: ZeroG) -> None:
+        async def last() -> Any:
+            stream = await llm.astream_chat_with_tools([TOOL], user_msg="What is 6 times 7? Use multiply.")
+            return [each async for each in stream][-1]
+
+        (call,) = llm.get_tool_calls_from_response(asyncio.run(last()))
+        assert call.tool_kwargs == {"a": 6, "b": 7}
+
+    @pytest.mark.parametrize(
+        ("choice", "wire"),
+        [
+            ({"tool_required": True}, "required"),
+            ({"tool_choice": "any"}, "required"),
+            ({"tool_choice": "multiply"}, {"type": "function", "function": {"name": "multiply"}}),
+        ],
+    )
+    def test_choices(self, llm: ZeroG, sent: Any, choice: dict[str, Any], wire: Any) -> None:
+        llm.chat_with_tools([TOOL], user_msg="Hello 1 2", **choice)
+        assert sent()["tool_choice"] == wire
+
+    def test_predict_and_call(self, llm: ZeroG) -> None:
+        assert str(llm.predict_and_call([TOOL], "What is 6 times 7? Use multiply.")) == "42"
+        assert str(asyncio.run(llm.apredict_and_call([TOOL], "What is 6 times 7? Use multiply."))) == "42"
+
+    def test_a_whole_turn_with_the_tools_result(self, llm: ZeroG) -> None:
+        response = llm.chat_with_tools([TOOL], user_msg="What is 6 times 7? Use multiply.")
+        block = next(b for b in response.message.blocks if isinstance(b, ToolCallBlock))
+        history = [
+            ChatMessage("What is 6 times 7? Use multiply."),
+            response.message,
+            ChatMessage("42", role=MessageRole.TOOL, additional_kwargs={"tool_call_id": block.tool_call_id}),
+        ]
+        before = list(history)
+        answer = llm.chat_with_tools([TOOL], chat_history=history)
+        assert "42" in answer.message.content
+        assert history == before, "the caller's history is changed"
+
+    def test_no_call_is_an_error_where_one_is_needed(self, llm: ZeroG) -> None:
+        with pytest.raises(ValueError, match="at least one tool call"):
+            llm.get_tool_calls_from_response(llm.chat([ChatMessage("hi")]))
+
+    def test_a_provider_without_tools_is_refused_before_the_prompt_and_others_are_named(
+        self, make_llm: Any, net: LocalNet, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from llama_index.core.agent.workflow import FunctionAgent
+
+        from zg_core.catalogue import ModelInfo
+
+        real = zg_core.ChatClient.model_info
+
+        def info(self: Any, model: str | None = None, *, service: Any = None) -> ModelInfo:
+            found = real(self, model, service=service)
+            if service is None or service.provider == provider.address:
+                object.__setattr__(found, "capabilities", frozenset({"temperature"}))
+            return found
+
+        monkeypatch.setattr(zg_core.ChatClient, "model_info", info)
+        before = len(provider.requests)
+        llm = make_llm()
+
+        async def run() -> None:
+            await FunctionAgent(tools=[TOOL], llm=llm, streaming=False).run("What is 6 times 7?")
+
+        with pytest.raises(Exception, match="no function calling") as caught:
+            asyncio.run(run())
+        assert net.providers[1].address in caught.value.hint
+        assert not [r for r in provider.requests[before:] if r.path.endswith("completions")]
+
+
+class TestStructured:
+    """The traps of LlamaIndex's structured answers, each with its test."""
+
+    def test_trap_1_streams_are_real_generators(self, llm: ZeroG) -> None:
+        from collections.abc import Generator
+
+        assert isinstance(llm.stream_chat([ChatMessage("hi")]), Generator)
+
+    @pytest.mark.parametrize("form", ["whole", "async", "stream", "async stream"])
+    def test_trap_2_a_call_is_forced_in_every_form(self, llm: ZeroG, sent: Any, form: str) -> None:
+        async def astream() -> Any:
+            return [each async for each in await llm.astream_structured_predict(Person, ADA, name="Ada")][-1]
+
+        found = {
+            "whole": lambda: llm.structured_predict(Person, ADA, name="Ada"),
+            "async": lambda: asyncio.run(llm.astructured_predict(Person, ADA, name="Ada")),
+            "stream": lambda: list(llm.stream_structured_predict(Person, ADA, name="Ada"))[-1],
+            "async stream": lambda: asyncio.run(astream()),
+        }[form]()
+        assert (found.name, found.age) == ("Ada", 36)
+        assert sent()["tool_choice"] == "required"
+
+    def test_trap_3_streamed_objects_grow(self, llm: ZeroG) -> None:
+        objects = list(llm.stream_structured_predict(Person, ADA, name="Ada"))
+        assert {getattr(each, "name", None) for each in objects} >= {"Ada"}
+        assert isinstance(objects[-1], Person)
+
+    def test_trap_4_the_last_response_repeats_the_calls(self, llm: ZeroG) -> None:
+        *_, last = llm.stream_chat_with_tools([TOOL], user_msg="What is 6 times 7? Use multiply.")
+        assert [b.tool_name for b in last.message.blocks if isinstance(b, ToolCallBlock)] == ["multiply"]
+        assert receipt_of(last) is not None
+
+    def test_trap_5_the_history_stays_the_callers(self, llm: ZeroG) -> None:
+        history = [ChatMessage("hi")]
+        llm.chat_with_tools([TOOL], user_msg="What is 6 times 7?", chat_history=history)
+        assert history == [ChatMessage("hi")]
+
+    def test_as_structured_llm(self, llm: ZeroG) -> None:
+        assert llm.as_structured_llm(Person).complete("'Ada' is 36 years old.").raw == Person(name="Ada", age=36)
+
+
+class TestLife:
+    def test_many_event_loops_one_after_the_other(self, llm: ZeroG) -> None:
+        for _ in range(3):
+            assert asyncio.run(llm.acomplete(QUESTION)).text
+
+    def test_many_threads_share_one(self, llm: ZeroG) -> None:
+        found: list[str] = []
+        threads = [threading.Thread(target=lambda: found.append(llm.complete(QUESTION).text)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == ["The capital of France is Paris."] * 4
+
+    def test_is_a_context_manager_both_ways(self, make_llm: Any) -> None:
+        with make_llm() as llm:
+            assert llm.complete(QUESTION).text
+
+        async def work() -> str:
+            async with make_llm() as asynchronous:
+                return (await asynchronous.acomplete(QUESTION)).text
+
+        assert asyncio.run(work())
