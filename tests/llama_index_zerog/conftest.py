@@ -17,17 +17,7 @@ from llama_index_zerog import ZeroG, ZeroGEmbedding
 from zg_core.exchange import encode_body
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
 
-FOREIGN = (
-    "OPENAI_",
-    "PRIVATE_KEY",
-    "ZG_",
-    "ZEROG_NETWORK",
-    "ZEROG_RPC",
-    "ZEROG_PR",
-    "ZEROG_API",
-    "ZEROG_MODEL",
-    "ZEROG_VERIFY",
-)
+OURS = ("NETWORK", "RPC_URL", "LEDGER", "INFERENCE", "PRIVATE_KEY", "API_KEY", "PROVIDER", "MODEL", "VERIFY", "STORE")
 CHAT, OTHER, EMBED = 0, 1, 2
 
 
