@@ -69,7 +69,7 @@ def test_a_server_that_shows_nothing_is_accused_of_nothing(attested: Any, tally:
 
 
 def test_a_server_that_never_answers_is_given_up(attested: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["zg_core.verify.attestation.attest"]
+    module = sys.modules["zg_core.verify.attestation.attesting"]
     monkeypatch.setattr(module, "_TIMEOUTS", Timeouts(connect=5.0, read=0.1))
     assert attested([STALL]).outcome(1) is Outcome.UNAVAILABLE
 
