@@ -104,6 +104,19 @@ def test_a_flipped_bit(name: str, part: str, tally: Any) -> None:
         tally(f"bit flipped in the {PARTS[part]}", tried=caught + harmless, caught=caught, harmless=harmless)
 
 
+@pytest.mark.parametrize("name", REPORTS)
+def test_of_the_attributes_the_debug_bit_alone_is_level_1_s(name: str) -> None:
+    honest = exhibit(name).without_collateral()
+    begin = (54 if honest.quote[0] == 5 else 48) + 120
+    failed = []
+    for bit in range(64):
+        changed = bytearray(honest.quote)
+        changed[begin + bit // 8] ^= 1 << bit % 8
+        found = honest.with_part("quote", bytes(changed)).examined()
+        failed += [bit] if found.outcome(1) is Outcome.FAIL else []
+    assert failed == [0]
+
+
 def test_a_flipped_bit_of_a_report_as_it_is_served(tally: Any) -> None:
     honest, known = made_up("legacy"), outcomes(made_up("legacy").examined())
     caught, harmless, wrong = 0, 0, []
