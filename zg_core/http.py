@@ -108,19 +108,26 @@ class Transport(Protocol):
         ...
 
 
-async def read_all(response: Response, limit: int) -> bytes:
+async def read_all(response: Response, limit: int, seconds: float | None = None) -> bytes:
     """The whole body, at most `limit` bytes.
 
+    Args:
+        response: Where it is read from.
+        limit: Bytes.
+        seconds: How long it may take in all; a sender that drips can keep below the time between two reads for ever.
+
     Raises:
-        BodyBroken: it ended early or is larger.
+        BodyBroken: it ended early, is larger, or takes longer.
     """
     parts: list[bytes] = []
-    size = 0
+    size, began = 0, time.monotonic()
     try:
         async for chunk in response.chunks():
             size += len(chunk)
             if size > limit:
                 raise BodyBroken(f"the response is larger than {limit} bytes")
+            if seconds is not None and time.monotonic() - began >= seconds:
+                raise BodyBroken(f"the response takes longer than {seconds:.0f} s")
             parts.append(chunk)
     finally:
         await response.close()

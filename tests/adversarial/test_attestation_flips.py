@@ -17,7 +17,8 @@ from tests.adversarial.exhibits import LEVELS, MADE_UP, RECORDED, Exhibit, made_
 from tests.adversarial.flips import EXHAUSTIVE, SEED, flips
 from tests.conftest import attestation_directory
 from tests.zg_core.verify.scene import service
-from zg_core.localnet.attestation import Enclave
+from zg_core.errors import ConfigError
+from zg_core.localnet.attestation import AttestationFault, Enclave
 from zg_core.localnet.keys import Key
 from zg_core.localnet.platform import Maker
 from zg_core.types import Kind
@@ -103,6 +104,19 @@ def test_a_flipped_bit(name: str, part: str, tally: Any) -> None:
         tally(f"bit flipped in the {PARTS[part]}", tried=caught + harmless, caught=caught, harmless=harmless)
 
 
+@pytest.mark.parametrize("name", REPORTS)
+def test_of_the_attributes_the_debug_bit_alone_is_level_1_s(name: str) -> None:
+    honest = exhibit(name).without_collateral()
+    begin = (54 if honest.quote[0] == 5 else 48) + 120
+    failed = []
+    for bit in range(64):
+        changed = bytearray(honest.quote)
+        changed[begin + bit // 8] ^= 1 << bit % 8
+        found = honest.with_part("quote", bytes(changed)).examined()
+        failed += [bit] if found.outcome(1) is Outcome.FAIL else []
+    assert failed == [0]
+
+
 def test_a_flipped_bit_of_a_report_as_it_is_served(tally: Any) -> None:
     honest, known = made_up("legacy"), outcomes(made_up("legacy").examined())
     caught, harmless, wrong = 0, 0, []
@@ -113,6 +127,28 @@ def test_a_flipped_bit_of_a_report_as_it_is_served(tally: Any) -> None:
         caught, harmless = caught + (found != known), harmless + (found == known)
     assert not wrong, f"seed {SEED}\n" + "\n".join(wrong[:10])
     tally("bit flipped in a report as it is served", tried=caught + harmless, caught=caught, harmless=harmless)
+
+
+@pytest.mark.parametrize("fault", ["outdated_tcb", "revoked_pck", "expired_collateral"])
+def test_a_flipped_bit_of_the_collateral_makes_no_machine_better(fault: str, tally: Any) -> None:
+    """What the maker says against a machine cannot be turned by whoever carries it, or it is no collateral any more."""
+    maker = Maker(NOW)
+    enclave = Enclave(lambda: maker)
+    enclave.fault = AttestationFault(fault)
+    quote = json.loads(enclave.quote_body(KEY, legacy=True))["quote"]
+    enclave.fault, text = AttestationFault(fault), enclave.platform.collateral
+    made = replace(made_up("legacy"), quote=bytes.fromhex(quote), options=AttestationOptions(root=maker.root))
+    tried, better = 0, []
+    for where, flipped in flips(text.encode(), f"collateral {fault}"):
+        tried += 1
+        try:
+            collateral = Collateral.parse(flipped.decode("utf-8", "surrogateescape"))
+        except ConfigError:
+            continue
+        found = replace(made, collateral=collateral, now=datetime.fromtimestamp(NOW, UTC)).examined()
+        better += [where] if found.outcome(2) is Outcome.PASS else []
+    assert not better, f"seed {SEED}: {better[:10]}"
+    tally("bit flipped in the collateral", tried=tried, caught=tried)
 
 
 def splices(data: bytes) -> st.SearchStrategy[bytes]:

@@ -107,13 +107,17 @@ def test_the_local_root_is_for_local_networks_only(zerog, market, monkeypatch):
         _local_trust(SimpleNamespace(name="testnet", rpc_url="https://rpc.example"), None, market.status_url, None)
 
 
-def test_what_an_enclave_measured_commands_no_terminal(zerog, market, tmp_path, monkeypatch):
+def test_what_an_enclave_measured_commands_no_terminal(tmp_path, monkeypatch):
     name = "evil\x1b[2J\u202e\ud800"
     compose = json.dumps({"docker_compose_file": f"image: {name}\n"})
     monkeypatch.setattr("zg_core.localnet.attestation.app_compose", lambda: compose)
-    words = ("verify", market.providers[0].address, "--local-root")
-    ran = zerog(*words, "--report-dir", str(tmp_path / "kept"))
+    with LocalNet(providers=1) as net:  # a provider makes its quote once
+        zerog = zerog_of(net, tmp_path, None)
+        zerog.environ["ZEROG_STATUS_URL"] = net.status_url
+        words = ("verify", net.providers[0].address, "--local-root")
+        ran = zerog(*words, "--report-dir", str(tmp_path / "kept"))
+        document = zerog(*words, "--json").document
     assert "image evil" in ran.out, ran
     assert not {"\x1b", "\u202e"} & set(ran.out + ran.err)
-    assert zerog(*words, "--json").document["reached"] == 3
+    assert document["reached"] == 3
     assert json.loads((tmp_path / "kept" / "report.json").read_text())["reached"] == 3

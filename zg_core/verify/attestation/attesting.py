@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["attest"]
 
 _MAX_BYTES = 8 * 1024 * 1024
+_MAX_SECONDS = 120.0
 _TIMEOUTS = Timeouts(connect=10.0, read=30.0)
 
 
@@ -139,7 +140,7 @@ async def _nras(
 async def _get(transport: Transport, request: Request) -> bytes | Problem:
     try:
         answer = await transport.send(request)
-        body = await read_all(answer, _MAX_BYTES)
+        body = await read_all(answer, _MAX_BYTES, _MAX_SECONDS)
     except (RequestError, BodyBroken) as error:
         return Problem(str(error))
     return body if answer.status == 200 else Problem(f"{request.url.partition('?')[0]} answered {answer.status}")

@@ -75,9 +75,13 @@ def _moment(text: str) -> datetime:
 def _crl_end(der_hex: str) -> datetime | None:
     try:
         from cryptography import x509
+        from cryptography.exceptions import UnsupportedAlgorithm
     except ModuleNotFoundError:  # then the end of the JSON parts counts
         return None
-    return x509.load_der_x509_crl(bytes.fromhex(der_hex)).next_update_utc
+    try:
+        return x509.load_der_x509_crl(bytes.fromhex(der_hex)).next_update_utc
+    except (x509.InvalidVersion, UnsupportedAlgorithm) as error:
+        raise ValueError(str(error)) from None
 
 
 _kept: dict[tuple[str, str, str], Collateral] = {}

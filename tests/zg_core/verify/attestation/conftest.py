@@ -15,12 +15,11 @@ import pytest
 from tests.zg_core.raw_server import Server, answer
 from tests.zg_core.verify.scene import service
 from zg_core.http import AsyncTransport, SyncTransport, run
+from zg_core.localnet.attestation import Enclave
+from zg_core.localnet.keys import Key
+from zg_core.localnet.platform import Maker
 from zg_core.types import Kind
 from zg_core.verify.attestation import AttestationOptions, AttestationReport, Collateral, attest
-
-Maker = pytest.importorskip("zg_core.localnet.platform").Maker
-Enclave = pytest.importorskip("zg_core.localnet.attestation").Enclave
-Key = pytest.importorskip("zg_core.localnet.keys").Key
 
 KEY = Key("0x" + "11" * 32)
 NONCE = bytes(range(32))
@@ -30,8 +29,8 @@ NONCE = bytes(range(32))
 class Made:
     """One enclave of made-up hardware, and what is needed to verify it."""
 
-    maker: Any
-    enclave: Any
+    maker: Maker
+    enclave: Enclave
     now: datetime
 
     @property

@@ -196,6 +196,13 @@ def test_a_part_of_the_wrong_form_is_refused(parts: dict[str, Any], name: str) -
     assert len(str(caught.value)) < 400
 
 
+def test_a_list_of_a_version_nobody_knows_is_refused(parts: dict[str, Any]) -> None:
+    unknown = bytes.fromhex(parts["pck_crl"]).replace(b"\x02\x01\x01", b"\x02\x01\x21", 1).hex()
+    assert unknown != parts["pck_crl"]
+    with pytest.raises(ConfigError, match="version"):
+        Collateral.parse(json.dumps({**parts, "pck_crl": unknown}))
+
+
 @pytest.mark.parametrize("text", ["", "null", "7", "[]", '"text"', "{}", "{", "[" * 100_000, "\ud800"])
 def test_text_that_is_no_collateral_is_refused(text: str) -> None:
     with pytest.raises(ConfigError) as caught:

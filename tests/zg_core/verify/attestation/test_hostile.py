@@ -69,9 +69,19 @@ def test_a_server_that_shows_nothing_is_accused_of_nothing(attested: Any, tally:
 
 
 def test_a_server_that_never_answers_is_given_up(attested: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["zg_core.verify.attestation.attest"]
+    module = sys.modules["zg_core.verify.attestation.attesting"]
     monkeypatch.setattr(module, "_TIMEOUTS", Timeouts(connect=5.0, read=0.1))
     assert attested([STALL]).outcome(1) is Outcome.UNAVAILABLE
+
+
+def test_a_server_that_drips_is_given_up(attested: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the time between two reads, but without an end: here the first piece is already late."""
+    module = sys.modules["zg_core.verify.attestation.attesting"]
+    assert 0 < module._MAX_SECONDS <= 300
+    monkeypatch.setattr(module, "_MAX_SECONDS", 0.0)
+    report = attested([HEAD + chunk(b"0"), STALL])
+    assert report.outcome(1) is Outcome.UNAVAILABLE
+    assert "takes longer" in explanation(report, 1)
 
 
 def test_a_redirect_is_not_followed(attested: Any, server: Server) -> None:
