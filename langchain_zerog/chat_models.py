@@ -13,7 +13,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, Se
 from langchain_zerog import _blocks
 from langchain_zerog._bridge import Relay, awatched, scope, sink_of, watched
 from langchain_zerog._convert import chat_result
-from langchain_zerog._errors import as_model_error
+from langchain_zerog._errors import NeverServed, as_model_error
 from langchain_zerog._fields import AsIs, from_env, plain_values, policy_from_plain, reject_unknown, secret_from_env
 from langchain_zerog._payload import TOLERATED, parameters_of, payload_of, trace_parameters_of
 from langchain_zerog._profile import default_method, profile_of, recall, remember
@@ -22,7 +22,7 @@ from langchain_zerog._structured import openai_tool_choice, structured_output
 from langchain_zerog._version import __version__
 from zg_core.clients import Clients
 from zg_core.config import Network
-from zg_core.errors import ProviderUnavailable, RateLimited, ZeroGError
+from zg_core.errors import ZeroGError
 from zg_core.http import Timeouts
 from zg_core.limits import Limits
 from zg_core.receipts.model import Receipt
@@ -522,7 +522,7 @@ class ChatZeroG(BaseChatModel):
     def with_retry(
         self,
         *,
-        retry_if_exception_type: Any = (RateLimited, ProviderUnavailable),
+        retry_if_exception_type: tuple[type[BaseException], ...] | Callable[[BaseException], bool] = (NeverServed,),
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """A model that tries again; by default only where nothing was served, so that nothing is paid twice.

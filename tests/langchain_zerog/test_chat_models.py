@@ -11,11 +11,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, get_usage_metadata_callback
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
 from langchain_zerog import ChatZeroG, receipt_of
+from zg_core.backends.direct import DirectBackend
 from zg_core.localnet import LocalNet, LocalProvider
 from zg_core.receipts.model import Receipt
 from zg_core.verify.verdict import Status
@@ -234,20 +236,27 @@ def test_answers_cached_under_another_policy_or_model_are_not_used(make_model: M
         assert len(chats(provider)) == sent + 1, f"{settings} took an answer made under other settings"
 
 
-def test_a_background_check_ends_on_the_receipt(make_model: Make) -> None:
-    ended = threading.Event()
+def test_a_background_check_ends_on_the_receipt(make_model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_check, ended = threading.Event(), threading.Event()
     told: list[Receipt] = []
+    verify = DirectBackend.verify
+
+    async def when_allowed(*arguments: Any) -> Any:
+        may_check.wait(30)
+        return await verify(*arguments)
 
     def tell(receipt: Receipt) -> None:
         told.append(receipt)
         ended.set()
 
+    monkeypatch.setattr(DirectBackend, "verify", when_allowed)
     message = make_model(verify="background", on_verdict=tell).invoke("Hello")
     assert message.response_metadata["zerog"]["status"] == "pending"
+    may_check.set()
     receipt = receipt_of(message)
     assert receipt is not None
-    assert receipt.resolve(timeout=10).status is Status.VERIFIED
-    assert ended.wait(10)
+    assert receipt.resolve(timeout=30).status is Status.VERIFIED
+    assert ended.wait(30)
     assert told == [receipt]
 
 

@@ -155,7 +155,7 @@ print("done")
 
 
 def test_a_program_that_closes_nothing_ends_quietly(local: LocalNet) -> None:
-    command = [sys.executable, "-X", "dev", "-W", "ignore", "-W", "always::ResourceWarning", "-c", PROGRAM]
+    command = [sys.executable, "-W", "ignore", "-W", "always::ResourceWarning", "-c", PROGRAM]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "done\n", "")
 

@@ -14,6 +14,7 @@ from langchain_core.tools import tool
 
 import zg_core
 from langchain_zerog import ChatZeroG
+from langchain_zerog._errors import NeverServed, as_model_error, never_served
 from zg_core.localnet import LocalNet, LocalProvider
 
 Make = Callable[..., ChatZeroG]
@@ -153,6 +154,30 @@ def test_with_retry_repeats_a_forged_answer_for_who_says_so(
     with provider.fault("body_changed", times=1):
         assert talk.invoke(retrying, "Hello").response_metadata["zerog"]["status"] == "verified"
     assert prompts(provider) == before + 2
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (zg_core.RateLimited("x", status=429), True),
+        (zg_core.ProviderUnavailable("x", status=503), True),
+        (zg_core.ProviderUnavailable("x", code="connect_failed"), True),
+        (zg_core.ChainError("x", code="rpc_unavailable", retryable=True), True),
+        (zg_core.ProviderUnavailable("x", status=502), False),
+        (zg_core.ProviderUnavailable("x", status=504), False),
+        (zg_core.ProviderUnavailable("x", status=503, retryable=False), False),
+        (zg_core.OutcomeUnknown("x", code="connection_lost"), False),
+        (zg_core.StreamTruncated("x"), False),
+        (zg_core.VerificationUnavailable("x"), False),
+        (zg_core.VerificationFailed("x"), False),
+        (ValueError("x"), False),
+    ],
+    ids=lambda value: f"{type(value).__name__} {getattr(value, 'details', '')}",
+)
+def test_only_what_was_never_served_is_tried_again(error: Exception, again: bool) -> None:
+    assert never_served(error) is isinstance(error, NeverServed) is again
+    if isinstance(error, zg_core.ZeroGError):
+        assert never_served(as_model_error(error)) is again
 
 
 # with_fallbacks
