@@ -41,6 +41,16 @@ class ZeroGReceipts:
         with self._lock:
             return iter(list(self._receipts.values()))
 
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        """All of them."""
+        return tuple(self)
+
+    @property
+    def chat_ids(self) -> tuple[str, ...]:
+        """The ids under which providers keep their signatures."""
+        return tuple(receipt.chat_id for receipt in self if receipt.chat_id)
+
     def __len__(self) -> int:
         return len(self._receipts)
 

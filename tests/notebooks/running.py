@@ -15,18 +15,7 @@ from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-WAITING = {"04_rag": "llama_index_zerog.ZeroG"}
-"""Notebooks that have not been run yet, and what they need; `make notebooks` runs them once that is there."""
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
-
-
-def missing(name: str) -> str:
-    """What a notebook waits for, "" if it can run."""
-    needed = WAITING.get(name, "")
-    module, _, attribute = needed.rpartition(".")
-    return needed if needed and not hasattr(importlib.import_module(module), attribute) else ""
-
-
 FIGURE = ROOT / "docs" / "compare.png"
 TIMEOUT = 240
 MOST_BYTES = 250_000

@@ -10,21 +10,18 @@ import jupytext
 import nbformat
 import pytest
 
-from tests.notebooks.running import FIGURE, MOST_BYTES, NAMES, NOTEBOOKS, ROOT, WAITING, execute, output_of, problems, texts
+from tests.notebooks.running import FIGURE, MOST_BYTES, NAMES, NOTEBOOKS, ROOT, execute, output_of, problems, texts
 
 REAL_NETWORK = "ZEROG_MAX_SPEND"
 
 
 def committed(name: str):
-    path = NOTEBOOKS / f"{name}.ipynb"
-    if name in WAITING and not path.exists():
-        pytest.skip(f"{name} was not run yet, it needs {WAITING[name]}: then `make notebooks ARGS={name}`")
-    return nbformat.read(path, as_version=4)
+    return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
 
 
 def test_the_notebooks_are_there():
     assert [name[:2] for name in NAMES] == ["01", "02", "03", "04"]
-    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} >= set(NAMES) - set(WAITING)
+    assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == set(NAMES)
 
 
 @pytest.mark.slow
