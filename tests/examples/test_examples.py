@@ -16,12 +16,17 @@ from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+FACTS = {"france.txt": "The capital of France is Paris.", "bees.txt": "Bees make honey."}
 
 
 @pytest.fixture(scope="module")
 def net() -> Iterator[LocalNet]:
-    """Two providers, and a wallet with a sub-account at both."""
-    specs = [ProviderSpec(model="local-chat-1"), ProviderSpec(model="local-chat-2", input_price=3, output_price=7)]
+    """Two providers of chats and one of embeddings, and a wallet with a sub-account at each."""
+    specs = [
+        ProviderSpec(model="local-chat-1"),
+        ProviderSpec(model="local-chat-2", input_price=3, output_price=7),
+        ProviderSpec(model="local-embed-1", service_type="embedding", output_price=0, lora=False),
+    ]
     with LocalNet(providers=specs, settings=replace(ProviderSettings.fast(), settle_interval=None)) as running:
         for provider in running.providers:
             running.open_account(running.wallet, provider, 50 * 10**18)
@@ -90,7 +95,7 @@ def test_the_agent_runs_no_tool_on_a_forged_answer(net: LocalNet) -> None:
 
 
 def test_the_graph_asks_both_providers(net: LocalNet, since: list[int]) -> None:
-    first, second = (provider.address for provider in net.providers)
+    first, second = (provider.address for provider in net.providers[:2])
     state, receipts = example("graph_with_fallback")["ask"](first, second, "What is 2 + 3?")
     assert "5" in state["draft"]
     assert "5" in state["review"]
@@ -102,7 +107,7 @@ def test_the_graph_asks_both_providers(net: LocalNet, since: list[int]) -> None:
 def test_the_graph_falls_back_and_counts_what_the_refused_reply_cost(
     net: LocalNet, since: list[int], fault: str
 ) -> None:
-    first, second = (provider.address for provider in net.providers)
+    first, second = (provider.address for provider in net.providers[:2])
     with net.providers[0].fault(fault, times=None):
         state, receipts = example("graph_with_fallback")["ask"](first, second, "What is 2 + 3?")
     assert "5" in state["review"]
@@ -123,8 +128,34 @@ def test_two_hundred_prompts_have_two_hundred_receipts(net: LocalNet, since: lis
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_runs_as_a_program(
-    net: LocalNet, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    net: LocalNet, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sys, "argv", [name, *(provider.address for provider in net.providers)])
+    arguments = [provider.address for provider in net.providers[:2]]
+    if name == "rag_llamaindex":
+        (tmp_path / "france.txt").write_text(FACTS["france.txt"])
+        arguments = [str(tmp_path)]
+        monkeypatch.setenv("ZEROG_MODEL", "local-chat-1")
+        monkeypatch.setattr("builtins.input", lambda _: "What is the capital of France?")
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     assert "0G" in capsys.readouterr().out
+
+
+def test_retrieval_lists_what_every_answer_cost_and_stops_at_a_lie(net: LocalNet, tmp_path: Path) -> None:
+    from llama_index_zerog import ZeroG, ZeroGEmbedding
+    from zg_core import VerificationFailed
+
+    for name, text in FACTS.items():
+        (tmp_path / name).write_text(text)
+    rag = example("rag_llamaindex")
+    chat, embed = net.providers[0], net.providers[2]
+    with ZeroGEmbedding(provider=embed.address, verify="require") as embedding, ZeroG(verify="require") as llm:
+        index = rag["index_of"](str(tmp_path), embedding)
+        starts = [len(provider.log) for provider in net.providers]
+        answer, receipts = rag["ask"](index, llm, "What is the capital of France?")
+        assert "Paris" in answer
+        entries = billed(net, starts)
+        assert sorted(receipts.chat_ids) == sorted(entry.chat_id for entry in entries)
+        assert receipts.fees["0G"].units == sum(entry.fee for entry in entries)
+        with chat.fault("body_changed"), pytest.raises(VerificationFailed):
+            rag["ask"](index, llm, "What is the capital of France?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from typing import Any
 
@@ -241,6 +242,19 @@ class TestStructured:
 
     def test_as_structured_llm(self, llm: ZeroG) -> None:
         assert llm.as_structured_llm(Person).complete("'Ada' is 36 years old.").raw == Person(name="Ada", age=36)
+
+
+def test_a_prompt_that_is_too_long_is_an_error_with_both_numbers(net: LocalNet) -> None:
+    from zg_core.localnet import ProviderSpec
+
+    with LocalNet(providers=[ProviderSpec(context_length=100)]) as small:
+        small.open_account(small.wallet, small.providers[0])
+        settings = {"network": "local", "rpc_url": small.rpc_url, "private_key": small.wallet.private_key}
+        llm = ZeroG(provider=small.providers[0].address, **settings)
+        with llm, pytest.raises(zg_core.RequestError) as caught:
+            llm.complete("word " * 500)
+    assert caught.value.code == "context_length_exceeded"
+    assert re.findall(r"(\d+) tokens", str(caught.value)) == ["100", "508"]
 
 
 class TestLife:
