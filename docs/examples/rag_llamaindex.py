@@ -1,6 +1,6 @@
 """Retrieval on 0G: documents are read, embedded and asked about; every answer lists its cost and what is proven.
 
-``python docs/examples/rag_llamaindex.py FOLDER`` (the wallet needs a sub-account at a chat and an embedding provider).
+``python docs/examples/rag_llamaindex.py FOLDER EMBEDDING_MODEL`` (the wallet needs a sub-account at a chat and an embedding provider).
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ def ask(index: VectorStoreIndex, llm: ZeroG, question: str) -> tuple[str, ZeroGR
     return answer, receipts
 
 
-def main(folder: str) -> None:
+def main(folder: str, model: str) -> None:
     """Ask about the files."""
-    with ZeroG(verify="require", temperature=0) as llm, ZeroGEmbedding(verify="require") as embedding:
+    chat, embedding = ZeroG(verify="require", temperature=0), ZeroGEmbedding(model=model, verify="require")
+    with chat as llm, embedding:
         index = index_of(folder, embedding)
         answer, receipts = ask(index, llm, input("question: "))
         print(answer)
@@ -43,4 +44,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -133,7 +133,7 @@ def test_an_example_runs_as_a_program(
     arguments = [provider.address for provider in net.providers[:2]]
     if name == "rag_llamaindex":
         (tmp_path / "france.txt").write_text(FACTS["france.txt"])
-        arguments = [str(tmp_path)]
+        arguments = [str(tmp_path), "local-embed-1"]
         monkeypatch.setenv("ZEROG_MODEL", "local-chat-1")
         monkeypatch.setattr("builtins.input", lambda _: "What is the capital of France?")
     monkeypatch.setattr(sys, "argv", [name, *arguments])
