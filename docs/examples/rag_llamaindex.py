@@ -1,6 +1,7 @@
 """Retrieval on 0G: documents are read, embedded and asked about; every answer lists its cost and what is proven.
 
-``python docs/examples/rag_llamaindex.py FOLDER EMBEDDING_MODEL`` (the wallet needs a sub-account at a chat and an embedding provider).
+``python docs/examples/rag_llamaindex.py FOLDER EMBEDDING_MODEL`` (the wallet needs sub-accounts at a provider of chats,
+``ZEROG_PROVIDER``, and at one of embeddings).
 """
 
 from __future__ import annotations
