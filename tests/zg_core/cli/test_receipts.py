@@ -209,7 +209,7 @@ class TestAudit:
         return ran.document
 
     def test_a_settlement_above_the_providers_own_log_is_found(self, rich, provider, market):
-        with market.providers[0].fault("settlement_inflated", factor=3):
+        with market.providers[0].fault("settlement_inflated", factor=3, times=None):
             receipt = asked(rich, provider)
             market.providers[0].settle()  # if it has not done so by itself
         (finding,) = self.found(rich, "settled_too_much")["findings"]
