@@ -16,7 +16,7 @@ COMPAT_TESTS ?= tests --ignore=tests/zg_core/localnet --ignore=tests/parity --ig
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fuzz lint format bench contracts contracts-check interop constraints clean \
-  env-openai2 env-newest test-openai2 test-newest
+  env-openai2 env-newest test-openai2 test-newest bench-openai2
 
 help: ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -67,8 +67,11 @@ interop: ## the npm programs some tests run (anvil)
 	cd tests/interop && npm ci
 
 ifneq ($(wildcard tests/bench/__main__.py),)
-bench: setup ## measure (options: ARGS="…")
+bench: setup ## measure beside what users have today (options: ARGS="…")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-openai2: env-openai2 ## the same with openai 2 on httpx, and LlamaIndex beside OpenAILike
+	@ZEROG_HTTP_LIBRARY=httpx .venv-openai2/bin/python -m tests.bench $(ARGS)
 endif
 
 notebooks: setup ## run the notebooks again and write what they show (options: ARGS="NAME…")

@@ -11,9 +11,10 @@ import os
 import statistics
 import sys
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import langchain
+from tests.bench import langchain, llamaindex
 from tests.bench.contenders import running_server
 from zg_core.http import library
 from zg_core.localnet import Chain, LocalNet
@@ -68,7 +69,7 @@ def main() -> None:
     print(f"\nopenai {openai.__version__}, {library().__name__}\n{'measure':<56}{'found':>12}{'target':>12}")
     missed = 0
     with running_server() as server:
-        for row in langchain.rows(server, rounds, arguments.memory_calls):
+        for row in chain(langchain.rows(server, rounds, arguments.memory_calls), llamaindex.rows(server, rounds)):
             sign = "≥" if row.at_least else "≤"
             target = f"{sign} {row.target:g}{row.unit}"
             print(f"{row.name:<56}{row.value:>9.2f}{row.unit:<3}{target:>12}{'' if row.reached else '  MISSED'}")
