@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import pickle
 import threading
 from collections.abc import Iterator
@@ -449,3 +450,19 @@ class TestSharing:
         assert wallet.private_key[2:] not in repr(one) + repr(vars(one)) + repr(vars(one.core))
         with pytest.raises(TypeError, match="same store"):
             pickle.dumps(one)
+
+
+def test_every_method_has_a_twin_that_takes_the_same():
+    def methods(kind: type) -> dict[str, Any]:
+        return {name: one for name, one in inspect.getmembers(kind, callable) if not name.startswith("_")}
+
+    def shape(one: Any) -> list[tuple[Any, ...]]:
+        return [(each.name, each.kind, each.default) for each in inspect.signature(one).parameters.values()]
+
+    blocking, asynchronous = methods(Broker), methods(AsyncBroker)
+    asked = "services service ledger account accounts add_ledger deposit deposit_for transfer acknowledge retrieve"
+    assert {*asked.split(), "refund", "delete_ledger", "lock_time", "settlements", "read_only"} <= set(blocking)
+    assert set(blocking) == set(asynchronous)
+    for name, one in blocking.items():
+        assert shape(one) == shape(asynchronous[name]), name
+        assert asyncio.iscoroutinefunction(asynchronous[name]) or name == "read_only", name

@@ -6,16 +6,15 @@ The whole path against a provider that signs and settles is tested in `test_clie
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.zg_core import raw_server
+from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
 from zg_core.backends.base import Route
 from zg_core.backends.refusals import refusal
 from zg_core.call import TAIL_BYTES, Call, Slot, Tail
@@ -30,15 +29,6 @@ from zg_core.receipts.memory import MemoryReceipts
 from zg_core.types import Kind, Service, Usage
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Status, Verdict
-
-spec = importlib.util.spec_from_file_location("raw_server", Path(__file__).parent / "raw_server.py")
-assert spec is not None
-assert spec.loader is not None
-raw_server = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = raw_server  # dataclasses look their module up
-spec.loader.exec_module(raw_server)
-answer, chunk, HEAD = raw_server.answer, raw_server.chunk, raw_server.HEAD
-CLOSE, STALL = raw_server.CLOSE, raw_server.STALL
 
 GOOD = b'{"id":"chatcmpl-1","choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
 EVENT = b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'

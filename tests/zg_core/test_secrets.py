@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import copy
-import importlib.util
 import itertools
 import json
 import logging
 import pickle
 import re
-import sys
 import traceback
 import types
 import warnings
@@ -22,26 +20,14 @@ from typing import Any
 import pytest
 from eth_account import Account
 
+from tests.zg_core import raw_server, scripted_node
+from tests.zg_core.raw_server import CLOSE, HEAD, RESET, answer, chunk
 from zg_core import AsyncChatClient, ChatClient, Policy, Wallet, ZeroGError
 from zg_core.backends.credentials import ApiKeyCredential, WalletCredential
 from zg_core.config import Network, Secret, SecretHeaders, Settings
 from zg_core.crypto import checksum_address
 from zg_core.http import Request, run
 from zg_core.session import make_token, read_token
-
-
-def load(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-raw_server, scripted_node = load("raw_server"), load("scripted_node")
-answer, chunk, HEAD, CLOSE, RESET = (getattr(raw_server, n) for n in ("answer", "chunk", "HEAD", "CLOSE", "RESET"))
 
 KEY = "0x5ec7e7" + "d15c0ba7" * 7 + "77"
 PASSWORD = "pa55phrase-of-the-marker"
