@@ -29,7 +29,7 @@ def estimate(service: Service, request: Mapping[str, Any] | bytes, *, completion
     Example:
         >>> from zg_core.types import Service
         >>> service = Service("0x" + "a" * 40, "chatbot", "http://localhost", 3, 5, 0, "m", "TeeML", "{}", "", True)
-        >>> estimate(service, {"messages": [], "max_tokens": 10}).units == 3 * (512 + 32) + 5 * 10
+        >>> estimate(service, {"messages": [], "max_tokens": 10}).units == 3 * (512 + 31) + 5 * 10
         True
     """
     if service.usd_priced or service.multi_model:
