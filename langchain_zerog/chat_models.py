@@ -20,6 +20,7 @@ from langchain_zerog._profile import default_method, profile_of, recall, remembe
 from langchain_zerog._stream import ChunkMaker
 from langchain_zerog._structured import openai_tool_choice, structured_output
 from langchain_zerog._version import __version__
+from zg_core.budget import Budget
 from zg_core.clients import Clients
 from zg_core.config import Network
 from zg_core.errors import ZeroGError
@@ -48,7 +49,7 @@ __all__ = ["ChatZeroG"]
 _CLIENT_FIELDS = (
     "provider", "model", "private_key", "api_key", "wallet", "network", "rpc_url", "ledger", "inference", "verify",
     "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "ca_file", "on_verdict",
-    "store",
+    "store", "budget",
 )  # fmt: skip
 _blocks.register()
 _KEY_NAMES = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
@@ -221,6 +222,8 @@ class ChatZeroG(BaseChatModel):
 
     limits: Limits | Literal["auto"] | None = "auto"
     """Client-side rate limits: by default the providers' own on real networks; None lifts them."""
+    budget: Budget | None = Field(default=None, exclude=True, repr=False)
+    """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
     timeout: float | Timeouts | None = None
     """Seconds until the first byte of a reply, and between two of them (default 300), or `zg_core.Timeouts`."""
     max_retries: int = Field(default=2, ge=0)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zg_core.accounts import Ledger, SubAccount
     from zg_core.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
     from zg_core.broker import AsyncBroker, Broker
+    from zg_core.budget import Budget
     from zg_core.calls import Reply
     from zg_core.catalogue import ModelInfo
     from zg_core.chain.transactions import Sending, TransactionResult
@@ -68,6 +69,7 @@ __all__ = [
     "AttestationError",
     "AutoFunding",
     "Broker",
+    "Budget",
     "BudgetExceeded",
     "ChainError",
     "ChatClient",
@@ -131,6 +133,7 @@ _HOMES = {
     "AttestationError": "errors",
     "AutoFunding": "funding",
     "Broker": "broker",
+    "Budget": "budget",
     "BudgetExceeded": "errors",
     "ChainError": "errors",
     "ChatClient": "client",

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from zg_core.backends.base import Backend, Route
+    from zg_core.budget import Spending
     from zg_core.http import Response, Transport
     from zg_core.limits import Limits
     from zg_core.progress import Listener
@@ -82,7 +83,9 @@ class Calls:
         on_progress: Listener | None = None,
         stored: ReceiptStore | None = None,
         keep_bytes: bool = False,
+        spending: Spending | None = None,
     ) -> None:
+        self._spending = spending
         self._backend = backend
         self._transport = transport
         self.policy = policy
@@ -199,6 +202,8 @@ class Calls:
             raise
         except ZeroGError:  # refused or never sent: it cost nothing
             await self._recorder.refused(call.receipt)
+            if self._spending is not None:
+                await self._transport.blocking(self._spending.release, call.receipt)
             raise
         except BaseException:
             if call.sent:  # broken off while waiting for the answer, which may be billed all the same
@@ -254,15 +259,24 @@ class Calls:
     def refused(self, call: Call) -> None:
         """Record that the request was never served: it cost nothing."""
         self._recorder.dropped(call.receipt)
+        if self._spending is not None:
+            self._transport.aside(self._spending.release, call.receipt)
 
     async def depart(self, call: Call) -> None:
-        """Wait as the client-side limits ask, then note that the request is on its way."""
+        """Wait as the limits ask, hold what it may cost, then note that the request is on its way."""
         if self._limits is not None:
             wait = bucket(self._payer(), call.receipt.provider, self._limits).reserve()
             if wait > 0:
                 await self._transport.sleep(wait)
         call.receipt.payer = self._payer()
-        await self._recorder.opened(call.receipt)
+        if self._spending is not None:
+            reserve = self._spending.reserve
+            await self._transport.blocking(reserve, call.receipt, call.route.service, call.exchange.request)
+        try:
+            await self._recorder.opened(call.receipt)
+        except BaseException:
+            self.refused(call)
+            raise
         self._backend.sent(call.route, call.exchange)
 
     async def _send(self, call: Call, path: str, headers: Mapping[str, str]) -> Response:
@@ -460,6 +474,15 @@ class Calls:
             if doubt := implausible(call.usage, exchange.request, exchange.size):
                 receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
+        if self._spending is not None:
+            self._transport.aside(self._settle, receipt)
+
+    def _settle(self, receipt: Receipt) -> None:
+        assert self._spending is not None  # noqa: S101 - asked by the caller
+        try:
+            self._spending.settle(receipt)
+        except ConfigError as error:  # must not cost the user a paid answer; the whole amount stays held
+            logger.warning("receipt %s could not be settled in its budget: %s", receipt.id, error.message)
 
     def abandon(self, call: Call) -> None:
         """Record that the reader broke off."""

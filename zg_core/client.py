@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.backends.credentials import credential_of
 from zg_core.backends.direct import DirectBackend
+from zg_core.budget import Spending
 from zg_core.calls import CHAT_PATH, Calls, Reply, Slot
 from zg_core.catalogue import Catalogue
 from zg_core.chain.reader import ChainReader
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
+    from zg_core.budget import Budget
     from zg_core.catalogue import ModelInfo
     from zg_core.config import Network, Secret
     from zg_core.progress import Listener
@@ -64,6 +66,7 @@ class _Client:
         attest: int | None = None,
         attestation: AttestationOptions | None = None,
         limits: Limits | None = _AUTO,
+        budget: Budget | None = None,
         timeout: float | Timeouts | None = None,
         max_retries: int = 2,
         ca_file: str | None = None,
@@ -98,6 +101,7 @@ class _Client:
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
             attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Client-side limits; by default on real networks only, None lifts them.
+            budget: The most that calls may cost, counted in `store`; beyond it they are refused before they are sent.
             timeout: Seconds until the first byte of a reply, and between two of them (default 300), or `Timeouts`.
             max_retries: Further attempts after connect errors, 429 and 503; nothing else is ever sent twice.
             ca_file: A certificate authority to trust instead of the system's, for local networks with TLS.
@@ -148,6 +152,8 @@ class _Client:
         kept = store if isinstance(store, Store) else Store.open(settings.store)
         self.stored = None if kept.kind == "memory" else ReceiptStore(kept, receipts)
         """All receipts of the store, other processes' too; None where it is ``memory:``."""
+        self.spending = None if budget is None else Spending(budget, kept, self.network.chain_id)
+        """What is spent, held and left of the budget; None without one."""
         check_url(self.network.rpc_url, "rpc_url", secure=False)
         if wallet is None and settings.private_key is not None:
             wallet = Wallet.from_key(settings.private_key)
@@ -185,6 +191,7 @@ class _Client:
             on_progress=on_progress,
             stored=self.stored,
             keep_bytes=keep_bytes,
+            spending=self.spending,
         )
 
     def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport | AsyncTransport:
@@ -223,6 +230,7 @@ class ChatClient(_Client):
 
         Raises:
             ConfigError: nothing was sent; a setting or the payload is wrong.
+            BudgetExceeded: nothing was sent; it could cost more than the budget has left.
             ChainError: nothing was sent; funds, acknowledgement or the chain's RPC.
             RequestError: the provider refused, failed or broke off.
             VerificationFailed: the evidence contradicts the answer, which is in ``error.text``.

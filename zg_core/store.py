@@ -99,6 +99,23 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX receipt_verdicts_by_receipt ON receipt_verdicts (receipt, at)
     """,
+    """
+    CREATE TABLE budget_totals (
+        scope VARCHAR(200) NOT NULL PRIMARY KEY,
+        units VARCHAR(80) NOT NULL
+    );
+    CREATE TABLE budget_holds (
+        id VARCHAR(64) NOT NULL PRIMARY KEY,
+        chain BIGINT NOT NULL,
+        payer VARCHAR(42) NOT NULL,
+        provider VARCHAR(42) NOT NULL,
+        state VARCHAR(16) NOT NULL,
+        units VARCHAR(80) NOT NULL,
+        scopes TEXT NOT NULL,
+        holder VARCHAR(80) NOT NULL,
+        at DOUBLE PRECISION NOT NULL
+    )
+    """,
 )
 
 

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zg_core.pricing import fee_of
+from zg_core.localnet.billing import Prices
+from zg_core.localnet.billing import Usage as BilledUsage
+from zg_core.localnet.settings import Tier
+from zg_core.pricing import estimate, fee_of
 from zg_core.types import Service, Usage
 
 counts = st.integers(0, 10**7)
@@ -127,3 +130,81 @@ def test_a_fee_that_cannot_be_known_is_not_called_exact(info: dict[str, Any], us
 def test_all_that_the_smallest_and_the_largest_numbers_need_is_an_int() -> None:
     fee = fee_of(service({}, 2**255, 2**255), Usage(2**63, 2**63))
     assert fee.amount.units == 2**255 * 2**64
+
+
+@given(
+    entries=tiers,
+    divisor=st.none() | st.integers(1, 20),
+    input_price=prices,
+    output_price=prices,
+    prompt=st.integers(0, 1000),
+    completion=st.integers(0, 50),
+    cached=st.integers(0, 1000),
+    text=st.text(max_size=50),
+)
+def test_the_local_provider_bills_what_we_compute_and_never_more_than_the_estimate(
+    entries: list[dict[str, int]],
+    divisor: int | None,
+    input_price: int,
+    output_price: int,
+    prompt: int,
+    completion: int,
+    cached: int,
+    text: str,
+) -> None:
+    info: dict[str, Any] = {"tieredPricing": {"tiers": entries}}
+    if divisor:
+        info["cacheTokenBilling"] = {"divisor": divisor}
+    payload = {"messages": [{"role": "user", "content": text}], "max_tokens": 50}
+    prompt = min(prompt, len(json.dumps(payload, ensure_ascii=False).encode()))
+    cached = min(cached, prompt)
+    billed = Prices(
+        input_price,
+        output_price,
+        tuple(
+            Tier(
+                max_input_tokens=t["maxInputTokens"],
+                input_multiplier=t["inputMultiplier"],
+                output_multiplier=t["outputMultiplier"],
+                input_multiplier_denominator=t.get("inputMultiplierDenominator", 1),
+                output_multiplier_denominator=t.get("outputMultiplierDenominator", 1),
+            )
+            for t in entries
+        ),
+        divisor,
+    ).fee(BilledUsage(prompt, completion, cached))
+    here = service(info, input_price, output_price)
+    assert fee_of(here, Usage(prompt, completion, cached)).amount.units == sum(billed)
+    most = estimate(here, payload)
+    assert most is not None
+    assert sum(billed) <= most.units
+
+
+@pytest.mark.parametrize(
+    ("payload", "tokens"),
+    [
+        ({"max_tokens": 7}, 7),
+        ({"max_tokens": 7, "max_completion_tokens": 9}, 9),
+        ({"max_tokens": 7, "n": 3}, 21),
+        ({"messages": []}, 1000),
+        ({"messages": [], "n": 2}, 2000),
+        ({"max_tokens": True, "n": -1}, 1000),
+        ({"input": ["text"]}, 0),
+    ],
+)
+def test_the_estimate_takes_the_longest_answer(payload: dict[str, Any], tokens: int) -> None:
+    most = estimate(service({}, 0, 1), payload, completion_tokens=1000)
+    assert most is not None
+    assert most.units == tokens
+
+
+@pytest.mark.parametrize("info", [{"priceDenomination": "USD"}, {"MultiModel": True}])
+def test_prices_that_are_not_on_chain_have_no_estimate(info: dict[str, Any]) -> None:
+    assert estimate(service(info, 1, 1), {"max_tokens": 1}) is None
+
+
+def test_tokens_written_to_the_cache_make_a_range_of_the_fee() -> None:
+    info = {"cacheTokenBilling": {"divisor": 4, "writeMultiplier": 5, "writeMultiplierDenominator": 4}}
+    fee = fee_of(service(info, 8, 1), Usage(10, 2, cached_tokens=4))
+    assert (fee.exact, fee.reason) == (False, "cache_write")
+    assert (fee.lower, fee.upper) == (8 * 6 + 8 + 2, 8 * 6 * 5 // 4 + 8 + 2)

@@ -1,0 +1,289 @@
+"""Budgets: the most that calls may cost, held before anything is sent and shared by all who share the store.
+
+A call holds its upper bound (`zg_core.pricing.estimate`), and gives back what it did not cost once its fee is known.
+What cannot be known, because the answer or this process was lost, stays held at its bound: never free, always visible
+in `Spending.held`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from zg_core.errors import BudgetExceeded, ConfigError
+from zg_core.pricing import estimate
+from zg_core.types import Amount
+
+if TYPE_CHECKING:
+    from zg_core.receipts.model import Receipt
+    from zg_core.store import Store, Work
+    from zg_core.types import Service
+
+__all__ = ["Budget", "Held", "Spending"]
+
+# Longer than a call can take; until then a process on another machine is taken to live.
+_LOST_AFTER = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that may be spent; every limit that is given holds. Amounts are 0G.
+
+    Attributes:
+        per_call: Most that one call may cost.
+        per_run: Most for all clients that are given this `run`.
+        per_day: Most for one wallet on one UTC day; needs a store that outlives the process.
+        per_provider: Most for one wallet at one provider, as long as the store lives.
+        per_wallet: Most for one wallet, as long as the store lives.
+        unpriced: What to hold for a call whose price no one can tell beforehand: providers that bill in USD or serve
+            several models. Without it they are refused. It is your word, not a bound.
+        completion_tokens: Length of an answer that no ``max_tokens`` limits; an answer that is longer counts in full.
+        run: Name of the run; by default each budget object is a run of its own.
+
+    Raises:
+        ConfigError: no limit is given, or one is not a positive amount of 0G.
+
+    Example:
+        >>> from zg_core.types import og
+        >>> Budget(per_call=og("0.01"), per_run=og("1")).per_call
+        Amount('0.01', '0G')
+    """
+
+    per_call: Amount | None = None
+    per_run: Amount | None = None
+    per_day: Amount | None = None
+    per_provider: Amount | None = None
+    per_wallet: Amount | None = None
+    unpriced: Amount | None = None
+    completion_tokens: int = 32_768
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __post_init__(self) -> None:
+        given = 0
+        for name in (f.name for f in fields(self) if f.name.startswith("per_") or f.name == "unpriced"):
+            amount = getattr(self, name)
+            if amount is None:
+                continue
+            given += name != "unpriced"
+            if not isinstance(amount, Amount) or amount.currency != "0G" or amount.units <= 0:
+                raise ConfigError(
+                    f"{name} is not a positive amount of 0G: {amount!r}",
+                    code="bad_budget",
+                    hint=f'{name}=og("0.5")',
+                )
+        if not given:
+            raise ConfigError("a budget without a limit", code="bad_budget", hint='Budget(per_run=og("1"))')
+        if self.completion_tokens < 1:
+            raise ConfigError("completion_tokens must be at least 1", code="bad_budget")
+        if not 0 < len(self.run) <= 64:
+            raise ConfigError("run is a name of 1 to 64 characters", code="bad_budget")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An amount that is held for a call.
+
+    Attributes:
+        receipt: Id of the call's receipt.
+        payer: The wallet.
+        provider: The provider.
+        state: ``"open"`` while the call is under way, ``"unknown"`` when what it cost will not be known.
+        upper: Most it costs; least is nothing.
+        since: When it was held.
+    """
+
+    receipt: str
+    payer: str
+    provider: str
+    state: str
+    upper: Amount
+    since: datetime
+
+
+class Spending:
+    """What was spent and is held of one budget.
+
+    Args:
+        budget: The limits.
+        store: Where it is counted; processes that open the same one share the budget.
+        chain_id: The chain whose money it is.
+
+    Raises:
+        ConfigError: `budget` has a limit per day and `store` is ``memory:`` (code ``budget_needs_store``).
+    """
+
+    def __init__(self, budget: Budget, store: Store, chain_id: int) -> None:
+        if budget.per_day is not None and store.kind == "memory":
+            raise ConfigError(
+                "a budget per day is forgotten with the process where the store is memory:",
+                code="budget_needs_store",
+                hint="set ZEROG_STORE (store=…) to sqlite:///path, or use per_run",
+            )
+        self.budget = budget
+        self._store = store
+        self._chain = chain_id
+
+    def reserve(self, receipt: Receipt, service: Service, request: bytes) -> None:
+        """Hold the most that `request` can cost at `service`, for the call of `receipt`.
+
+        Raises:
+            BudgetExceeded: it is more than is left; nothing is held. ``details`` has ``limit``, ``asked``, ``left``
+                (amounts) and ``until`` (a UTC time, None if it never ends).
+            ConfigError: the price is not known and the budget has no amount for that, or the store fails.
+        """
+        units = self._most(service, request)
+        if self.budget.per_call is not None and units > self.budget.per_call.units:
+            raise _exceeded("per_call", units, self.budget.per_call, self.budget.per_call.units, None)
+        now = datetime.now(UTC)
+        scopes = self._scopes(receipt.payer, receipt.provider, now)
+        with self._store.transaction() as work:
+            for scope, (name, limit) in scopes.items():
+                left = limit.units - _spent(work, scope)
+                if units > left:
+                    until = _midnight(now) if name == "per_day" else None
+                    raise _exceeded(name, units, limit, left, until)
+            for scope in scopes:
+                _add(work, scope, units)
+            work.run(
+                "INSERT INTO budget_holds VALUES"
+                " (:id, :chain, :payer, :provider, 'open', :units, :scopes, :holder, :at)",
+                id=receipt.id,
+                chain=self._chain,
+                payer=receipt.payer,
+                provider=receipt.provider,
+                units=str(units),
+                scopes=json.dumps(sorted(scopes)),
+                holder=_holder(),
+                at=now.timestamp(),
+            )
+
+    def settle(self, receipt: Receipt) -> None:
+        """Count what the call of `receipt` cost: its fee where that is exact, else its upper bound, held as unknown."""
+        fee = receipt.fee
+        with self._store.transaction() as work:
+            row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=receipt.id)
+            if row is None:
+                return
+            held = int(row["units"])
+            if fee.exact:
+                cost = fee.amount.units
+                work.run("DELETE FROM budget_holds WHERE id = :id", id=receipt.id)
+            else:
+                cost = held if fee.upper is None else fee.upper
+                work.run(
+                    "UPDATE budget_holds SET state = 'unknown', units = :units WHERE id = :id",
+                    units=str(cost),
+                    id=receipt.id,
+                )
+            for scope in json.loads(row["scopes"]):
+                _add(work, scope, cost - held)
+
+    def release(self, receipt: Receipt) -> None:
+        """Give back what is held for a call that was refused or never sent."""
+        with self._store.transaction() as work:
+            row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=receipt.id)
+            if row is not None:
+                work.run("DELETE FROM budget_holds WHERE id = :id", id=receipt.id)
+                for scope in json.loads(row["scopes"]):
+                    _add(work, scope, -int(row["units"]))
+
+    def left(self, payer: str, provider: str) -> dict[str, Amount]:
+        """What each limit has left for `payer` at `provider`; what is held counts as spent."""
+        scopes = self._scopes(payer, provider, datetime.now(UTC))
+        with self._store.transaction() as work:
+            return {name: Amount(limit.units - _spent(work, scope)) for scope, (name, limit) in scopes.items()}
+
+    def held(self) -> list[Held]:
+        """What is held in this store, oldest first; calls whose process has ended are ``unknown``."""
+        with self._store.transaction() as work:
+            rows = work.all("SELECT * FROM budget_holds WHERE chain = :chain ORDER BY at", lock=True, chain=self._chain)
+            lost = {row["id"] for row in rows if row["state"] == "open" and _is_lost(row["holder"], row["at"])}
+            for id_ in lost:
+                work.run("UPDATE budget_holds SET state = 'unknown' WHERE id = :id", id=id_)
+        return [
+            Held(
+                row["id"],
+                row["payer"],
+                row["provider"],
+                "unknown" if row["id"] in lost else row["state"],
+                Amount(int(row["units"])),
+                datetime.fromtimestamp(row["at"], UTC),
+            )
+            for row in rows
+        ]
+
+    def _most(self, service: Service, request: bytes) -> int:
+        most = estimate(service, request, completion_tokens=self.budget.completion_tokens)
+        if most is not None:
+            return most.units
+        if self.budget.unpriced is None:
+            how = "bills in USD" if service.usd_priced else "serves several models at prices of their own"
+            raise ConfigError(
+                f"provider {service.provider} {how}, so a budget in 0G cannot bound the call",
+                code="budget_unpriced",
+                hint='choose another provider, or say what to hold for each call: Budget(unpriced=og("0.05"), …)',
+            )
+        return self.budget.unpriced.units
+
+    def _scopes(self, payer: str, provider: str, now: datetime) -> dict[str, tuple[str, Amount]]:
+        """The counters that a call counts in, in the order in which they are locked."""
+        wallet = f"{self._chain}:{payer.lower()}"
+        names = {
+            "per_day": f"day:{wallet}:{now:%Y-%m-%d}",
+            "per_provider": f"provider:{wallet}:{provider.lower()}",
+            "per_run": f"run:{self._chain}:{self.budget.run}",
+            "per_wallet": f"wallet:{wallet}",
+        }
+        limits = {name: getattr(self.budget, name) for name in names}
+        return {names[name]: (name, limit) for name, limit in limits.items() if limit is not None}
+
+
+def _spent(work: Work, scope: str) -> int:
+    work.run("INSERT INTO budget_totals VALUES (:scope, '0') ON CONFLICT DO NOTHING", scope=scope)
+    return int(work.one("SELECT units FROM budget_totals WHERE scope = :scope", lock=True, scope=scope)["units"])
+
+
+def _add(work: Work, scope: str, units: int) -> None:
+    total = _spent(work, scope) + units
+    work.run("UPDATE budget_totals SET units = :units WHERE scope = :scope", units=str(total), scope=scope)
+
+
+def _exceeded(name: str, asked: int, limit: Amount, left: int, until: datetime | None) -> BudgetExceeded:
+    end = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
+    return BudgetExceeded(
+        f"the call can cost {Amount(asked)}, and the budget {name} of {limit} has {Amount(max(left, 0))} left{end}",
+        hint="give a lower max_tokens, a shorter prompt, or a larger budget",
+        limit=name,
+        asked=Amount(asked),
+        left=Amount(max(left, 0)),
+        until=until,
+    )
+
+
+def _midnight(now: datetime) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+
+def _holder() -> str:
+    return f"{os.getpid()}@{socket.gethostname()}"[:80]
+
+
+def _is_lost(holder: str, since: float) -> bool:
+    if time.time() - since > _LOST_AFTER:
+        return True
+    pid, _, host = holder.partition("@")
+    if host != socket.gethostname()[: len(host)] or os.name != "posix":
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
