@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
 from tests.zg_core.verify.scene import service
 from zg_core.localnet.attestation import Enclave
 from zg_core.localnet.keys import Key
@@ -234,15 +236,20 @@ _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----",
 
 def _signed(quote: bytes) -> Any:
     """What the chain of signatures covers: of a version 4 quote, all but three sizes, a type, and the chain's end."""
-    certificates = [_der(text) for text in _PEM.findall(quote[1258:])[:2]]
+    blocks = [_der(text) for text in _PEM.findall(quote[1258:])]
+    certificates = [block for block in blocks if block is not None][:2]  # what is none may stand between them
     return quote[:632], quote[636:764], quote[770:1254], certificates
 
 
 def _der(text: bytes) -> bytes | None:
     try:
-        return base64.b64decode(text)
+        der = base64.b64decode(text)
+        x509.load_der_x509_certificate(der)
+    except x509.InvalidVersion:
+        return der
     except ValueError:
         return None
+    return der
 
 
 def _config(quote: Quote, events: Any, compose: str | None) -> Outcome:
