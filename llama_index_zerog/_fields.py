@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr, SecretStr
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, field_serializer, model_validator
 from pydantic_core import core_schema
 
 from llama_index_zerog.instrumentation import Relay
@@ -63,16 +64,14 @@ class ClientFields(BaseModel):
     """A 0G API key (``app-sk-…``) instead of a wallet. Default ``ZEROG_API_KEY``."""
     wallet: Annotated[Wallet, AsIs] | None = Field(default=None, exclude=True, repr=False)
     """A `zg_core.Wallet` instead of a key."""
-    network: str | Annotated[Network, AsIs] | None = Field(
-        default_factory=_from_env("ZEROG_NETWORK"), exclude=True, repr=False
-    )
+    network: str | Annotated[Network, AsIs] | None = Field(default_factory=_from_env("ZEROG_NETWORK"), repr=False)
     """``"mainnet"``, ``"testnet"``, ``"local"`` or a `zg_core.Network`. Default ``ZEROG_NETWORK``, else testnet."""
     rpc_url: str | None = Field(default=None, exclude=True, repr=False)
     """JSON-RPC endpoint instead of the network's; such URLs often hold a key."""
-    ledger: str | None = Field(default=None, exclude=True, repr=False)
-    inference: str | None = Field(default=None, exclude=True, repr=False)
+    ledger: str | None = Field(default=None, repr=False)
+    inference: str | None = Field(default=None, repr=False)
     verify: str | Annotated[Policy, AsIs] | Annotated[Condition, AsIs] | None = Field(
-        default_factory=_from_env("ZEROG_VERIFY"), exclude=True, repr=False
+        default_factory=_from_env("ZEROG_VERIFY"), repr=False
     )
     """``"off"``, ``"background"``, ``"warn"`` (default), ``"require"``, a condition, or a `zg_core.Policy`."""
     minimum: str | None = None
@@ -102,6 +101,36 @@ class ClientFields(BaseModel):
     """Called when a background check has ended (``verify="background"``)."""
 
     _clients: Clients = PrivateAttr(default_factory=Clients)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reject_unknown_arguments(cls, values: Any) -> Any:
+        """Refuse arguments that nobody reads: a mistyped `verify` would be dropped without a word.
+
+        Raises:
+            TypeError: as for any function; pydantic would wrap a ValueError.
+        """
+        if not isinstance(values, dict):
+            return values
+        aliases = {field.alias for field in cls.model_fields.values() if field.alias}
+        known = {*cls.model_fields, *aliases, "class_name"}
+        for name in values:
+            if name not in known:
+                close = difflib.get_close_matches(str(name), known, n=1)
+                advice = f"did you mean {close[0]!r}?" if close else "other parameters go into additional_kwargs"
+                raise TypeError(f"{cls.__name__} got an unexpected argument {name!r}: {advice}")
+        verify = values.get("verify")
+        return {**values, "verify": Policy.from_dict(verify)} if isinstance(verify, dict) else values
+
+    @field_serializer("verify")
+    def _plain_policy(self, policy: Any) -> Any:
+        """A model that is made again has to ask for as much proof as this one."""
+        return policy if policy is None or isinstance(policy, str) else Policy.of(policy).to_dict()
+
+    @field_serializer("network")
+    def _plain_network(self, network: Any) -> Any:
+        """The name alone: the RPC URL may hold a key."""
+        return network.name if isinstance(network, Network) else network
 
     @model_validator(mode="after")
     def _keep_one_credential(self) -> Self:
