@@ -14,16 +14,26 @@ from langchain_zerog import _blocks
 from langchain_zerog._bridge import Relay, awatched, scope, sink_of, watched
 from langchain_zerog._convert import chat_result
 from langchain_zerog._errors import NeverServed, as_model_error
-from langchain_zerog._fields import AsIs, from_env, plain_values, policy_from_plain, reject_unknown, secret_from_env
+from langchain_zerog._fields import ADVICE, ELSEWHERE, plain_values
 from langchain_zerog._payload import TOLERATED, parameters_of, payload_of, trace_parameters_of
 from langchain_zerog._profile import default_method, profile_of, recall, remember
 from langchain_zerog._stream import ChunkMaker
 from langchain_zerog._structured import openai_tool_choice, structured_output
 from langchain_zerog._version import __version__
 from zg_core.budget import Budget
-from zg_core.clients import Clients
-from zg_core.config import Network
+from zg_core.clients import Clients, OwnsClients
+from zg_core.config import KEY_NAMES, Network
 from zg_core.errors import ZeroGError
+from zg_core.fields import (
+    CLIENT_FIELDS,
+    AsIs,
+    client_settings,
+    from_env,
+    keep_one_credential,
+    policy_from_plain,
+    reject_unknown,
+    secret_from_env,
+)
 from zg_core.http import Timeouts
 from zg_core.limits import Limits
 from zg_core.receipts.model import Receipt
@@ -45,17 +55,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatZeroG"]
 
-# Fields that are settings of the client, under the same name.
-_CLIENT_FIELDS = (
-    "provider", "model", "private_key", "api_key", "wallet", "network", "rpc_url", "ledger", "inference", "verify",
-    "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "ca_file", "on_verdict",
-    "store", "budget",
-)  # fmt: skip
 _blocks.register()
-_KEY_NAMES = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
 
 
-class ChatZeroG(BaseChatModel):
+class ChatZeroG(OwnsClients, BaseChatModel):
     """Chat model on 0G: answered in trusted hardware, paid on chain, every reply with a receipt.
 
     Setup:
@@ -186,7 +189,7 @@ class ChatZeroG(BaseChatModel):
     provider: str | None = Field(default_factory=from_env("ZEROG_PROVIDER"))
     """Address of the provider; without it one is chosen for `model`. Default ``ZEROG_PROVIDER``."""
 
-    private_key: SecretStr | None = Field(default_factory=secret_from_env(*_KEY_NAMES), exclude=True)
+    private_key: SecretStr | None = Field(default_factory=secret_from_env(*KEY_NAMES), exclude=True)
     """Key of the wallet that pays. Default ``ZEROG_PRIVATE_KEY``."""
     api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True)
     """A 0G API key instead of a wallet. Default ``ZEROG_API_KEY``."""
@@ -275,17 +278,13 @@ class ChatZeroG(BaseChatModel):
         if not isinstance(values, dict):
             return values
         aliases = ("model_name", "stop_sequences", "max_completion_tokens")
-        reject_unknown(cls.__name__, values, {*aliases, *cls.model_fields, *TOLERATED})
+        known = {*aliases, *cls.model_fields, *TOLERATED}
+        reject_unknown(cls.__name__, values, known, advice=ADVICE, elsewhere=ELSEWHERE)
         return policy_from_plain(values)
 
     @model_validator(mode="after")
     def _keep_one_credential(self) -> Self:
-        """What was passed wins over the environment; within it, a wallet over an API key (as in zg_core)."""
-        given = self.model_fields_set
-        if self.wallet is not None or ("private_key" not in given and self.api_key is not None and "api_key" in given):
-            self.__dict__["private_key"] = None
-        if "api_key" not in given and (self.wallet is not None or self.private_key is not None):
-            self.__dict__["api_key"] = None
+        keep_one_credential(self)
         return self
 
     @model_validator(mode="after")
@@ -429,40 +428,19 @@ class ChatZeroG(BaseChatModel):
     # clients
 
     def _client_settings(self, *, asynchronous: bool = False) -> dict[str, Any]:
-        settings = {name: getattr(self, name) for name in _CLIENT_FIELDS}
-        settings["stream"] = self.stream_policy
-        settings["http_client"] = self.http_async_client if asynchronous else self.http_client
-        settings["on_receipt"] = Relay(self.on_receipt)
-        if self.limits != "auto":
-            settings["limits"] = self.limits
-        return settings
+        return client_settings(
+            self,
+            (*CLIENT_FIELDS, "budget"),
+            stream=self.stream_policy,
+            http_client=self.http_async_client if asynchronous else self.http_client,
+            on_receipt=Relay(self.on_receipt),
+        )
 
     def _client(self) -> ChatClient:
         return self._clients.blocking(self._client_settings())
 
     def _async_client(self) -> AsyncChatClient:
         return self._clients.asynchronous(self._client_settings(asynchronous=True))
-
-    def close(self) -> None:
-        """Close the connections of blocking calls; the model stays usable."""
-        self._clients.close()
-
-    async def aclose(self) -> None:
-        """Finish background checks and close the connections of this event loop; the model stays usable."""
-        await self._clients.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-        self.close()
 
     def __copy__(self) -> Self:
         copied = super().__copy__()

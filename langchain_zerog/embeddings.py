@@ -11,11 +11,19 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, Se
 
 from langchain_zerog._bridge import Relay, scope, sink_of
 from langchain_zerog._errors import as_model_error
-from langchain_zerog._fields import AsIs, from_env, reject_unknown, secret_from_env
-from zg_core.clients import Clients
-from zg_core.config import Network
+from langchain_zerog._fields import ADVICE, ELSEWHERE
+from zg_core.clients import Clients, OwnsClients
+from zg_core.config import KEY_NAMES, Network
 from zg_core.embedding import ENVIRONMENT, PATH, SERVICE_TYPE, payload_of, vectors_of
 from zg_core.errors import ZeroGError
+from zg_core.fields import (
+    AsIs,
+    client_settings,
+    from_env,
+    keep_one_credential,
+    reject_unknown,
+    secret_from_env,
+)
 from zg_core.http import Timeouts
 from zg_core.limits import Limits
 from zg_core.receipts.model import Receipt
@@ -24,12 +32,11 @@ from zg_core.wallet import Wallet
 
 __all__ = ["ZeroGEmbeddings"]
 
-_KEY_NAMES = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
 # The fields that the clients take under another name, or not at all.
 _OF_REQUESTS = ("dimensions", "batch_size", "model_kwargs", "limits", "on_receipt")
 
 
-class ZeroGEmbeddings(BaseModel, Embeddings):
+class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
     """Embeddings on 0G: made in trusted hardware, paid on chain, every request with a receipt.
 
     Services of type ``"embedding"`` sign their answers as chat services do (0g-direct §8), so a vector is as proven as
@@ -62,7 +69,7 @@ class ZeroGEmbeddings(BaseModel, Embeddings):
 
     model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
     provider: str | None = None
-    private_key: SecretStr | None = Field(default_factory=secret_from_env(*_KEY_NAMES), exclude=True)
+    private_key: SecretStr | None = Field(default_factory=secret_from_env(*KEY_NAMES), exclude=True)
     api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True)
     wallet: Annotated[Wallet, AsIs] | None = Field(default=None, exclude=True, repr=False)
     network: str | Annotated[Network, AsIs] | None = Field(default_factory=from_env("ZEROG_NETWORK"))
@@ -97,17 +104,13 @@ class ZeroGEmbeddings(BaseModel, Embeddings):
     @classmethod
     def _known_arguments_only(cls, values: Any) -> Any:
         if isinstance(values, dict):
-            reject_unknown(cls.__name__, values, {"model_name", *cls.model_fields})
+            known = {"model_name", *cls.model_fields}
+            reject_unknown(cls.__name__, values, known, advice=ADVICE, elsewhere=ELSEWHERE)
         return values
 
     @model_validator(mode="after")
     def _one_credential(self) -> Self:
-        """As in `ChatZeroG`: what was passed wins over the environment; within it, a wallet over an API key."""
-        given = self.model_fields_set
-        if self.wallet is not None or ("private_key" not in given and self.api_key is not None and "api_key" in given):
-            self.__dict__["private_key"] = None
-        if "api_key" not in given and (self.wallet is not None or self.private_key is not None):
-            self.__dict__["api_key"] = None
+        keep_one_credential(self)
         return self
 
     # calls
@@ -153,19 +156,8 @@ class ZeroGEmbeddings(BaseModel, Embeddings):
 
     def _settings(self) -> Mapping[str, Any]:
         names = (name for name in type(self).model_fields if name not in _OF_REQUESTS)
-        settings = {name: getattr(self, name) for name in names}
-        settings |= {"service_type": SERVICE_TYPE, "on_receipt": Relay(self.on_receipt), "environ": ENVIRONMENT}
-        if self.limits != "auto":
-            settings["limits"] = self.limits
-        return settings
-
-    def close(self) -> None:
-        """Close the connections of blocking calls; the object stays usable."""
-        self._clients.close()
-
-    async def aclose(self) -> None:
-        """Finish background checks and close the connections of this event loop; the object stays usable."""
-        await self._clients.aclose()
+        relay = Relay(self.on_receipt)
+        return client_settings(self, names, service_type=SERVICE_TYPE, on_receipt=relay, environ=ENVIRONMENT)
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()

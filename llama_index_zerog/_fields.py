@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
-import os
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr, SecretStr
 from pydantic import ConfigDict, field_serializer, model_validator
-from pydantic_core import core_schema
 
 from llama_index_zerog.instrumentation import Relay
-from zg_core.clients import Clients
-from zg_core.config import Network
+from zg_core.clients import Clients, OwnsClients
+from zg_core.config import KEY_NAMES, Network
+from zg_core.fields import (
+    CLIENT_FIELDS,
+    AsIs,
+    client_settings,
+    from_env,
+    keep_one_credential,
+    policy_from_plain,
+    reject_unknown,
+    secret_from_env,
+)
 from zg_core.http import Timeouts
 from zg_core.limits import Limits
 from zg_core.receipts.model import Receipt
@@ -24,54 +31,30 @@ from zg_core.wallet import Wallet
 
 __all__ = ["ClientFields"]
 
-_KEYS = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
-_CLIENT_FIELDS = (
-    "provider", "model", "private_key", "api_key", "wallet", "network", "rpc_url", "ledger", "inference", "verify",
-    "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "ca_file", "on_verdict",
-    "store",
-)  # fmt: skip
 
-
-class AsIs:
-    """Tells pydantic to take an object of ours as it is, and not to look into its fields."""
-
-    @staticmethod
-    def __get_pydantic_core_schema__(source: type, _handler: object) -> core_schema.CoreSchema:
-        return core_schema.is_instance_schema(source)
-
-
-def _from_env(*names: str) -> Callable[[], str | None]:
-    return lambda: next((value for name in names if (value := os.environ.get(name))), None)
-
-
-def _secret(*names: str) -> Callable[[], SecretStr | None]:
-    read = _from_env(*names)
-    return lambda: None if (value := read()) is None else SecretStr(value)
-
-
-class ClientFields(BaseModel):
+class ClientFields(OwnsClients, BaseModel):
     """Settings of the client. Keys, URLs and objects are neither shown nor serialised."""
 
     model_config = ConfigDict(hide_input_in_errors=True, arbitrary_types_allowed=True, protected_namespaces=())
 
-    model: str | None = Field(default_factory=_from_env("ZEROG_MODEL"))
+    model: str | None = Field(default_factory=from_env("ZEROG_MODEL"))
     """Name of the model; the provider's own if not given. Default ``ZEROG_MODEL``."""
-    provider: str | None = Field(default_factory=_from_env("ZEROG_PROVIDER"))
+    provider: str | None = Field(default_factory=from_env("ZEROG_PROVIDER"))
     """Address of the provider; without it one is chosen for `model`. Default ``ZEROG_PROVIDER``."""
-    private_key: SecretStr | None = Field(default_factory=_secret(*_KEYS), exclude=True, repr=False)
+    private_key: SecretStr | None = Field(default_factory=secret_from_env(*KEY_NAMES), exclude=True, repr=False)
     """Key of the wallet that pays. Default ``ZEROG_PRIVATE_KEY``."""
-    api_key: SecretStr | None = Field(default_factory=_secret("ZEROG_API_KEY"), exclude=True, repr=False)
+    api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True, repr=False)
     """A 0G API key (``app-sk-…``) instead of a wallet. Default ``ZEROG_API_KEY``."""
     wallet: Annotated[Wallet, AsIs] | None = Field(default=None, exclude=True, repr=False)
     """A `zg_core.Wallet` instead of a key."""
-    network: str | Annotated[Network, AsIs] | None = Field(default_factory=_from_env("ZEROG_NETWORK"), repr=False)
+    network: str | Annotated[Network, AsIs] | None = Field(default_factory=from_env("ZEROG_NETWORK"), repr=False)
     """``"mainnet"``, ``"testnet"``, ``"local"`` or a `zg_core.Network`. Default ``ZEROG_NETWORK``, else testnet."""
     rpc_url: str | None = Field(default=None, exclude=True, repr=False)
     """JSON-RPC endpoint instead of the network's; such URLs often hold a key."""
     ledger: str | None = Field(default=None, repr=False)
     inference: str | None = Field(default=None, repr=False)
     verify: str | Annotated[Policy, AsIs] | Annotated[Condition, AsIs] | None = Field(
-        default_factory=_from_env("ZEROG_VERIFY"), repr=False
+        default_factory=from_env("ZEROG_VERIFY"), repr=False
     )
     """``"off"``, ``"background"``, ``"warn"`` (default), ``"require"``, a condition, or a `zg_core.Policy`."""
     minimum: str | None = None
@@ -105,22 +88,12 @@ class ClientFields(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _reject_unknown_arguments(cls, values: Any) -> Any:
-        """Refuse arguments that nobody reads: a mistyped `verify` would be dropped without a word.
-
-        Raises:
-            TypeError: as for any function; pydantic would wrap a ValueError.
-        """
         if not isinstance(values, dict):
             return values
         aliases = {field.alias for field in cls.model_fields.values() if field.alias}
         known = {*cls.model_fields, *aliases, "class_name"}
-        for name in values:
-            if name not in known:
-                close = difflib.get_close_matches(str(name), known, n=1)
-                advice = f"did you mean {close[0]!r}?" if close else "other parameters go into additional_kwargs"
-                raise TypeError(f"{cls.__name__} got an unexpected argument {name!r}: {advice}")
-        verify = values.get("verify")
-        return {**values, "verify": Policy.from_dict(verify)} if isinstance(verify, dict) else values
+        reject_unknown(cls.__name__, values, known, advice="other parameters go into additional_kwargs")
+        return policy_from_plain(values)
 
     @field_serializer("verify")
     def _plain_policy(self, policy: Any) -> Any:
@@ -134,40 +107,12 @@ class ClientFields(BaseModel):
 
     @model_validator(mode="after")
     def _keep_one_credential(self) -> Self:
-        """What was passed wins over the environment; within it, a wallet over an API key (as in zg_core)."""
-        given = self.model_fields_set
-        if self.wallet is not None or ("private_key" not in given and self.api_key is not None and "api_key" in given):
-            self.__dict__["private_key"] = None
-        if "api_key" not in given and (self.wallet is not None or self.private_key is not None):
-            self.__dict__["api_key"] = None
+        keep_one_credential(self)
         return self
 
     def _client_settings(self, **more: Any) -> dict[str, Any]:
-        settings = {name: getattr(self, name) for name in _CLIENT_FIELDS}
-        settings |= {"stream": self.stream_policy, "on_receipt": Relay(self.on_receipt), **more}
-        if self.limits != "auto":
-            settings["limits"] = self.limits
-        return settings
-
-    def close(self) -> None:
-        """Close the blocking client's connections; it opens new ones if it is used again."""
-        self._clients.close()
-
-    async def aclose(self) -> None:
-        """Finish background checks and close the connections of this event loop."""
-        await self._clients.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+        relay = Relay(self.on_receipt)
+        return client_settings(self, CLIENT_FIELDS, stream=self.stream_policy, on_receipt=relay, **more)
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickles hold neither keys, nor URLs that may hold one, nor connections; the environment's apply later."""
@@ -178,6 +123,6 @@ class ClientFields(BaseModel):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if self.private_key is None and self.api_key is None:
-            self.__dict__["private_key"] = _secret(*_KEYS)()
+            self.__dict__["private_key"] = secret_from_env(*KEY_NAMES)()
             if self.private_key is None:
-                self.__dict__["api_key"] = _secret("ZEROG_API_KEY")()
+                self.__dict__["api_key"] = secret_from_env("ZEROG_API_KEY")()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.client import AsyncChatClient, ChatClient
 
-__all__ = ["Clients"]
+__all__ = ["Clients", "OwnsClients"]
 
 
 class Clients:
@@ -84,6 +84,34 @@ class Clients:
 
     def __reduce__(self) -> tuple[type[Clients], tuple[()]]:
         return (Clients, ())
+
+
+class OwnsClients:
+    """What a model object does with its clients beside calling them; it stays usable after it was closed."""
+
+    if TYPE_CHECKING:
+        _clients: Clients
+
+    def close(self) -> None:
+        """Close the connections of blocking calls; the object stays usable."""
+        self._clients.close()
+
+    async def aclose(self) -> None:
+        """Finish background checks and close the connections of this event loop; the object stays usable."""
+        await self._clients.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+        self.close()
 
 
 def _revealed(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORKS", "Network", "Secret", "Settings"]
 
+KEY_NAMES = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
+"""Variables of the environment that may hold the wallet's key, the first that is set."""
+
 
 class Secret:
     """A text that never shows itself: not in ``repr``, ``str``, comparisons, formatting, copies or pickles.
@@ -238,7 +241,7 @@ class Settings:
             inference=_address(own_inference, "inference") if own_inference else base.inference,
         )
         if key is None and token is None:
-            key = conceal(env.first("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY"))
+            key = conceal(env.first(*KEY_NAMES))
             token = conceal(env.first("ZEROG_API_KEY")) if key is None else None
         wanted = pick(provider, "ZEROG_PROVIDER")
         mode = pick(verify, "ZEROG_VERIFY") or "warn"

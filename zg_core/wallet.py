@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zg_core.config import Environment, Secret, conceal
+from zg_core.config import KEY_NAMES, Environment, Secret, conceal
 from zg_core.crypto import CURVE_ORDER, address_of_public_key, personal_hash, sign_digest
 from zg_core.errors import ConfigError
 from zg_core.exchange import parse_json
@@ -61,7 +61,7 @@ class Wallet:
             ConfigError: none of them is set, or the key is malformed.
         """
         environ = Environment(environ)
-        key = conceal(environ.first("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY"))
+        key = conceal(environ.first(*KEY_NAMES))
         if key is None:
             raise missing_credential()
         return cls.from_key(key)

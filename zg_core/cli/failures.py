@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from zg_core.cli.output import clean, plain
-from zg_core.config import blot
+from zg_core.config import KEY_NAMES, blot
 from zg_core.errors import VerificationFailed, VerificationUnavailable, ZeroGError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ OK, ERROR, USAGE, NOT_VERIFIED, INTERRUPTED = 0, 1, 2, 3, 130
 CommandError: type[Exception] = typer.BadParameter.__mro__[2]
 """What the argument parser raises (click's ClickException, which typer brings in versions of its own)."""
 
-_KEYS = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
 _KEY_LIKE = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 
@@ -116,7 +115,7 @@ def _words_before(path: str) -> int:
 
 def _safe(text: str) -> str:
     """`text` without tokens and without the keys of this environment."""
-    for name in _KEYS:
+    for name in KEY_NAMES:
         key = os.environ.get(name, "").strip().removeprefix("0x")
         if len(key) > 16:
             text = re.sub(re.escape(key), "…", text, flags=re.IGNORECASE)

@@ -1,0 +1,97 @@
+"""The settings that the model objects of every framework share: how their pydantic fields are filled and checked."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+from pydantic_core import core_schema
+
+from zg_core.verify.policy import Policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = [
+    "CLIENT_FIELDS",
+    "AsIs",
+    "client_settings",
+    "from_env",
+    "keep_one_credential",
+    "policy_from_plain",
+    "reject_unknown",
+    "secret_from_env",
+]
+
+CLIENT_FIELDS = (
+    "provider", "model", "private_key", "api_key", "wallet", "network", "rpc_url", "ledger", "inference", "verify",
+    "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "ca_file", "on_verdict",
+    "store",
+)  # fmt: skip
+"""Fields that are settings of the client, under the same name."""
+
+
+class AsIs:
+    """Tells pydantic to take an object of ours as it is, and not to look into its fields."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: type, _handler: object) -> core_schema.CoreSchema:
+        return core_schema.is_instance_schema(source)
+
+
+def from_env(*names: str) -> Callable[[], str | None]:
+    """Reads the first of the environment variables `names` that is set and not empty."""
+    return lambda: next((value for name in names if (value := os.environ.get(name))), None)
+
+
+def secret_from_env(*names: str) -> Callable[[], SecretStr | None]:
+    """As `from_env`, for a secret."""
+    read = from_env(*names)
+    return lambda: None if (value := read()) is None else SecretStr(value)
+
+
+def reject_unknown(
+    owner: str, given: Iterable[object], known: set[str], *, advice: str, elsewhere: Mapping[str, str] | None = None
+) -> None:
+    """Refuse arguments that nobody reads: the frameworks' base classes would drop them without a word.
+
+    Args:
+        owner: Name of the class, for the message.
+        given: Names of the arguments.
+        known: Names that it takes.
+        advice: Where other parameters go.
+        elsewhere: For names that mean something in other packages, what does the same here.
+
+    Raises:
+        TypeError: as for any function; pydantic would wrap a ValueError and repeat all arguments, keys included.
+    """
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            general = f"did you mean {close[0]!r}? ({advice})" if close else advice
+            raise TypeError(f"{owner} got an unexpected argument {name!r}: {(elsewhere or {}).get(str(name), general)}")
+
+
+def policy_from_plain(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` of a constructor, with a policy where one was written as plain data (`Policy.to_dict`)."""
+    verify = values.get("verify")
+    return {**values, "verify": Policy.from_dict(verify)} if isinstance(verify, dict) else values
+
+
+def keep_one_credential(model: Any) -> None:
+    """What was passed wins over the environment; within it, a wallet over an API key (as in zg_core)."""
+    given = model.model_fields_set
+    if model.wallet is not None or ("private_key" not in given and model.api_key is not None and "api_key" in given):
+        model.__dict__["private_key"] = None
+    if "api_key" not in given and (model.wallet is not None or model.private_key is not None):
+        model.__dict__["api_key"] = None
+
+
+def client_settings(model: Any, names: Iterable[str], **more: Any) -> dict[str, Any]:
+    """The fields `names` of `model` as arguments of a client, with `more`; limits only where they are said."""
+    settings = {name: getattr(model, name) for name in names} | more
+    if model.limits != "auto":
+        settings["limits"] = model.limits
+    return settings
