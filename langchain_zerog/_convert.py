@@ -12,9 +12,10 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_function
 from pydantic import BaseModel
 
-from langchain_zerog._receipts import metadata_of
 from zg_core.errors import ConfigError, RequestError
 from zg_core.exchange import parse_json
+from zg_core.receipts.recent import KEY, metadata_of
+from zg_core.replies import content_text, first_choice, reasoning_of
 from zg_core.tool_calls import call_id, new_call_id
 
 if TYPE_CHECKING:
@@ -32,15 +33,13 @@ __all__ = [
     "openai_messages",
     "openai_response_format",
     "reply_metadata",
-    "text_of",
     "usage_metadata",
 ]
 
-PROVIDER = "zerog"
+PROVIDER = KEY
 # What an assistant's message may hold on the wire. A reply in LangChain's v1 format also lists its tool calls and its
 # reasoning as content blocks: tool calls travel in `tool_calls`, and reasoning is not sent back.
 _ASSISTANT_BLOCKS = ("text", "refusal", "tool_use")
-_REASONING = ("reasoning_content", "reasoning")
 
 
 # messages out
@@ -119,10 +118,9 @@ def chat_result(reply: Reply) -> ChatResult:
         RequestError: it holds no choice.
     """
     body, receipt = reply.body, reply.receipt
-    choices = body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    said = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(choice, dict) or not isinstance(said, dict):
+    choice = first_choice(body)
+    said = None if choice is None else choice.get("message")
+    if choice is None or not isinstance(said, dict):
         detail = body.get("error")
         raise RequestError(
             f"the reply of provider {receipt.provider} holds no answer" + (f": {detail}" if detail else ""),
@@ -133,7 +131,7 @@ def chat_result(reply: Reply) -> ChatResult:
         )
     calls, invalid = _tool_calls(said.get("tool_calls"))
     message = AIMessage(
-        content=text_of(said.get("content")),
+        content=content_text(said.get("content")),
         additional_kwargs=additional_kwargs_of(said),
         tool_calls=calls,
         invalid_tool_calls=invalid,
@@ -144,23 +142,11 @@ def chat_result(reply: Reply) -> ChatResult:
     return ChatResult(generations=[ChatGeneration(message=message, generation_info=info or None)])
 
 
-def text_of(content: Any) -> str:
-    """Content as text; some servers send a list of parts where OpenAI sends a string."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
-        return "".join(part for part in parts if isinstance(part, str))
-    return ""
-
-
 def additional_kwargs_of(said: Mapping[str, Any]) -> dict[str, Any]:
     """What a message or delta says beside its content: reasoning and refusal."""
     found: dict[str, Any] = {}
-    for name in _REASONING:
-        if (reasoning := said.get(name)) and isinstance(reasoning, str):
-            found["reasoning_content"] = reasoning
-            break
+    if reasoning := reasoning_of(said):
+        found["reasoning_content"] = reasoning
     if (refusal := said.get("refusal")) and isinstance(refusal, str):
         found["refusal"] = refusal
     return found

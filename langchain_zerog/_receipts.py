@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from zg_core.receipts.memory import MemoryReceipts
+from zg_core.receipts.recent import receipt_in
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
     from zg_core.receipts.model import Receipt
 
-__all__ = ["metadata_of", "receipt_of"]
-
-# Messages are copied, merged and rebuilt on their way through a chain, so a receipt cannot hang on the object itself.
-# Its id travels in the metadata; this is where the id leads, for the newest receipts of the process.
-_RECENT = MemoryReceipts(capacity=2048)
+__all__ = ["receipt_of"]
 
 
 def receipt_of(message: BaseMessage) -> Receipt | None:
@@ -37,12 +33,4 @@ def receipt_of(message: BaseMessage) -> Receipt | None:
         >>> receipt_of(AIMessage("hello")) is None
         True
     """
-    facts = message.response_metadata.get("zerog")
-    receipt_id = facts.get("receipt_id") if isinstance(facts, dict) else None
-    return _RECENT.get(receipt_id) if isinstance(receipt_id, str) else None
-
-
-def metadata_of(receipt: Receipt) -> dict[str, Any]:
-    """What rides on a message as ``response_metadata["zerog"]``; from now on its id leads to `receipt`."""
-    _RECENT.add(receipt)
-    return receipt.metadata()
+    return receipt_in(message.response_metadata)

@@ -14,7 +14,8 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.utils.json import parse_partial_json
 
 from langchain_zerog._blocks import refusal_block
-from langchain_zerog._convert import additional_kwargs_of, reply_metadata, text_of, usage_metadata
+from langchain_zerog._convert import additional_kwargs_of, reply_metadata, usage_metadata
+from zg_core.replies import content_text, first_choice
 from zg_core.tool_calls import ToolCallMerger, is_complete
 
 if TYPE_CHECKING:
@@ -51,16 +52,14 @@ class ChunkMaker:
                 self._about[name] = event[name]
         if event.get("usage") is not None:
             self._usage = event["usage"]
-        choices = event.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        if not isinstance(choice, dict):
+        if (choice := first_choice(event)) is None:
             return None
         if isinstance(reason := choice.get("finish_reason"), str):
             self._finish_reason = reason
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             delta = {}
-        content = text_of(delta.get("content"))
+        content = content_text(delta.get("content"))
         beside = additional_kwargs_of(delta)
         self._refusal += beside.get("refusal", "")
         calls = self._calls.merge(delta["tool_calls"]) if delta.get("tool_calls") else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,15 @@ from llama_index.core.base.llms.types import (
 
 from zg_core.errors import ConfigError
 from zg_core.exchange import parse_json
+from zg_core.replies import content_text, reasoning_of
 from zg_core.tool_calls import ToolCall, call_id, new_call_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["assistant_message", "openai_messages", "reasoning_of", "tool_arguments", "tool_calls_of", "with_tool_calls"]
+__all__ = ["assistant_message", "openai_messages", "tool_arguments", "tool_calls_of", "with_tool_calls"]
 
 _ROLES = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "assistant", MessageRole.FUNCTION: "tool"}
-_REASONING = ("reasoning_content", "reasoning")
 
 
 # messages out
@@ -74,10 +75,7 @@ def _part(block: Any) -> dict[str, Any] | None:
         data = block.resolve_audio(as_base64=True).read().decode()
         return {"type": "input_audio", "input_audio": {"data": data, "format": block.format or "wav"}}
     if isinstance(block, DocumentBlock):
-        data = block.resolve_document().read()
-        import base64
-
-        encoded = base64.b64encode(data).decode()
+        encoded = base64.b64encode(block.resolve_document().read()).decode()
         mime = block.document_mimetype or "application/pdf"
         return {"type": "file", "file": {"filename": block.title, "file_data": f"data:{mime};base64,{encoded}"}}
     if isinstance(block, ToolCallBlock | ThinkingBlock):
@@ -101,17 +99,8 @@ def _call(block: ToolCallBlock) -> dict[str, Any]:
 
 def assistant_message(said: Mapping[str, Any]) -> ChatMessage:
     """The message of a whole reply's choice."""
-    content = said.get("content")
-    text = content if isinstance(content, str) else ""
-    if isinstance(content, list):  # some servers send parts
-        text = "".join(part.get("text", "") for part in content if isinstance(part, dict))
     calls = tool_calls_of(said.get("tool_calls"))
-    return with_tool_calls(text, calls, reasoning_of(said))
-
-
-def reasoning_of(said: Mapping[str, Any]) -> str:
-    """What a message or delta says of its reasoning, under either name."""
-    return next((text for name in _REASONING if isinstance(text := said.get(name), str) and text), "")
+    return with_tool_calls(content_text(said.get("content")), calls, reasoning_of(said))
 
 
 def tool_calls_of(value: Any) -> list[ToolCall]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zg_core.receipts.memory import MemoryReceipts
+from zg_core.receipts.recent import receipt_in
 
 if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
 
-__all__ = ["KEY", "metadata_of", "receipt_of"]
-
-KEY = "zerog"
-# Responses are copied and rebuilt on their way through engines, so the receipt's id travels; this is where it leads.
-_RECENT = MemoryReceipts(capacity=2048)
+__all__ = ["receipt_of"]
 
 
 def receipt_of(response: Any) -> Receipt | None:
@@ -34,15 +30,5 @@ def receipt_of(response: Any) -> Receipt | None:
         >>> receipt_of(ChatResponse(message=ChatMessage("hello"))) is None
         True
     """
-    for place in (getattr(response, "additional_kwargs", None), getattr(response, "raw", None)):
-        facts = place.get(KEY) if isinstance(place, dict) else None
-        receipt_id = facts.get("receipt_id") if isinstance(facts, dict) else None
-        if isinstance(receipt_id, str):
-            return _RECENT.get(receipt_id)
-    return None
-
-
-def metadata_of(receipt: Receipt) -> dict[str, Any]:
-    """What rides on a response under ``"zerog"``; from now on its id leads to `receipt`."""
-    _RECENT.add(receipt)
-    return receipt.metadata()
+    places = (getattr(response, name, None) for name in ("additional_kwargs", "raw"))
+    return next((found for place in places if (found := receipt_in(place)) is not None), None)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatResponse
 
-from llama_index_zerog._messages import reasoning_of, with_tool_calls
-from llama_index_zerog._receipts import KEY, metadata_of
+from llama_index_zerog._messages import with_tool_calls
+from zg_core.receipts.recent import KEY, metadata_of
+from zg_core.replies import first_choice, reasoning_of
 from zg_core.tool_calls import ToolCallMerger
 
 if TYPE_CHECKING:
@@ -32,9 +33,7 @@ class ResponseMaker:
         for name in ("id", "model", "usage"):
             if event.get(name) is not None:
                 self._about[name] = event[name]
-        choices = event.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        if not isinstance(choice, dict):
+        if (choice := first_choice(event)) is None:
             return None
         if choice.get("finish_reason"):
             self._about["finish_reason"] = choice["finish_reason"]

@@ -31,11 +31,12 @@ from llama_index.core.llms.llm import ToolSelection
 
 from llama_index_zerog._fields import ClientFields
 from llama_index_zerog._messages import assistant_message, openai_messages, tool_arguments
-from llama_index_zerog._receipts import KEY, metadata_of
 from llama_index_zerog._stream import ResponseMaker
 from llama_index_zerog.instrumentation import current_sinks, telling
 from zg_core.catalogue import ModelInfo
 from zg_core.errors import ConfigError, RequestError
+from zg_core.receipts.recent import KEY, metadata_of
+from zg_core.replies import first_choice
 
 if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
@@ -342,9 +343,7 @@ def _response(reply: Reply) -> ChatResponse:
     Raises:
         RequestError: there is no choice in it.
     """
-    choices = reply.body.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    said = choice.get("message") if isinstance(choice, dict) else None
+    said = (first_choice(reply.body) or {}).get("message")
     if not isinstance(said, dict):
         raise RequestError(
             f"provider {reply.receipt.provider} answered without a choice",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from zg_core.http import BodyBroken
+from zg_core.replies import first_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,8 +89,6 @@ class Tail:
 
 def text_of(body: Mapping[str, Any]) -> str:
     """Content of the first choice of a response, "" if it has none."""
-    choices = body.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    message = first.get("message") if isinstance(first, dict) else None
+    message = (first_choice(body) or {}).get("message")
     content = message.get("content") if isinstance(message, dict) else None
     return content if isinstance(content, str) else ""

@@ -205,14 +205,14 @@ def test_a_message_without_a_receipt_leads_nowhere(model: ChatZeroG) -> None:
 
 
 def test_the_newest_receipts_are_kept_and_no_more(make_receipt: Callable[..., Receipt]) -> None:
-    from langchain_zerog._receipts import _RECENT, metadata_of
+    from zg_core.receipts.recent import RECENT, metadata_of
 
     first = AIMessage("", response_metadata={"zerog": metadata_of(make_receipt())})
     assert receipt_of(first) is not None
     for _ in range(3000):
         metadata_of(make_receipt())
     assert receipt_of(first) is None
-    assert len(_RECENT) == 2048
+    assert len(RECENT) == 2048
 
 
 def test_a_cached_answer_costs_nothing_and_leads_to_the_first_receipt(
