@@ -21,8 +21,9 @@ from langchain_core.exceptions import (
 )
 
 from zg_core import errors
+from zg_core.errors import never_served
 
-__all__ = ["NeverServed", "as_model_error", "never_served"]
+__all__ = ["NeverServed", "as_model_error"]
 
 
 class ZeroGError(errors.ZeroGError, ModelError):
@@ -196,16 +197,6 @@ def as_model_error(error: errors.ZeroGError) -> errors.ZeroGError:
 
 def _class_for(ours: type[errors.ZeroGError]) -> type[errors.ZeroGError]:
     return next(_BY_CLASS[base] for base in ours.__mro__ if base in _BY_CLASS)
-
-
-def never_served(error: BaseException) -> bool:
-    """Whether `error` means that nothing was answered, so that trying again pays once.
-
-    Another status of the 500s may come from a gateway in front of a provider that goes on and bills.
-    """
-    if not isinstance(error, errors.ZeroGError) or not error.retryable:
-        return False
-    return error.code in ("connect_failed", "rpc_unavailable") or error.details.get("status") in (429, 503)
 
 
 class _ByAnswer(type):

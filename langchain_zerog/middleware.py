@@ -148,7 +148,7 @@ class _Spending:
 
     def add(self, fee: Fee, unknown: Amount | None) -> None:
         """Count a fee: exact ones as they are, others at their upper bound."""
-        currency, units = fee.amount.currency, fee.amount.units if fee.exact else fee.upper
+        currency, units = fee.amount.currency, fee.most
         with self._lock:
             if units is None:
                 if unknown is None or unknown.currency != currency:

@@ -171,11 +171,10 @@ class Spending:
             if row is None:
                 return
             held = int(row["units"])
+            cost = held if fee.most is None else fee.most
             if fee.exact:
-                cost = fee.amount.units
                 work.run("DELETE FROM budget_holds WHERE id = :id", id=receipt.id)
             else:
-                cost = held if fee.upper is None else fee.upper
                 work.run(
                     "UPDATE budget_holds SET state = 'unknown', units = :units WHERE id = :id",
                     units=str(cost),

@@ -24,6 +24,7 @@ from zg_core.errors import (
     SessionRejected,
     StreamTruncated,
     ZeroGError,
+    never_served,
 )
 from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body, parse_json
 from zg_core.http import BodyBroken, Request, Timeouts, read_all
@@ -31,7 +32,6 @@ from zg_core.limits import bucket
 from zg_core.progress import tell
 from zg_core.receipts.bounds import bounded
 from zg_core.receipts.model import Receipt
-from zg_core.receipts.plain import policy_to_dict
 from zg_core.receipts.recorder import Recorder
 from zg_core.types import Amount, Fee, Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
@@ -91,7 +91,7 @@ class Calls:
         self.policy = policy
         self._recorder = Recorder(receipts, stored, transport)
         self._keep_bytes = keep_bytes
-        self._demand = policy_to_dict(policy)
+        self._demand = policy.to_dict()
         self._payer = payer
         self._limits = limits
         self._max_retries = max_retries
@@ -540,8 +540,7 @@ def _streaming(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 def _backoff(error: ZeroGError, attempt: int) -> float | None:
     """Seconds to wait before the next attempt; None if there must be none."""
-    never_served = error.code == "connect_failed" or error.details.get("status") in (429, 503)
-    if not error.retryable or not never_served:
+    if not never_served(error):
         return None
     wait = error.details.get("retry_after")
     if wait is None:

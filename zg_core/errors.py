@@ -238,5 +238,15 @@ class AttestationError(ZeroGError):
     default_code = "attestation"
 
 
+def never_served(error: BaseException) -> bool:
+    """Whether `error` means that nothing was answered, so that trying again pays once.
+
+    Another status of the 500s may come from a gateway in front of a provider that goes on and bills.
+    """
+    if not isinstance(error, ZeroGError) or not error.retryable:
+        return False
+    return error.code in ("connect_failed", "rpc_unavailable") or error.details.get("status") in (429, 503)
+
+
 class VerificationWarning(UserWarning):
     """A reply stayed below the policy's minimum verdict; issued once per provider and reason."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from zg_core.exchange import encode_body, parse_json
-from zg_core.receipts.bounds import PROMPT_ALLOWANCE
 from zg_core.types import Amount, Fee, PriceTier
 
 if TYPE_CHECKING:
@@ -13,8 +12,10 @@ if TYPE_CHECKING:
 
     from zg_core.types import Service, Usage
 
-__all__ = ["estimate", "fee_of"]
+__all__ = ["PROMPT_ALLOWANCE", "answer_limit", "dearest", "estimate", "fee_of"]
 
+PROMPT_ALLOWANCE = 512
+"""Tokens that a chat template may add to the bytes of a request: no tokenizer makes more tokens than bytes."""
 _FLAT = PriceTier(0, (1, 1), (1, 1))
 
 
@@ -36,25 +37,38 @@ def estimate(service: Service, request: Mapping[str, Any] | bytes, *, completion
         return None
     body = request if isinstance(request, bytes) else encode_body(request)
     prompt = len(body) + PROMPT_ALLOWANCE
-    inputs, outputs = zip(*(_at(service, tier) for tier in (_FLAT, *service.tiers)), strict=True)
+    input_price, output_price = dearest(service)
+    limit, choices = answer_limit(body)
     numerator, denominator = _write_multiplier(service)
-    input_fee = max(inputs) * prompt
+    input_fee = input_price * prompt
     input_fee = max(input_fee, -(-input_fee * numerator // denominator))
-    return Amount(input_fee + max(outputs) * _completion(body, completion_tokens))
+    return Amount(input_fee + output_price * (completion_tokens if limit is None else limit) * choices)
 
 
-def _completion(body: bytes, default: int) -> int:
+def answer_limit(request: bytes) -> tuple[int | None, int]:
+    """The most tokens that each choice of an answer may have, None where `request` sets no limit; how many choices.
+
+    Example:
+        >>> answer_limit(b'{"messages":[],"max_tokens":5,"n":2}'), answer_limit(b'{"input":"an embedding"}')
+        ((5, 2), (0, 1))
+    """
     try:
-        payload = parse_json(body)
+        payload = parse_json(request)
     except (ValueError, RecursionError):
         payload = None
     if not isinstance(payload, dict):
-        return default
+        return None, 1
     if "input" in payload and "messages" not in payload:  # embeddings have no completion
-        return 0
+        return 0, 1
     limits = [n for name in ("max_tokens", "max_completion_tokens") if _is_count(n := payload.get(name))]
     choices = payload.get("n")
-    return max(limits, default=default) * (choices if _is_count(choices) and choices else 1)
+    return max(limits, default=None), choices if _is_count(choices) and choices else 1
+
+
+def dearest(service: Service) -> tuple[int, int]:
+    """The highest price of an input and of an output token, over all tiers, in neuron."""
+    inputs, outputs = zip(*(_at(service, tier) for tier in (_FLAT, *service.tiers)), strict=True)
+    return max(inputs), max(outputs)
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

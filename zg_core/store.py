@@ -124,8 +124,13 @@ def default_store_url(environ: Mapping[str, str] | None = None) -> str:
 
     ``store.db`` in the directory that ``ZEROG_HOME`` names, ``~/.zerog`` without it.
     """
+    return f"sqlite:///{home_directory(environ)}/store.db"
+
+
+def home_directory(environ: Mapping[str, str] | None = None) -> Path:
+    """Where we keep files: the directory that ``ZEROG_HOME`` names, ``~/.zerog`` without it."""
     home = (os.environ if environ is None else environ).get("ZEROG_HOME")
-    return f"sqlite:///{Path(home) if home else Path.home() / '.zerog'}/store.db"
+    return Path(home) if home else Path.home() / ".zerog"
 
 
 class Store:

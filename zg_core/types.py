@@ -314,6 +314,11 @@ class Fee:
     lower: int = field(default=0)
     upper: int | None = None
 
+    @property
+    def most(self) -> int | None:
+        """The most that it can be; None where no bound is known."""
+        return self.amount.units if self.exact else self.upper
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data with amounts as decimal strings."""
         result = {

@@ -14,7 +14,8 @@ from langchain_core.tools import tool
 
 import zg_core
 from langchain_zerog import ChatZeroG
-from langchain_zerog._errors import NeverServed, as_model_error, never_served
+from langchain_zerog._errors import NeverServed, as_model_error
+from zg_core.errors import never_served
 from zg_core.localnet import LocalNet, LocalProvider
 
 Make = Callable[..., ChatZeroG]

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zg_core.cli.failures import ERROR
 from zg_core.cli.options import Yes, amount_of, ask, command, consent
 from zg_core.cli.output import money
 from zg_core.cli.run import Run
@@ -15,8 +16,6 @@ from zg_core.errors import ConfigError
 from zg_core.types import Amount
 
 __all__ = ["compare"]
-
-NOTHING_ANSWERED = 1
 
 
 @command
@@ -83,7 +82,7 @@ def compare(
         run.out.note(f"picture: {plot}")
     run.out.document(_document(plan, result, summary))
     if all(row.error for row in result):
-        raise typer.Exit(NOTHING_ANSWERED)
+        raise typer.Exit(ERROR)
 
 
 def _consent(run: Run, plan: Plan, yes: bool) -> None:

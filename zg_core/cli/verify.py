@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zg_core.cli.failures import ERROR, NOT_VERIFIED
 from zg_core.cli.options import Provider, command
 from zg_core.cli.run import Run
 from zg_core.config import is_loopback
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
-FAILED, NOT_SHOWN = 1, 3
 _ROOT_BYTES = 64 * 1024
 
 
@@ -83,7 +83,7 @@ def verify(
     _show(run, report, level)
     run.out.document({"network": network, "level": level, "satisfied": report.satisfies(level), **report.to_dict()})
     if not report.satisfies(level):
-        raise typer.Exit(FAILED if report.failed else NOT_SHOWN)
+        raise typer.Exit(ERROR if report.failed else NOT_VERIFIED)
 
 
 def _show(run: Run, report: "AttestationReport", level: int) -> None:

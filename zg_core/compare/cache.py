@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError
+from zg_core.store import home_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,8 +39,7 @@ def key_of(asked: Mapping[str, Any]) -> str:
 
 def default_directory(environ: Mapping[str, str] | None = None) -> Path:
     """``compare`` in the directory that ``ZEROG_HOME`` names, ``~/.zerog`` without it."""
-    home = (os.environ if environ is None else environ).get("ZEROG_HOME")
-    return (Path(home) if home else Path.home() / ".zerog") / "compare"
+    return home_directory(environ) / "compare"
 
 
 class Cache:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from zg_core.compare.cache import key_of
@@ -196,4 +196,4 @@ def _looked_up(job: Job, cache: Cache | None, *, again: bool) -> Job:
     row = None if value is None else Row.from_kept(job, value)
     if row is None or (again and row.error):
         return job
-    return Job(job.choice, job.prompt, job.repeat, job.payload, job.key, job.most, row)
+    return replace(job, known=row)

@@ -341,10 +341,8 @@ def _spent(row: Row, reserved: int) -> int:
     """What a call cost, as far as it may; nothing if nothing was sent."""
     if row.receipt is None:
         return 0
-    fee = row.receipt.fee
-    if fee.exact:
-        return fee.amount.units
-    return reserved if fee.upper is None else fee.upper
+    most = row.receipt.fee.most
+    return reserved if most is None else most
 
 
 async def _greet(client: AsyncChatClient) -> None:

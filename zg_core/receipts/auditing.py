@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from zg_core.pricing import PROMPT_ALLOWANCE
 from zg_core.receipts import display
-from zg_core.receipts.bounds import PROMPT_ALLOWANCE
 from zg_core.types import Amount
+from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -305,7 +306,7 @@ def _inflated(row: ProviderAudit, inside: list[Receipt]) -> list[Finding]:
 
 
 def _implausible(receipt: Receipt) -> bool:
-    if "usage_implausible" in receipt.flags:
+    if USAGE_IMPLAUSIBLE in receipt.flags:
         return True
     usage = receipt.usage
     if usage is None or not receipt.complete:

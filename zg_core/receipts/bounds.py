@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from zg_core.exchange import parse_json
+from zg_core.pricing import PROMPT_ALLOWANCE, answer_limit, dearest
 
 if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
     from zg_core.types import Fee, Service
 
-__all__ = ["PROMPT_ALLOWANCE", "bounded", "upper_bound"]
-
-PROMPT_ALLOWANCE = 512
-"""Tokens that a chat template may add to the bytes of a request: no tokenizer makes more tokens than bytes."""
+__all__ = ["bounded", "upper_bound"]
 
 
 def bounded(fee: Fee, receipt: Receipt, request: bytes) -> Fee:
@@ -44,31 +41,10 @@ def upper_bound(service: Service, request: bytes) -> int | None:
 
 
 def _most(service: Service, request: bytes, completion: int) -> int:
-    input_price, output_price = _highest_prices(service)
+    input_price, output_price = dearest(service)
     return input_price * (len(request) + PROMPT_ALLOWANCE) + output_price * completion
 
 
 def _most_tokens(request: bytes) -> int | None:
-    try:
-        payload = parse_json(request)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(payload, dict):
-        return None
-    if "input" in payload and "messages" not in payload:  # embeddings have no completion
-        return 0
-    limits = [_count(payload.get(name)) for name in ("max_tokens", "max_completion_tokens")]
-    known = [limit for limit in limits if limit is not None]
-    return max(known) * max(_count(payload.get("n")) or 1, 1) if known else None
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _highest_prices(service: Service) -> tuple[int, int]:
-    tiers = [((1, 1), (1, 1)), *((tier.input_multiplier, tier.output_multiplier) for tier in service.tiers)]
-    return (
-        max(service.input_price * inward[0] // inward[1] for inward, _ in tiers),
-        max(service.output_price * outward[0] // outward[1] for _, outward in tiers),
-    )
+    limit, choices = answer_limit(request)
+    return None if limit is None else limit * choices

@@ -19,12 +19,14 @@ from zg_core.verify.response import SignatureDocument, examine
 from zg_core.verify.verdict import Binding, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from zg_core.receipts.model import Receipt
     from zg_core.types import Service
     from zg_core.verify.verdict import Verdict
+
+    _Says = Callable[["Result", str, Verdict], "Check"]
 
 __all__ = ["Anchor", "Check", "check", "read_pins", "rebuilt"]
 
@@ -153,15 +155,15 @@ def check(receipt: Receipt, anchor: Anchor | None = None) -> Check:
     return _anchored(receipt, anchor, own, document, says)
 
 
-def _anchored(receipt: Receipt, anchor: Anchor, own: Verdict, document: SignatureDocument, says: Any) -> Check:
+def _anchored(receipt: Receipt, anchor: Anchor, own: Verdict, document: SignatureDocument, says: _Says) -> Check:
     if not anchor.services:
         if any(same_address(own.recovered_signer, each) for each in anchor.signers):
             return _passed(says, own, anchor)
-        known = ", ".join(anchor.signers) or "nobody"
-        reason = f"signed by {own.recovered_signer}, but {anchor.source} names {known} for {receipt.provider}"
         if not anchor.signers:
-            return _says(says, "unproven", f"consistent, signer not anchored: {anchor.source} names no key", own)
-        return _says(says, "failed", reason, own)
+            return says("unproven", f"consistent, signer not anchored: {anchor.source} names no key", own)
+        known = ", ".join(anchor.signers)
+        reason = f"signed by {own.recovered_signer}, but {anchor.source} names {known} for {receipt.provider}"
+        return says("failed", reason, own)
     verdicts = [examine(rebuilt(receipt), service, document) for service in anchor.services]
     for verdict, service in zip(verdicts, anchor.services, strict=True):
         if verdict.status is not Status.FAILED and service.kind is receipt.kind:
@@ -170,21 +172,16 @@ def _anchored(receipt: Receipt, anchor: Anchor, own: Verdict, document: Signatur
         reason = (
             "consistent, signer not anchored: the chain names another key now, and its earlier state is not to be had"
         )
-        return _says(says, "unproven", reason, own)
+        return says("unproven", reason, own)
     first = verdicts[0]
     if first.status is Status.FAILED:
         reason = f"{first.explain()}: signed by {own.recovered_signer}, on chain is {first.expected_signer or 'nobody'}"
-        return _says(says, "failed", reason, first)
-    return _says(says, "failed", f"the chain says {anchor.services[0].kind}, the receipt {receipt.kind}", first)
+        return says("failed", reason, first)
+    return says("failed", f"the chain says {anchor.services[0].kind}, the receipt {receipt.kind}", first)
 
 
-def _passed(says: Any, verdict: Verdict, anchor: Anchor) -> Check:
-    return _says(says, "passed", f"{verdict.status}, signer anchored by {anchor.source}: {verdict.explain()}", verdict)
-
-
-def _says(says: Any, result: Result, reason: str, verdict: Verdict) -> Check:
-    made: Check = says(result, reason, verdict)
-    return made
+def _passed(says: _Says, verdict: Verdict, anchor: Anchor) -> Check:
+    return says("passed", f"{verdict.status}, signer anchored by {anchor.source}: {verdict.explain()}", verdict)
 
 
 def _document(verdict: Verdict) -> SignatureDocument:

@@ -145,23 +145,6 @@ def service_of(value: Any) -> Service:
     )
 
 
-def policy_to_dict(policy: Any) -> dict[str, Any]:
-    """What a policy demands, as plain data: its own ``to_dict``, or its fields."""
-    own = getattr(policy, "to_dict", None)
-    if own is not None:
-        return dict(own())
-    names = (each.name for each in fields(policy) if not each.name.startswith("_"))
-    return {name: _plain(getattr(policy, name)) for name in names}
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, frozenset | set | tuple | list):
-        return sorted(str(each) for each in value)
-    return str(value)
-
-
 def verdict_of(value: Any) -> Verdict:
     """A verdict from `Verdict.to_dict`.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zg_core.exchange import parse_json
+from zg_core.pricing import PROMPT_ALLOWANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +21,6 @@ __all__ = ["USAGE_IMPLAUSIBLE", "implausible"]
 USAGE_IMPLAUSIBLE = "usage_implausible"
 """The word among a receipt's flags."""
 
-# What a provider may add on its own: its chat template, its system prompt.
-TEMPLATE_TOKENS = 512
 _LIMITS = ("max_completion_tokens", "max_tokens")
 # Content that a request may name by address only, so that its bytes are not among those sent.
 _BY_ADDRESS = (b'"image_url"', b'"file"', b'"video_url"', b'"audio_url"', b'"file_id"')
@@ -44,7 +43,7 @@ def implausible(usage: Usage | None, request: bytes, response_size: int) -> str:
         return ""
     if usage.cached_tokens > usage.prompt_tokens:
         return f"{usage.cached_tokens} cached tokens, of {usage.prompt_tokens} prompt tokens"
-    if usage.prompt_tokens > len(request) + TEMPLATE_TOKENS and not any(name in request for name in _BY_ADDRESS):
+    if usage.prompt_tokens > len(request) + PROMPT_ALLOWANCE and not any(name in request for name in _BY_ADDRESS):
         return f"{usage.prompt_tokens} prompt tokens, of {len(request)} bytes sent"
     if usage.completion_tokens > response_size:
         return f"{usage.completion_tokens} completion tokens, of {response_size} bytes received"

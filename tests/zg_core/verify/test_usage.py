@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zg_core.pricing import PROMPT_ALLOWANCE
 from zg_core.types import Usage
-from zg_core.verify.usage import TEMPLATE_TOKENS, implausible
+from zg_core.verify.usage import implausible
 
 REQUEST = b'{"model":"m","messages":[{"role":"user","content":"hello"}]}'
 counts = st.integers(min_value=0, max_value=10**6)
@@ -19,8 +20,8 @@ counts = st.integers(min_value=0, max_value=10**6)
     ("usage", "request_body", "size", "reason"),
     [
         (None, REQUEST, 100, ""),
-        (Usage(len(REQUEST) + TEMPLATE_TOKENS, 100), REQUEST, 100, ""),
-        (Usage(len(REQUEST) + TEMPLATE_TOKENS + 1, 100), REQUEST, 100, "prompt tokens"),
+        (Usage(len(REQUEST) + PROMPT_ALLOWANCE, 100), REQUEST, 100, ""),
+        (Usage(len(REQUEST) + PROMPT_ALLOWANCE + 1, 100), REQUEST, 100, "prompt tokens"),
         (Usage(5, 101), REQUEST, 100, "completion tokens, of 100 bytes"),
         (Usage(5, 5), b'{"max_tokens":5}', 100, ""),
         (Usage(5, 6), b'{"max_tokens":5}', 100, "allows 5"),
