@@ -306,7 +306,7 @@ class Store:
         @event.listens_for(engine, "connect")
         def _connected(connection: Any, _: Any) -> None:
             if self._path is not None:
-                connection.execute("PRAGMA journal_mode=WAL")
+                _write_ahead(connection)
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
@@ -390,6 +390,23 @@ class Work:
         if row is None:
             raise LookupError(f"no row: {sql}")
         return row
+
+
+def _write_ahead(connection: Any) -> None:
+    """Turn the write-ahead log on, which is remembered in the file.
+
+    Where several processes open a new file at once, SQLite refuses the switch at once instead of waiting its timeout.
+    """
+    import sqlite3
+
+    patience = time.monotonic() + _BUSY_SECONDS
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > patience:
+                raise
+            time.sleep(0.01)
 
 
 def _sqlite_path(url: str) -> Path | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -176,6 +179,25 @@ def test_processes_share_a_file(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_new_file_that_another_process_is_writing_is_waited_for(tmp_path, monkeypatch):
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # as another process does that opens the same new file
+    waited: list[float] = []
+
+    def release(seconds: float) -> None:
+        waited.append(seconds)
+        other.rollback()
+
+    clock = SimpleNamespace(monotonic=time.monotonic, time=time.time, sleep=release)
+    monkeypatch.setattr(module, "time", clock)
+    opened = Store(f"sqlite:///{tmp_path}/store.db")
+    with opened.transaction() as work:
+        assert work.one("PRAGMA journal_mode")["journal_mode"] == "wal"
+    assert len(waited) == 1, waited
+    opened.close()
+    other.close()
+
+
 def test_a_forked_child_opens_its_own_connection(tmp_path):
     store = Store(f"sqlite:///{tmp_path}/store.db")
     put(store, "parent")
