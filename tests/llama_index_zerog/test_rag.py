@@ -73,6 +73,7 @@ def test_is_kept_and_loaded_again(index: Any, make_llm: Any, embedding: Any, tmp
     index.storage_context.persist(str(tmp_path / "store"))
     storage = StorageContext.from_defaults(persist_dir=str(tmp_path / "store"))
     loaded = load_index_from_storage(storage, embed_model=embedding)
+    embedding.check_index(loaded)
     assert "Paris" in str(loaded.as_query_engine(llm=make_llm()).query(QUESTION))
     kept = "".join(path.read_text() for path in (tmp_path / "store").iterdir())
     assert "app-sk-" not in kept
