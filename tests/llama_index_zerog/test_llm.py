@@ -281,6 +281,21 @@ class TestWithoutFunctionCalling:
         assert llm.metadata.is_function_calling_model
         assert str(llm.predict_and_call([TOOL], "6 times 7?")) == "42"
 
+    def test_what_the_provider_says_counts_as_soon_as_it_is_known(
+        self, make_llm: Any, net: LocalNet, script: Script, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        script.listed = [{"id": "scripted", "supported_parameters": ["temperature"]}]
+        given = {"model": "scripted", "context_window": 1000, "num_output": 100}
+        llm = make_llm(provider=net.providers[SCRIPTED].address, **given)
+        with monkeypatch.context() as patch:
+            patch.setattr("zg_core.http.SyncTransport.send", lambda *_: pytest.fail("it did I/O"))
+            assert llm.metadata.is_function_calling_model  # all is given, so nobody is asked
+        with pytest.raises(zg_core.ConfigError, match="no function calling"):
+            llm.chat_with_tools([TOOL], user_msg="6 times 7?")
+        with monkeypatch.context() as patch:
+            patch.setattr("zg_core.http.SyncTransport.send", lambda *_: pytest.fail("it did I/O"))
+            assert not llm.metadata.is_function_calling_model
+
     def test_a_network_without_any_is_said(self, net: LocalNet, make_llm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(zg_core.ChatClient, "services", lambda _: [])
         with pytest.raises(zg_core.ConfigError, match="none on this network"):
@@ -339,6 +354,37 @@ class TestToolArguments:
             "six by seven",
         )
         assert called == []
+
+    @pytest.mark.parametrize("streaming", [False, True])
+    def test_an_agent_stops_and_calls_nothing(self, scripted: ZeroG, script: Script, streaming: bool) -> None:
+        from llama_index.core.agent.workflow import FunctionAgent
+
+        script.call("six by seven")
+
+        async def run() -> None:
+            await FunctionAgent(tools=[TOOL], llm=scripted, streaming=streaming).run("6 times 7?")
+
+        self.refused(lambda: asyncio.run(run()), "six by seven")
+
+    @pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+    def test_a_structured_answer_is_refused(self, scripted: ZeroG, script: Script, loop: bool) -> None:
+        script.call('{"name": "Ada", ')
+        self.refused(
+            lambda: (
+                asyncio.run(scripted.astructured_predict(Person, ADA, name="Ada"))
+                if loop
+                else scripted.structured_predict(Person, ADA, name="Ada")
+            ),
+            '{"name": "Ada", ',
+        )
+
+    def test_a_streamed_structured_answer_ends_with_what_was_read_and_a_warning(
+        self, scripted: ZeroG, script: Script, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        script.call('{"name": "Ada", "age": 36')
+        *_, last = scripted.stream_structured_predict(Person, ADA, name="Ada")
+        assert last.name == "Ada"
+        assert "no JSON object" in caplog.text
 
     @pytest.mark.parametrize("arguments", ["", "null", "{}"])
     def test_none_at_all_are_no_arguments(self, scripted: ZeroG, script: Script, way: Any, arguments: str) -> None:

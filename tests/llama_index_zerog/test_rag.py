@@ -61,7 +61,7 @@ def test_streams_memory_and_structure(index: Any, make_llm: Any) -> None:
     assert isinstance(found.response, City)
 
 
-@pytest.mark.parametrize("mode", ["refine", "compact"])
+@pytest.mark.parametrize("mode", ["refine", "compact", "tree_summarize"])
 def test_a_tampered_step_stops_the_synthesis(index: Any, make_llm: Any, provider: LocalProvider, mode: str) -> None:
     provider.fault("body_changed")
     with get_zerog_receipts() as receipts, pytest.raises(zg_core.VerificationFailed):
