@@ -26,11 +26,14 @@ from zg_core.bodies import BodyBroken, Gunzip
 from zg_core.config import SecretHeaders
 from zg_core.deadlines import CLOCK, Clock, Timeouts, clocked, watch
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, RequestError
+from zg_core.signals import LoopSignal, ThreadSignal
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
     from contextlib import AbstractAsyncContextManager
+
+    from zg_core.signals import Signal
 
 __all__ = ["AsyncTransport", "BodyBroken", "Request", "Response", "SyncTransport", "Timeouts", "Transport", "run"]
 
@@ -89,6 +92,10 @@ class Transport(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+        ...
+
+    def signal(self) -> Signal:
+        """Something to wait for that any thread can set."""
         ...
 
     def lock(self, name: str) -> AbstractAsyncContextManager[None]:
@@ -399,6 +406,10 @@ class SyncTransport(_Pools):
         """Block this thread."""
         time.sleep(seconds)  # noqa: ASYNC251 - this transport blocks by design
 
+    def signal(self) -> ThreadSignal:
+        """One that blocks the thread which waits."""
+        return ThreadSignal()
+
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[None]:
         """A lock between threads."""
@@ -496,6 +507,10 @@ class AsyncTransport(_Pools):
     async def sleep(self, seconds: float) -> None:
         """Wait without blocking the loop."""
         await asyncio.sleep(seconds)
+
+    def signal(self) -> LoopSignal:
+        """One of the running loop."""
+        return LoopSignal()
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[None]:
