@@ -33,6 +33,7 @@ LONGEST_PAUSE = 3600.0
 _MOST = 1_000_000  # a limit that is larger is none
 _ROUNDING = 1e-6  # what is lost where seconds since 1970 are subtracted
 _SKEW = 60.0  # the clock of another machine may be that far ahead; more, and it is ours that was set back
+_SLACK = 0.1  # seconds: not all requests take equally long to the provider, and it must not see two too close
 _NOTABLE = 1.0  # seconds or requests: less is not worth writing down
 
 
@@ -88,7 +89,7 @@ class Level:
         >>> from zg_core.limits import Limits
         >>> level, limits = Level(), Limits(per_minute=30, burst=2)
         >>> [level.take(100.0, limits) for _ in range(3)]
-        [0.0, 0.0, 2.0]
+        [0.0, 0.0, 2.1]
     """
 
     used: float = 0.0
@@ -102,8 +103,10 @@ class Level:
         """Take one request out and return 0, or return the seconds until that may be possible."""
         self._drain(now, limits)
         missing = self.used + 1 - max(self.burst, limits.burst)
-        wait = 0.0 if missing <= _ROUNDING else self.at - now + missing / self._rate(limits)
-        wait = max(wait, self.pause(now))
+        wait = max(self.pause(now), 0.0)
+        if missing > _ROUNDING:
+            rate = self._rate(limits)
+            wait = max(wait, self.at - now + missing / rate + min(_SLACK, 0.1 / rate))
         if wait <= 0:
             self.used += 1
         return wait
@@ -122,8 +125,8 @@ class Level:
             self.per_minute, changed = word.per_minute, True
         if word.remaining is not None:
             burst = max(self.burst, limits.burst)
-            if word.remaining >= burst:  # besides the request that was answered
-                self.burst, burst, changed = word.remaining + 1, word.remaining + 1, True
+            if word.remaining > burst:
+                self.burst, burst, changed = word.remaining, word.remaining, True
             # The number is rounded down, so one more may be left. More than we know of were used by somebody else.
             used = burst - word.remaining - 1 - age * self._rate(limits)
             changed = changed or used > self.used + _NOTABLE
@@ -212,7 +215,7 @@ class MemoryPace(Pace):
         >>> from zg_core.limits import Limits
         >>> pace = MemoryPace(clock=lambda: 5.0)
         >>> [pace.take(Limits(per_minute=60, burst=1)).wait for _ in range(2)]
-        [0.0, 1.0]
+        [0.0, 1.1]
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
