@@ -142,6 +142,10 @@ class Level:
         """Seconds for which the provider wants no request; 0 or less if it wants them."""
         return min(self.paused - now, LONGEST_PAUSE)
 
+    def interval(self, limits: Limits) -> float:
+        """Seconds between two requests at the rate."""
+        return 60 / (self.per_minute or limits.per_minute)
+
     def _rate(self, limits: Limits) -> float:
         return (self.per_minute or limits.per_minute) / 60
 
@@ -160,7 +164,7 @@ class Taken(NamedTuple):
 
     Attributes:
         wait: Seconds to wait before asking again; 0 if it was granted.
-        pause: Seconds of them for which the provider itself wants no requests.
+        pause: Seconds of them for which the provider wants no requests, where these are more than its rate explains.
         level: How the bucket stood afterwards.
     """
 
@@ -183,7 +187,8 @@ class Pace:
         """
         with self._level() as (level, now):
             wait = level.take(now, limits)
-            return Taken(wait, level.pause(now), replace(level))
+            pause = level.pause(now)
+            return Taken(wait, pause if pause > level.interval(limits) + _NOTABLE else 0.0, replace(level))
 
     def give_back(self, taken: float, limits: Limits) -> None:
         """Put back what was taken at `taken` (`Level.at`) and not used."""

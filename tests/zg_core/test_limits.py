@@ -351,6 +351,15 @@ class TestTurns:
         assert never_served(caught.value)
         assert gate.inside == set()
 
+    @pytest.mark.parametrize("reset", ["2s", "3s"])
+    def test_a_reset_that_the_rate_explains_is_waited_for(self, reset: str) -> None:
+        """Half a second more or less is the provider's rounding."""
+        place = enter(gate := Gate(), Limits())
+        place.heard({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset}, 0.0)
+        taken = gate.pace.take(Limits())
+        assert 1.5 < taken.wait <= 3
+        assert taken.pause == 0
+
     def test_our_own_rate_is_waited_for_however_long_it_takes(self) -> None:
         """A pause is the provider's wish; a slow rate is ours."""
         now = [NOW]
