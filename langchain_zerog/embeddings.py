@@ -89,6 +89,8 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
     """URL of the store that keeps receipts and counts the budget; default ``ZEROG_STORE``, else memory."""
     timeout: float | Timeouts | None = None
     max_retries: int = Field(default=2, ge=0)
+    retry_deadline: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    retry_unknown: bool = False
     ca_file: str | None = None
     on_receipt: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
     on_verdict: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)

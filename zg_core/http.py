@@ -24,6 +24,7 @@ from zg_core.connections import Connections, Unsendable, target_of
 from zg_core.deadlines import Clock, Timeouts
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, RequestError
 from zg_core.http_library import LibraryClient, leaf_sha256, library, ssl_context
+from zg_core.signals import LoopSignal, ThreadSignal
 from zg_core.wires import AsyncWire, Broken, Late, NotConnected, SyncWire
 from zg_core.workers import Workers
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from zg_core.connections import Link, Target
+    from zg_core.signals import Signal
     from zg_core.wires import Wire
 
 __all__ = [
@@ -94,6 +96,10 @@ class Transport(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+        ...
+
+    def signal(self) -> Signal:
+        """Something to wait for that any thread can set."""
         ...
 
     def lock(self, name: str) -> AbstractAsyncContextManager[None]:
@@ -344,6 +350,10 @@ class SyncTransport(_Pools):
         """Block this thread."""
         time.sleep(seconds)  # noqa: ASYNC251 - this transport blocks by design
 
+    def signal(self) -> ThreadSignal:
+        """One that blocks the thread which waits."""
+        return ThreadSignal()
+
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[None]:
         """A lock between threads."""
@@ -433,6 +443,10 @@ class AsyncTransport(_Pools):
     async def sleep(self, seconds: float) -> None:
         """Wait without blocking the loop."""
         await asyncio.sleep(seconds)
+
+    def signal(self) -> LoopSignal:
+        """One of the running loop."""
+        return LoopSignal()
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[None]:

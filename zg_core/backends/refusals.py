@@ -114,9 +114,12 @@ def refusal(service: Service, model: str, status: int, headers: Mapping[str, str
             retry_after=retry_after(headers, low),
             status=status,
         )
-    if status in (500, 502, 503, 504):
+    if status == 503:
         hint = "retry later, or choose another provider"
         return ProviderUnavailable(said, hint=hint, retry_after=retry_after(headers, low), status=status)
+    if status in (500, 502, 504):  # of a gateway, perhaps, while the provider behind it goes on and bills
+        hint = "choose another provider; trying again may pay twice"
+        return ProviderUnavailable(said, hint=hint, retryable=False, status=status)
     if "context_length" in low or "maximum context length" in low or "token count exceeds" in low:
         hint = "shorten the messages, or choose a model with a larger context"
         window, prompt = said_sizes(text)
