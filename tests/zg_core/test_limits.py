@@ -194,6 +194,27 @@ class TestGate:
         gc.collect()
         assert gate.inside == set()
 
+    def test_two_places_left_at_once_let_two_in(self) -> None:
+        """The first in the queue may be woken twice before it runs: it wakes the next one."""
+        gate, limits = Gate(), Limits(burst=1000, in_flight=2)
+
+        async def main() -> None:
+            transport, both = AsyncTransport(), asyncio.Barrier(2)
+
+            async def work() -> None:
+                place = await gate.enter(transport, limits, patience=60)
+                await both.wait()
+                place.leave()
+
+            places = [await gate.enter(transport, limits, patience=60) for _ in range(2)]
+            tasks = [asyncio.ensure_future(work()) for _ in range(2)]
+            await asyncio.sleep(0)
+            for place in places:
+                place.leave()
+            await asyncio.wait_for(asyncio.gather(*tasks), 10)
+
+        asyncio.run(main())
+
     def test_a_higher_limit_does_not_overtake(self) -> None:
         crowd = Crowd()
         place = enter(crowd.gate)
