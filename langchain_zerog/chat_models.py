@@ -437,7 +437,7 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     def _client_settings(self, *, asynchronous: bool = False) -> dict[str, Any]:
         return client_settings(
             self,
-            (*CLIENT_FIELDS, "budget"),
+            CLIENT_FIELDS,
             stream=self.stream_policy,
             http_client=self.http_async_client if asynchronous else self.http_client,
             on_receipt=Relay(self.on_receipt),

@@ -9,6 +9,7 @@ from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr, Secr
 from pydantic import ConfigDict, field_serializer, model_validator
 
 from llama_index_zerog.instrumentation import Relay
+from zg_core.budget import Budget
 from zg_core.clients import Clients, OwnsClients
 from zg_core.config import KEY_NAMES, Network
 from zg_core.fields import (
@@ -71,6 +72,8 @@ class ClientFields(OwnsClients, BaseModel):
     limits: Annotated[Limits, AsIs] | Literal["auto"] | None = Field(default="auto", exclude=True, repr=False)
     """Rate and requests under way, for all clients of a process together: by default the providers' own on real
     networks; None lifts them."""
+    budget: Annotated[Budget, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
     timeout: float | Annotated[Timeouts, AsIs] | None = Field(default=None, exclude=True, repr=False)
     """Seconds without a byte before giving up (default 300), or `zg_core.Timeouts`."""
     max_retries: int = Field(default=2, ge=0)

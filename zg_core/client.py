@@ -347,10 +347,15 @@ class ReplyStream:
         return self
 
     def __next__(self) -> dict[str, Any]:
+        step = self._events.__anext__()  # driven as `run` does, but without a coroutine around each
         try:
-            return run(_next(self._events))
+            step.send(None)
+        except StopIteration as stop:
+            event: dict[str, Any] = stop.value
+            return event
         except StopAsyncIteration:
             raise StopIteration from None
+        raise RuntimeError("a stream over SyncTransport must not suspend")
 
     def close(self) -> None:
         """Break off; what was already answered may be billed all the same."""
@@ -390,10 +395,6 @@ class AsyncReplyStream:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-async def _next(events: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any]:
-    return await events.__anext__()
 
 
 async def _close(events: AsyncGenerator[dict[str, Any], None]) -> None:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from zg_core.config import blot
+from zg_core.context import said_sizes, too_long
 from zg_core.errors import (
     InsufficientFunds,
     ModelNotServed,
@@ -121,7 +122,8 @@ def refusal(service: Service, model: str, status: int, headers: Mapping[str, str
         return ProviderUnavailable(said, hint=hint, retryable=False, status=status)
     if "context_length" in low or "maximum context length" in low or "token count exceeds" in low:
         hint = "shorten the messages, or choose a model with a larger context"
-        return RequestError(said, code="context_length_exceeded", hint=hint, status=status)
+        window, prompt = said_sizes(text)
+        return too_long(said, window=window, prompt=prompt, hint=hint, status=status)
     if status == 413:
         return RequestError(said, code="too_large", hint="a request holds at most 32 MB", status=status)
     return RequestError(said, code="refused", hint="check the request", status=status)
