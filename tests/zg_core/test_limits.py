@@ -381,6 +381,19 @@ class TestTurns:
         assert 0 < taken.wait <= 3
         assert taken.pause == 0
 
+    def test_a_blocking_call_on_a_loop_does_not_wait_for_ever_for_that_loops_tasks(self) -> None:
+        gate = Gate()
+
+        async def main() -> None:
+            place = await gate.enter(AsyncTransport(), ONE, patience=60)
+            with pytest.raises(RateLimited) as caught:
+                enter(gate, patience=0.01)
+            assert caught.value.code == "no_turn"
+            place.leave()
+            enter(gate, patience=0.01).leave()
+
+        asyncio.run(main())
+
     def test_our_own_rate_is_waited_for_however_long_it_takes(self) -> None:
         """A pause is the provider's wish; a slow rate is ours."""
         now = [NOW]
