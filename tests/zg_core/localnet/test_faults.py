@@ -118,6 +118,14 @@ def test_several_faults_meet_in_one_exchange():
     assert not plan.take(stream=False)
 
 
+def test_a_fault_can_wait_for_the_request_that_has_a_text():
+    plan = FaultPlan()
+    plan.add("gzip", containing="call 7,")
+    assert not plan.take(stream=False, body=b"call 17")
+    assert Fault.GZIP in plan.take(stream=False, body=b"this is call 7, is it?")
+    assert not plan.take(stream=False, body=b"call 7,")
+
+
 def test_mistakes_are_named():
     plan = FaultPlan()
     with pytest.raises(ValueError, match=r"unknown fault 'x'; there are: body_changed"):
@@ -569,3 +577,34 @@ def test_settlement_inflated(caller):
     (mine,) = [user for user in record.users if user.user == one.wallet.address]
     assert mine.paid == 3 * owed
     assert one.provider.unsettled(one.wallet.address) == 0
+
+
+# those that never answer, or answer by another clock
+
+
+@pytest.mark.parametrize("billed", [True, False])
+@BOTH
+def test_hang(caller, stream, billed):
+    one = caller()
+    one.provider.fault(Fault.HANG, billed=billed)
+    with pytest.raises(httpx2.ReadTimeout):
+        one.http.post(
+            one.provider.url + "/v1/proxy/chat/completions",
+            content=one.body(QUESTION, stream=stream),
+            headers={"authorization": one.token()},
+            timeout=0.2,
+        )
+    deadline = time.monotonic() + 10
+    while one.provider.log == [] and billed:
+        assert time.monotonic() < deadline, "what was hung up on was never billed"
+    assert [entry.client_left for entry in one.provider.log] == [True] * billed
+
+
+def test_clock_ahead(caller):
+    one = caller()
+    one.provider.fault(Fault.CLOCK_AHEAD, seconds=3600)
+    assert one.chat().status_code == 200
+    one.provider.fault(Fault.CLOCK_AHEAD, times=2)
+    answers = [one.chat() for _ in range(2)]
+    assert [(answer.status_code, "session token expired" in answer.text) for answer in answers] == [(400, True)] * 2
+    assert one.chat().status_code == 200
