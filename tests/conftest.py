@@ -141,6 +141,8 @@ def pytest_make_collect_report(
 
 
 TALLY = "tally"
+CHAOS = "chaos"
+STORM_COLUMNS = ("runs", "calls", "answered", "unknown", "truncated", "abandoned", "failed", "refused", "sent again")
 COLUMNS = ("tried", "caught", "harmless", "honest", "accepted")
 
 
@@ -156,7 +158,28 @@ def tally(record_property: Callable[[str, object], None]) -> Callable[..., None]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The table of attacks tried and caught, and of honest replies accepted."""
+    """The table of attacks tried and caught, of honest replies accepted, and of a storm's faults and outcomes."""
+    _attacks(terminalreporter)
+    for report in (*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())):
+        for name, storm in getattr(report, "user_properties", ()):
+            if name == CHAOS:
+                _storm(terminalreporter, storm)
+
+
+def _storm(terminalreporter: Any, storm: dict[str, Any]) -> None:
+    terminalreporter.section(f"faults and outcomes (ZEROG_CHAOS_SEED={storm['seed']})")
+    width = max(len(name) for name, _ in storm["rows"])
+    terminalreporter.line(" " * width + "".join(f"{column:>11}" for column in STORM_COLUMNS))
+    total = dict.fromkeys(STORM_COLUMNS, 0)
+    for name, row in storm["rows"]:
+        if name.startswith("wave "):
+            total = {column: total[column] + row.get(column, 0) for column in STORM_COLUMNS}
+    for name, row in [*storm["rows"], ("all", total)]:
+        cells = "".join(f"{row.get(column) or '':>11}" for column in STORM_COLUMNS)
+        terminalreporter.line(f"{name:<{width}}{cells}".rstrip())
+
+
+def _attacks(terminalreporter: Any) -> None:
     rows: dict[str, dict[str, int]] = {}
     for report in terminalreporter.stats.get("passed", ()):
         for name, entry in getattr(report, "user_properties", ()):
