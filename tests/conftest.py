@@ -73,6 +73,7 @@ PARTS: dict[str, tuple[Callable[[], object], str]] = {
     "solc": (has_solc, "run `npm ci` in zg_core/localnet/contracts"),
     "anvil": (anvil_program, "run `make interop`, or set ZEROG_ANVIL"),
     "postgres": (postgres_programs, "install PostgreSQL 15 or newer (the programs, no running server)"),
+    "ray": (lambda: importlib.util.find_spec("ray"), "run `make setup` on Linux, or install ray"),
     "attestation": (
         has_attestation,
         "install zerog-integrations[attestation] and set ZEROG_ATTESTATION_DATA to the recorded reports",
