@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zg_core.backends.base import Route
     from zg_core.exchange import Exchange
     from zg_core.http import Response
+    from zg_core.limits import Place
     from zg_core.receipts.model import Receipt
     from zg_core.types import Usage
 
@@ -66,6 +67,12 @@ class Call:
     finished: bool = False  # a finish_reason was seen
     done: bool = False  # [DONE] was seen
     kept: list[bytes] | None = None  # the response, where bytes are kept
+    place: Place | None = None  # among the requests under way, where these are limited
+
+    def leave(self) -> None:
+        """The request is not under way any more; again has no effect."""
+        if self.place is not None:
+            self.place.leave()
 
 
 class Tail:

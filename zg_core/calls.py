@@ -6,7 +6,6 @@ Everything here is a coroutine over a `Transport`; `zg_core.client` drives it wi
 from __future__ import annotations
 
 import logging
-import random
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +23,15 @@ from zg_core.errors import (
     SessionRejected,
     StreamTruncated,
     ZeroGError,
-    never_served,
 )
 from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body, parse_json
 from zg_core.http import BodyBroken, Request, Timeouts, read_all
-from zg_core.limits import bucket
+from zg_core.limits import gate_of, pace_of
 from zg_core.progress import tell
 from zg_core.receipts.bounds import bounded
 from zg_core.receipts.model import Receipt
 from zg_core.receipts.recorder import Recorder
+from zg_core.retries import Attempts, Retries
 from zg_core.types import Amount, Fee, Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Outcome
     from zg_core.receipts.stored import ReceiptStore
+    from zg_core.store import Store
     from zg_core.verify.policy import Policy
 
 __all__ = ["Call", "Calls", "Reply", "Slot", "Tail"]
@@ -57,7 +57,6 @@ logger = logging.getLogger(__name__)
 CHAT_PATH = "/chat/completions"
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
-_LONGEST_WAIT = 60.0
 
 
 class Calls:
@@ -76,7 +75,7 @@ class Calls:
         receipts: MemoryReceipts,
         payer: Callable[[], str],
         limits: Limits | None,
-        max_retries: int,
+        retries: Retries,
         timeouts: Timeouts,
         on_receipt: Callable[[Receipt], None] | None,
         on_verdict: Callable[[Receipt], None] | None,
@@ -84,6 +83,7 @@ class Calls:
         stored: ReceiptStore | None = None,
         keep_bytes: bool = False,
         spending: Spending | None = None,
+        store: Store | None = None,
     ) -> None:
         self._spending = spending
         self._backend = backend
@@ -94,7 +94,8 @@ class Calls:
         self._demand = policy.to_dict()
         self._payer = payer
         self._limits = limits
-        self._max_retries = max_retries
+        self._store = store
+        self._retries = retries
         self._timeouts = timeouts
         self._on_receipt = on_receipt
         self._on_verdict = on_verdict
@@ -192,15 +193,34 @@ class Calls:
         route = await self._backend.route(model)
         if model is None:
             payload = {"model": route.model, **{name: value for name, value in payload.items() if name != "model"}}
-        call = self.start(route, encode_body(payload))
+        attempts = Attempts(self._retries)
+        body = encode_body(payload)
+        unknown: OutcomeUnknown | None = None
+        while True:
+            try:
+                return await self._try(route, body, path, attempts)
+            except OutcomeUnknown as error:
+                if (wait := attempts.wait(error)) is None:
+                    raise
+                unknown = error
+            except ZeroGError as error:
+                if unknown is None:
+                    raise
+                raise unknown from error  # an earlier attempt may be billed, and that counts more
+            await self._transport.sleep(wait)
+
+    async def _try(self, route: Route, body: bytes, path: str, attempts: Attempts) -> Call:
+        """A call of its own, with its own receipt, whose response has begun."""
+        call = self.start(route, body)
         headers = await self._backend.authorise(route)
         await self.depart(call)
         try:
-            response = await self._send(call, path, headers)
+            response = await self._send(call, path, headers, attempts)
         except OutcomeUnknown as error:
             error.receipt = self.unanswered(call)
             raise
         except ZeroGError:  # refused or never sent: it cost nothing
+            call.leave()
             await self._recorder.refused(call.receipt)
             if self._spending is not None:
                 await self._transport.blocking(self._spending.release, call.receipt)
@@ -247,6 +267,8 @@ class Calls:
         call.exchange.status = status
         call.exchange.headers = headers
         call.receipt.certificate_sha256 = certificate_sha256
+        if call.place is not None:
+            call.place.heard(headers, time.monotonic() - call.started)
 
     def unanswered(self, call: Call) -> Receipt:
         """Record that the request was sent and nothing came back."""
@@ -258,6 +280,7 @@ class Calls:
 
     def refused(self, call: Call) -> None:
         """Record that the request was never served: it cost nothing."""
+        call.leave()
         self._recorder.dropped(call.receipt)
         if self._spending is not None:
             self._transport.aside(self._spending.release, call.receipt)
@@ -265,38 +288,50 @@ class Calls:
     async def depart(self, call: Call) -> None:
         """Wait as the limits ask, hold what it may cost, then note that the request is on its way."""
         if self._limits is not None:
-            wait = bucket(self._payer(), call.receipt.provider, self._limits).reserve()
-            if wait > 0:
-                await self._transport.sleep(wait)
-        call.receipt.payer = self._payer()
-        if self._spending is not None:
-            reserve = self._spending.reserve
-            await self._transport.blocking(reserve, call.receipt, call.route.service, call.exchange.request)
+            await self.queue(call)
         try:
-            await self._recorder.opened(call.receipt)
+            call.receipt.payer = self._payer()
+            if self._spending is not None:
+                reserve = self._spending.reserve
+                await self._transport.blocking(reserve, call.receipt, call.route.service, call.exchange.request)
+            try:
+                await self._recorder.opened(call.receipt)
+            except BaseException:
+                self.refused(call)
+                raise
         except BaseException:
-            self.refused(call)
+            if call.place is not None:
+                call.place.withdraw()
             raise
         self._backend.sent(call.route, call.exchange)
 
-    async def _send(self, call: Call, path: str, headers: Mapping[str, str]) -> Response:
-        attempt = 0
+    async def queue(self, call: Call, until: float | None = None) -> None:
+        """Wait until the limits let the next request of `call` go, or raise if that is after `until`."""
+        if self._limits is None:
+            return
+        call.leave()
+        key = self._backend.network.chain_id, self._payer(), call.receipt.provider
+        pace = pace_of(self._store, *key)
+        gate, patience = gate_of(*key), self._retries.deadline
+        call.place = await gate.enter(self._transport, self._limits, pace=pace, patience=patience, until=until)
+
+    async def _send(self, call: Call, path: str, headers: Mapping[str, str], attempts: Attempts) -> Response:
         while True:
-            attempt += 1
-            call.receipt.attempts = attempt
             try:
                 return await self._send_once(call, path, headers)
-            except (InsufficientFunds, NotAcknowledged, SessionRejected) as error:
-                if not await self.second_chance(call, error):
-                    raise
-                attempt -= 1
-                headers = await self._backend.authorise(call.route)
-            except (RateLimited, ProviderUnavailable) as error:
+            except (InsufficientFunds, NotAcknowledged, SessionRejected, RateLimited, ProviderUnavailable) as error:
                 call.sent = False
-                wait = _backoff(error, attempt)
-                if attempt > self._max_retries or wait is None:
+                call.leave()
+                until = None
+                if await self.second_chance(call, error):
+                    headers = await self._backend.authorise(call.route)
+                elif (wait := attempts.wait(error)) is not None:
+                    await self._transport.sleep(wait)
+                    call.receipt.attempts += 1
+                    until = attempts.until
+                else:
                     raise
-                await self._transport.sleep(wait)
+                await self.queue(call, until)
 
     async def second_chance(self, call: Call, error: ZeroGError) -> bool:
         """Whether to send again after a refusal, which was never answered and so never billed.
@@ -316,7 +351,11 @@ class Calls:
 
     def refusal(self, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
         """The error for a response that is not a success; names in `headers` are in lower case."""
-        return self._backend.refusal(call.route, status, headers, body)
+        error = self._backend.refusal(call.route, status, headers, body)
+        if call.place is not None:
+            pause = error.details.get("retry_after") if status == 429 else 0.0
+            call.place.heard(headers, time.monotonic() - call.started, pause)
+        return error
 
     async def _wait_for_provider(self, call: Call, error: ZeroGError, patience: float) -> None:
         provider, seconds = call.receipt.provider, min(patience, STEP)
@@ -350,7 +389,7 @@ class Calls:
             body = await read_all(response, _MAX_ERROR_BYTES)
         except BodyBroken:
             body = b""
-        raise self._backend.refusal(call.route, response.status, response.headers, body)
+        raise self.refusal(call, response.status, response.headers, body)
 
     async def _consume(self, call: Call, parts: list[bytes]) -> None:
         assert call.response is not None  # noqa: S101 - _open returns with one
@@ -459,6 +498,7 @@ class Calls:
             self._tell(self._on_verdict, call.receipt)
 
     def _close(self, call: Call, outcome: Outcome) -> None:
+        call.leave()
         receipt, exchange = call.receipt, call.exchange
         receipt.outcome = outcome
         receipt.seconds = time.monotonic() - call.started
@@ -536,16 +576,6 @@ def _streaming(payload: Mapping[str, Any]) -> dict[str, Any]:
         "stream": True,
         "stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True},
     }
-
-
-def _backoff(error: ZeroGError, attempt: int) -> float | None:
-    """Seconds to wait before the next attempt; None if there must be none."""
-    if not never_served(error):
-        return None
-    wait = error.details.get("retry_after")
-    if wait is None:
-        wait = 0.25 * 2**attempt * random.uniform(0.5, 1.0)
-    return float(wait) if wait <= _LONGEST_WAIT else None
 
 
 def _id_of(body: Mapping[str, Any]) -> str:
