@@ -37,7 +37,7 @@ def postgres(server: str, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def net() -> Iterator[LocalNet]:
-    with LocalNet(settings=replace(ProviderSettings.fast(), settle_interval=None)) as network:
+    with LocalNet(providers=2, settings=replace(ProviderSettings.fast(), settle_interval=None)) as network:
         yield network
 
 

@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 WORKERS = 8
-ASKED = 20
+ASKED = 10
 TRANSFERS = 2
 MAX_TOKENS = 50
 PATIENCE = 60  # times 50 ms
+PACED = 2
+RATE, BURST = 120, 4
 
 
 class Worker:
@@ -25,7 +27,7 @@ class Worker:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         from langchain_zerog import ChatZeroG
-        from zg_core import Broker, Budget, neuron
+        from zg_core import Broker, Budget, Limits, neuron
 
         shared = {name: settings[name] for name in ("private_key", "network", "rpc_url", "store")}
         self._provider = settings["provider"]
@@ -34,6 +36,13 @@ class Worker:
             provider=self._provider,
             verify="require",
             budget=Budget(per_wallet=neuron(settings["limit"])),
+            max_tokens=MAX_TOKENS,
+        )
+        self._paced = ChatZeroG(
+            **shared,
+            provider=settings["paced"],
+            verify="off",
+            limits=Limits(per_minute=RATE, burst=BURST, in_flight=100),
             max_tokens=MAX_TOKENS,
         )
         self._broker = Broker(**shared)
@@ -63,7 +72,7 @@ class Worker:
         def transfer(_: int) -> str:
             return self._broker.transfer(self._provider, og("1")).hash
 
-        with ThreadPoolExecutor(3) as pool:
+        with ThreadPoolExecutor(2 + TRANSFERS) as pool:
             transfers = [pool.submit(transfer, n) for n in range(TRANSFERS)]
             answers = list(pool.map(ask, range(ASKED)))
             transactions = [each.result() for each in transfers]
@@ -72,6 +81,18 @@ class Worker:
         receipts = [each for each in answers if each is not None]
         refused = len(answers) - len(receipts)
         return {"pid": os.getpid(), "receipts": receipts, "refused": refused, "transactions": transactions}
+
+    def keep_pace(self, number: int) -> list[str]:
+        """Ask as fast as the limits allow; the receipts' ids."""
+        from langchain_zerog import receipt_of
+
+        def ask(which: int) -> str:
+            return receipt_of(self._paced.invoke(f"Repeat after me: worker {number}, paced {which}")).id
+
+        with ThreadPoolExecutor(PACED) as pool:
+            receipts = list(pool.map(ask, range(PACED)))
+        self._paced.close()
+        return receipts
 
 
 def under_ray(settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -84,7 +105,8 @@ def under_ray(settings: dict[str, Any]) -> list[dict[str, Any]]:
         workers = [actor.remote(settings) for _ in range(WORKERS)]
         ray.get([worker.ready.remote() for worker in workers])
         done: list[dict[str, Any]] = ray.get([worker.work.remote(n) for n, worker in enumerate(workers)])
-        return done
+        paced = ray.get([worker.keep_pace.remote(n) for n, worker in enumerate(workers)])
+        return [{**each, "paced": ids} for each, ids in zip(done, paced, strict=True)]
     finally:
         ray.shutdown()
 
@@ -93,7 +115,9 @@ def _process(number: int, settings: dict[str, Any], barrier: Any, done: Any) -> 
     try:
         worker = Worker(settings)
         barrier.wait(120)
-        done.put(worker.work(number))
+        did = worker.work(number)
+        barrier.wait(120)  # so that nothing else keeps this machine busy
+        done.put({**did, "paced": worker.keep_pace(number)})
     except BaseException as error:
         done.put({"error": repr(error)})
         raise
