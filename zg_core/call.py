@@ -61,6 +61,7 @@ class Call:
     response: Response | None = None
     usage: Usage | None = None
     text: list[str] = field(default_factory=list)
+    hasty: bool = False  # there are other providers: a refusal that may pass is not waited for
     sent: bool = False  # a request is on its way, or was answered
     renewed: bool = False  # the session was signed anew for it
     finished: bool = False  # a finish_reason was seen

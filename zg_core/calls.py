@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Outcome
     from zg_core.receipts.stored import ReceiptStore
+    from zg_core.router import Router
     from zg_core.verify.policy import Policy
 
 __all__ = ["Call", "Calls", "Reply", "Slot", "Tail"]
@@ -84,8 +85,10 @@ class Calls:
         stored: ReceiptStore | None = None,
         keep_bytes: bool = False,
         spending: Spending | None = None,
+        router: Router | None = None,
     ) -> None:
         self._spending = spending
+        self._router = router
         self._backend = backend
         self._transport = transport
         self.policy = policy
@@ -189,10 +192,29 @@ class Calls:
         if not isinstance(model, str | None):
             message = f"model is a {type(model).__name__}, not text"
             raise ConfigError(message, code="bad_request_body", hint="pass model='…', or leave it out")
+        if self._router is not None:
+            return await self._open_routed(self._router, payload, path)
         route = await self._backend.route(model)
         if model is None:
-            payload = {"model": route.model, **{name: value for name, value in payload.items() if name != "model"}}
-        call = self.start(route, encode_body(payload))
+            payload = _for_model(payload, route.model)
+        return await self._open_at(route, encode_body(payload), path)
+
+    async def _open_routed(self, router: Router, payload: Mapping[str, Any], path: str) -> Call:
+        model = self._backend.target(payload.get("model"))
+        body = encode_body(payload if payload.get("model") == model else _for_model(payload, model))
+        rounds = 0
+
+        def wait(error: ZeroGError) -> float | None:
+            nonlocal rounds
+            rounds += 1
+            return None if rounds > self._max_retries else _backoff(error, rounds)
+
+        return await router.open(model, payload, lambda route, hasty: self._open_at(route, body, path, hasty), wait)
+
+    async def _open_at(self, route: Route, body: bytes, path: str, hasty: bool = False) -> Call:
+        """The call at one provider, once it has begun to answer."""
+        call = self.start(route, body)
+        call.hasty = hasty
         headers = await self._backend.authorise(route)
         await self.depart(call)
         try:
@@ -294,7 +316,7 @@ class Calls:
             except (RateLimited, ProviderUnavailable) as error:
                 call.sent = False
                 wait = _backoff(error, attempt)
-                if attempt > self._max_retries or wait is None:
+                if call.hasty or attempt > self._max_retries or wait is None:
                     raise
                 await self._transport.sleep(wait)
 
@@ -306,7 +328,7 @@ class Calls:
         """
         if not isinstance(error, InsufficientFunds | NotAcknowledged | SessionRejected):
             return False
-        if (patience := await self._backend.patience(call.route, error)) > 0:
+        if not call.hasty and (patience := await self._backend.patience(call.route, error)) > 0:
             await self._wait_for_provider(call, error, patience)
             return True
         if isinstance(error, SessionRejected) and not call.renewed:
@@ -455,6 +477,8 @@ class Calls:
             logger.exception("background verification of receipt %s failed", call.receipt.id)
         finally:
             call.receipt.settle(verdict)
+            if self._router is not None:
+                self._router.judged(call.receipt)
             await self._recorder.judged(call.receipt)
             self._tell(self._on_verdict, call.receipt)
 
@@ -476,6 +500,8 @@ class Calls:
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
         if self._spending is not None:
             self._transport.aside(self._settle, receipt)
+        if self._router is not None:
+            self._router.measured(call, outcome)
 
     def _settle(self, receipt: Receipt) -> None:
         assert self._spending is not None  # noqa: S101 - asked by the caller
@@ -516,6 +542,8 @@ class Calls:
     def keep(self, receipt: Receipt) -> None:
         """Store the receipt of a call that has ended and tell the listener."""
         self._recorder.kept(receipt)
+        if self._router is not None:
+            self._router.judged(receipt)
         self._tell(self._on_receipt, receipt)
 
     @staticmethod
@@ -526,6 +554,10 @@ class Calls:
             listener(receipt)
         except Exception:  # a listener must not cost the user a paid answer
             logger.exception("a receipt listener failed for receipt %s", receipt.id)
+
+
+def _for_model(payload: Mapping[str, Any], model: str) -> dict[str, Any]:
+    return {"model": model, **{name: value for name, value in payload.items() if name != "model"}}
 
 
 def _streaming(payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -245,7 +245,11 @@ def never_served(error: BaseException) -> bool:
     """
     if not isinstance(error, ZeroGError) or not error.retryable:
         return False
-    return error.code in ("connect_failed", "rpc_unavailable") or error.details.get("status") in (429, 503)
+    unserved = error.code in ("all_failed", "connect_failed", "rpc_unavailable")
+    return unserved or error.details.get("status") in (
+        429,
+        503,
+    )
 
 
 class VerificationWarning(UserWarning):
