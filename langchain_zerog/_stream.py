@@ -6,6 +6,8 @@ finished, which model, how many tokens, what it cost, the verdict) goes into one
 
 from __future__ import annotations
 
+from copy import copy
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessageChunk
@@ -66,6 +68,8 @@ class ChunkMaker:
         logprobs = choice.get("logprobs")
         if not (content or beside or calls or logprobs):
             return None
+        if not (beside or calls or logprobs):
+            return _text_chunk(content)
         return ChatGenerationChunk(
             message=AIMessageChunk(content=content, additional_kwargs=beside, tool_call_chunks=calls),
             generation_info={"logprobs": logprobs} if logprobs else None,
@@ -85,6 +89,30 @@ class ChunkMaker:
             ),
             generation_info={"finish_reason": self._finish_reason} if self._finish_reason else None,
         )
+
+
+@cache
+def _empty() -> tuple[ChatGenerationChunk, list[tuple[str, type]]]:
+    """A chunk without text, and which fields of its message must not be shared."""
+    message = AIMessageChunk(content="")
+    shared = [(name, type(value)) for name, value in vars(message).items() if isinstance(value, dict | list)]
+    return ChatGenerationChunk(message=message), shared
+
+
+def _text_chunk(text: str) -> ChatGenerationChunk:
+    """A chunk of nothing but `text`.
+
+    Most chunks are such, and validating their fields, all empty but one, costs more than half of making them; so they
+    are copies of one that LangChain has validated.
+    """
+    model, fields = _empty()
+    message, chunk = copy(model.message), copy(model)
+    values = vars(message)
+    for name, kind in fields:
+        values[name] = kind()
+    values["content"] = text
+    vars(chunk).update(message=message, text=text)
+    return chunk
 
 
 class _Chunks:

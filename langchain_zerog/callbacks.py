@@ -14,7 +14,7 @@ from langchain_core.tracers.context import register_configure_hook
 
 from langchain_zerog._bridge import ACTIVE, Sink, ended, started
 from zg_core.errors import ConfigError
-from zg_core.types import Amount
+from zg_core.receipts.totals import Total, spent_in, totals_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,43 +58,6 @@ class CachedReply:
     run_id: UUID
     receipt_id: str
     chat_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """What the calls to one provider's model cost.
-
-    Attributes:
-        provider: Provider address.
-        model: Model asked for.
-        currency: ``"0G"``, …; different currencies are never added up.
-        calls: Number of calls.
-        inexact: How many of them have a fee that is not known exactly.
-        amount: The best estimate; where `inexact` is 0 it is what was paid.
-        lower: At least this was paid.
-        upper: At most this; None if a call has no known bound.
-    """
-
-    provider: str
-    model: str
-    currency: str
-    calls: int
-    inexact: int
-    amount: Amount
-    lower: Amount
-    upper: Amount | None
-
-    @property
-    def exact(self) -> bool:
-        """Whether `amount` is what was paid."""
-        return self.inexact == 0
-
-    def __str__(self) -> str:
-        calls = f"{self.calls} call{'' if self.calls == 1 else 's'}"
-        if self.exact:
-            return f"{calls}, {self.amount}"
-        upper = "unknown" if self.upper is None else str(self.upper)
-        return f"{calls}, {self.lower} to {upper} ({self.inexact} not exact)"
 
 
 class ZeroGReceiptsHandler(BaseCallbackHandler):
@@ -199,11 +162,7 @@ class ZeroGReceiptsHandler(BaseCallbackHandler):
     @property
     def totals(self) -> tuple[Total, ...]:
         """What was paid, by provider, model and currency."""
-        groups: dict[tuple[str, str, str], list[Fee]] = {}
-        for receipt in self.receipts:
-            fee = receipt.fee
-            groups.setdefault((receipt.provider, receipt.model, fee.amount.currency), []).append(fee)
-        return tuple(_total(*names, fees) for names, fees in groups.items())
+        return totals_of(self.receipts)
 
     def spent(self, currency: str = "0G") -> Total:
         """What was paid in one currency, over all providers and models.
@@ -211,8 +170,7 @@ class ZeroGReceiptsHandler(BaseCallbackHandler):
         Raises:
             ConfigError: unknown currency.
         """
-        fees = (receipt.fee for receipt in self.receipts)
-        return _total("", "", currency, [fee for fee in fees if fee.amount.currency == currency])
+        return spent_in(self.receipts, currency)
 
     def to_pandas(self) -> Any:
         """The calls as a pandas table, one row each; fees are Python integers in the smallest unit.
@@ -292,23 +250,6 @@ def _facts(response: LLMResult) -> Iterator[Mapping[str, Any]]:
             facts = metadata.get("zerog")
             if isinstance(facts, dict) and facts.get("receipt_id"):
                 yield facts
-
-
-def _total(provider: str, model: str, currency: str, fees: Sequence[Fee]) -> Total:
-    inexact = [fee for fee in fees if not fee.exact]
-    exact = sum(fee.amount.units for fee in fees if fee.exact)
-    uppers = [fee.upper for fee in inexact]
-    upper = None if None in uppers else exact + sum(bound for bound in uppers if bound is not None)
-    return Total(
-        provider=provider,
-        model=model,
-        currency=currency,
-        calls=len(fees),
-        inexact=len(inexact),
-        amount=Amount(sum(fee.amount.units for fee in fees), currency),
-        lower=Amount(exact + sum(fee.lower for fee in inexact), currency),
-        upper=None if upper is None else Amount(upper, currency),
-    )
 
 
 _COLUMNS = (

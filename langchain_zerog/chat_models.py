@@ -89,8 +89,9 @@ class ChatZeroG(OwnsClients, BaseChatModel):
         timeout: Seconds until the first byte of a reply and between two of them, or `zg_core.Timeouts` with `connect`,
             `read`, `first_token` and `stall`.
         http_client, http_async_client: HTTP clients of your own.
-        max_retries: Further attempts where nothing was served; a call that may have been billed is never repeated.
-        limits: Client-side rate limits; None lifts them.
+        max_retries: Further attempts where nothing was served, begun within `retry_deadline` seconds (60).
+        retry_unknown: Whether a call that may have been billed is repeated as well; off by default.
+        limits: Rate and requests under way (`zg_core.Limits`); None lifts them.
 
     Instantiate:
         ```python
@@ -224,13 +225,19 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     """What is allowed in an attestation, and where evidence is looked up."""
 
     limits: Limits | Literal["auto"] | None = "auto"
-    """Client-side rate limits: by default the providers' own on real networks; None lifts them."""
+    """Rate and requests under way, for all clients of a process together: by default the providers' own on real
+    networks; None lifts them."""
     budget: Budget | None = Field(default=None, exclude=True, repr=False)
     """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
     timeout: float | Timeouts | None = None
     """Seconds until the first byte of a reply, and between two of them (default 300), or `zg_core.Timeouts`."""
     max_retries: int = Field(default=2, ge=0)
-    """Further attempts after connect errors, 429 and 503; nothing else is ever sent twice."""
+    """Further attempts after connect errors, 429 and 503, which never served anything."""
+    retry_deadline: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    """Seconds from the first failure in which further attempts must begin; a call that would have to wait longer fails
+    at once, and its error says in ``details["retry_after"]`` how long."""
+    retry_unknown: bool = False
+    """Whether a request that was sent and not answered is sent again: it may be paid twice, with a receipt each."""
     ca_file: str | None = None
     """A certificate authority to trust instead of the system's, for local networks with TLS."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
@@ -430,7 +437,7 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     def _client_settings(self, *, asynchronous: bool = False) -> dict[str, Any]:
         return client_settings(
             self,
-            (*CLIENT_FIELDS, "budget"),
+            CLIENT_FIELDS,
             stream=self.stream_policy,
             http_client=self.http_async_client if asynchronous else self.http_client,
             on_receipt=Relay(self.on_receipt),

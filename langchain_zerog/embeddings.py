@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, Se
 from langchain_zerog._bridge import Relay, scope, sink_of
 from langchain_zerog._errors import as_model_error
 from langchain_zerog._fields import ADVICE, ELSEWHERE
+from zg_core.budget import Budget
 from zg_core.clients import Clients, OwnsClients
 from zg_core.config import KEY_NAMES, Network
 from zg_core.embedding import ENVIRONMENT, PATH, SERVICE_TYPE, payload_of, vectors_of
@@ -53,6 +54,7 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
 
     Raises:
         ConfigError: nothing was sent; a setting is missing or malformed.
+        BudgetExceeded: nothing was sent; it could cost more than the budget has left.
         RequestError: the provider refused or failed, or answered other than one vector for each text.
         VerificationFailed: the evidence contradicts the vectors.
         VerificationUnavailable: the policy asks for more than could be proven.
@@ -81,8 +83,14 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
     kinds: list[str] | None = None
     identity: str | None = None
     limits: Limits | str | None = "auto"
+    budget: Annotated[Budget, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
+    store: str | None = Field(default=None, exclude=True, repr=False)
+    """URL of the store that keeps receipts and counts the budget; default ``ZEROG_STORE``, else memory."""
     timeout: float | Timeouts | None = None
     max_retries: int = Field(default=2, ge=0)
+    retry_deadline: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    retry_unknown: bool = False
     ca_file: str | None = None
     on_receipt: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
     on_verdict: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)

@@ -9,6 +9,7 @@ from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr, Secr
 from pydantic import ConfigDict, field_serializer, model_validator
 
 from llama_index_zerog.instrumentation import Relay
+from zg_core.budget import Budget
 from zg_core.clients import Clients, OwnsClients
 from zg_core.config import KEY_NAMES, Network
 from zg_core.fields import (
@@ -69,11 +70,19 @@ class ClientFields(OwnsClients, BaseModel):
     """Level up to which the enclave must be attested before it sees a prompt."""
     attestation: Annotated[AttestationOptions, AsIs] | None = Field(default=None, exclude=True, repr=False)
     limits: Annotated[Limits, AsIs] | Literal["auto"] | None = Field(default="auto", exclude=True, repr=False)
-    """Client-side rate limits: by default the providers' own on real networks; None lifts them."""
+    """Rate and requests under way, for all clients of a process together: by default the providers' own on real
+    networks; None lifts them."""
+    budget: Annotated[Budget, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
     timeout: float | Annotated[Timeouts, AsIs] | None = Field(default=None, exclude=True, repr=False)
     """Seconds without a byte before giving up (default 300), or `zg_core.Timeouts`."""
     max_retries: int = Field(default=2, ge=0)
-    """Further attempts after connect errors, 429 and 503; nothing else is ever sent twice."""
+    """Further attempts after connect errors, 429 and 503, which never served anything."""
+    retry_deadline: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    """Seconds from the first failure in which further attempts must begin; a call that would have to wait longer fails
+    at once, and its error says in ``details["retry_after"]`` how long."""
+    retry_unknown: bool = False
+    """Whether a request that was sent and not answered is sent again: it may be paid twice, with a receipt each."""
     ca_file: str | None = None
     """A certificate authority to trust instead of the system's, for local networks with TLS."""
     store: str | None = Field(default=None, exclude=True, repr=False)

@@ -25,7 +25,14 @@ from zg_core.tool_calls import ToolCall, call_id, new_call_id
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["assistant_message", "openai_messages", "tool_arguments", "tool_calls_of", "with_tool_calls"]
+__all__ = [
+    "assistant_message",
+    "openai_messages",
+    "tool_arguments",
+    "tool_calls_of",
+    "whole_arguments",
+    "with_tool_calls",
+]
 
 _ROLES = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "assistant", MessageRole.FUNCTION: "tool"}
 
@@ -124,6 +131,19 @@ def with_tool_calls(text: str, calls: Sequence[ToolCall], reasoning: str = "") -
     ]
     beside = {"tool_calls": [_call(block) for block in blocks if isinstance(block, ToolCallBlock)]} if calls else {}
     return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=beside)
+
+
+def whole_arguments(text: Any) -> dict[str, Any] | None:
+    """A call's arguments when the reply has come to its end; None where they are no JSON object."""
+    if isinstance(text, dict):
+        return text
+    try:
+        value = parse_json(text or "{}", strict=False)
+    except (ValueError, RecursionError):
+        return None
+    if value is None:  # some servers write null where a call takes no arguments
+        return {}
+    return value if isinstance(value, dict) else None
 
 
 def tool_arguments(text: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from llama_index.core.base.llms.types import ChatResponse
 
 from llama_index_zerog._messages import with_tool_calls
 from zg_core.receipts.recent import KEY, metadata_of
-from zg_core.replies import first_choice, reasoning_of
+from zg_core.replies import content_text, first_choice, reasoning_of
 from zg_core.tool_calls import ToolCallMerger
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ class ResponseMaker:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             return None
-        content = delta.get("content")
-        text = content if isinstance(content, str) else ""
+        text = content_text(delta.get("content"))
         reasoning = reasoning_of(delta)
         fragments = self._calls.merge(delta.get("tool_calls"))
         if not (text or reasoning or fragments):

@@ -8,10 +8,13 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
 from llama_index_zerog._fields import ClientFields
+from llama_index_zerog._index_check import check_lengths, check_same, stored_samples
 from zg_core.embedding import ENVIRONMENT, PATH, SERVICE_TYPE, payload_of, vectors_of
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from llama_index.core.indices.base import BaseIndex
+
     from zg_core.call import Reply
 
 __all__ = ["ZeroGEmbedding"]
@@ -24,7 +27,9 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
     mean the same as for `ZeroG`. ``ZEROG_PROVIDER`` and ``ZEROG_MODEL`` name a chat service and are not read here.
 
     One object makes vectors of one provider's one model: vectors of two models cannot be compared, so an answer from
-    another one is refused.
+    another one is refused. LlamaIndex writes into an index neither which model made it nor shows the index to the
+    model, so an index that was loaded again is compared by `check_index` only; without that, one made with a model of
+    the same vector length answers, and finds the wrong texts.
 
     ```python
     from llama_index_zerog import ZeroGEmbedding
@@ -53,13 +58,66 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
         if self.model is not None:
             self.__dict__["model_name"] = self.model
 
+    def check_index(self, index: BaseIndex[Any], *, samples: int = 3, least: float = 0.95) -> None:
+        """Refuse an index that another model made: call it on an index that you load, before the first query.
+
+        Texts of the index are embedded anew, in one paid request, and compared with the vectors stored for them; none
+        is sent where the lengths of the vectors tell.
+
+        What it cannot see: vectors that lie between the samples, of an index mixed in a part; models whose vectors are
+        nearly the same, such as two versions of one; and indexes in vector stores that do not give vectors back, which
+        is an error of its own.
+
+        Args:
+            index: A ``VectorStoreIndex`` on LlamaIndex's own vector store. An empty one is accepted.
+            samples: Most texts to compare; the first and the last of the index are among them.
+            least: The least cosine between a stored vector and the one made now. Not 1: other hardware rounds
+                otherwise.
+
+        Raises:
+            ConfigError: another model made it (code ``mixed_embeddings``), or its vectors cannot be read
+                (``index_not_readable``).
+            ZeroGError: the request failed; see `zg_core.errors`.
+
+        Example:
+            ```python
+            index = load_index_from_storage(StorageContext.from_defaults(persist_dir="store"), embed_model=embedding)
+            embedding.check_index(index)
+            ```
+        """
+        if texts := self._to_compare(index, samples):
+            reply = self._clients.blocking(self._settings()).create(self._payload(texts), path=PATH)
+            self._compare(reply, index, samples, least)
+
+    async def acheck_index(self, index: BaseIndex[Any], *, samples: int = 3, least: float = 0.95) -> None:
+        """Async twin of `check_index`."""
+        if texts := self._to_compare(index, samples):
+            client = self._clients.asynchronous(self._settings())
+            self._compare(await client.create(self._payload(texts), path=PATH), index, samples, least)
+
+    def _to_compare(self, index: BaseIndex[Any], samples: int) -> list[str]:
+        if samples < 1:
+            raise ConfigError("samples must be 1 or more", code="bad_samples")
+        texts, _, lengths = stored_samples(index, samples)
+        check_lengths(lengths, self._made_by[2] if self._made_by else self.dimensions)
+        return texts
+
+    def _compare(self, reply: Reply, index: BaseIndex[Any], samples: int, least: float) -> None:
+        texts, stored, lengths = stored_samples(index, samples)
+        made = vectors_of(reply, len(texts))
+        check_lengths(lengths, len(made[0]), reply.receipt)
+        check_same(stored, self._vectors(reply, len(texts)), least, reply.receipt)
+
+    def _payload(self, texts: list[str]) -> dict[str, Any]:
+        return payload_of(texts, self.model, self.dimensions)
+
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         client = self._clients.blocking(self._settings())
-        return self._vectors(client.create(payload_of(texts, self.model, self.dimensions), path=PATH), len(texts))
+        return self._vectors(client.create(self._payload(texts), path=PATH), len(texts))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         client = self._clients.asynchronous(self._settings())
-        return self._vectors(await client.create(payload_of(texts, self.model, self.dimensions), path=PATH), len(texts))
+        return self._vectors(await client.create(self._payload(texts), path=PATH), len(texts))
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]

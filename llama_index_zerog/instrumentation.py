@@ -13,12 +13,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zg_core.receipts.totals import spent_in, totals_of
 from zg_core.types import Amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from zg_core.receipts.model import Receipt
+    from zg_core.receipts.totals import Total
 
 __all__ = ["Relay", "ZeroGReceipts", "current_sinks", "get_zerog_receipts", "telling"]
 
@@ -66,6 +68,19 @@ class ZeroGReceipts:
                 amount = receipt.fee.amount
                 found[amount.currency] = found.get(amount.currency, Amount(0, amount.currency)) + amount
         return found
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        """What was paid, by provider, model and currency; with bounds where a fee is not exactly known."""
+        return totals_of(self)
+
+    def spent(self, currency: str = "0G") -> Total:
+        """What was paid in one currency, over all providers and models.
+
+        Raises:
+            ConfigError: unknown currency.
+        """
+        return spent_in(self, currency)
 
     @property
     def unknown(self) -> list[Receipt]:

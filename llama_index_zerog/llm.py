@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.generic_utils import (
@@ -30,19 +32,22 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 
 from llama_index_zerog._fields import ClientFields
-from llama_index_zerog._messages import assistant_message, openai_messages, tool_arguments
+from llama_index_zerog._messages import assistant_message, openai_messages, tool_arguments, whole_arguments
 from llama_index_zerog._stream import ResponseMaker
 from llama_index_zerog.instrumentation import current_sinks, telling
 from zg_core.catalogue import ModelInfo
-from zg_core.errors import ConfigError, RequestError
-from zg_core.receipts.recent import KEY, metadata_of
+from zg_core.context import check_fits
+from zg_core.errors import ConfigError, RequestError, ZeroGError
+from zg_core.receipts.recent import KEY, metadata_of, receipt_in
 from zg_core.replies import first_choice
 
 if TYPE_CHECKING:
+    from llama_index.core.chat_engine.types import AgentChatResponse
     from llama_index.core.tools.types import BaseTool
 
     from zg_core.call import Reply
     from zg_core.client import AsyncChatClient, ChatClient
+    from zg_core.types import Service
 
 __all__ = ["ZeroG"]
 
@@ -53,6 +58,9 @@ _PARAMETERS = (
 _LATE = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
 # LlamaIndex's programs take tool_choice and tool_required out of the arguments they pass on; this they leave.
 _FORCED = "zerog_tool_required"
+_REFUSE_WITHOUT_TOOLS = frozenset(
+    {"llama_index.core.agent.workflow.function_agent", "llama_index.core.program.function_program"}
+)
 
 
 class ZeroG(ClientFields, FunctionCallingLLM):
@@ -70,7 +78,8 @@ class ZeroG(ClientFields, FunctionCallingLLM):
     contradicts it is an error that carries text and receipt (`zg_core.VerificationFailed`).
 
     `metadata` comes from what the provider says about its model (asked once, when it is first looked at), unless
-    `context_window` and `num_output` say it.
+    `context_window`, `num_output` and `is_function_calling_model` say it. A prompt that has more tokens than the
+    context window, by a bound that holds for every tokenizer, is refused before it is sent.
     """
 
     temperature: float | None = None
@@ -87,6 +96,9 @@ class ZeroG(ClientFields, FunctionCallingLLM):
     """Tokens that a request and its answer may have, instead of what the provider says."""
     num_output: int | None = None
     """Tokens that an answer may have; `max_tokens` if that is given."""
+    is_function_calling_model: bool | None = None
+    """Whether it calls tools, instead of what the provider says. Without, agents work as `ReActAgent`, and structured
+    answers are asked for in words."""
 
     _known: dict[str, ModelInfo] = PrivateAttr(default_factory=dict)
 
@@ -97,31 +109,42 @@ class ZeroG(ClientFields, FunctionCallingLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What is known of the model; the provider is asked when this is first looked at.
+        """What is known of the model; the provider is asked when this is first looked at and something is not given.
 
         Raises:
             ZeroGError: it cannot be told: the chain or the provider is out of reach.
+            ConfigError: a `FunctionAgent` looks at it and the model has no function calling; the hint names providers
+                that have it.
         """
         window, output = self.context_window, self.num_output or self.max_tokens
-        name = self.model or "the provider's own"
-        if window is None or output is None or self.model is None:
-            info = self._info()
-            window = window or info.context_window or DEFAULT_CONTEXT_WINDOW
-            output = output or info.max_output_tokens or DEFAULT_NUM_OUTPUTS
-            name = info.model
+        complete = window is not None and output is not None and self.model is not None
+        info = self._told() if complete else self._info()
+        calls = self._function_calling(info)
+        if not calls and sys._getframe(1).f_globals.get("__name__") in _REFUSE_WITHOUT_TOOLS:  # noqa: SLF001
+            raise self._no_tools()  # they would raise, too, and name no provider
+        window = window or (info and info.context_window) or DEFAULT_CONTEXT_WINDOW
+        output = output or (info and info.max_output_tokens) or DEFAULT_NUM_OUTPUTS
         return LLMMetadata(
             context_window=window,
             num_output=min(output, window),
             is_chat_model=True,
-            is_function_calling_model=True,
-            model_name=name,
+            is_function_calling_model=calls,
+            model_name=info.model if info else self.model or "the provider's own",
         )
 
     def _info(self) -> ModelInfo:
-        key = f"{self.provider} {self.model}"
-        if key not in self._known:
-            self._known[key] = self._client().model_info(self.model)
-        return self._known[key]
+        if (info := self._told()) is None:
+            info = self._known[f"{self.provider} {self.model}"] = self._client().model_info(self.model)
+        return info
+
+    def _told(self) -> ModelInfo | None:
+        """What the provider was heard to say, without asking it."""
+        return self._known.get(f"{self.provider} {self.model}")
+
+    def _function_calling(self, info: ModelInfo | None) -> bool:
+        if self.is_function_calling_model is not None:
+            return self.is_function_calling_model
+        return info is None or info.tools is not False
 
     # calls
 
@@ -232,19 +255,40 @@ class ZeroG(ClientFields, FunctionCallingLLM):
         return prepared
 
     def _need_tools(self) -> None:
-        """Refuse a provider that says it has no tools, before anything is sent."""
-        info = self._info()
-        if info.tools is not False:
+        """Refuse a model that has no tools, before anything is sent."""
+        if self.is_function_calling_model is None and self._info().tools is not False:
             return
-        client = self._client()
-        others = [s for s in client.services() if s.acknowledged and s.service_type == "chatbot"]
-        able = [s for s in others if s.provider != self.provider and client.model_info(service=s).tools]
-        names = ", ".join(f"{s.provider} ({s.model})" for s in able[:3]) or "none on this network"
-        raise ConfigError(
-            f"model {info.model!r} of this provider has no function calling",
+        if not self.is_function_calling_model:
+            raise self._no_tools()
+
+    def _no_tools(self) -> ConfigError:
+        """The error for tools at a model without them, with the names of providers that say they have them."""
+        given = self.is_function_calling_model is False
+        info = self._told()
+        model = info.model if info else self.model
+        named = f"model {model!r} of this provider" if model else "the provider's own model"
+        try:
+            names = ", ".join(f"{s.provider} ({s.model})" for s in self._able(3)) or "none on this network"
+        except ZeroGError as error:
+            names = f"cannot be looked up now: {error.message}"
+        return ConfigError(
+            f"{named} has no function calling{' (is_function_calling_model=False)' if given else ''}",
             code="no_tools",
             hint=f"providers that have it: {names}; or use ReActAgent, which needs none",
         )
+
+    def _able(self, most: int) -> list[Service]:
+        """Other chat services whose providers say that they call tools."""
+        client = self._client()
+        own = client.service().provider
+        found: list[Service] = []
+        for service in client.services():
+            if service.acknowledged and service.service_type == "chatbot" and service.provider != own:
+                with suppress(ZeroGError):  # one that cannot be asked now is no advice
+                    found += [service] if client.model_info(service=service).tools else []
+            if len(found) == most:
+                break
+        return found
 
     def _validate_chat_with_tools_response(
         self,
@@ -267,10 +311,13 @@ class ZeroG(ClientFields, FunctionCallingLLM):
         error_on_no_tool_call: bool = True,
         **_: Any,
     ) -> list[ToolSelection]:
-        """The tool calls of a response.
+        """The tool calls of a response; of one from the middle of a stream, as far as they have come.
 
         Raises:
             ValueError: there is none, and that is an error.
+            RequestError: the arguments of a call are no JSON object (code ``bad_tool_arguments``). The text and the
+                receipt are on it, and ``details`` has ``tool`` and ``arguments``. No tool is called then: one whose
+                arguments are optional would run as nobody asked.
         """
         blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
         if not blocks and error_on_no_tool_call:
@@ -279,10 +326,41 @@ class ZeroG(ClientFields, FunctionCallingLLM):
             ToolSelection(
                 tool_id=block.tool_call_id or "",
                 tool_name=block.tool_name,
-                tool_kwargs=tool_arguments(block.tool_kwargs),
+                tool_kwargs=self._arguments(block, response),
             )
             for block in blocks
         ]
+
+    def _arguments(self, block: ToolCallBlock, response: ChatResponse) -> dict[str, Any]:
+        if KEY not in response.additional_kwargs:  # of a reply that has come to its end, the facts are there
+            return tool_arguments(block.tool_kwargs)
+        if (arguments := whole_arguments(block.tool_kwargs)) is not None:
+            return arguments
+        raise RequestError(
+            f"the arguments for tool {block.tool_name!r} are no JSON object",
+            code="bad_tool_arguments",
+            hint="ask again, raise max_tokens if the answer was cut, or choose another model; the call was billed",
+            receipt=receipt_in(response.additional_kwargs),
+            text=response.message.content or "",
+            tool=block.tool_name,
+            arguments=block.tool_kwargs,
+        )
+
+    def predict_and_call(self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any) -> AgentChatResponse:
+        """Have the model call tools, and return what they say; without function calling it is asked in words."""
+        return super().predict_and_call(tools, *args, **self._in_words(kwargs))
+
+    async def apredict_and_call(self, tools: Sequence[BaseTool], *args: Any, **kwargs: Any) -> AgentChatResponse:
+        """Async twin of `predict_and_call`."""
+        return await super().apredict_and_call(tools, *args, **self._in_words(kwargs))
+
+    def _in_words(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """`kwargs` with what LlamaIndex's way without function calling needs, and has no default for."""
+        if self.metadata.is_function_calling_model:
+            return kwargs
+        from llama_index.core.agent.react import ReActChatFormatter, ReActOutputParser
+
+        return {"react_chat_formatter": ReActChatFormatter(), "output_parser": ReActOutputParser(), **kwargs}
 
     # structured answers: a model that may answer in words would
 
@@ -309,7 +387,7 @@ class ZeroG(ClientFields, FunctionCallingLLM):
     def _payload(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> dict[str, Any]:
         settings = {name: value for name in _PARAMETERS if (value := getattr(self, name)) not in (None, [])}
         settings |= self.additional_kwargs
-        settings |= {name: value for name, value in kwargs.items() if name != "stream"}
+        settings |= {name: value for name, value in kwargs.items() if name not in ("stream", _FORCED)}
         if not settings.get("tools"):
             settings = {name: value for name, value in settings.items() if name not in _LATE[:3]}
         payload: dict[str, Any] = {}
@@ -317,7 +395,11 @@ class ZeroG(ClientFields, FunctionCallingLLM):
             payload["model"] = name
         payload["messages"] = openai_messages(messages)
         late = {name: settings.pop(name) for name in _LATE if name in settings}
-        return payload | {name: value for name, value in {**settings, **late}.items() if value is not None}
+        payload |= {name: value for name, value in {**settings, **late}.items() if value is not None}
+        info = self._told() if payload.get("model") == self.model else None
+        if window := self.context_window or (info and info.context_window):
+            check_fits(payload, window, payload.get("model") or (info.model if info else "the provider's own model"))
+        return payload
 
     def _client(self) -> ChatClient:
         return self._clients.blocking(self._client_settings())

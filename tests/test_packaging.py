@@ -90,6 +90,25 @@ def test_the_wheel_holds_every_module_and_nothing_else_at_the_top(contents: set[
     assert {f"{package}/py.typed" for package in PACKAGES} <= contents
 
 
+def test_integrations_are_found_in_llamaindexs_namespace_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    code = (
+        "import llama_index.llms.zerog as llms, llama_index.embeddings.zerog as embeddings, llama_index_zerog as ours;"
+        "assert (llms.ZeroG, embeddings.ZeroGEmbedding) == (ours.ZeroG, ours.ZeroGEmbedding);"
+        "print(llms.__file__, embeddings.__file__, ours.__file__, sep='\\n')"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert all(Path(line).is_relative_to(tmp_path) for line in found.stdout.splitlines())
+
+
 def test_the_wheel_holds_the_contracts_with_what_was_compiled_but_no_npm_packages(contents: set[str]) -> None:
     contracts = ROOT / "zg_core" / "localnet" / "contracts"
     wanted = {

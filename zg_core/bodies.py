@@ -6,9 +6,9 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
-__all__ = ["BodyBroken", "Gunzip"]
+__all__ = ["Body", "BodyBroken", "Gunzip"]
 
 _PIECE = 256 * 1024
 
@@ -61,3 +61,32 @@ class Gunzip:
         """
         if self._member is not None:
             raise BodyBroken("the compressed body ends early")
+
+
+class Body:
+    """A response whose body comes raw from `_raw`, and decoded from `chunks`."""
+
+    __slots__ = ()
+
+    headers: Mapping[str, str]
+
+    def _raw(self) -> AsyncIterator[bytes]:
+        raise NotImplementedError
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The content-decoded body as it arrives.
+
+        Raises:
+            BodyBroken: it ended early, or is encoded in a way that was not asked for.
+        """
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        return self._raw() if encoding in ("", "identity") else self._decoded(encoding)
+
+    async def _decoded(self, encoding: str) -> AsyncIterator[bytes]:
+        if encoding not in ("gzip", "x-gzip"):
+            raise BodyBroken(f"the body is encoded ({encoding[:40]!r}), which was not asked for")
+        gunzip = Gunzip()
+        async for chunk in self._raw():
+            for piece in gunzip.feed(chunk):
+                yield piece
+        gunzip.end()

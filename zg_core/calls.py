@@ -6,12 +6,12 @@ Everything here is a coroutine over a `Transport`; `zg_core.client` drives it wi
 from __future__ import annotations
 
 import logging
-import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.settling import STEP
-from zg_core.call import Call, Reply, Slot, Tail, text_of
+from zg_core.call import Call, Reply, Slot, Tail, for_model, streaming, text_of
 from zg_core.config import blot
 from zg_core.errors import (
     ConfigError,
@@ -24,15 +24,15 @@ from zg_core.errors import (
     SessionRejected,
     StreamTruncated,
     ZeroGError,
-    never_served,
 )
 from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body, parse_json
 from zg_core.http import BodyBroken, Request, Timeouts, read_all
-from zg_core.limits import bucket
+from zg_core.limits import gate_of, pace_of
 from zg_core.progress import tell
 from zg_core.receipts.bounds import bounded
 from zg_core.receipts.model import Receipt
 from zg_core.receipts.recorder import Recorder
+from zg_core.retries import Attempts, Retries
 from zg_core.types import Amount, Fee, Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Outcome
     from zg_core.receipts.stored import ReceiptStore
     from zg_core.router import Router
+    from zg_core.store import Store
     from zg_core.verify.policy import Policy
 
 __all__ = ["Call", "Calls", "Reply", "Slot", "Tail"]
@@ -58,7 +59,6 @@ logger = logging.getLogger(__name__)
 CHAT_PATH = "/chat/completions"
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
-_LONGEST_WAIT = 60.0
 
 
 class Calls:
@@ -77,7 +77,7 @@ class Calls:
         receipts: MemoryReceipts,
         payer: Callable[[], str],
         limits: Limits | None,
-        max_retries: int,
+        retries: Retries,
         timeouts: Timeouts,
         on_receipt: Callable[[Receipt], None] | None,
         on_verdict: Callable[[Receipt], None] | None,
@@ -86,6 +86,7 @@ class Calls:
         keep_bytes: bool = False,
         spending: Spending | None = None,
         router: Router | None = None,
+        store: Store | None = None,
     ) -> None:
         self._spending = spending
         self._router = router
@@ -97,7 +98,8 @@ class Calls:
         self._demand = policy.to_dict()
         self._payer = payer
         self._limits = limits
-        self._max_retries = max_retries
+        self._store = store
+        self._retries = retries
         self._timeouts = timeouts
         self._on_receipt = on_receipt
         self._on_verdict = on_verdict
@@ -134,7 +136,7 @@ class Calls:
         The receipt is in `slot` when the generator has ended, whichever way it ended.
         """
         try:
-            call = await self._open(_streaming(payload), CHAT_PATH)
+            call = await self._open(streaming(payload), CHAT_PATH)
         except OutcomeUnknown as error:
             slot.receipt = error.receipt
             raise
@@ -192,37 +194,42 @@ class Calls:
         if not isinstance(model, str | None):
             message = f"model is a {type(model).__name__}, not text"
             raise ConfigError(message, code="bad_request_body", hint="pass model='…', or leave it out")
-        if self._router is not None:
-            return await self._open_routed(self._router, payload, path)
-        route = await self._backend.route(model)
-        if model is None:
-            payload = _for_model(payload, route.model)
-        return await self._open_at(route, encode_body(payload), path)
+        attempts, router = Attempts(self._retries), self._router
+        if router is None:
+            route = await self._backend.route(model)
+            body = encode_body(payload if model is not None else for_model(payload, route.model))
+            once = partial(self._try, path, body, attempts, route)
+        else:
+            wanted = self._backend.target(model)
+            body = encode_body(payload if model else for_model(payload, wanted))
+            once = partial(router.open, wanted, payload, partial(self._try, path, body, attempts), attempts.wait)
+        unknown: OutcomeUnknown | None = None
+        while True:
+            try:
+                return await once()
+            except OutcomeUnknown as error:
+                if (wait := attempts.wait(error)) is None:
+                    raise
+                unknown = error
+            except ZeroGError as error:
+                if unknown is None:
+                    raise
+                raise unknown from error  # an earlier attempt may be billed, and that counts more
+            await self._transport.sleep(wait)
 
-    async def _open_routed(self, router: Router, payload: Mapping[str, Any], path: str) -> Call:
-        model = self._backend.target(payload.get("model"))
-        body = encode_body(payload if payload.get("model") == model else _for_model(payload, model))
-        rounds = 0
-
-        def wait(error: ZeroGError) -> float | None:
-            nonlocal rounds
-            rounds += 1
-            return None if rounds > self._max_retries else _backoff(error, rounds)
-
-        return await router.open(model, payload, lambda route, hasty: self._open_at(route, body, path, hasty), wait)
-
-    async def _open_at(self, route: Route, body: bytes, path: str, hasty: bool = False) -> Call:
-        """The call at one provider, once it has begun to answer."""
+    async def _try(self, path: str, body: bytes, attempts: Attempts, route: Route, hasty: bool = False) -> Call:
+        """A call of its own, with its own receipt, whose response has begun."""
         call = self.start(route, body)
         call.hasty = hasty
         headers = await self._backend.authorise(route)
         await self.depart(call)
         try:
-            response = await self._send(call, path, headers)
+            response = await self._send(call, path, headers, attempts)
         except OutcomeUnknown as error:
             error.receipt = self.unanswered(call)
             raise
         except ZeroGError:  # refused or never sent: it cost nothing
+            call.leave()
             await self._recorder.refused(call.receipt)
             if self._spending is not None:
                 await self._transport.blocking(self._spending.release, call.receipt)
@@ -269,6 +276,8 @@ class Calls:
         call.exchange.status = status
         call.exchange.headers = headers
         call.receipt.certificate_sha256 = certificate_sha256
+        if call.place is not None:
+            call.place.heard(headers, time.monotonic() - call.started)
 
     def unanswered(self, call: Call) -> Receipt:
         """Record that the request was sent and nothing came back."""
@@ -280,6 +289,7 @@ class Calls:
 
     def refused(self, call: Call) -> None:
         """Record that the request was never served: it cost nothing."""
+        call.leave()
         self._recorder.dropped(call.receipt)
         if self._spending is not None:
             self._transport.aside(self._spending.release, call.receipt)
@@ -287,38 +297,50 @@ class Calls:
     async def depart(self, call: Call) -> None:
         """Wait as the limits ask, hold what it may cost, then note that the request is on its way."""
         if self._limits is not None:
-            wait = bucket(self._payer(), call.receipt.provider, self._limits).reserve()
-            if wait > 0:
-                await self._transport.sleep(wait)
-        call.receipt.payer = self._payer()
-        if self._spending is not None:
-            reserve = self._spending.reserve
-            await self._transport.blocking(reserve, call.receipt, call.route.service, call.exchange.request)
+            await self.queue(call)
         try:
-            await self._recorder.opened(call.receipt)
+            call.receipt.payer = self._payer()
+            if self._spending is not None:
+                reserve = self._spending.reserve
+                await self._transport.blocking(reserve, call.receipt, call.route.service, call.exchange.request)
+            try:
+                await self._recorder.opened(call.receipt)
+            except BaseException:
+                self.refused(call)
+                raise
         except BaseException:
-            self.refused(call)
+            if call.place is not None:
+                call.place.withdraw()
             raise
         self._backend.sent(call.route, call.exchange)
 
-    async def _send(self, call: Call, path: str, headers: Mapping[str, str]) -> Response:
-        attempt = 0
+    async def queue(self, call: Call, until: float | None = None) -> None:
+        """Wait until the limits let the next request of `call` go, or raise if that is after `until`."""
+        if self._limits is None:
+            return
+        call.leave()
+        key = self._backend.network.chain_id, self._payer(), call.receipt.provider
+        pace = pace_of(self._store, *key)
+        gate, patience = gate_of(*key), self._retries.deadline
+        call.place = await gate.enter(self._transport, self._limits, pace=pace, patience=patience, until=until)
+
+    async def _send(self, call: Call, path: str, headers: Mapping[str, str], attempts: Attempts) -> Response:
         while True:
-            attempt += 1
-            call.receipt.attempts = attempt
             try:
                 return await self._send_once(call, path, headers)
-            except (InsufficientFunds, NotAcknowledged, SessionRejected) as error:
-                if not await self.second_chance(call, error):
-                    raise
-                attempt -= 1
-                headers = await self._backend.authorise(call.route)
-            except (RateLimited, ProviderUnavailable) as error:
+            except (InsufficientFunds, NotAcknowledged, SessionRejected, RateLimited, ProviderUnavailable) as error:
                 call.sent = False
-                wait = _backoff(error, attempt)
-                if call.hasty or attempt > self._max_retries or wait is None:
+                call.leave()
+                until = None
+                if await self.second_chance(call, error):
+                    headers = await self._backend.authorise(call.route)
+                elif not call.hasty and (wait := attempts.wait(error)) is not None:
+                    await self._transport.sleep(wait)
+                    call.receipt.attempts += 1
+                    until = attempts.until
+                else:
                     raise
-                await self._transport.sleep(wait)
+                await self.queue(call, until)
 
     async def second_chance(self, call: Call, error: ZeroGError) -> bool:
         """Whether to send again after a refusal, which was never answered and so never billed.
@@ -338,7 +360,11 @@ class Calls:
 
     def refusal(self, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
         """The error for a response that is not a success; names in `headers` are in lower case."""
-        return self._backend.refusal(call.route, status, headers, body)
+        error = self._backend.refusal(call.route, status, headers, body)
+        if call.place is not None:
+            pause = error.details.get("retry_after") if status == 429 else 0.0
+            call.place.heard(headers, time.monotonic() - call.started, pause)
+        return error
 
     async def _wait_for_provider(self, call: Call, error: ZeroGError, patience: float) -> None:
         provider, seconds = call.receipt.provider, min(patience, STEP)
@@ -372,7 +398,7 @@ class Calls:
             body = await read_all(response, _MAX_ERROR_BYTES)
         except BodyBroken:
             body = b""
-        raise self._backend.refusal(call.route, response.status, response.headers, body)
+        raise self.refusal(call, response.status, response.headers, body)
 
     async def _consume(self, call: Call, parts: list[bytes]) -> None:
         assert call.response is not None  # noqa: S101 - _open returns with one
@@ -483,6 +509,7 @@ class Calls:
             self._tell(self._on_verdict, call.receipt)
 
     def _close(self, call: Call, outcome: Outcome) -> None:
+        call.leave()
         receipt, exchange = call.receipt, call.exchange
         receipt.outcome = outcome
         receipt.seconds = time.monotonic() - call.started
@@ -554,30 +581,6 @@ class Calls:
             listener(receipt)
         except Exception:  # a listener must not cost the user a paid answer
             logger.exception("a receipt listener failed for receipt %s", receipt.id)
-
-
-def _for_model(payload: Mapping[str, Any], model: str) -> dict[str, Any]:
-    return {"model": model, **{name: value for name, value in payload.items() if name != "model"}}
-
-
-def _streaming(payload: Mapping[str, Any]) -> dict[str, Any]:
-    options = payload.get("stream_options")
-    # Asking for usage ourselves also keeps the provider from rewriting the body (0g-direct §4.3).
-    return {
-        **payload,
-        "stream": True,
-        "stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True},
-    }
-
-
-def _backoff(error: ZeroGError, attempt: int) -> float | None:
-    """Seconds to wait before the next attempt; None if there must be none."""
-    if not never_served(error):
-        return None
-    wait = error.details.get("retry_after")
-    if wait is None:
-        wait = 0.25 * 2**attempt * random.uniform(0.5, 1.0)
-    return float(wait) if wait <= _LONGEST_WAIT else None
 
 
 def _id_of(body: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from zg_core.http import AsyncTransport, SyncTransport, Timeouts, run
 from zg_core.limits import Limits
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
+from zg_core.retries import Retries
 from zg_core.routing import Routing
 from zg_core.store import Store
 from zg_core.verify.policy import Policy
@@ -74,6 +75,8 @@ class _Client:
         budget: Budget | None = None,
         timeout: float | Timeouts | None = None,
         max_retries: int = 2,
+        retry_deadline: float = 60.0,
+        retry_unknown: bool = False,
         ca_file: str | None = None,
         http_client: Any = None,
         service_type: str = "chatbot",
@@ -106,10 +109,15 @@ class _Client:
             identity: TeeTLS: the upstream vendor that must have answered.
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
             attestation: What is allowed in an attestation, and where evidence is looked up.
-            limits: Client-side limits; by default on real networks only, None lifts them.
+            limits: Rate and requests under way, counted for all clients of a process and, as for the rate, for all
+                who share `store`; by default the providers' own on real networks only, None lifts them.
             budget: The most that calls may cost, counted in `store`; beyond it they are refused before they are sent.
             timeout: Seconds until the first byte of a reply, and between two of them (default 300), or `Timeouts`.
-            max_retries: Further attempts after connect errors, 429 and 503; nothing else is ever sent twice.
+            max_retries: Further attempts after connect errors, 429 and 503, which never served anything.
+            retry_deadline: Seconds from the first failure in which further attempts must begin. Where a provider asks
+                for a longer wait, the call fails at once, and its error says in ``details["retry_after"]`` how long.
+            retry_unknown: Also send a request again that was sent and not answered. Both may be billed: each attempt
+                has a receipt and is held in the budget. Off by default: it is raised as `OutcomeUnknown`.
             ca_file: A certificate authority to trust instead of the system's, for local networks with TLS.
             http_client: An httpx2 (or httpx) client to send everything through; an `AsyncClient` for `AsyncChatClient`.
                 Of its settings only those of its connections apply; closing it is the caller's affair.
@@ -165,8 +173,7 @@ class _Client:
         check_url(self.network.rpc_url, "rpc_url", secure=False)
         if wallet is None and settings.private_key is not None:
             wallet = Wallet.from_key(settings.private_key)
-        if max_retries < 0:
-            raise ConfigError("max_retries must not be negative", code="bad_max_retries")
+        retries = Retries(max_retries, retry_deadline, retry_unknown)
         credential = credential_of(wallet, settings.api_key)
         if routing is not None:
             _check_routing(routing, provider, credential)
@@ -196,7 +203,7 @@ class _Client:
             receipts=self.receipts,
             payer=lambda: backend.payer,  # asked for when needed: a keystore file is read then
             limits=limits,
-            max_retries=max_retries,
+            retries=retries,
             timeouts=_timeouts(timeout),
             on_receipt=on_receipt,
             on_verdict=on_verdict,
@@ -204,6 +211,7 @@ class _Client:
             stored=self.stored,
             keep_bytes=keep_bytes,
             spending=self.spending,
+            store=kept,
             router=self._router,
         )
 
@@ -382,10 +390,15 @@ class ReplyStream:
         return self
 
     def __next__(self) -> dict[str, Any]:
+        step = self._events.__anext__()  # driven as `run` does, but without a coroutine around each
         try:
-            return run(_next(self._events))
+            step.send(None)
+        except StopIteration as stop:
+            event: dict[str, Any] = stop.value
+            return event
         except StopAsyncIteration:
             raise StopIteration from None
+        raise RuntimeError("a stream over SyncTransport must not suspend")
 
     def close(self) -> None:
         """Break off; what was already answered may be billed all the same."""
@@ -425,10 +438,6 @@ class AsyncReplyStream:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-async def _next(events: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any]:
-    return await events.__anext__()
 
 
 async def _close(events: AsyncGenerator[dict[str, Any], None]) -> None:

@@ -239,17 +239,16 @@ class AttestationError(ZeroGError):
 
 
 def never_served(error: BaseException) -> bool:
-    """Whether `error` means that nothing was answered, so that trying again pays once.
+    """Whether `error` means that nothing was served, so that trying again pays once.
 
     Another status of the 500s may come from a gateway in front of a provider that goes on and bills.
     """
     if not isinstance(error, ZeroGError) or not error.retryable:
         return False
-    unserved = error.code in ("all_failed", "connect_failed", "rpc_unavailable")
-    return unserved or error.details.get("status") in (
-        429,
-        503,
-    )
+    return error.code in _NEVER_SENT or error.code == "future_generation" or error.details.get("status") in (429, 503)
+
+
+_NEVER_SENT = ("all_failed", "connect_failed", "no_turn", "rpc_unavailable")
 
 
 class VerificationWarning(UserWarning):

@@ -29,6 +29,8 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 # json.loads makes a decoder for every call with an option; events come by the hundred.
 _DECODER, _LENIENT = json.JSONDecoder(), json.JSONDecoder(strict=False)
+_SPACE = " \t\n\r"
+_BOM = b"\xef\xbb\xbf"
 _NO_BRACKET = bytes(set(range(256)) - set(_STEPS))
 
 
@@ -65,8 +67,13 @@ def parse_json(data: bytes | str, *, strict: bool = True) -> Any:
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
         raise ValueError(f"JSON deeper than {_DEEPEST} levels")
+    text = data if isinstance(data, str) else data.removeprefix(_BOM).decode()
     decoder = _DECODER if strict else _LENIENT
-    return decoder.decode(data if isinstance(data, str) else data.decode("utf-8-sig"))
+    if text[:1] == "{":  # the common case, without the two searches for white space around it
+        value, end = decoder.raw_decode(text)
+        if end == len(text) or text[end:].strip(_SPACE) == "":
+            return value
+    return decoder.decode(text)
 
 
 def _is_deep(raw: bytes) -> bool:

@@ -27,8 +27,8 @@ __all__ = [
 
 CLIENT_FIELDS = (
     "provider", "model", "private_key", "api_key", "wallet", "network", "rpc_url", "ledger", "inference", "verify",
-    "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "ca_file", "on_verdict",
-    "store",
+    "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "retry_deadline",
+    "retry_unknown", "ca_file", "on_verdict", "store", "budget",
 )  # fmt: skip
 """Fields that are settings of the client, under the same name."""
 

@@ -1,38 +1,45 @@
-"""HTTP: the only place that knows the HTTP library.
+"""HTTP: requests, responses, and the two transports.
 
 All logic above is written once, as coroutines over `Transport`. `SyncTransport` never suspends, so that `run` can
-drive such a coroutine to its end without an event loop; `AsyncTransport` keeps one client per running loop.
+drive such a coroutine to its end without an event loop; `AsyncTransport` keeps connections for each running loop.
 
-The library is httpx2 (httpx where only that is installed, or where ``ZEROG_HTTP_LIBRARY=httpx`` asks for it).
-Redirects are not followed: a redirect would hand the prompt to another host.
+Requests go over connections of our own (`zg_core.connections`), through a proxy or a client that the user gives over
+the HTTP library (`zg_core.http_library`). Redirects are not followed: one would hand the prompt to another host.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import importlib
 import os
 import threading
 import time
 import weakref
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from zg_core.bodies import BodyBroken, Gunzip
+from zg_core.bodies import Body, BodyBroken
 from zg_core.config import SecretHeaders
-from zg_core.deadlines import CLOCK, Clock, Timeouts, clocked, watch
+from zg_core.connections import Connections, Unsendable, target_of
+from zg_core.deadlines import Clock, Timeouts
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, RequestError
+from zg_core.http_library import LibraryClient, leaf_sha256, library, ssl_context
+from zg_core.signals import LoopSignal, ThreadSignal
+from zg_core.wires import AsyncWire, Broken, Late, NotConnected, SyncWire
+from zg_core.workers import Workers
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
     from contextlib import AbstractAsyncContextManager
 
-__all__ = ["AsyncTransport", "BodyBroken", "Request", "Response", "SyncTransport", "Timeouts", "Transport", "run"]
+    from zg_core.connections import Link, Target
+    from zg_core.signals import Signal
+    from zg_core.wires import Wire
+
+__all__ = [
+    "AsyncTransport", "BodyBroken", "Request", "Response", "SyncTransport", "Timeouts", "Transport", "leaf_sha256",
+    "library", "read_all", "run", "ssl_context",
+]  # fmt: skip
 
 _T = TypeVar("_T")
 USER_AGENT = "zerog-integrations"
@@ -91,6 +98,10 @@ class Transport(Protocol):
         """Wait."""
         ...
 
+    def signal(self) -> Signal:
+        """Something to wait for that any thread can set."""
+        ...
+
     def lock(self, name: str) -> AbstractAsyncContextManager[None]:
         """A lock shared by all that name it, within this transport (and event loop)."""
         ...
@@ -145,102 +156,101 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
     raise RuntimeError("a coroutine over SyncTransport must not suspend")
 
 
-@cache
-def library() -> Any:
-    """The HTTP library in use: module httpx2, or httpx."""
-    names = ["httpx"] if os.environ.get("ZEROG_HTTP_LIBRARY") == "httpx" else ["httpx2", "httpx"]
-    for name in names:
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-    raise ModuleNotFoundError("neither httpx2 nor httpx is installed: pip install httpx2")
+class _Response(Body):
+    __slots__ = ("_clock", "_connections", "_link", "_stall", "certificate_sha256", "headers", "status")
 
-
-@cache
-def ssl_context(ca_file: str | None) -> ssl.SSLContext:
-    """The TLS settings for the system's authorities, or for `ca_file`; shared, since making one costs about 20 ms."""
-    if ca_file is None:
-        context: ssl.SSLContext = library().create_ssl_context()
-        return context
-    import ssl
-
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ValueError) as error:
-        message = f"ca_file={ca_file!r} holds no certificate authority: {error}"
-        raise ConfigError(message, code="bad_ca_file", hint="give the path of a PEM file") from None
-
-
-class _Response:
-    __slots__ = ("_asynchronous", "_clock", "_lib", "_response", "_stall", "certificate_sha256", "headers", "status")
-
-    def __init__(self, response: Any, clock: Clock, times: Timeouts, lib: Any, *, asynchronous: bool) -> None:
-        self._response = response
-        self._asynchronous = asynchronous
-        self._lib = lib
+    def __init__(
+        self, connections: Connections, link: Link, head: tuple[int, dict[str, str]], clock: Clock, stall: float
+    ) -> None:
+        self._connections = connections
+        self._link: Link | None = link
         self._clock = clock
-        self._stall = times.between
-        watch(response, clock)
-        # Where no clock is heeded: the library looks at this again when it begins to read the body.
-        response.request.extensions["timeout"] = {**response.request.extensions["timeout"], "read": self._stall}
-        self.status: int = response.status_code
-        self.headers: Mapping[str, str] = {k.lower(): v for k, v in response.headers.items()}
-        self.certificate_sha256 = leaf_sha256(response)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        encoding = self.headers.get("content-encoding", "").strip().lower()
-        if encoding in ("", "identity"):
-            async for chunk in self._raw():
-                yield chunk
-        elif encoding in ("gzip", "x-gzip"):
-            gunzip = Gunzip()
-            async for chunk in self._raw():
-                for piece in gunzip.feed(chunk):
-                    yield piece
-            gunzip.end()
-        else:
-            raise BodyBroken(f"the body is encoded ({encoding[:40]!r}), which was not asked for")
+        self._stall = stall
+        self.status = head[0]
+        self.headers: Mapping[str, str] = head[1]
+        self.certificate_sha256 = link.certificate_sha256
 
     async def _raw(self) -> AsyncIterator[bytes]:
-        lib, restart, stall = self._lib, self._clock.restart, self._stall
-        try:
-            if self._asynchronous:
-                async for chunk in self._response.aiter_raw():
-                    yield chunk
-                    restart(stall)
-            else:
-                for chunk in self._response.iter_raw():
-                    yield chunk
-                    restart(stall)
-        except lib.TimeoutException as error:
-            raise BodyBroken("the response stalled") from error
-        except (lib.TransportError, lib.StreamError) as error:
-            raise BodyBroken(f"the connection broke ({type(error).__name__})") from error
+        clock, stall = self._clock, self._stall
+        while (link := self._link) is not None:
+            try:
+                data = await link.pull(clock)
+            except Late as error:
+                raise BodyBroken("the response stalled") from error
+            except Broken as error:
+                raise BodyBroken(f"the connection broke ({error})") from error
+            if link.ended:  # at once: the next request may want the connection
+                self._link = None
+                self._connections.give(link)
+            if data:
+                yield data
+                clock.restart(stall)
 
     async def close(self) -> None:
-        if self._asynchronous:
-            await self._response.aclose()
-        else:
-            self._response.close()
+        link, self._link = self._link, None
+        if link is not None:
+            self._connections.drop(link)
 
 
-def leaf_sha256(response: Any) -> str:
-    """SHA-256 of the leaf certificate of the connection that carries `response`, "" for plain http."""
-    stream = response.extensions.get("network_stream")
-    tls = stream.get_extra_info("ssl_object") if stream is not None else None
-    certificate = tls.getpeercert(True) if tls is not None else None
-    return hashlib.sha256(certificate).hexdigest() if certificate else ""
+class _Engine:
+    """What sends for one transport, or one event loop of it: connections, and a client where a proxy is set."""
+
+    def __init__(self, wire: type[Wire], ca_file: str | None, *, asynchronous: bool) -> None:
+        self._connections = Connections(wire, lambda: ssl_context(ca_file))
+        self._proxied = LibraryClient(ca_file=ca_file, asynchronous=asynchronous) if _has_proxy() else None
+
+    @property
+    def is_closed(self) -> bool:
+        return self._connections.is_closed
+
+    async def send(self, request: Request, headers: Mapping[str, str]) -> Response:
+        target = target_of(request.url)
+        if self._proxied is not None and not _is_loopback(target):
+            return await self._proxied.send(request, headers)
+        times, connections = request.timeouts, self._connections
+        clock = Clock(times.until_first)
+        link = await connections.take(target, times.connect)
+        try:
+            await link.wire.write(link.request(request.method, target, headers, request.body), times.read)
+            head = await link.head(clock)
+        except BaseException:
+            connections.drop(link)
+            raise
+        return _Response(connections, link, head, clock, times.between)
+
+    def close(self) -> None:
+        self._connections.close()
+        if self._proxied is not None:
+            self._proxied.close()
+
+    async def aclose(self) -> None:
+        self._connections.close()
+        if self._proxied is not None:
+            await self._proxied.aclose()
+        await asyncio.sleep(0)  # the loop closes the sockets in its next turn
+
+
+def _has_proxy() -> bool:
+    from urllib.request import getproxies
+
+    return any(name in ("http", "https", "all") for name in getproxies())
+
+
+def _is_loopback(target: Target) -> bool:
+    """No proxy for other machines gets to see what is said to this one."""
+    host = target.origin[1]
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+_WORKERS = Workers()
 
 
 class _Pools:
-    """What both transports share: how a client is made and how its errors are read.
+    """What both transports share: a client that is given, and how failures are told.
 
     Args:
         ca_file: A certificate authority to trust instead of the system's.
-        max_connections: Connections at a time.
-        client: A client of httpx2 or httpx to send everything through instead of clients of our own. Only its
+        client: A client of httpx2 or httpx to send everything through instead of connections of our own. Only its
             connections are used (proxy, TLS settings, mounts, event hooks): neither its headers, cookies, credentials
             and parameters nor its redirects. It stays its owner's to close.
 
@@ -248,13 +258,12 @@ class _Pools:
         ConfigError: `client` is none of this kind, or `ca_file` is given as well.
     """
 
-    _kind = "Client"
+    _asynchronous = False
+    _wire: type[Wire] = SyncWire
 
-    def __init__(self, ca_file: str | None = None, max_connections: int = 100, client: Any = None) -> None:
+    def __init__(self, ca_file: str | None = None, client: Any = None) -> None:
         self._ca_file = ca_file
-        self._max_connections = max_connections
-        self._given = client
-        self._given_lib = None if client is None else _library_of(client, self._kind)
+        self._given = None if client is None else LibraryClient(client, asynchronous=self._asynchronous)
         if client is not None and ca_file is not None:
             raise ConfigError(
                 "ca_file does not apply to a given HTTP client",
@@ -262,89 +271,36 @@ class _Pools:
                 hint="leave ca_file out, and give the authority to the client: verify=ssl.create_default_context(…)",
             )
 
-    @property
-    def _lib(self) -> Any:
-        return self._given_lib or library()
+    def _make(self) -> _Engine:
+        return _Engine(self._wire, self._ca_file, asynchronous=self._asynchronous)
 
-    def _lend(self) -> Any:
-        """The given client, None if there is none."""
-        if self._given is not None and self._given.is_closed:
-            raise ConfigError(
-                "the given HTTP client is closed",
-                code="bad_http_client",
-                hint="keep it open as long as it is used here; closing it is up to whoever made it",
-            )
-        return self._given
+    @staticmethod
+    async def _send(sender: _Engine | LibraryClient, request: Request) -> Response:
+        try:
+            return await sender.send(request, SecretHeaders({**_HEADERS, **request.headers}))
+        except (NotConnected, Unsendable, Late, Broken) as error:
+            raise _told(error, request) from _without_frames(error)
 
-    def _make(self) -> Any:
-        lib = library()
-        client = getattr(lib, self._kind)(**self._options())
-        return clocked(client, lib.ReadTimeout, asynchronous=self._kind == "AsyncClient")
 
-    def _options(self) -> dict[str, Any]:
-        lib = library()
-        return {
-            "verify": ssl_context(self._ca_file),
-            "follow_redirects": False,
-            "timeout": None,
-            # Nothing that a server sets comes back to it, and no proxy for other machines gets to see loopback.
-            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            "mounts": dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]")),
-            "limits": lib.Limits(
-                max_connections=self._max_connections,
-                max_keepalive_connections=self._max_connections,
-                keepalive_expiry=30.0,
-            ),
-        }
-
-    def _build(self, request: Request) -> Any:
-        """The library's request, with nothing of a client's in it."""
-        times = request.timeouts
-        timeout = {"connect": times.connect, "read": times.until_first, "write": times.read, "pool": times.connect}
-        built = self._lib.Request(
-            request.method,
-            request.url,
-            headers={**_HEADERS, **request.headers},
-            content=request.body,
-            extensions={"timeout": timeout},
+def _told(error: Exception, request: Request) -> RequestError:
+    if isinstance(error, Unsendable):
+        message = f"no request can be sent to {request.url!r} ({error})"
+        return ProviderUnavailable(message, code="connect_failed", hint="choose another provider", retryable=False)
+    host = request.url.partition("://")[2].partition("/")[0]
+    if isinstance(error, NotConnected):
+        return ProviderUnavailable(
+            f"cannot connect to {host} ({error})",
+            code="connect_failed",
+            hint="check the URL and your connection, or choose another provider",
         )
-        if not built.url.host:
-            raise self._lib.UnsupportedProtocol("it names no host")
-        return built
-
-    def _error(self, error: Exception, request: Request) -> RequestError:
-        lib = self._lib
-        name = type(error).__name__
-        if isinstance(error, (lib.InvalidURL, lib.UnsupportedProtocol, UnicodeError)):  # the last from "https://a..b"
-            message = f"no request can be sent to {request.url!r} ({error})"
-            return ProviderUnavailable(message, code="connect_failed", hint="choose another provider", retryable=False)
-        host = lib.URL(request.url).host
-        if isinstance(error, (lib.ConnectError, lib.ConnectTimeout, lib.PoolTimeout, lib.ProxyError)):
-            return ProviderUnavailable(
-                f"cannot connect to {host} ({name}: {error})",
-                code="connect_failed",
-                hint="check the URL and your connection, or choose another provider",
-            )
-        if request.once:
-            return OutcomeUnknown(
-                f"{host} did not answer ({name}); the request may have been served and billed",
-                code="timeout" if isinstance(error, lib.TimeoutException) else "connection_lost",
-                hint="the receipt (error.receipt) records it; retry only if paying twice is acceptable",
-            )
-        return ProviderUnavailable(f"{host} did not answer ({name})", code="connection_lost", hint="try again")
-
-
-def _library_of(client: Any, kind: str) -> Any:
-    """The module that made `client`; it need not be the one we use ourselves."""
-    for base in type(client).__mro__:
-        name = base.__module__.partition(".")[0]
-        if name in ("httpx", "httpx2") and isinstance(client, getattr(importlib.import_module(name), kind)):
-            return importlib.import_module(name)
-    raise ConfigError(
-        f"a {type(client).__name__} is given where an httpx2.{kind} (or httpx.{kind}) is needed",
-        code="bad_http_client",
-        hint="blocking calls take a Client, asynchronous ones an AsyncClient",
-    )
+    reason = "it took too long" if isinstance(error, Late) else str(error)
+    if request.once:
+        return OutcomeUnknown(
+            f"{host} did not answer ({reason}); the request may have been served and billed",
+            code="timeout" if isinstance(error, Late) else "connection_lost",
+            hint="the receipt (error.receipt) records it; retry only if paying twice is acceptable",
+        )
+    return ProviderUnavailable(f"{host} did not answer ({reason})", code="connection_lost", hint="try again")
 
 
 def _without_frames(error: BaseException) -> BaseException:
@@ -364,12 +320,12 @@ class SyncTransport(_Pools):
     A forked child begins with connections of its own, and a transport that nobody closed closes itself when it goes.
     """
 
-    def __init__(self, ca_file: str | None = None, max_connections: int = 100, client: Any = None) -> None:
-        super().__init__(ca_file, max_connections, client)
+    def __init__(self, ca_file: str | None = None, client: Any = None) -> None:
+        super().__init__(ca_file, client)
         self._begin()
 
     def _begin(self) -> None:
-        self._client: Any = None
+        self._client: _Engine | None = None
         self._closer: Any = None
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
@@ -377,27 +333,26 @@ class SyncTransport(_Pools):
 
     async def send(self, request: Request) -> Response:
         """See `Transport.send`."""
+        if self._given is not None:
+            return await self._send(self._given, request)
         if self._pid != os.getpid():
             self._begin()
-        if (client := self._lend()) is None:
+        engine = self._client
+        if engine is None:
             with self._guard:
                 if self._client is None:
                     self._client = self._make()
                     self._closer = weakref.finalize(self, self._client.close)
-                client = self._client
-        lib, clock = self._lib, Clock(request.timeouts.until_first)
-        token = CLOCK.set(clock)
-        try:
-            response = client.send(self._build(request), stream=True, auth=None, follow_redirects=False)
-        except (lib.TransportError, lib.InvalidURL, UnicodeError) as error:
-            raise self._error(error, request) from _without_frames(error)
-        finally:
-            CLOCK.reset(token)
-        return _Response(response, clock, request.timeouts, lib, asynchronous=False)
+                engine = self._client
+        return await self._send(engine, request)
 
     async def sleep(self, seconds: float) -> None:
         """Block this thread."""
         time.sleep(seconds)  # noqa: ASYNC251 - this transport blocks by design
+
+    def signal(self) -> ThreadSignal:
+        """One that blocks the thread which waits."""
+        return ThreadSignal()
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[None]:
@@ -409,7 +364,7 @@ class SyncTransport(_Pools):
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` in a daemon thread."""
-        threading.Thread(target=lambda: run(work()), name="zerog-verify", daemon=True).start()
+        _WORKERS.submit(lambda: run(work()))
 
     async def blocking(self, work: Callable[..., _T], *arguments: Any) -> _T:
         """Run `work` here: this transport blocks by design."""
@@ -435,10 +390,11 @@ class AsyncTransport(_Pools):
     When a loop ends (or this transport goes) before `close`, the loop closes the client itself.
     """
 
-    _kind = "AsyncClient"
+    _asynchronous = True
+    _wire = AsyncWire
 
-    def __init__(self, ca_file: str | None = None, max_connections: int = 100, client: Any = None) -> None:
-        super().__init__(ca_file, max_connections, client)
+    def __init__(self, ca_file: str | None = None, client: Any = None) -> None:
+        super().__init__(ca_file, client)
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = weakref.WeakKeyDictionary()
         self._locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]] = (
             weakref.WeakKeyDictionary()
@@ -447,11 +403,8 @@ class AsyncTransport(_Pools):
         self._guard = threading.Lock()  # loops of several threads may share this transport
         self._given_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
 
-    async def _client(self) -> Any:
+    async def _client(self) -> _Engine:
         loop = asyncio.get_running_loop()
-        if (given := self._lend()) is not None:
-            self._bind(loop)
-            return given
         if (kept := self._clients.get(loop)) is not None:
             return kept.client
         client = self._make()
@@ -482,20 +435,18 @@ class AsyncTransport(_Pools):
 
     async def send(self, request: Request) -> Response:
         """See `Transport.send`."""
-        client = await self._client()
-        lib, clock = self._lib, Clock(request.timeouts.until_first)
-        token = CLOCK.set(clock)
-        try:
-            response = await client.send(self._build(request), stream=True, auth=None, follow_redirects=False)
-        except (lib.TransportError, lib.InvalidURL, UnicodeError) as error:
-            raise self._error(error, request) from _without_frames(error)
-        finally:
-            CLOCK.reset(token)
-        return _Response(response, clock, request.timeouts, lib, asynchronous=True)
+        if self._given is not None:
+            self._bind(asyncio.get_running_loop())
+            return await self._send(self._given, request)
+        return await self._send(await self._client(), request)
 
     async def sleep(self, seconds: float) -> None:
         """Wait without blocking the loop."""
         await asyncio.sleep(seconds)
+
+    def signal(self) -> LoopSignal:
+        """One of the running loop."""
+        return LoopSignal()
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncIterator[None]:
@@ -542,7 +493,7 @@ class AsyncTransport(_Pools):
 
 @dataclass(slots=True)
 class _Kept:
-    client: Any
+    client: _Engine
     keeper: AsyncGenerator[None, None]
     closer: Any
 
@@ -557,7 +508,7 @@ def _close_in_loop(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None,
         loop.call_soon_threadsafe(lambda: loop.create_task(close()))
 
 
-async def _close_with_loop(client: Any) -> AsyncGenerator[None, None]:
+async def _close_with_loop(client: _Engine) -> AsyncGenerator[None, None]:
     """Waits in its loop for the end: a loop that ends closes its generators, and so does one that nobody holds."""
     try:
         yield

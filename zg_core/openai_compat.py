@@ -182,13 +182,18 @@ def _transport(lib: Any) -> Callable[..., Any]:
             while True:
                 try:
                     response = self._inner.handle_request(request)
-                except Exception as error:
+                except BaseException as error:
                     _unanswered(lib, calls, call, error)
                     raise
                 if response.is_success:
                     break
-                response.read()
-                if not run(_again(self._core, call, request, response)):
+                try:
+                    response.read()
+                    again = run(_again(self._core, call, request, response))
+                except BaseException:
+                    calls.refused(call)
+                    raise
+                if not again:
                     calls.refused(call)
                     return response
                 response.close()
@@ -234,13 +239,18 @@ def _async_transport(lib: Any) -> Callable[..., Any]:
             while True:
                 try:
                     response = await self._inner.handle_async_request(request)
-                except Exception as error:
+                except BaseException as error:
                     _unanswered(lib, calls, call, error)
                     raise
                 if response.is_success:
                     break
-                await response.aread()
-                if not await _again(self._core, call, request, response):
+                try:
+                    await response.aread()
+                    again = await _again(self._core, call, request, response)
+                except BaseException:
+                    calls.refused(call)
+                    raise
+                if not again:
                     calls.refused(call)
                     return response
                 await response.aclose()
@@ -282,11 +292,14 @@ async def _again(core: ChatClient | AsyncChatClient, call: Call, request: Any, r
     if not await core.calls.second_chance(call, error):
         return False
     request.headers.update(await core.backend.authorise(call.route))
+    await core.calls.queue(call)
     return True
 
 
-def _unanswered(lib: Any, calls: Calls, call: Call, error: Exception) -> None:
-    if not isinstance(error, (lib.ConnectError, lib.ConnectTimeout, lib.PoolTimeout, lib.UnsupportedProtocol)):
+def _unanswered(lib: Any, calls: Calls, call: Call, error: BaseException) -> None:
+    if not isinstance(error, Exception):  # broken off
+        calls.abandon(call)
+    elif not isinstance(error, (lib.ConnectError, lib.ConnectTimeout, lib.PoolTimeout, lib.UnsupportedProtocol)):
         calls.unanswered(call)
     else:
         calls.refused(call)

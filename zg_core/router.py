@@ -231,6 +231,8 @@ class Router:
             self._health(receipt.provider).failed()
 
     def _learn(self, provider: str, error: ZeroGError) -> None:
+        if error.code == "no_turn":
+            return  # our own limits, not the provider
         if isinstance(error, RateLimited):
             self._health(provider).paused(error.details.get("retry_after"))
         elif isinstance(error, ProviderUnavailable):

@@ -116,6 +116,20 @@ MIGRATIONS: tuple[str, ...] = (
         at DOUBLE PRECISION NOT NULL
     )
     """,
+    """
+    CREATE TABLE paces (
+        chain BIGINT NOT NULL,
+        payer VARCHAR(42) NOT NULL,
+        provider VARCHAR(42) NOT NULL,
+        used DOUBLE PRECISION NOT NULL,
+        at DOUBLE PRECISION NOT NULL,
+        drained DOUBLE PRECISION NOT NULL,
+        per_minute INTEGER NOT NULL,
+        burst INTEGER NOT NULL,
+        paused DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (chain, payer, provider)
+    )
+    """,
 )
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zg_core import Budget, og
 from zg_core.http import library
 
 QUESTION = "What is the answer to life, the universe and everything?"
 HTTP, OPENAI, CHAT_OPENAI = "HTTP library alone", "openai", "ChatOpenAI"
 OFF, BACKGROUND, REQUIRE = (f"ChatZeroG, verify={mode}" for mode in ("off", "background", "require"))
-STORED = "ChatZeroG, verify=require, SQLite receipts"
+STORED = "ChatZeroG, verify=require, SQLite receipts and a budget"
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def contenders(server: Server) -> Iterator[dict[str, Contender]]:
             stack.callback(model.close)
             made[name] = langchain(model)
         directory = stack.enter_context(tempfile.TemporaryDirectory())
-        stored = chat_zerog(server, "require", store=f"sqlite:///{Path(directory)}/receipts.db")
+        budget = Budget(per_day=og("1"), per_wallet=og("10"))
+        stored = chat_zerog(server, "require", store=f"sqlite:///{Path(directory)}/receipts.db", budget=budget)
         stack.callback(stored.close)
         made[STORED] = langchain(stored)
         yield made

@@ -82,7 +82,7 @@ def _cpu(parties: dict[str, who.Contender], rounds: int) -> Iterator[Row]:
     yield Row("invoke CPU, off / ChatOpenAI", calls[who.OFF] / calls[who.CHAT_OPENAI], 0.60)
     yield Row("invoke CPU, background / ChatOpenAI", calls[who.BACKGROUND] / calls[who.CHAT_OPENAI], 0.95)
     yield Row("invoke CPU, require / ChatOpenAI", calls[who.REQUIRE] / calls[who.CHAT_OPENAI], 0.95)
-    yield Row("SQLite receipts, more CPU a call", calls[who.STORED] - calls[who.REQUIRE], 1.0, " ms")
+    yield Row("SQLite receipts and a budget, more CPU a call", calls[who.STORED] - calls[who.REQUIRE], 1.0, " ms")
     streams = measures.cpu_ms({name: measures.read(each) for name, each in parties.items()}, rounds, 1)
     yield Row("200-chunk stream CPU, require / ChatOpenAI", streams[who.REQUIRE] / streams[who.CHAT_OPENAI], 0.30)
     yield Row("200-chunk stream CPU, require / HTTP library", streams[who.REQUIRE] / streams[who.HTTP], 2.5)

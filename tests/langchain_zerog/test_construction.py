@@ -110,7 +110,9 @@ def test_tokens_are_counted_offline() -> None:
     ("arguments", "expected"),
     [
         ({"limits": Limits(per_minute=9, burst=2)}, {"limits": Limits(per_minute=9, burst=2)}),
+        ({"limits": Limits(in_flight=2)}, {"limits": Limits(in_flight=2)}),
         ({"limits": None}, {"limits": None}),
+        ({"retry_deadline": 5.0, "retry_unknown": True}, {"retry_deadline": 5.0, "retry_unknown": True}),
         (
             {"timeout": Timeouts(connect=1.0, read=2.0, first_token=3.0, stall=4.0)},
             {"timeout": Timeouts(connect=1.0, read=2.0, first_token=3.0, stall=4.0)},
@@ -133,7 +135,18 @@ def test_tokens_are_counted_offline() -> None:
             {"network": "mine", "rpc_url": None, "ledger": "0x" + "aa" * 20, "inference": "0x" + "bb" * 20},
         ),
     ],
-    ids=["limits", "no limits", "timeout", "attest", "condition", "whole policy", "policy", "network"],
+    ids=[
+        "limits",
+        "in flight",
+        "no limits",
+        "retries",
+        "timeout",
+        "attest",
+        "condition",
+        "whole policy",
+        "policy",
+        "network",
+    ],
 )
 def test_objects_among_the_arguments_survive_serialisation_as_plain_values(
     arguments: dict[str, Any], expected: dict[str, Any]

@@ -159,6 +159,12 @@ def test_a_lost_answer_is_on_record(make: Make, service: LocalProvider, embed: A
     assert [receipt.outcome for receipt in receipts] == ["unknown"]
 
 
+def test_a_lost_answer_is_asked_for_again_by_who_says_so(make: Make, service: LocalProvider, embed: Any) -> None:
+    with get_zerog_receipts() as receipts, service.fault("cut_before_first_byte"):
+        assert embed(make(retry_unknown=True, retry_deadline=30), ["hello"])
+    assert [receipt.outcome for receipt in receipts] == ["unknown", "answered"]
+
+
 ENTRY = {"index": 0, "embedding": [0.5, 1]}
 
 

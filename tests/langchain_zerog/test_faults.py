@@ -11,7 +11,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessageChunk
 
 import zg_core
-from langchain_zerog import ChatZeroG
+from langchain_zerog import ChatZeroG, get_zerog_receipts
 from zg_core.localnet import LocalProvider
 
 Make = Callable[..., ChatZeroG]
@@ -145,11 +145,24 @@ def test_an_answer_that_never_came_is_not_asked_for_again(
     assert prompts(provider) == before + 1
 
 
+@pytest.mark.parametrize("way", ["invoke", "stream"])
+def test_an_answer_that_never_came_is_asked_for_again_by_who_says_so(
+    make_model: Make, provider: LocalProvider, talk: Any, way: str
+) -> None:
+    before = prompts(provider)
+    with get_zerog_receipts() as receipts, provider.fault("cut_before_first_byte"):
+        assert getattr(talk, way)(make_model(retry_unknown=True, retry_deadline=30), "Hello")
+    assert [receipt.outcome for receipt in receipts] == ["unknown", "answered"]
+    with provider.fault("cut_before_first_byte"), pytest.raises(zg_core.OutcomeUnknown):
+        getattr(talk, way)(make_model(retry_unknown=True, retry_deadline=0), "Hello")
+    assert prompts(provider) == before + 3
+
+
 @pytest.mark.parametrize(
-    ("fault", "ours", "theirs"),
+    ("fault", "more", "ours", "theirs"),
     [
-        ("unavailable", zg_core.ProviderUnavailable, exceptions.ModelAPIError),
-        ("rate_limited", zg_core.RateLimited, exceptions.ModelRateLimitError),
+        ("unavailable", {}, zg_core.ProviderUnavailable, exceptions.ModelAPIError),
+        ("rate_limited", {"reset": 0}, zg_core.RateLimited, exceptions.ModelRateLimitError),
     ],
 )
 @pytest.mark.parametrize("way", ["invoke", "stream"])
@@ -159,18 +172,19 @@ def test_a_refusal_is_retried_as_often_as_allowed_and_is_langchains_error(
     talk: Any,
     monkeypatch: pytest.MonkeyPatch,
     fault: str,
+    more: dict[str, Any],
     ours: type[Exception],
     theirs: type[Exception],
     way: str,
 ) -> None:
-    monkeypatch.setattr("zg_core.calls._backoff", lambda error, attempt: 0.0)
+    monkeypatch.setattr("zg_core.retries._FIRST_WAIT", 0.0)
     before = prompts(provider)
-    with provider.fault(fault, times=None), pytest.raises(ours) as caught:
+    with provider.fault(fault, times=None, **more), pytest.raises(ours) as caught:
         getattr(talk, way)(make_model(max_retries=2), "Hello")
     assert isinstance(caught.value, theirs)
     assert caught.value.is_retryable  # type: ignore[attr-defined]
     assert prompts(provider) == before + 3
-    with provider.fault(fault, times=2):
+    with provider.fault(fault, times=2, **more):
         assert getattr(talk, way)(make_model(max_retries=2), "Hello")
 
 

@@ -35,6 +35,23 @@ def chunks_of(events: list[dict[str, Any]], receipt: Receipt, version: str | Non
     return [*(chunk for e in events if (chunk := maker.chunk(e)) is not None), maker.last(receipt)]
 
 
+def test_a_chunk_of_text_is_what_langchain_would_make() -> None:
+    first, second = (ChunkMaker().chunk(event({"content": text})) for text in ("one", "two"))
+    assert first == ChatGenerationChunk(message=AIMessageChunk(content="one"))
+    assert second is not None
+    assert second.model_dump() == ChatGenerationChunk(message=AIMessageChunk(content="two")).model_dump()
+    assert second.message.model_fields_set == AIMessageChunk(content="two").model_fields_set
+
+
+def test_chunks_of_text_share_nothing_that_can_change() -> None:
+    first, second = (ChunkMaker().chunk(event({"content": "same"})) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    mutable = [name for name, value in vars(first.message).items() if isinstance(value, dict | list)]
+    assert {"additional_kwargs", "response_metadata", "tool_calls", "tool_call_chunks"} <= set(mutable)
+    assert [name for name in mutable if getattr(first.message, name) is getattr(second.message, name)] == []
+
+
 @pytest.fixture
 def read(make_receipt: Callable[..., Receipt], total: Total) -> Callable[..., AIMessageChunk]:
     """The message that events add up to."""

@@ -6,9 +6,9 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from llama_index.core.llms import ChatMessage, ChatResponse
@@ -16,9 +16,66 @@ from llama_index.core.llms import ChatMessage, ChatResponse
 from llama_index_zerog import ZeroG, ZeroGEmbedding
 from zg_core.exchange import encode_body
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
+from zg_core.localnet.upstream import UpstreamReply
 
 OURS = ("NETWORK", "RPC_URL", "LEDGER", "INFERENCE", "PRIVATE_KEY", "API_KEY", "PROVIDER", "MODEL", "VERIFY", "STORE")
-CHAT, OTHER, EMBED = 0, 1, 2
+CHAT, OTHER, EMBED, SCRIPTED = range(4)
+
+
+class Script:
+    """A model that says what a test wants, in the words of any server, whole and as a stream."""
+
+    def __init__(self) -> None:
+        self.listed: list[dict[str, Any]] = []
+        """What ``/v1/models`` says of it; the defaults of the network if nothing."""
+        self.text("")
+
+    def text(self, content: Any) -> None:
+        """Say `content`: a string, or a list of parts, which a stream sends one by one."""
+        self.message = {"role": "assistant", "content": content}
+        parts = [[part] for part in content] if isinstance(content, list) else [content]
+        self.deltas = [{"content": part} for part in parts]
+
+    def call(self, arguments: str) -> None:
+        """Call the tool ``multiply`` with `arguments`, after a word or two."""
+        said, half = "I call a tool.", len(arguments) // 2
+
+        def one(part: str, **more: Any) -> dict[str, Any]:
+            return {"index": 0, "function": {"arguments": part, **more}}
+
+        first = {"id": "call_1", "type": "function", **one(arguments[:half], name="multiply")}
+        whole = {"id": "call_1", "type": "function", "function": {"name": "multiply", "arguments": arguments}}
+        self.message = {"role": "assistant", "content": said, "tool_calls": [whole]}
+        self.deltas = [{"content": said}, {"tool_calls": [first]}, {"tool_calls": [one(arguments[half:])]}]
+
+    _USAGE: ClassVar = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+
+    async def complete(self, path: str, body: bytes) -> UpstreamReply:
+        choice = {"index": 0, "message": self.message, "finish_reason": "stop"}
+        reply = {"id": "x", "object": "chat.completion", "model": "scripted", "choices": [choice], "usage": self._USAGE}
+        return UpstreamReply(200, {"content-type": "application/json"}, json.dumps(reply).encode())
+
+    async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
+        ends = [None] * len(self.deltas) + ["stop"]
+        about = {"id": "x", "object": "chat.completion.chunk", "model": "scripted"}
+        for delta, end in zip([*self.deltas, {}], ends, strict=True):
+            event = {**about, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]}
+            yield b"data: " + json.dumps(event).encode() + b"\n\n"
+        yield b"data: " + json.dumps({**about, "choices": [], "usage": self._USAGE}).encode() + b"\n\n"
+        yield b"data: [DONE]\n\n"
+
+    async def models(self) -> list[dict[str, Any]]:
+        return self.listed
+
+
+_SCRIPT = Script()
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    """What the provider of the model "scripted" says; silent and of no special abilities again afterwards."""
+    yield _SCRIPT
+    _SCRIPT.__init__()  # type: ignore[misc]
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +84,7 @@ def net() -> Iterator[LocalNet]:
         ProviderSpec(model="local-chat-1"),
         ProviderSpec(model="local-chat-2", kind="TeeTLS"),
         ProviderSpec(model="local-embed-1", service_type="embedding", output_price=0, lora=False),
+        ProviderSpec(model="scripted", upstream=_SCRIPT),
     ]
     settings = replace(ProviderSettings.fast(), settle_interval=None)
     with LocalNet(providers=specs, settings=settings) as running:
@@ -53,7 +111,7 @@ def provider(net: LocalNet) -> Iterator[LocalProvider]:
 
 
 @pytest.fixture
-def sent(provider: LocalProvider, monkeypatch: pytest.MonkeyPatch) -> Any:
+def sent(net: LocalNet, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What the last request to the provider said, as it arrived there."""
     bodies: list[bytes] = []
 
@@ -64,8 +122,10 @@ def sent(provider: LocalProvider, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("zg_core.calls.encode_body", recorded)
 
     def last() -> dict[str, Any]:
-        arrived = [request for request in provider.requests if request.path.endswith("/chat/completions")][-1]
-        assert arrived.body_sha256 == hashlib.sha256(bodies[-1]).hexdigest()
+        everywhere = [request for one in net.providers for request in one.requests]
+        arrived = [request for request in everywhere if request.path.endswith("/chat/completions")]
+        digests = {request.body_sha256 for request in arrived}
+        assert hashlib.sha256(bodies[-1]).hexdigest() in digests
         return json.loads(bodies[-1])
 
     return last

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 import zg_core
-from llama_index_zerog import get_zerog_receipts, receipt_of
-from zg_core.localnet import LocalProvider
+from llama_index_zerog import ZeroGEmbedding, get_zerog_receipts, receipt_of
+from tests.llama_index_zerog.conftest import EMBED
+from zg_core.localnet import LocalNet, LocalProvider
 
 LIES = {"body_changed": "content_mismatch", "usage_changed": "content_mismatch", "other_signer": "signer_mismatch"}
 ODD = ["split_utf8", "split_json", "gzip", "usage_null", "no_header", "body_remarshalled", "signature_late"]
@@ -43,6 +45,22 @@ def test_a_refusal_is_typed(make_llm: Any, provider: LocalProvider, way: Any, fa
     with pytest.raises(REFUSALS[fault]) as caught:
         way.chat(make_llm(max_retries=0), "hi")
     assert caught.value.hint
+
+
+def test_a_lost_answer_is_asked_for_again_by_who_says_so(make_llm: Any, provider: LocalProvider, way: Any) -> None:
+    provider.fault("cut_before_first_byte")
+    with get_zerog_receipts() as receipts:
+        assert way.chat(make_llm(retry_unknown=True, retry_deadline=30), "hi")
+    assert [receipt.outcome for receipt in receipts] == ["unknown", "answered"]
+
+
+@pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+def test_a_lost_vector_is_asked_for_again_by_who_says_so(net: LocalNet, loop: bool) -> None:
+    service = net.providers[EMBED]
+    service.fault("cut_before_first_byte")
+    with ZeroGEmbedding(provider=service.address, retry_unknown=True) as model, get_zerog_receipts() as receipts:
+        assert asyncio.run(model.aget_text_embedding("hi")) if loop else model.get_text_embedding("hi")
+    assert [receipt.outcome for receipt in receipts] == ["unknown", "answered"]
 
 
 @pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -18,8 +19,9 @@ from llama_index.core.tools import FunctionTool
 from pydantic import BaseModel, Field
 
 import zg_core
-from llama_index_zerog import ZeroG, receipt_of
-from zg_core.localnet import LocalNet, LocalProvider
+from llama_index_zerog import ZeroG, get_zerog_receipts, receipt_of
+from tests.llama_index_zerog.conftest import CHAT, OTHER, SCRIPTED, Script
+from zg_core.localnet import LocalNet, LocalProvider, ProviderSpec
 
 QUESTION = "What is the capital of France?"
 ADA = PromptTemplate("'{name}' is 36 years old.")
@@ -175,32 +177,245 @@ class TestTools:
         with pytest.raises(ValueError, match="at least one tool call"):
             llm.get_tool_calls_from_response(llm.chat([ChatMessage("hi")]))
 
-    def test_a_provider_without_tools_is_refused_before_the_prompt_and_others_are_named(
-        self, make_llm: Any, net: LocalNet, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
+
+def completions(provider: LocalProvider) -> int:
+    """How many prompts reached the provider."""
+    return len([request for request in provider.requests if request.path.endswith("/chat/completions")])
+
+
+class TestWithoutFunctionCalling:
+    """Models that call no tools, by the user's word or by the provider's."""
+
+    @pytest.fixture(params=["said by the user", "said by the provider"])
+    def unable(
+        self, request: pytest.FixtureRequest, make_llm: Any, net: LocalNet, script: Script
+    ) -> tuple[ZeroG, LocalProvider]:
+        if request.param == "said by the user":
+            return make_llm(is_function_calling_model=False), net.providers[CHAT]
+        script.listed = [{"id": "scripted", "supported_parameters": ["temperature", "max_tokens"]}]
+        script.text('Thought: I can answer.\nAnswer: {"name": "Ada", "age": 36}')
+        return make_llm(provider=net.providers[SCRIPTED].address), net.providers[SCRIPTED]
+
+    def refused(self, net: LocalNet, provider: LocalProvider, work: Callable[[], Any]) -> None:
+        """`work` sends no prompt, and its error names providers that have function calling."""
+        before = completions(provider)
+        with pytest.raises(zg_core.ConfigError, match="no function calling") as caught:
+            work()
+        assert caught.value.code == "no_tools"
+        assert net.providers[OTHER].address in caught.value.hint
+        assert provider.address not in caught.value.hint
+        assert completions(provider) == before
+
+    def test_metadata_says_so(self, unable: Any) -> None:
+        assert unable[0].metadata.is_function_calling_model is False
+
+    @pytest.mark.parametrize("streaming", [False, True])
+    def test_a_function_agent_is_refused_and_others_are_named(
+        self, unable: Any, net: LocalNet, streaming: bool
     ) -> None:
         from llama_index.core.agent.workflow import FunctionAgent
 
-        from zg_core.catalogue import ModelInfo
-
-        real = zg_core.ChatClient.model_info
-
-        def info(self: Any, model: str | None = None, *, service: Any = None) -> ModelInfo:
-            found = real(self, model, service=service)
-            if service is None or service.provider == provider.address:
-                object.__setattr__(found, "capabilities", frozenset({"temperature"}))
-            return found
-
-        monkeypatch.setattr(zg_core.ChatClient, "model_info", info)
-        before = len(provider.requests)
-        llm = make_llm()
+        llm, provider = unable
 
         async def run() -> None:
-            await FunctionAgent(tools=[TOOL], llm=llm, streaming=False).run("What is 6 times 7?")
+            await FunctionAgent(tools=[TOOL], llm=llm, streaming=streaming).run("What is 6 times 7?")
 
-        with pytest.raises(Exception, match="no function calling") as caught:
-            asyncio.run(run())
-        assert net.providers[1].address in caught.value.hint
-        assert not [r for r in provider.requests[before:] if r.path.endswith("completions")]
+        self.refused(net, provider, lambda: asyncio.run(run()))
+
+    def test_a_workflow_takes_the_agent_that_needs_none(self, unable: Any) -> None:
+        from llama_index.core.agent.workflow import AgentWorkflow, ReActAgent
+
+        flow = AgentWorkflow.from_tools_or_functions([TOOL], llm=unable[0])
+        assert [type(agent) for agent in flow.agents.values()] == [ReActAgent]
+
+    @pytest.mark.parametrize("form", ["whole", "async", "stream", "async stream"])
+    def test_chat_with_tools_is_refused_in_every_form(self, unable: Any, net: LocalNet, form: str) -> None:
+        llm, provider = unable
+
+        async def astream() -> Any:
+            return [each async for each in await llm.astream_chat_with_tools([TOOL], user_msg="6 times 7?")]
+
+        self.refused(
+            net,
+            provider,
+            {
+                "whole": lambda: llm.chat_with_tools([TOOL], user_msg="6 times 7?"),
+                "async": lambda: asyncio.run(llm.achat_with_tools([TOOL], user_msg="6 times 7?")),
+                "stream": lambda: list(llm.stream_chat_with_tools([TOOL], user_msg="6 times 7?")),
+                "async stream": lambda: asyncio.run(astream()),
+            }[form],
+        )
+
+    def test_a_program_of_function_calls_is_refused(self, unable: Any, net: LocalNet) -> None:
+        from llama_index.core.program import FunctionCallingProgram
+
+        llm, provider = unable
+        self.refused(net, provider, lambda: FunctionCallingProgram.from_defaults(Person, prompt=ADA, llm=llm))
+
+    @pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+    def test_a_structure_is_asked_for_in_words(
+        self, make_llm: Any, net: LocalNet, script: Script, sent: Any, loop: bool
+    ) -> None:
+        script.text('{"name": "Ada", "age": 36}')
+        ada = PromptTemplate("'{name}' is 36 years old.")  # such a program leaves its parser in the prompt it is given
+        llm = make_llm(provider=net.providers[SCRIPTED].address, is_function_calling_model=False)
+        predicted = (
+            asyncio.run(llm.astructured_predict(Person, ada, name="Ada"))
+            if loop
+            else llm.structured_predict(Person, ada, name="Ada")
+        )
+        assert predicted == Person(name="Ada", age=36)
+        assert set(sent()) == {"model", "messages"}
+
+    @pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+    def test_predict_and_call_needs_none(self, make_llm: Any, sent: Any, loop: bool) -> None:
+        llm, text = make_llm(is_function_calling_model=False), "What is 6 times 7? Use multiply."
+        answer = asyncio.run(llm.apredict_and_call([TOOL], text)) if loop else llm.predict_and_call([TOOL], text)
+        assert str(answer) == "42"
+        assert "tools" not in sent()
+
+    def test_the_users_word_wins_over_the_providers(self, make_llm: Any, net: LocalNet, script: Script) -> None:
+        script.listed = [{"id": "scripted", "supported_parameters": ["temperature"]}]
+        script.call('{"a": 6, "b": 7}')
+        llm = make_llm(provider=net.providers[SCRIPTED].address, is_function_calling_model=True)
+        assert llm.metadata.is_function_calling_model
+        assert str(llm.predict_and_call([TOOL], "6 times 7?")) == "42"
+
+    def test_what_the_provider_says_counts_as_soon_as_it_is_known(
+        self, make_llm: Any, net: LocalNet, script: Script, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        script.listed = [{"id": "scripted", "supported_parameters": ["temperature"]}]
+        given = {"model": "scripted", "context_window": 1000, "num_output": 100}
+        llm = make_llm(provider=net.providers[SCRIPTED].address, **given)
+        with monkeypatch.context() as patch:
+            patch.setattr("zg_core.http.SyncTransport.send", lambda *_: pytest.fail("it did I/O"))
+            assert llm.metadata.is_function_calling_model  # all is given, so nobody is asked
+        with pytest.raises(zg_core.ConfigError, match="no function calling"):
+            llm.chat_with_tools([TOOL], user_msg="6 times 7?")
+        with monkeypatch.context() as patch:
+            patch.setattr("zg_core.http.SyncTransport.send", lambda *_: pytest.fail("it did I/O"))
+            assert not llm.metadata.is_function_calling_model
+
+    def test_a_network_without_any_is_said(self, net: LocalNet, make_llm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(zg_core.ChatClient, "services", lambda _: [])
+        with pytest.raises(zg_core.ConfigError, match="none on this network"):
+            make_llm(is_function_calling_model=False).chat_with_tools([TOOL], user_msg="6 times 7?")
+
+
+class TestToolArguments:
+    """Arguments that are no JSON object: no tool is called with what nobody asked for."""
+
+    BAD = ('{"a": 6, "b": ', "six by seven", "[6, 7]", "7")
+
+    @pytest.fixture
+    def scripted(self, make_llm: Any, net: LocalNet, script: Script) -> ZeroG:
+        return make_llm(provider=net.providers[SCRIPTED].address)
+
+    def refused(self, work: Callable[[], Any], arguments: str) -> None:
+        with get_zerog_receipts() as receipts, pytest.raises(zg_core.RequestError, match="no JSON object") as caught:
+            work()
+        error = caught.value
+        assert (error.code, error.text) == ("bad_tool_arguments", "I call a tool.")
+        assert error.details == {"tool": "multiply", "arguments": arguments}
+        assert [error.receipt] == list(receipts)
+        assert error.receipt.verdict.satisfies("verified")
+        assert not error.retryable
+
+    @pytest.mark.parametrize("arguments", BAD)
+    @pytest.mark.parametrize("lenient", [False, True], ids=["must call", "may call"])
+    def test_a_selection_is_refused(
+        self, scripted: ZeroG, script: Script, way: Any, arguments: str, lenient: bool
+    ) -> None:
+        script.call(arguments)
+        self.refused(
+            lambda: scripted.get_tool_calls_from_response(
+                way.chat(scripted, "6 times 7?"), error_on_no_tool_call=not lenient
+            ),
+            arguments,
+        )
+
+    @pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+    def test_predict_and_call_calls_nothing(self, scripted: ZeroG, script: Script, loop: bool) -> None:
+        called: list[str] = []
+
+        def multiply(a: int = 0, b: int = 0) -> int:
+            """Multiply two integers."""
+            called.append("multiply")
+            return a * b
+
+        tool = FunctionTool.from_defaults(multiply)
+        script.call("six by seven")
+        self.refused(
+            lambda: (
+                asyncio.run(scripted.apredict_and_call([tool], "6 times 7?"))
+                if loop
+                else scripted.predict_and_call([tool], "6 times 7?")
+            ),
+            "six by seven",
+        )
+        assert called == []
+
+    @pytest.mark.parametrize("streaming", [False, True])
+    def test_an_agent_stops_and_calls_nothing(self, scripted: ZeroG, script: Script, streaming: bool) -> None:
+        from llama_index.core.agent.workflow import FunctionAgent
+
+        script.call("six by seven")
+
+        async def run() -> None:
+            await FunctionAgent(tools=[TOOL], llm=scripted, streaming=streaming).run("6 times 7?")
+
+        self.refused(lambda: asyncio.run(run()), "six by seven")
+
+    @pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+    def test_a_structured_answer_is_refused(self, scripted: ZeroG, script: Script, loop: bool) -> None:
+        script.call('{"name": "Ada", ')
+        self.refused(
+            lambda: (
+                asyncio.run(scripted.astructured_predict(Person, ADA, name="Ada"))
+                if loop
+                else scripted.structured_predict(Person, ADA, name="Ada")
+            ),
+            '{"name": "Ada", ',
+        )
+
+    def test_a_streamed_structured_answer_ends_with_what_was_read_and_a_warning(
+        self, scripted: ZeroG, script: Script, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        script.call('{"name": "Ada", "age": 36')
+        *_, last = scripted.stream_structured_predict(Person, ADA, name="Ada")
+        assert last.name == "Ada"
+        assert "no JSON object" in caplog.text
+
+    @pytest.mark.parametrize("arguments", ["", "null", "{}"])
+    def test_none_at_all_are_no_arguments(self, scripted: ZeroG, script: Script, way: Any, arguments: str) -> None:
+        script.call(arguments)
+        (call,) = scripted.get_tool_calls_from_response(way.chat(scripted, "6 times 7?"))
+        assert call.tool_kwargs == {}
+
+    def test_a_stream_under_way_shows_what_has_come(self, scripted: ZeroG, script: Script) -> None:
+        script.call('{"a": 6, "b": 7}')
+        responses = list(scripted.stream_chat([ChatMessage("6 times 7?")]))
+        seen = [scripted.get_tool_calls_from_response(each, error_on_no_tool_call=False) for each in responses]
+        found = [calls[0].tool_kwargs for calls in seen if calls]
+        assert found[-1] == {"a": 6, "b": 7}
+        assert {} in found or {"a": 6} in found
+
+    @pytest.mark.parametrize("form", ["error_on_tool_error", "answer"])
+    def test_a_tool_that_fails_is_as_llamaindex_has_it(self, scripted: ZeroG, script: Script, form: str) -> None:
+        script.call('{"a": 6, "x": 7}')  # a JSON object, but not what the function takes
+        if form == "answer":
+            assert scripted.predict_and_call([TOOL], "6 times 7?").sources[0].is_error
+        else:
+            with pytest.raises(ValueError, match="multiply"):
+                scripted.predict_and_call([TOOL], "6 times 7?", error_on_tool_error=True)
+
+
+def test_content_in_parts_is_read_whole_and_streamed(make_llm: Any, net: LocalNet, script: Script, way: Any) -> None:
+    script.text([{"type": "text", "text": "The capital "}, {"type": "text", "text": "is Paris."}])
+    seen: list[Any] = []
+    response = way.chat(make_llm(provider=net.providers[SCRIPTED].address), QUESTION, seen=seen)
+    assert response.message.content == "The capital is Paris."
+    assert "".join(each.delta for each in seen) == ("The capital is Paris." if way.stream else "")
 
 
 class TestStructured:
@@ -244,17 +459,69 @@ class TestStructured:
         assert llm.as_structured_llm(Person).complete("'Ada' is 36 years old.").raw == Person(name="Ada", age=36)
 
 
-def test_a_prompt_that_is_too_long_is_an_error_with_both_numbers(net: LocalNet) -> None:
-    from zg_core.localnet import ProviderSpec
+class TestContextWindow:
+    """A prompt that is too long is one error with both numbers, whoever refuses it."""
 
-    with LocalNet(providers=[ProviderSpec(context_length=100)]) as small:
-        small.open_account(small.wallet, small.providers[0])
-        settings = {"network": "local", "rpc_url": small.rpc_url, "private_key": small.wallet.private_key}
-        llm = ZeroG(provider=small.providers[0].address, **settings)
-        with llm, pytest.raises(zg_core.RequestError) as caught:
-            llm.complete("word " * 500)
-    assert caught.value.code == "context_length_exceeded"
-    assert re.findall(r"(\d+) tokens", str(caught.value)) == ["100", "508"]
+    @pytest.fixture(scope="class")
+    def small(self) -> Iterator[LocalNet]:
+        with LocalNet(providers=[ProviderSpec(context_length=100)]) as running:
+            running.open_account(running.wallet, running.providers[0])
+            yield running
+
+    @pytest.fixture
+    def make(self, small: LocalNet) -> Iterator[Callable[..., ZeroG]]:
+        made: list[ZeroG] = []
+
+        def one(**arguments: Any) -> ZeroG:
+            network = {"network": "local", "rpc_url": small.rpc_url, "private_key": small.wallet.private_key}
+            made.append(ZeroG(provider=small.providers[0].address, **network, **arguments))
+            return made[-1]
+
+        yield one
+        for llm in made:
+            llm.close()
+
+    def asked(self, net: LocalNet) -> int:
+        return len([r for r in net.providers[0].requests if r.path.endswith("/chat/completions")])
+
+    def test_by_the_catalogue_before_anything_is_sent(self, make: Any, small: LocalNet, way: Any) -> None:
+        before, llm = self.asked(small), make()
+        assert llm.metadata.context_window == 100
+        with pytest.raises(zg_core.RequestError) as caught:
+            way.chat(llm, "word " * 500)
+        assert caught.value.code == "context_length_exceeded"
+        assert caught.value.details == {"context_window": 100, "prompt_tokens": 500}
+        assert re.findall(r"(\d+) tokens", str(caught.value)) == ["500", "100"]
+        assert caught.value.receipt is None
+        assert self.asked(small) == before
+
+    def test_by_what_the_user_says_before_anything_is_sent(self, make: Any, small: LocalNet, way: Any) -> None:
+        before = self.asked(small)
+        with pytest.raises(zg_core.RequestError) as caught:
+            way.chat(make(context_window=20), "word " * 30)
+        assert caught.value.details == {"context_window": 20, "prompt_tokens": 30}
+        assert self.asked(small) == before
+
+    def test_what_may_fit_is_left_to_the_provider_whose_refusal_has_both_numbers(
+        self, make: Any, small: LocalNet, way: Any
+    ) -> None:
+        before = self.asked(small)
+        with pytest.raises(zg_core.RequestError) as caught:
+            way.chat(make(), "a,b;" * 90)  # one word, many tokens
+        assert caught.value.code == "context_length_exceeded"
+        assert caught.value.details["context_window"] == 100
+        assert caught.value.details["prompt_tokens"] > 100
+        assert self.asked(small) == before + 1
+
+    def test_what_fits_is_answered(self, make: Any, way: Any) -> None:
+        assert way.chat(make(), "Say 'x' " + "word " * 60).message.content
+
+    def test_the_users_word_wins_over_the_catalogue(self, make: Any, small: LocalNet) -> None:
+        before = self.asked(small)
+        with pytest.raises(zg_core.RequestError) as caught:
+            make(context_window=1000).complete("word " * 500)
+        assert caught.value.details["context_window"] == 100  # the provider's refusal
+        assert self.asked(small) == before + 1
 
 
 class TestLife:

@@ -61,7 +61,7 @@ def test_streams_memory_and_structure(index: Any, make_llm: Any) -> None:
     assert isinstance(found.response, City)
 
 
-@pytest.mark.parametrize("mode", ["refine", "compact"])
+@pytest.mark.parametrize("mode", ["refine", "compact", "tree_summarize"])
 def test_a_tampered_step_stops_the_synthesis(index: Any, make_llm: Any, provider: LocalProvider, mode: str) -> None:
     provider.fault("body_changed")
     with get_zerog_receipts() as receipts, pytest.raises(zg_core.VerificationFailed):
@@ -73,6 +73,7 @@ def test_is_kept_and_loaded_again(index: Any, make_llm: Any, embedding: Any, tmp
     index.storage_context.persist(str(tmp_path / "store"))
     storage = StorageContext.from_defaults(persist_dir=str(tmp_path / "store"))
     loaded = load_index_from_storage(storage, embed_model=embedding)
+    embedding.check_index(loaded)
     assert "Paris" in str(loaded.as_query_engine(llm=make_llm()).query(QUESTION))
     kept = "".join(path.read_text() for path in (tmp_path / "store").iterdir())
     assert "app-sk-" not in kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from llama_index.core.tools import FunctionTool, QueryEngineTool
 
 import zg_core
 from llama_index_zerog import ZeroG, get_zerog_receipts, receipt_of
-from zg_core.localnet import LocalProvider
+from tests.llama_index_zerog.conftest import EMBED, SCRIPTED, Script
+from zg_core.localnet import LocalNet, LocalProvider
 
 
 def multiply(a: int, b: int) -> int:
@@ -81,23 +83,59 @@ def test_query_and_chat_engines(make_llm: Any, provider: LocalProvider, embeddin
     assert {receipt.model for receipt in receipts} == {"local-chat-1", "local-embed-1"}
 
 
-def test_sub_questions(make_llm: Any, provider: LocalProvider, embedding: Any) -> None:
-    llm = make_llm()
+@pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+def test_sub_questions(net: LocalNet, make_llm: Any, embedding: Any, script: Script, loop: bool) -> None:
+    items = [{"sub_question": "What is the capital of France?", "tool_name": "facts"}] * 2
+    script.text("```json\n" + json.dumps({"items": items}) + "\n```")
+    llm, asker = make_llm(), make_llm(provider=net.providers[SCRIPTED].address)
     index = VectorStoreIndex.from_documents(DOCUMENTS, embed_model=embedding)
     tool = QueryEngineTool.from_defaults(index.as_query_engine(llm=llm), name="facts", description="Facts.")
     from llama_index.core.question_gen import LLMQuestionGenerator
 
     engine = SubQuestionQueryEngine.from_defaults(
-        [tool], llm=llm, question_gen=LLMQuestionGenerator.from_defaults(llm=llm), use_async=False
+        [tool], llm=llm, question_gen=LLMQuestionGenerator.from_defaults(llm=asker), use_async=loop, verbose=False
     )
-    before = len(provider.log)
+    before = [len(provider.log) for provider in net.providers]
     with get_zerog_receipts() as receipts:
-        try:
-            engine.query("What is the capital of France?")
-        except Exception as error:  # the rule model may answer no list of questions; the calls count all the same
-            assert not isinstance(error, zg_core.ZeroGError)  # noqa: PT017
-    chats = [receipt for receipt in receipts if receipt.provider == provider.address]
-    assert len(chats) == len(provider.log) - before > 0
+        answer = asyncio.run(engine.aquery("Which capital?")) if loop else engine.query("Which capital?")
+    assert [node.text.startswith("Sub question: ") for node in answer.source_nodes[:2]] == [True, True]
+    assert "Paris" in answer.source_nodes[0].text
+    billed = [entry for one, known in zip(net.providers, before, strict=True) for entry in one.log[known:]]
+    agree(receipts, billed)
+    calls = {total.model: total.calls for total in receipts.totals}
+    assert calls == {"scripted": 1, "local-embed-1": 2, "local-chat-1": 3}  # two sub-questions, and the answer of both
+
+
+def test_totals_are_by_provider_model_and_currency_with_bounds(net: LocalNet, make_llm: Any, embedding: Any) -> None:
+    llm = make_llm()
+    with get_zerog_receipts() as receipts:
+        first = receipt_of(llm.complete("hi"))
+        embedding.get_text_embedding("one")
+        assert receipts.spent().exact
+        stream = llm.stream_chat([ChatMessage("Write a long story")], max_tokens=50)
+        next(stream)
+        stream.close()
+    chat, vectors = receipts.totals
+    assert (chat.provider, chat.model, chat.currency) == (llm.provider, "local-chat-1", "0G")
+    assert (chat.calls, chat.inexact, chat.exact) == (2, 1, False)
+    assert chat.lower >= first.fee.amount
+    assert chat.upper is not None
+    assert chat.upper > chat.lower
+    assert (vectors.provider, vectors.model, vectors.calls) == (net.providers[EMBED].address, "local-embed-1", 1)
+    assert vectors.exact
+    spent = receipts.spent("0G")
+    assert (spent.calls, spent.amount) == (3, chat.amount + vectors.amount)
+    assert receipts.spent("OPG").calls == 0
+    with pytest.raises(zg_core.ConfigError):
+        receipts.spent("EUR")
+
+
+def test_both_frameworks_add_up_with_the_same_code() -> None:
+    import langchain_zerog.callbacks
+    from zg_core.receipts.totals import Total, totals_of
+
+    assert langchain_zerog.callbacks.Total is Total
+    assert langchain_zerog.callbacks.totals_of is totals_of
 
 
 def test_concurrent_tasks_do_not_mix(make_llm: Any) -> None:

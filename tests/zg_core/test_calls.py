@@ -26,6 +26,8 @@ from zg_core.http import AsyncTransport, BodyBroken, SyncTransport, Timeouts, ru
 from zg_core.limits import Limits
 from zg_core.pricing import fee_of
 from zg_core.receipts.memory import MemoryReceipts
+from zg_core.retries import Retries
+from zg_core.signals import LoopSignal
 from zg_core.types import Kind, Service, Usage
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Status, Verdict
@@ -99,7 +101,9 @@ class World:
             "receipts": self.receipts,
             "payer": lambda: "0x" + "cd" * 20,
             "limits": None,
-            "max_retries": 0,
+            "retries": Retries(
+                changes.pop("max_retries", 0), changes.pop("retry_deadline", 60.0), changes.pop("retry_unknown", False)
+            ),
             "timeouts": Timeouts(connect=5.0, read=5.0),
             "on_receipt": None,
             "on_verdict": None,
@@ -150,7 +154,13 @@ class TestBrokenOff:
                 waiting.set()
                 await sleep(seconds)
 
+            class Noted(LoopSignal):
+                async def wait(self, seconds: float | None) -> None:
+                    waiting.set()
+                    await super().wait(seconds)
+
             transport.sleep = noted  # type: ignore[method-assign]
+            transport.signal = Noted  # type: ignore[method-assign]
             calls = world.calls(transport, **changes)
 
             async def work() -> None:

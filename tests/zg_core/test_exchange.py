@@ -128,6 +128,9 @@ class TestChatId:
         assert exchange(header, body_id).marks == marks
 
 
+BOM = b"\xef\xbb\xbf"
+
+
 class TestParseJson:
     @given(
         st.recursive(
@@ -140,6 +143,17 @@ class TestParseJson:
     def test_reads_what_json_reads(self, value: Any) -> None:
         text = json.dumps(value, ensure_ascii=False)
         assert parse_json(text) == parse_json(text.encode()) == value
+
+    @pytest.mark.parametrize(
+        "text", [b'{"a":1} \r\n\t', b' {"a":1}', b'\xef\xbb\xbf{"a":1}', b'\xef\xbb\xbf\n{"a":1}\n']
+    )
+    def test_white_space_and_a_byte_order_mark_around_it_are_passed_over(self, text: bytes) -> None:
+        assert parse_json(text) == {"a": 1}
+
+    @pytest.mark.parametrize("end", ["x", "{}", "\x0b", "\u00a0", "\x00"])
+    def test_anything_else_after_the_value_is_refused(self, end: str) -> None:
+        with pytest.raises(ValueError):
+            parse_json('{"a":1}' + end)
 
     def test_reads_much_that_is_flat(self) -> None:
         value = [{"a": ['"', "[[[", "\\", "{" * 10], "b\\": {}}] * 2000

@@ -17,9 +17,10 @@ import pytest
 from tests.zg_core import raw_server
 from tests.zg_core.driving import fetch
 from tests.zg_core.raw_server import CLOSE, HEAD, RESET, STALL, Server, Step, answer, chunk
-from zg_core import http
+from zg_core import http, http_library
+from zg_core.bodies import Gunzip
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable
-from zg_core.http import AsyncTransport, BodyBroken, Gunzip, Request, SyncTransport, Timeouts, Transport, read_all, run
+from zg_core.http import AsyncTransport, BodyBroken, Request, SyncTransport, Timeouts, Transport, read_all, run
 
 QUICK = Timeouts(connect=5.0, read=0.1)
 
@@ -523,7 +524,7 @@ class TestLibrary:
         def missing(name: str) -> Any:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-        monkeypatch.setattr(http.importlib, "import_module", missing)
+        monkeypatch.setattr(http_library.importlib, "import_module", missing)
         http.library.cache_clear()
         try:
             with pytest.raises(ModuleNotFoundError, match="pip install httpx2"):

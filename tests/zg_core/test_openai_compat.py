@@ -10,7 +10,8 @@ from typing import Any
 import openai
 import pytest
 
-from zg_core import InsufficientFunds, ModelNotServed, StreamTruncated, VerificationFailed, Wallet
+from zg_core import InsufficientFunds, Limits, ModelNotServed, StreamTruncated, VerificationFailed, Wallet
+from zg_core.limits import Gate
 from zg_core.localnet import Fault
 from zg_core.openai_compat import async_openai_client, openai_client
 from zg_core.session import make_token
@@ -193,3 +194,61 @@ def test_nothing_tells_the_provider_about_the_machine(mine, monkeypatch):
     assert seen
     assert not [name for headers in seen for name in headers if name.startswith("x-stainless")]
     assert {headers["user-agent"] for headers in seen} == {"zerog-integrations"}
+
+
+class TestLimits:
+    """The official client's calls queue with all others."""
+
+    @pytest.fixture
+    def gate(self, monkeypatch: pytest.MonkeyPatch) -> Gate:
+        gate = Gate()
+        monkeypatch.setattr("zg_core.calls.gate_of", lambda *key: gate)
+        return gate
+
+    @pytest.fixture
+    def limited(self, mine: dict[str, Any]) -> dict[str, Any]:
+        return {**mine, "limits": Limits(per_minute=60, burst=100, in_flight=1)}
+
+    def test_a_call_takes_a_turn_and_leaves(self, official, limited, gate, provider):
+        official.call(limited)
+        assert gate.inside == set()
+        assert 0.5 < gate.pace.take(limited["limits"]).level.used - 1 <= 1
+
+    @pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.CUT_BEFORE_FIRST_BYTE, Fault.BODY_CHANGED])
+    def test_a_call_that_fails_leaves(self, official, limited, gate, provider, fault):
+        provider.fault(fault)
+        with pytest.raises((openai.OpenAIError, VerificationFailed)):
+            official.call(limited)
+        assert gate.inside == set()
+
+    def test_a_rejected_session_takes_another_turn(self, official, limited, gate, provider):
+        provider.fault(Fault.SESSION_REJECTED)
+        official.call(limited)
+        assert gate.inside == set()
+        assert 1.5 < gate.pace.take(limited["limits"]).level.used - 1 <= 2
+
+    def test_a_stream_that_is_dropped_leaves(self, limited, gate):
+        client = openai_client(**limited)
+        stream = client.chat.completions.create(model=limited["model"], messages=MESSAGES, stream=True)
+        next(iter(stream))
+        assert len(gate.inside) == 1
+        del stream
+        gc.collect()
+        assert gate.inside == set()
+        client.close()
+
+    def test_a_task_that_is_cancelled_leaves_a_receipt_and_no_place(self, limited, gate):
+        async def main() -> str:
+            client = async_openai_client(**limited)
+            task = asyncio.ensure_future(client.chat.completions.create(model=limited["model"], messages=MESSAGES))
+            while not gate.inside:  # noqa: ASYNC110 - from then on it is connecting, sending or reading
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            outcome = client.receipts.last.outcome
+            await client.close()
+            return outcome
+
+        assert asyncio.run(main()) == "abandoned"
+        assert gate.inside == set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -52,6 +54,7 @@ SIGNATURE_DELAYS = (0.0, 0.05, 0.2, 0.4, 0.8, 1.6)
 _SIGNATURE_TIMEOUTS = Timeouts(connect=10.0, read=15.0)
 _MAX_SIGNATURE_BYTES = 64 * 1024
 _MAX_MODELS_BYTES = 5 * 1024 * 1024  # 0g-direct §4.8
+_MODELS_SECONDS = 60.0  # an unknown name is looked for again in a list that is older: an adapter may be new
 
 
 class DirectBackend:
@@ -102,7 +105,7 @@ class DirectBackend:
         if provider is None and isinstance(credential, ApiKeyCredential):
             provider = credential.claims.provider
         self._provider = provider
-        self._served: dict[str, frozenset[str]] = {}
+        self._served: dict[str, tuple[float, frozenset[str]]] = {}
 
     @property
     def payer(self) -> str:
@@ -169,7 +172,7 @@ class DirectBackend:
         service = await self._chain.service(provider)
         self.admit(service)
         wanted = model or self._model or service.model
-        if wanted != service.model and wanted not in (served := await self._models(service)):
+        if wanted != service.model and wanted not in (served := await self._models(service, wanted)):
             names = ", ".join([service.model, *sorted(served - {service.model})][:8])
             raise ModelNotServed(
                 f"provider {service.provider} does not serve {wanted!r}",
@@ -224,7 +227,10 @@ class DirectBackend:
 
     def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
         """See `Backend.refusal`."""
-        return refusals.refusal(route.service, route.model, status, headers, body)
+        error = refusals.refusal(route.service, route.model, status, headers, body)
+        if isinstance(error, ModelNotServed):  # the next such call ends here: five of them would block the user
+            self._served.pop(route.service.provider, None)
+        return error
 
     async def patience(self, route: Route, error: ZeroGError) -> float:
         """See `Backend.patience`."""
@@ -299,16 +305,17 @@ class DirectBackend:
                     return None
         return None
 
-    async def _models(self, service: Service) -> frozenset[str]:
+    async def _models(self, service: Service, wanted: str) -> frozenset[str]:
         """Ids that the provider lists besides its on-chain model: other models, aliases and its adapters."""
-        if service.provider not in self._served:
+        read, names = self._served.get(service.provider, (-math.inf, frozenset()))
+        if wanted not in names and time.monotonic() - read > _MODELS_SECONDS:
             listed = await self._get_json(f"{service.url}/v1/models")
-            names = _names(listed, "data", "id") | _names(listed, "data", "canonical_id")
+            ids = _names(listed, "data", "id") | _names(listed, "data", "canonical_id")
             headers = await self.authorise(Route(service, service.model))
             adapters = await self._get_json(f"{service.url}/v1/lora/adapters", headers)
-            names |= _names(adapters, "adapters", "adapterName")
-            self._served[service.provider] = frozenset(names | {service.model})
-        return self._served[service.provider]
+            names = frozenset({service.model} | ids | _names(adapters, "adapters", "adapterName"))
+            self._served[service.provider] = (time.monotonic(), names)
+        return names
 
     async def _get_json(self, url: str, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON behind `url`; None when there is none: an older broker has no such route.

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from zg_core.config import blot
+from zg_core.context import said_sizes, too_long
 from zg_core.errors import (
     InsufficientFunds,
     ModelNotServed,
@@ -113,12 +114,16 @@ def refusal(service: Service, model: str, status: int, headers: Mapping[str, str
             retry_after=retry_after(headers, low),
             status=status,
         )
-    if status in (500, 502, 503, 504):
+    if status == 503:
         hint = "retry later, or choose another provider"
         return ProviderUnavailable(said, hint=hint, retry_after=retry_after(headers, low), status=status)
+    if status in (500, 502, 504):  # of a gateway, perhaps, while the provider behind it goes on and bills
+        hint = "choose another provider; trying again may pay twice"
+        return ProviderUnavailable(said, hint=hint, retryable=False, status=status)
     if "context_length" in low or "maximum context length" in low or "token count exceeds" in low:
         hint = "shorten the messages, or choose a model with a larger context"
-        return RequestError(said, code="context_length_exceeded", hint=hint, status=status)
+        window, prompt = said_sizes(text)
+        return too_long(said, window=window, prompt=prompt, hint=hint, status=status)
     if status == 413:
         return RequestError(said, code="too_large", hint="a request holds at most 32 MB", status=status)
     return RequestError(said, code="refused", hint="check the request", status=status)

@@ -356,6 +356,32 @@ class TestModels:
             run(backend.route("alias"))
         assert run(backend.route("alias")).model == "alias"
 
+    def test_an_adapter_that_is_new_is_found_after_a_while(
+        self, backend: DirectBackend, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 1000.0
+        monkeypatch.setattr("zg_core.backends.direct.time.monotonic", lambda: now)
+        provider.says("/v1/lora/adapters", (200, {"adapters": []}), (200, {"adapters": [{"adapterName": "ft-new"}]}))
+        for _ in range(3):
+            with pytest.raises(ModelNotServed):
+                run(backend.route("ft-new"))
+        now += 61
+        assert run(backend.route("ft-new")).model == "ft-new"
+        now += 3600
+        assert run(backend.route("ft-new")).model == "ft-new"
+        assert [path for path, _ in provider.asked] == ["/v1/models", "/v1/lora/adapters"] * 2
+
+    def test_a_listed_model_that_the_provider_refuses_is_not_asked_for_five_times(
+        self, backend: DirectBackend, provider: Provider
+    ) -> None:
+        provider.says("/v1/lora/adapters", (200, {"adapters": [{"adapterName": "ft-gone"}]}), (200, {"adapters": []}))
+        route = run(backend.route("ft-gone"))
+        refused = backend.refusal(route, 400, {}, b'{"error":"model not supported: requested ft-gone"}')
+        assert isinstance(refused, ModelNotServed)
+        for _ in range(5):
+            with pytest.raises(ModelNotServed, match="it serves m;"):
+                run(backend.route("ft-gone"))
+
 
 class TestAuthorise:
     def test_gives_a_header_that_does_not_show_itself(self, world: World) -> None:

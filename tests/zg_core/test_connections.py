@@ -1,0 +1,210 @@
+"""Connections of our own: how URLs are read, and when a connection serves the next request."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.zg_core.driving import fetch
+from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
+from zg_core import connections as module
+from zg_core.connections import Connections, Unsendable, target_of
+from zg_core.http import BodyBroken, Request, SyncTransport, Timeouts, Transport, library, read_all, run
+
+
+async def connections_of(transport: Any) -> Connections:
+    """Those of the transport in this loop."""
+    engine = transport._client if isinstance(transport, SyncTransport) else await transport._client()
+    connections: Connections = engine._connections
+    return connections
+
+
+class TestTargets:
+    @pytest.mark.parametrize(
+        ("url", "origin", "authority", "path"),
+        [
+            ("http://localhost", ("http", "localhost", 80), b"localhost", b"/"),
+            (
+                "https://provider.example/v1/proxy",
+                ("https", "provider.example", 443),
+                b"provider.example",
+                b"/v1/proxy",
+            ),
+            ("https://provider.example:443/a", ("https", "provider.example", 443), b"provider.example", b"/a"),
+            ("http://[::1]:8545/", ("http", "::1", 8545), b"[::1]:8545", b"/"),
+            ("https://b\u00fccher.example/x", ("https", "xn--bcher-kva.example", 443), b"xn--bcher-kva.example", b"/x"),
+            ("http://h/a b?q=\u00e4#fragment", ("http", "h", 80), b"h", b"/a%20b?q=%C3%A4"),
+            ("HTTP://Host.Example/P", ("http", "host.example", 80), b"host.example", b"/P"),
+        ],
+    )
+    def test_a_url_is_taken_apart(self, url: str, origin: Any, authority: bytes, path: bytes) -> None:
+        target = target_of(url)
+        assert (target.origin, target.authority, target.path) == (origin, authority, path)
+
+    @pytest.mark.parametrize("url", ["", "x", "ftp://h/", "http://", "http:///x", "http://h:x/", "//h/"])
+    def test_what_is_none_is_refused(self, url: str) -> None:
+        with pytest.raises(Unsendable):
+            target_of(url)
+
+    @given(st.text("abcXYZ019-._~!$&'()*+,;=:@/%?#\u00e4 ", max_size=30))
+    def test_paths_are_those_of_the_library(self, path: str) -> None:
+        url = f"http://h.example/{path}"
+        try:
+            expected = library().URL(url).raw_path
+        except library().InvalidURL:
+            return
+        assert library().URL("http://h.example" + target_of(url).path.decode()).raw_path == expected
+
+
+class TestReuse:
+    """Which requests share a connection; the server numbers its connections."""
+
+    def used(self, server: Any, drive: Any, script: list[Any], count: int) -> list[int]:
+        server.script = script
+
+        async def work(transport: Transport) -> None:
+            for _ in range(count):
+                await read_all(await transport.send(Request("GET", server.url)), 1000)
+
+        drive(work)
+        return [received.connection for received in server.received]
+
+    def test_an_answer_read_to_its_end_leaves_it_to_the_next(self, server: Any, drive: Any) -> None:
+        assert self.used(server, drive, [[answer(b"a")], [answer(b"b")], [answer(b"c")]], 3) == [0, 0, 0]
+
+    def test_one_that_says_close_does_not(self, server: Any, drive: Any) -> None:
+        assert self.used(server, drive, [[answer(b"a", Connection="close")], [answer(b"b")]], 2) == [0, 1]
+
+    def test_one_that_talks_on_does_not(self, server: Any, drive: Any) -> None:
+        assert self.used(server, drive, [[answer(b"a") + b"HTTP/1.1 200 OK\r\n"], [answer(b"b")]], 2) == [0, 1]
+
+    def test_one_whose_server_hung_up_is_not_used_again(self, server: Any, drive: Any) -> None:
+        server.script = [[answer(b"a"), CLOSE], [answer(b"b")]]
+
+        async def work(transport: Transport) -> None:
+            await read_all(await transport.send(Request("GET", server.url)), 1000)
+            (link,) = (await connections_of(transport))._links
+            while not link.wire.stale():  # the end of the connection is on its way to us
+                await transport.sleep(0.001)
+            await read_all(await transport.send(Request("POST", server.url, body=b"x", once=True)), 1000)
+
+        drive(work)
+        assert [received.connection for received in server.received] == [0, 1]
+
+    def test_one_that_was_idle_for_long_is_hung_up(self, server: Any, drive: Any, monkeypatch: Any) -> None:
+        monkeypatch.setattr(module, "IDLE_SECONDS", -1.0)
+        assert self.used(server, drive, [[answer(b"a")], [answer(b"b")]], 2) == [0, 1]
+
+    def test_a_body_that_was_not_read_ends_it(self, server: Any, drive: Any) -> None:
+        server.script = [[answer(b"x" * 100_000)], [answer(b"b")]]
+
+        async def work(transport: Transport) -> None:
+            await (await transport.send(Request("GET", server.url))).close()
+            await read_all(await transport.send(Request("GET", server.url)), 1000)
+
+        drive(work)
+        assert [received.connection for received in server.received] == [0, 1]
+
+    def test_it_is_free_as_soon_as_the_last_byte_is_there(self, server: Any, drive: Any) -> None:
+        server.script = [[answer(b"a")], [answer(b"b")]]
+
+        async def work(transport: Transport) -> None:
+            first = await transport.send(Request("GET", server.url))
+            async for piece in first.chunks():
+                assert piece == b"a"
+                await read_all(await transport.send(Request("GET", server.url)), 1000)
+            await first.close()
+
+        drive(work)
+        assert [received.connection for received in server.received] == [0, 0]
+
+
+class TestAnswers:
+    def test_interim_answers_are_passed_over(self, server: Any, drive: Any) -> None:
+        server.script = [[b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + answer(b"real")]]
+        assert drive(fetch(server.url))[2] == b"real"
+
+    def test_repeated_headers_are_joined(self, server: Any, drive: Any) -> None:
+        server.script = [[b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 0\r\n\r\n"]]
+
+        async def work(transport: Transport) -> Any:
+            response = await transport.send(Request("GET", server.url))
+            await response.close()
+            return response.headers
+
+        assert drive(work)["x-a"] == "1, 2"
+
+    def test_a_large_request_arrives_whole(self, server: Any, drive: Any) -> None:
+        body = bytes(range(256)) * 40_000
+        server.script = [[answer(b"ok")]]
+        assert drive(fetch(server.url, body=body))[2] == b"ok"
+        assert server.received[0].body == body
+
+    def test_a_header_with_a_line_break_is_not_sent(self, server: Any, drive: Any) -> None:
+        with pytest.raises(Exception, match="no request can be sent") as caught:
+            drive(fetch(server.url, headers={"Authorization": "Bearer a\r\nX-Evil: 1"}, once=True))
+        assert (caught.value.code, caught.value.retryable) == ("connect_failed", False)
+        assert "Evil" not in str(caught.value)
+        assert server.received == []
+
+    def test_much_of_a_body_comes_in_pieces(self, server: Any, drive: Any) -> None:
+        server.script = [[HEAD, *[chunk(b"x" * 10_000)] * 5, chunk(b"")]]
+        sizes: list[int] = []
+
+        async def work(transport: Transport) -> None:
+            response = await transport.send(Request("GET", server.url))
+            sizes.extend([len(piece) async for piece in response.chunks()])
+
+        drive(work)
+        assert sum(sizes) == 50_000
+        assert max(sizes) <= 16 * 1024 + 64 * 1024, sizes
+
+
+class TestClosing:
+    def test_a_stream_under_way_breaks_when_the_transport_closes(self, server: Any) -> None:
+        server.script = [[HEAD + chunk(b"part"), STALL]]
+        transport = SyncTransport()
+
+        async def work() -> None:
+            response = await transport.send(Request("GET", server.url, timeouts=Timeouts(read=5)))
+            async for _ in response.chunks():
+                transport.close()
+
+        with pytest.raises(BodyBroken):
+            run(work())
+        assert server.gone.wait(10), "the connection stays open"
+
+    def test_threads_may_use_one_pool_at_once(self, server: Any) -> None:
+        transport, failures = SyncTransport(), []
+
+        def work() -> None:
+            try:
+                for _ in range(20):
+                    assert run(fetch(server.url)(transport))[2] == b"ok"  # type: ignore[arg-type]
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        transport.close()
+        assert failures == []
+        assert len({received.connection for received in server.received}) <= 8
+
+
+class TestProxies:
+    def test_other_machines_are_reached_through_the_proxy_that_is_set(
+        self, server: Any, drive: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for variable in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv("HTTP_PROXY", server.url)
+        monkeypatch.setenv("http_proxy", server.url)
+        assert drive(fetch("http://provider.example/v1/models"))[2] == b"ok"
+        assert server.received[0].head.startswith(b"POST http://provider.example/v1/models HTTP/1.1\r\n")

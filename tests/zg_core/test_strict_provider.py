@@ -1,0 +1,110 @@
+"""A provider with the limits of the real ones, only faster: who follows them is refused next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zg_core import AsyncChatClient, ChatClient, Limits, ModelNotServed
+from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+PAYLOAD = {"messages": [{"role": "user", "content": "What is 2 + 2?"}], "max_tokens": 20}
+PER_MINUTE = 1200
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[LocalNet]:
+    settings = replace(
+        ProviderSettings.fast(),
+        requests_per_minute=PER_MINUTE,
+        burst=8,
+        concurrent_per_user=4,
+        model_mismatches=5,
+        model_mismatch_window=300.0,
+        model_block=3600.0,
+    )
+    with LocalNet(providers=[ProviderSpec(model="strict", settings=settings)]) as made:
+        yield made
+
+
+@pytest.fixture
+def mine(net: LocalNet) -> dict[str, Any]:
+    """Settings of a wallet that the provider has not counted yet."""
+    wallet = net.new_wallet()
+    net.open_account(wallet, net.providers[0], 20 * 10**18)
+    return {
+        "private_key": wallet.private_key,
+        "network": "local",
+        "rpc_url": net.rpc_url,
+        "ledger": net.ledger,
+        "inference": net.inference,
+        "provider": net.providers[0].address,
+        "environ": {},
+        "verify": "off",
+    }
+
+
+def prompts(net: LocalNet) -> int:
+    return sum(request.path.endswith("/chat/completions") for request in net.providers[0].requests)
+
+
+def test_threads_and_tasks_together_keep_the_pace_and_the_number_under_way(net: LocalNet, mine: dict[str, Any]) -> None:
+    limits, before = Limits(per_minute=PER_MINUTE, burst=4, in_flight=3), prompts(net)
+
+    def blocking(_: int) -> str:
+        with ChatClient(**mine, limits=limits) as client:
+            return client.create(PAYLOAD).receipt.outcome
+
+    async def tasks() -> list[str]:
+        async with AsyncChatClient(**mine, limits=limits) as client:
+            return [
+                reply.receipt.outcome for reply in await asyncio.gather(*(client.create(PAYLOAD) for _ in range(12)))
+            ]
+
+    with ThreadPoolExecutor(8) as pool:
+        loops = [pool.submit(asyncio.run, tasks()) for _ in range(2)]
+        outcomes = list(pool.map(blocking, range(12)))
+        for loop in loops:
+            outcomes += loop.result(60)
+    assert outcomes == ["answered"] * 36
+    assert prompts(net) - before - 36 <= 6  # refused, and sent again
+
+
+WORKER = """
+import json, sys
+from zg_core import ChatClient, Limits
+
+options, payload, limits = (json.loads(text) for text in sys.argv[1:])
+with ChatClient(**options, limits=Limits(**limits)) as client:
+    print(sum(client.create(payload).receipt.outcome == "answered" for _ in range(10)))
+"""
+
+
+def test_processes_with_one_store_keep_the_pace_together(net: LocalNet, mine: dict[str, Any], tmp_path: Path) -> None:
+    before, options = prompts(net), {**mine, "store": f"sqlite:///{tmp_path}/store.db"}
+    limits = {"per_minute": PER_MINUTE, "burst": 4, "in_flight": 1}
+    command = [sys.executable, "-c", WORKER, *(json.dumps(part) for part in (options, PAYLOAD, limits))]
+    running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [int(process.communicate(timeout=120)[0]) for process in running] == [10] * 4
+    assert prompts(net) - before - 40 <= 6
+
+
+@pytest.mark.parametrize("model", ["strictt", "gpt-9", "ft-nobody-has-it"])
+def test_wrong_models_never_lead_to_the_block(net: LocalNet, mine: dict[str, Any], model: str) -> None:
+    before = prompts(net)
+    with ChatClient(**mine) as client:
+        for _ in range(6):
+            with pytest.raises(ModelNotServed, match="it serves strict"):
+                client.create({**PAYLOAD, "model": model})
+        assert prompts(net) == before
+        assert client.create({**PAYLOAD, "model": "strict"}).receipt.outcome == "answered"

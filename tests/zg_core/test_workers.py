@@ -1,0 +1,119 @@
+"""Background threads: as many as are needed, never more than allowed, and new ones after a fork."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import warnings
+
+import pytest
+
+from zg_core import workers as module
+from zg_core.workers import Workers
+
+
+def test_work_runs_beside_the_caller() -> None:
+    seen: list[str] = []
+    done = threading.Event()
+
+    def work() -> None:
+        seen.append(threading.current_thread().name)
+        done.set()
+
+    Workers().submit(work)
+    assert done.wait(10)
+    assert seen == ["zerog-background"]
+
+
+def test_no_more_threads_than_allowed_and_all_work_is_done() -> None:
+    workers, lock, go = Workers(most=3), threading.Lock(), threading.Event()
+    running, most, finished = 0, 0, threading.Semaphore(0)
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        go.wait(10)
+        with lock:
+            running -= 1
+        finished.release()
+
+    for _ in range(20):
+        workers.submit(work)
+    go.set()
+    assert all(finished.acquire(timeout=10) for _ in range(20))
+    assert most <= 3
+
+
+def test_work_that_waits_does_not_hold_up_the_rest() -> None:
+    workers, go, quick = Workers(most=2), threading.Event(), threading.Event()
+    workers.submit(lambda: go.wait(10) and None)
+    workers.submit(quick.set)
+    assert quick.wait(10), "the second had to wait for the first"
+    go.set()
+
+
+def test_a_free_thread_is_used_again() -> None:
+    workers, names, turn = Workers(), set(), threading.Semaphore(0)
+
+    def work() -> None:
+        names.add(threading.get_ident())
+        turn.release()
+
+    for _ in range(5):
+        workers.submit(work)
+        assert turn.acquire(timeout=10)
+        while not workers._free:  # until it waits for the next
+            threading.Event().wait(0.001)
+    assert len(names) <= 2
+
+
+def test_threads_end_when_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.01)
+    workers, seen, done = Workers(), [], threading.Event()
+
+    def work() -> None:
+        seen.append(threading.current_thread())
+        done.set()
+
+    workers.submit(work)
+    assert done.wait(10)
+    seen[0].join(10)
+    assert not seen[0].is_alive()
+    assert workers._threads == 0
+
+
+def test_what_work_raises_is_logged_and_the_thread_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    workers, done = Workers(most=1), threading.Event()
+
+    def bad() -> None:
+        raise ValueError("spoilt")
+
+    with caplog.at_level(logging.ERROR, module.logger.name):
+        workers.submit(bad)
+        workers.submit(done.set)
+        assert done.wait(10)
+    assert "background work failed" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    workers, ready = Workers(), threading.Event()
+    workers.submit(ready.set)
+    assert ready.wait(10)
+    workers._ready.acquire()  # as if another thread were at it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            done = threading.Event()
+            workers.submit(done.set)
+            status = 0 if done.wait(10) else 2
+        finally:
+            os._exit(status)
+    workers._ready.release()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
