@@ -29,14 +29,15 @@ from zg_core.fields import (
     AsIs,
     client_settings,
     from_env,
-    keep_one_credential,
-    policy_from_plain,
+    keep_what_was_passed,
+    objects_from_plain,
     reject_unknown,
     secret_from_env,
 )
 from zg_core.http import Timeouts
 from zg_core.limits import Limits
 from zg_core.receipts.model import Receipt
+from zg_core.routing import Routing
 from zg_core.verify.attestation.options import AttestationOptions
 from zg_core.verify.conditions import Condition
 from zg_core.verify.policy import Policy
@@ -224,6 +225,8 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     attestation: Annotated[AttestationOptions, AsIs] | None = Field(default=None, exclude=True, repr=False)
     """What is allowed in an attestation, and where evidence is looked up."""
 
+    routing: Annotated[Routing, AsIs] | None = None
+    """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
     limits: Limits | Literal["auto"] | None = "auto"
     """Rate and requests under way, for all clients of a process together: by default the providers' own on real
     networks; None lifts them."""
@@ -287,11 +290,11 @@ class ChatZeroG(OwnsClients, BaseChatModel):
         aliases = ("model_name", "stop_sequences", "max_completion_tokens")
         known = {*aliases, *cls.model_fields, *TOLERATED}
         reject_unknown(cls.__name__, values, known, advice=ADVICE, elsewhere=ELSEWHERE)
-        return policy_from_plain(values)
+        return objects_from_plain(values)
 
     @model_validator(mode="after")
-    def _keep_one_credential(self) -> Self:
-        keep_one_credential(self)
+    def _keep_what_was_passed(self) -> Self:
+        keep_what_was_passed(self)
         return self
 
     @model_validator(mode="after")

@@ -17,14 +17,15 @@ from zg_core.fields import (
     AsIs,
     client_settings,
     from_env,
-    keep_one_credential,
-    policy_from_plain,
+    keep_what_was_passed,
+    objects_from_plain,
     reject_unknown,
     secret_from_env,
 )
 from zg_core.http import Timeouts
 from zg_core.limits import Limits
 from zg_core.receipts.model import Receipt
+from zg_core.routing import Routing
 from zg_core.verify.attestation.options import AttestationOptions
 from zg_core.verify.conditions import Condition
 from zg_core.verify.policy import Policy
@@ -69,6 +70,8 @@ class ClientFields(OwnsClients, BaseModel):
     attest: int | None = None
     """Level up to which the enclave must be attested before it sees a prompt."""
     attestation: Annotated[AttestationOptions, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    routing: Annotated[Routing, AsIs] | None = Field(default=None, repr=False)
+    """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
     limits: Annotated[Limits, AsIs] | Literal["auto"] | None = Field(default="auto", exclude=True, repr=False)
     """Rate and requests under way, for all clients of a process together: by default the providers' own on real
     networks; None lifts them."""
@@ -102,12 +105,17 @@ class ClientFields(OwnsClients, BaseModel):
         aliases = {field.alias for field in cls.model_fields.values() if field.alias}
         known = {*cls.model_fields, *aliases, "class_name"}
         reject_unknown(cls.__name__, values, known, advice="other parameters go into additional_kwargs")
-        return policy_from_plain(values)
+        return objects_from_plain(values)
 
     @field_serializer("verify")
     def _plain_policy(self, policy: Any) -> Any:
         """A model that is made again has to ask for as much proof as this one."""
         return policy if policy is None or isinstance(policy, str) else Policy.of(policy).to_dict()
+
+    @field_serializer("routing")
+    def _plain_routing(self, routing: Any) -> Any:
+        """A model that is made again has to keep to the same providers and prices."""
+        return routing if routing is None else routing.to_dict()
 
     @field_serializer("network")
     def _plain_network(self, network: Any) -> Any:
@@ -115,8 +123,8 @@ class ClientFields(OwnsClients, BaseModel):
         return network.name if isinstance(network, Network) else network
 
     @model_validator(mode="after")
-    def _keep_one_credential(self) -> Self:
-        keep_one_credential(self)
+    def _keep_what_was_passed(self) -> Self:
+        keep_what_was_passed(self)
         return self
 
     def _client_settings(self, **more: Any) -> dict[str, Any]:

@@ -237,6 +237,11 @@ class HealthBook:
                 record = self._records.setdefault(key, Health(self._clock, self._half_life))
         return record
 
+    def clear(self) -> None:
+        """Forget everything; clients find new records at their next call."""
+        with self._lock:
+            self._records.clear()
+
 
 BOOK = HealthBook()
 """The records of this process."""

@@ -11,8 +11,8 @@ from zg_core import Policy
 from zg_core.fields import (
     client_settings,
     from_env,
-    keep_one_credential,
-    policy_from_plain,
+    keep_what_was_passed,
+    objects_from_plain,
     reject_unknown,
     secret_from_env,
 )
@@ -56,8 +56,8 @@ def test_an_unknown_argument_is_named_with_what_to_do(name: str, said: str) -> N
 )
 def test_one_credential_is_kept(given: set[str], kept: str) -> None:
     wallet = "w" if "wallet" in given else None
-    model = SimpleNamespace(model_fields_set=given, wallet=wallet, private_key="k", api_key="a")
-    keep_one_credential(model)
+    model = SimpleNamespace(model_fields_set=given, routing=None, wallet=wallet, private_key="k", api_key="a")
+    keep_what_was_passed(model)
     assert [name for name in ("wallet", "private_key", "api_key") if getattr(model, name) is not None] == [kept]
 
 
@@ -70,7 +70,7 @@ def test_limits_are_passed_only_where_they_are_said() -> None:
 
 def test_a_policy_in_plain_data_becomes_one() -> None:
     policy = Policy("require", kinds=["TeeML"])  # type: ignore[arg-type]
-    made = policy_from_plain({"verify": policy.to_dict(), "model": "m"})
+    made = objects_from_plain({"verify": policy.to_dict(), "model": "m"})
     assert made["model"] == "m"
     assert made["verify"].to_dict() == policy.to_dict()
-    assert policy_from_plain({"verify": "off"}) == {"verify": "off"}
+    assert objects_from_plain({"verify": "off"}) == {"verify": "off"}
