@@ -25,6 +25,7 @@ LONGEST_COOLDOWN = 300.0
 _MOST_WEIGHT = 32.0  # measurements that count at once: so that a busy provider's are forgotten as fast as others'
 _LEAST_WEIGHT = 0.125  # below, which is after three half-lives of a single one, nothing is known any more
 _SHAKY = 0.5
+_ENOUGH = 4.0
 
 State = Literal["up", "cooling", "half_open"]
 
@@ -88,9 +89,10 @@ class Measured:
         whole_latency: The same of an answer in one piece, which begins only when it is finished.
         throughput: Tokens a second, from sending to the end.
         failures: Share of calls that failed.
+        calls: How many calls that share is of; older ones count for less.
 
     Example:
-        >>> Measured().state, Measured(failures=0.75).shaky
+        >>> Measured().state, Measured(failures=0.75, calls=8).shaky
         ('up', True)
     """
 
@@ -100,11 +102,16 @@ class Measured:
     whole_latency: float | None = None
     throughput: float | None = None
     failures: float | None = None
+    calls: float = 0.0
 
     @property
     def shaky(self) -> bool:
-        """Whether half of its calls or more fail."""
-        return self.failures is not None and self.failures >= _SHAKY
+        """Whether half of its calls or more fail, of some; a single failure only makes it cool down.
+
+        Not when it has cooled down, and is due to be tried again.
+        """
+        enough = self.calls >= _ENOUGH and self.state != "half_open"
+        return enough and self.failures is not None and self.failures >= _SHAKY
 
 
 class Health:
@@ -207,6 +214,7 @@ class Health:
                 whole_latency=self._whole.mean(now),
                 throughput=self._throughput.mean(now),
                 failures=self._failures.mean(now),
+                calls=self._failures.weight(now),
             )
 
     def _cooldown(self) -> float:

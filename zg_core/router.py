@@ -166,7 +166,7 @@ class Router:
     ) -> Call | None:
         """The first of `order` that begins to answer.
 
-        Of those that are left alone one is tried all the same where nobody else has served: the one due first.
+        Those that are left alone are tried all the same where nobody else has served, the one due first before others.
         """
         left: list[Offer] = []
         hasty = len(order) > 1
@@ -176,7 +176,10 @@ class Router:
                 left.append(offer)
             elif (call := await self._try(offer, model, attempt, failed, hasty=hasty)) is not None:
                 return call
-        return await self._try(min(left, key=self._due), model, attempt, failed, hasty=hasty) if left else None
+        for offer in self._upright(left):
+            if (call := await self._try(offer, model, attempt, failed, hasty=hasty)) is not None:
+                return call
+        return None
 
     async def _try(
         self, offer: Offer, model: str, attempt: Attempt, failed: dict[str, ZeroGError], *, hasty: bool
@@ -259,7 +262,7 @@ class Router:
         return max(0.0, until - self._clock(), self._health(provider).measured().wait)
 
     def _upright(self, order: list[Offer]) -> list[Offer]:
-        """`order`, with those that are left alone at its end."""
+        """`order`, with those that are left alone at its end, in the order in which they are due."""
         return sorted(order, key=self._due)
 
     def _offers(self, services: Iterable[Service]) -> list[Offer]:

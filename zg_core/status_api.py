@@ -80,8 +80,8 @@ def _statuses(answer: Any) -> dict[tuple[str, str], str]:
         if not isinstance(entry, dict):
             continue
         provider, model, status = entry.get("provider"), entry.get("model"), entry.get("status")
-        if isinstance(provider, str) and isinstance(model, str) and status in _STATUSES:
-            found[provider.lower(), model] = str(status)
+        if isinstance(provider, str) and isinstance(model, str) and isinstance(status, str) and status in _STATUSES:
+            found[provider.lower(), model] = status
     return found
 
 

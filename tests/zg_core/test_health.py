@@ -147,9 +147,12 @@ class TestMeasured:
         assert (known.stream_latency, known.whole_latency, known.throughput) == (0.2, 2.0, 30.0)
 
     def test_half_of_the_calls_failing_makes_it_shaky_until_that_is_forgotten(self, health, clock):
-        health.answered(first_byte=0.1, stream=True)
-        assert not health.measured().shaky
+        for _ in range(3):
+            health.answered(first_byte=0.1, stream=True)
         health.failed()
+        assert not health.measured().shaky
+        for _ in range(2):
+            health.failed()
         assert health.measured().shaky
         clock.now += 10 * HALF_LIFE
         assert health.measured().failures is None

@@ -36,7 +36,7 @@ def offer(
     service = Service(
         address, "chatbot", "http://localhost", price, price, 0, "m", "TeeML", info or INFO[kind], "", True
     )
-    return Offer(service, Measured(**known), doubted)
+    return Offer(service, Measured(**{"calls": 10, **known}), doubted)
 
 
 def order(offers: list[Offer], *arguments: Any, **named: Any) -> list[int]:
@@ -131,6 +131,14 @@ class TestOrder:
     def test_what_is_known_to_fail_comes_last_however_cheap(self):
         offers = [offer(1, price=1, failures=0.6), offer(2, price=2, doubted=True), offer(3, price=900, failures=0.4)]
         assert order(offers, "price") == [3, 1, 2]
+
+    def test_one_failure_is_not_held_against_it_nor_many_when_it_is_due_to_be_tried_again(self):
+        offers = [
+            offer(1, price=1, failures=1.0, calls=1),
+            offer(2, price=2, failures=1.0, state="half_open"),
+            offer(3),
+        ]
+        assert order(offers, "price") == [1, 2, 3]
 
     def test_without_routing_the_kind_is_first_and_nothing_measured_counts(self):
         offers = [offer(1, price=1, kind="TeeTLS"), offer(2, price=9, failures=1.0), offer(3, price=5, doubted=True)]
