@@ -6,8 +6,6 @@ from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from zg_core.config import Network
-from zg_core.verify.conditions import Condition
-from zg_core.verify.policy import Policy
 
 if TYPE_CHECKING:
     from langchain_zerog.chat_models import ChatZeroG
@@ -37,6 +35,11 @@ def plain_values(model: ChatZeroG) -> dict[str, Any]:
     if model.routing is not None:
         plain["routing"] = model.routing.to_dict()
     policy = model.verify
+    if policy is None or isinstance(policy, str):
+        return plain
+    from zg_core.verify.conditions import Condition
+    from zg_core.verify.policy import Policy
+
     if isinstance(policy, Condition) or (isinstance(policy, Policy) and policy.condition is not None):
         plain["verify"] = Policy.of(policy).to_dict()
     elif isinstance(policy, Policy):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages.utils import count_tokens_approximately
@@ -20,13 +20,11 @@ from langchain_zerog._profile import default_method, profile_of, recall, remembe
 from langchain_zerog._stream import ChunkMaker
 from langchain_zerog._structured import openai_tool_choice, structured_output
 from langchain_zerog._version import __version__
-from zg_core.budget import Budget
 from zg_core.clients import Clients, OwnsClients
 from zg_core.config import KEY_NAMES, Network
 from zg_core.errors import ZeroGError
 from zg_core.fields import (
     CLIENT_FIELDS,
-    AsIs,
     client_settings,
     from_env,
     keep_what_was_passed,
@@ -34,14 +32,7 @@ from zg_core.fields import (
     reject_unknown,
     secret_from_env,
 )
-from zg_core.http import Timeouts
-from zg_core.limits import Limits
-from zg_core.receipts.model import Receipt
-from zg_core.routing import Routing
-from zg_core.verify.attestation.options import AttestationOptions
-from zg_core.verify.conditions import Condition
-from zg_core.verify.policy import Policy
-from zg_core.wallet import Wallet
+from zg_core.fieldtypes import AttestationOptions, Budget, Condition, Limits, Policy, Receipt, Routing, Timeouts, Wallet
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -195,10 +186,10 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     """Key of the wallet that pays. Default ``ZEROG_PRIVATE_KEY``."""
     api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True)
     """A 0G API key instead of a wallet. Default ``ZEROG_API_KEY``."""
-    wallet: Annotated[Wallet, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    wallet: Wallet | None = Field(default=None, exclude=True, repr=False)
     """A `zg_core.Wallet` instead of a key, for keystore files and secrets managers."""
 
-    network: str | Annotated[Network, AsIs] | None = Field(default_factory=from_env("ZEROG_NETWORK"))
+    network: str | Network | None = Field(default_factory=from_env("ZEROG_NETWORK"))
     """``"mainnet"``, ``"testnet"``, ``"local"`` or a `zg_core.Network`. Default ``ZEROG_NETWORK``, else testnet."""
     rpc_url: str | None = Field(default=None, exclude=True, repr=False)
     """JSON-RPC endpoint instead of the network's; such URLs often hold a key, so it is never shown or serialised."""
@@ -207,9 +198,7 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     inference: str | None = None
     """InferenceServing address instead of the network's."""
 
-    verify: str | Annotated[Policy, AsIs] | Annotated[Condition, AsIs] | None = Field(
-        default_factory=from_env("ZEROG_VERIFY")
-    )
+    verify: str | Policy | Condition | None = Field(default_factory=from_env("ZEROG_VERIFY"))
     """``"off"``, ``"background"``, ``"warn"`` (default), ``"require"``, a `zg_core.Policy`, or a condition of
     `zg_core.verify`, which is required. Default ``ZEROG_VERIFY``."""
     minimum: str | None = None
@@ -222,10 +211,10 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     """TeeTLS providers: the upstream vendor that must have answered."""
     attest: int | None = None
     """Level up to which the enclave must be attested before it sees a prompt."""
-    attestation: Annotated[AttestationOptions, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    attestation: AttestationOptions | None = Field(default=None, exclude=True, repr=False)
     """What is allowed in an attestation, and where evidence is looked up."""
 
-    routing: Annotated[Routing, AsIs] | None = None
+    routing: Routing | None = None
     """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
     limits: Limits | Literal["auto"] | None = "auto"
     """Rate and requests under way, for all clients of a process together: by default the providers' own on real

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.embeddings import Embeddings
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
@@ -12,25 +12,18 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, Se
 from langchain_zerog._bridge import Relay, scope, sink_of
 from langchain_zerog._errors import as_model_error
 from langchain_zerog._fields import ADVICE, ELSEWHERE
-from zg_core.budget import Budget
 from zg_core.clients import Clients, OwnsClients
 from zg_core.config import KEY_NAMES, Network
 from zg_core.embedding import ENVIRONMENT, PATH, SERVICE_TYPE, payload_of, vectors_of
 from zg_core.errors import ZeroGError
 from zg_core.fields import (
-    AsIs,
     client_settings,
     from_env,
     keep_what_was_passed,
     reject_unknown,
     secret_from_env,
 )
-from zg_core.http import Timeouts
-from zg_core.limits import Limits
-from zg_core.receipts.model import Receipt
-from zg_core.routing import Routing
-from zg_core.verify.policy import Policy
-from zg_core.wallet import Wallet
+from zg_core.fieldtypes import Budget, Limits, Policy, Receipt, Routing, Timeouts, Wallet
 
 if TYPE_CHECKING:
     from zg_core.client import AsyncChatClient, ChatClient
@@ -78,18 +71,18 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
     provider: str | None = None
     private_key: SecretStr | None = Field(default_factory=secret_from_env(*KEY_NAMES), exclude=True)
     api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True)
-    wallet: Annotated[Wallet, AsIs] | None = Field(default=None, exclude=True, repr=False)
-    network: str | Annotated[Network, AsIs] | None = Field(default_factory=from_env("ZEROG_NETWORK"))
+    wallet: Wallet | None = Field(default=None, exclude=True, repr=False)
+    network: str | Network | None = Field(default_factory=from_env("ZEROG_NETWORK"))
     rpc_url: str | None = Field(default=None, exclude=True, repr=False)
     ledger: str | None = None
     inference: str | None = None
-    verify: str | Annotated[Policy, AsIs] | None = Field(default_factory=from_env("ZEROG_VERIFY"))
+    verify: str | Policy | None = Field(default_factory=from_env("ZEROG_VERIFY"))
     minimum: str | None = None
     kinds: list[str] | None = None
     identity: str | None = None
-    routing: Annotated[Routing, AsIs] | None = None
+    routing: Routing | None = None
     limits: Limits | str | None = "auto"
-    budget: Annotated[Budget, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    budget: Budget | None = Field(default=None, exclude=True, repr=False)
     """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
     store: str | None = Field(default=None, exclude=True, repr=False)
     """URL of the store that keeps receipts and counts the budget; default ``ZEROG_STORE``, else memory."""

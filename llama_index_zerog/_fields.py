@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr, SecretStr
 from pydantic import ConfigDict, field_serializer, model_validator
 
 from llama_index_zerog.instrumentation import Relay
-from zg_core.budget import Budget
 from zg_core.clients import Clients, OwnsClients
 from zg_core.config import KEY_NAMES, Network
 from zg_core.fields import (
     CLIENT_FIELDS,
-    AsIs,
     client_settings,
     from_env,
     keep_what_was_passed,
@@ -22,14 +20,7 @@ from zg_core.fields import (
     reject_unknown,
     secret_from_env,
 )
-from zg_core.http import Timeouts
-from zg_core.limits import Limits
-from zg_core.receipts.model import Receipt
-from zg_core.routing import Routing
-from zg_core.verify.attestation.options import AttestationOptions
-from zg_core.verify.conditions import Condition
-from zg_core.verify.policy import Policy
-from zg_core.wallet import Wallet
+from zg_core.fieldtypes import AttestationOptions, Budget, Condition, Limits, Policy, Receipt, Routing, Timeouts, Wallet
 
 __all__ = ["ClientFields"]
 
@@ -47,17 +38,15 @@ class ClientFields(OwnsClients, BaseModel):
     """Key of the wallet that pays. Default ``ZEROG_PRIVATE_KEY``."""
     api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True, repr=False)
     """A 0G API key (``app-sk-…``) instead of a wallet. Default ``ZEROG_API_KEY``."""
-    wallet: Annotated[Wallet, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    wallet: Wallet | None = Field(default=None, exclude=True, repr=False)
     """A `zg_core.Wallet` instead of a key."""
-    network: str | Annotated[Network, AsIs] | None = Field(default_factory=from_env("ZEROG_NETWORK"), repr=False)
+    network: str | Network | None = Field(default_factory=from_env("ZEROG_NETWORK"), repr=False)
     """``"mainnet"``, ``"testnet"``, ``"local"`` or a `zg_core.Network`. Default ``ZEROG_NETWORK``, else testnet."""
     rpc_url: str | None = Field(default=None, exclude=True, repr=False)
     """JSON-RPC endpoint instead of the network's; such URLs often hold a key."""
     ledger: str | None = Field(default=None, repr=False)
     inference: str | None = Field(default=None, repr=False)
-    verify: str | Annotated[Policy, AsIs] | Annotated[Condition, AsIs] | None = Field(
-        default_factory=from_env("ZEROG_VERIFY"), repr=False
-    )
+    verify: str | Policy | Condition | None = Field(default_factory=from_env("ZEROG_VERIFY"), repr=False)
     """``"off"``, ``"background"``, ``"warn"`` (default), ``"require"``, a condition, or a `zg_core.Policy`."""
     minimum: str | None = None
     """The least verdict that satisfies."""
@@ -69,15 +58,15 @@ class ClientFields(OwnsClients, BaseModel):
     """TeeTLS providers: the upstream vendor that must have answered."""
     attest: int | None = None
     """Level up to which the enclave must be attested before it sees a prompt."""
-    attestation: Annotated[AttestationOptions, AsIs] | None = Field(default=None, exclude=True, repr=False)
-    routing: Annotated[Routing, AsIs] | None = Field(default=None, repr=False)
+    attestation: AttestationOptions | None = Field(default=None, exclude=True, repr=False)
+    routing: Routing | None = Field(default=None, repr=False)
     """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
-    limits: Annotated[Limits, AsIs] | Literal["auto"] | None = Field(default="auto", exclude=True, repr=False)
+    limits: Limits | Literal["auto"] | None = Field(default="auto", exclude=True, repr=False)
     """Rate and requests under way, for all clients of a process together: by default the providers' own on real
     networks; None lifts them."""
-    budget: Annotated[Budget, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    budget: Budget | None = Field(default=None, exclude=True, repr=False)
     """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
-    timeout: float | Annotated[Timeouts, AsIs] | None = Field(default=None, exclude=True, repr=False)
+    timeout: float | Timeouts | None = Field(default=None, exclude=True, repr=False)
     """Seconds without a byte before giving up (default 300), or `zg_core.Timeouts`."""
     max_retries: int = Field(default=2, ge=0)
     """Further attempts after connect errors, 429 and 503, which never served anything."""
@@ -110,7 +99,11 @@ class ClientFields(OwnsClients, BaseModel):
     @field_serializer("verify")
     def _plain_policy(self, policy: Any) -> Any:
         """A model that is made again has to ask for as much proof as this one."""
-        return policy if policy is None or isinstance(policy, str) else Policy.of(policy).to_dict()
+        if policy is None or isinstance(policy, str):
+            return policy
+        from zg_core.verify.policy import Policy as Demand
+
+        return Demand.of(policy).to_dict()
 
     @field_serializer("routing")
     def _plain_routing(self, routing: Any) -> Any:

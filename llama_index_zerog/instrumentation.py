@@ -13,14 +13,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zg_core.receipts.totals import spent_in, totals_of
-from zg_core.types import Amount
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.totals import Total
+    from zg_core.types import Amount
 
 __all__ = ["Relay", "ZeroGReceipts", "current_sinks", "get_zerog_receipts", "telling"]
 
@@ -62,6 +60,8 @@ class ZeroGReceipts:
     @property
     def fees(self) -> dict[str, Amount]:
         """The sum of the exact fees, by currency."""
+        from zg_core.types import Amount
+
         found: dict[str, Amount] = {}
         for receipt in self:
             if receipt.fee.exact:
@@ -72,6 +72,8 @@ class ZeroGReceipts:
     @property
     def totals(self) -> tuple[Total, ...]:
         """What was paid, by provider, model and currency; with bounds where a fee is not exactly known."""
+        from zg_core.receipts.totals import totals_of
+
         return totals_of(self)
 
     def spent(self, currency: str = "0G") -> Total:
@@ -80,6 +82,8 @@ class ZeroGReceipts:
         Raises:
             ConfigError: unknown currency.
         """
+        from zg_core.receipts.totals import spent_in
+
         return spent_in(self, currency)
 
     @property

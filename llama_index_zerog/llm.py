@@ -35,7 +35,6 @@ from llama_index_zerog._fields import ClientFields
 from llama_index_zerog._messages import assistant_message, openai_messages, tool_arguments, whole_arguments
 from llama_index_zerog._stream import ResponseMaker
 from llama_index_zerog.instrumentation import current_sinks, telling
-from zg_core.catalogue import ModelInfo
 from zg_core.context import check_fits
 from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.receipts.recent import KEY, metadata_of, receipt_in
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
     from zg_core.call import Reply
+    from zg_core.catalogue import ModelInfo
     from zg_core.client import AsyncChatClient, ChatClient
     from zg_core.types import Service
 
@@ -100,7 +100,7 @@ class ZeroG(ClientFields, FunctionCallingLLM):
     """Whether it calls tools, instead of what the provider says. Without, agents work as `ReActAgent`, and structured
     answers are asked for in words."""
 
-    _known: dict[str, ModelInfo] = PrivateAttr(default_factory=dict)
+    _known: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @classmethod
     def class_name(cls) -> str:

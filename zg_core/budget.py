@@ -142,7 +142,7 @@ class Spending:
             raise _exceeded("per_call", units, self.budget.per_call, self.budget.per_call.units, None)
         now = datetime.now(UTC)
         scopes = self._scopes(receipt.payer, receipt.provider, now)
-        with self._store.transaction() as work:
+        with self._store.transaction(durable=False) as work:
             for scope, (name, limit) in scopes.items():
                 left = limit.units - _spent(work, scope)
                 if units > left:
@@ -166,7 +166,7 @@ class Spending:
     def settle(self, receipt: Receipt) -> None:
         """Count what the call of `receipt` cost: its fee where that is exact, else its upper bound, held as unknown."""
         fee = receipt.fee
-        with self._store.transaction() as work:
+        with self._store.transaction(durable=False) as work:
             row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=receipt.id)
             if row is None:
                 return
@@ -185,7 +185,7 @@ class Spending:
 
     def release(self, receipt: Receipt) -> None:
         """Give back what is held for a call that was refused or never sent."""
-        with self._store.transaction() as work:
+        with self._store.transaction(durable=False) as work:
             row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=receipt.id)
             if row is not None:
                 work.run("DELETE FROM budget_holds WHERE id = :id", id=receipt.id)
@@ -195,12 +195,12 @@ class Spending:
     def left(self, payer: str, provider: str) -> dict[str, Amount]:
         """What each limit has left for `payer` at `provider`; what is held counts as spent."""
         scopes = self._scopes(payer, provider, datetime.now(UTC))
-        with self._store.transaction() as work:
+        with self._store.transaction(durable=False) as work:
             return {name: Amount(limit.units - _spent(work, scope)) for scope, (name, limit) in scopes.items()}
 
     def held(self) -> list[Held]:
         """What is held in this store, oldest first; calls whose process has ended are ``unknown``."""
-        with self._store.transaction() as work:
+        with self._store.transaction(durable=False) as work:
             rows = work.all("SELECT * FROM budget_holds WHERE chain = :chain ORDER BY at", lock=True, chain=self._chain)
             lost = {row["id"] for row in rows if row["state"] == "open" and _is_lost(row["holder"], row["at"])}
             for id_ in lost:

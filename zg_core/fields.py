@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import difflib
 import os
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import SecretStr
 from pydantic_core import core_schema
-
-from zg_core.routing import Routing
-from zg_core.verify.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 __all__ = [
     "CLIENT_FIELDS",
-    "AsIs",
+    "Later",
     "client_settings",
     "from_env",
     "keep_what_was_passed",
@@ -34,12 +32,40 @@ CLIENT_FIELDS = (
 """Fields that are settings of the client, under the same name."""
 
 
-class AsIs:
-    """Tells pydantic to take an object of ours as it is, and not to look into its fields."""
+class Later:
+    """Stands in a pydantic model for a class of ours that is imported when a value comes, not with the model.
 
-    @staticmethod
-    def __get_pydantic_core_schema__(source: type, _handler: object) -> core_schema.CoreSchema:
-        return core_schema.is_instance_schema(source)
+    Objects of the class are taken as they are, without a look into their fields; of a dataclass, a dictionary of its
+    fields as well, which is what serialised settings hold. Type checkers see the class itself::
+
+        if TYPE_CHECKING:
+            from zg_core.wallet import Wallet
+        else:
+            Wallet = Later.of("zg_core.wallet", "Wallet")
+    """
+
+    def __init__(self, module: str, name: str, *, from_dict: bool = False) -> None:
+        self._module = module
+        self._name = name
+        self._from_dict = from_dict
+
+    @classmethod
+    def of(cls, module: str, name: str, *, from_dict: bool = False) -> Any:
+        """What to write in the annotation of a field."""
+        return Annotated[Any, cls(module, name, from_dict=from_dict)]
+
+    def __get_pydantic_core_schema__(self, _source: object, _handler: object) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._take)
+
+    def _take(self, value: Any) -> Any:
+        # Texts and numbers are what a field's other types are for.
+        if value is not None and not isinstance(value, str | int | float):
+            kind = getattr(import_module(self._module), self._name)
+            if isinstance(value, kind):
+                return value
+            if self._from_dict and isinstance(value, dict):
+                return kind(**value)
+        raise ValueError(f"this is no {self._name}")
 
 
 def from_env(*names: str) -> Callable[[], str | None]:
@@ -77,9 +103,16 @@ def reject_unknown(
 
 def objects_from_plain(values: dict[str, Any]) -> dict[str, Any]:
     """`values` of a constructor, with a policy and a routing where they were written as plain data (``to_dict``)."""
-    classes: dict[str, type[Policy | Routing]] = {"verify": Policy, "routing": Routing}
-    plain = {name: values[name] for name in classes if isinstance(values.get(name), dict)}
-    return values | {name: classes[name].from_dict(value) for name, value in plain.items()}
+    made: dict[str, Any] = {}
+    if isinstance(plain := values.get("verify"), dict):
+        from zg_core.verify.policy import Policy
+
+        made["verify"] = Policy.from_dict(plain)
+    if isinstance(plain := values.get("routing"), dict):
+        from zg_core.routing import Routing
+
+        made["routing"] = Routing.from_dict(plain)
+    return values | made
 
 
 def keep_what_was_passed(model: Any) -> None:

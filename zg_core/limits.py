@@ -189,7 +189,8 @@ class Gate:
             limits: Ours.
             pace: Where turns are counted; by default in this process.
             patience: Seconds of pause, asked for by the provider, that are waited for.
-            until: When to give up, by ``time.monotonic``; never without.
+            until: When to give up, by ``time.monotonic``. Never without; but a blocking call made on an event loop
+                gives up after `patience`: the places may be those of tasks that cannot end meanwhile.
 
         Raises:
             RateLimited: it would take longer (code ``no_turn``); ``retry_after`` in ``details`` are the seconds.
@@ -215,6 +216,8 @@ class Gate:
                     raise _no_turn("the limits leave no turn", wait)
                 if place.signal is None:  # then look again: what has happened so far could not wake us
                     place.signal = transport.signal()
+                    if place.signal.stalls and until is None:
+                        until = time.monotonic() + patience
                 else:
                     await place.signal.wait(wait if left is None else left if wait is None else min(wait, left))
         except BaseException:

@@ -268,7 +268,7 @@ class StoredPace(Pace):
 
     @contextmanager
     def _level(self) -> Iterator[tuple[Level, float]]:
-        with self._store.transaction() as work:
+        with self._store.transaction(durable=False) as work:
             row = work.first(_READ, lock=True, **self._key)
             if row is None:  # two may find none: the second waits here for the first, and does nothing
                 work.run(_MAKE, **self._key)

@@ -22,6 +22,11 @@ class Signal(Protocol):
         """Whether nobody can be waiting any more."""
         ...
 
+    @property
+    def stalls(self) -> bool:
+        """Whether an event loop stands still while one waits, and with it what one may be waiting for."""
+        ...
+
     def set(self) -> None:
         """Wake the waiter, now or as soon as it waits; from any thread."""
         ...
@@ -42,11 +47,15 @@ class ThreadSignal:
         StopIteration
     """
 
-    __slots__ = ("_queue",)
+    __slots__ = ("_queue", "stalls")
 
     dead = False
 
     def __init__(self) -> None:
+        try:
+            self.stalls = asyncio.get_running_loop() is not None
+        except RuntimeError:
+            self.stalls = False
         self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()  # its `put` may interrupt itself
 
     def set(self) -> None:
@@ -63,6 +72,8 @@ class LoopSignal:
     """Suspends the task that waits; belongs to the running event loop."""
 
     __slots__ = ("_event", "_loop")
+
+    stalls = False
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

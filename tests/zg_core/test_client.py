@@ -476,9 +476,9 @@ class TestLimits:
                 await super().wait(seconds)
 
         monkeypatch.setattr(SyncTransport, "signal", lambda self: Noted())
-        limits = Limits(per_minute=1200, burst=2)
+        limits = Limits(per_minute=60, burst=2)
         with ChatClient(**at(options, provider, verify="off", limits=limits)) as client:
-            for _ in range(4):
+            for _ in range(3):
                 client.create(ask(QUESTION))
-        assert len(waits) >= 2
-        assert all(0 < wait < 0.06 for wait in waits), waits
+        assert len(waits) >= 1
+        assert all(0 < wait <= 1.1 for wait in waits), waits

@@ -22,7 +22,7 @@ from zg_core.bodies import Gunzip
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable
 from zg_core.http import AsyncTransport, BodyBroken, Request, SyncTransport, Timeouts, Transport, read_all, run
 
-QUICK = Timeouts(connect=5.0, read=0.1)
+QUICK = Timeouts(connect=5.0, read=0.3)
 
 
 class TestAnswers:

@@ -207,7 +207,7 @@ class TestLimits:
 
     @pytest.fixture
     def limited(self, mine: dict[str, Any]) -> dict[str, Any]:
-        return {**mine, "limits": Limits(per_minute=60, burst=100, in_flight=1)}
+        return {**mine, "limits": Limits(per_minute=1, burst=100, in_flight=1)}
 
     def test_a_call_takes_a_turn_and_leaves(self, official, limited, gate, provider):
         official.call(limited)

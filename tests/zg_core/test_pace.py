@@ -92,6 +92,14 @@ class TestLevel:
         level.give_back(NOW, NOW + 1, limits)
         assert level.take(NOW + 1, limits) == 0
 
+    def test_a_turn_given_back_after_it_has_drained_is_no_second_one(self) -> None:
+        level, limits = Level(), Limits(per_minute=60, burst=3)
+        assert level.take(NOW, limits) == 0
+        later = NOW + 1000
+        assert [level.take(later, limits) for _ in range(3)] == [0] * 3
+        level.give_back(NOW, later, limits)
+        assert level.take(later, limits) > 0
+
     def test_clients_with_limits_of_their_own_count_together(self) -> None:
         level = Level()
         assert [level.take(NOW, Limits(burst=2)) for _ in range(2)] == [0, 0]

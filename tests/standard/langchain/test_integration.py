@@ -16,6 +16,7 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from langchain_zerog import ChatZeroG
 from zg_core.errors import VerificationFailed
+from zg_core.http import library
 from zg_core.localnet import LocalNet
 from zg_core.session import make_token
 from zg_core.wallet import Wallet
@@ -45,11 +46,17 @@ class ChatZeroGSuite(ChatModelIntegrationTests):
         model.close()
 
     @pytest.fixture
-    def model(self, request: pytest.FixtureRequest, shared: ChatZeroG) -> BaseChatModel:
-        """As in the suite. An answer played from a cassette is a replay, and a verdict would say so."""
+    def model(self, request: pytest.FixtureRequest, shared: ChatZeroG) -> Iterator[BaseChatModel]:
+        """As in the suite; for a cassette with a client of the HTTP library, whose calls can be recorded.
+
+        An answer played from a cassette is a replay, and a verdict would say so.
+        """
         if request.node.get_closest_marker("vcr") is None:
-            return shared
-        return ChatZeroG(**{**self.standard_chat_model_params, **self.chat_model_params, "verify": "off"})
+            yield shared
+            return
+        with library().Client() as recorded:
+            changes = {"verify": "off", "http_client": recorded}
+            yield ChatZeroG(**{**self.standard_chat_model_params, **self.chat_model_params, **changes})
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
@@ -172,14 +179,21 @@ class TestV1(ChatZeroGSuite):
 
 
 @pytest.fixture
-def model(net: LocalNet) -> ChatZeroG:
+def recorded() -> Iterator[Any]:
+    """A client whose calls can be recorded."""
+    with library().Client() as client:
+        yield client
+
+
+@pytest.fixture
+def model(net: LocalNet, recorded: Any) -> ChatZeroG:
     """What the cassette of the next test is recorded with."""
-    return ChatZeroG(verify="require")
+    return ChatZeroG(verify="require", http_client=recorded)
 
 
 @pytest.mark.vcr
-def test_a_recorded_answer_played_again_is_caught(model: ChatZeroG) -> None:
-    again = ChatZeroG(verify="require")
+def test_a_recorded_answer_played_again_is_caught(model: ChatZeroG, recorded: Any) -> None:
+    again = ChatZeroG(verify="require", http_client=recorded)
     with pytest.raises(VerificationFailed) as caught:
         list(again.stream("Write a story about a cat."))
     assert caught.value.code == "replayed"

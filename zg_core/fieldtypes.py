@@ -1,0 +1,30 @@
+"""Our classes as types of pydantic fields: imported when a value comes, so that importing a model stays cheap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zg_core.fields import Later
+
+if TYPE_CHECKING:
+    from zg_core.budget import Budget
+    from zg_core.deadlines import Timeouts
+    from zg_core.limits import Limits
+    from zg_core.receipts.model import Receipt
+    from zg_core.routing import Routing
+    from zg_core.verify.attestation.options import AttestationOptions
+    from zg_core.verify.conditions import Condition
+    from zg_core.verify.policy import Policy
+    from zg_core.wallet import Wallet
+else:
+    AttestationOptions = Later.of("zg_core.verify.attestation.options", "AttestationOptions")
+    Budget = Later.of("zg_core.budget", "Budget")
+    Condition = Later.of("zg_core.verify.conditions", "Condition")
+    Limits = Later.of("zg_core.limits", "Limits", from_dict=True)
+    Policy = Later.of("zg_core.verify.policy", "Policy")
+    Receipt = Any  # only as what a listener is given
+    Routing = Later.of("zg_core.routing", "Routing")
+    Timeouts = Later.of("zg_core.deadlines", "Timeouts", from_dict=True)
+    Wallet = Later.of("zg_core.wallet", "Wallet")
+
+__all__ = ["AttestationOptions", "Budget", "Condition", "Limits", "Policy", "Receipt", "Routing", "Timeouts", "Wallet"]
