@@ -9,14 +9,14 @@ CONTRACTS = zg_core/localnet/contracts
 
 # What the client and the framework packages are tested with in the two further environments: everything but the
 # tests of the local network, of money and command line, and of this repository's files.
-COMPAT_TESTS ?= tests --ignore=tests/zg_core/localnet --ignore=tests/parity --ignore=tests/interop --ignore=tests/bench --ignore=tests/notebooks --ignore-glob='tests/test_*.py' \
+COMPAT_TESTS ?= tests --ignore=tests/zg_core/localnet --ignore=tests/parity --ignore=tests/interop --ignore=tests/bench --ignore=tests/notebooks --ignore=tests/chaos --ignore=tests/soak --ignore=tests/fleet --ignore-glob='tests/test_*.py' \
   --ignore=tests/zg_core/cli --ignore=tests/zg_core/compare --ignore=tests/zg_core/test_store.py --ignore=tests/zg_core/test_broker.py \
   --ignore=tests/zg_core/test_funding.py --ignore=tests/zg_core/test_api_keys.py --ignore=tests/zg_core/test_faults_of_others.py \
   --ignore=tests/zg_core/chain/test_transactions.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fuzz lint format bench contracts contracts-check interop constraints clean \
-  env-openai2 env-newest test-openai2 test-newest bench-openai2
+  soak ray env-openai2 env-newest test-openai2 test-newest bench-openai2
 
 help: ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -73,6 +73,12 @@ bench: setup ## measure beside what users have today (options: ARGS="…")
 bench-openai2: env-openai2 ## the same with openai 2 on httpx, and LlamaIndex beside OpenAILike
 	@ZEROG_HTTP_LIBRARY=httpx .venv-openai2/bin/python -m tests.bench $(ARGS)
 endif
+
+soak: setup ## 20,000 calls: memory, descriptors and connections stay as they were (options: ARGS="…")
+	@$(BIN)/python -m tests.soak $(ARGS)
+
+ray: setup ## 8 processes with one wallet and one PostgreSQL store, plain ones and Ray's (part of `make test`)
+	@$(BIN)/python -m pytest tests/fleet -v $(ARGS)
 
 notebooks: setup ## run the notebooks again and write what they show (options: ARGS="NAME…")
 	@$(BIN)/python -m tests.notebooks $(ARGS)

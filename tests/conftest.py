@@ -73,6 +73,7 @@ PARTS: dict[str, tuple[Callable[[], object], str]] = {
     "solc": (has_solc, "run `npm ci` in zg_core/localnet/contracts"),
     "anvil": (anvil_program, "run `make interop`, or set ZEROG_ANVIL"),
     "postgres": (postgres_programs, "install PostgreSQL 15 or newer (the programs, no running server)"),
+    "ray": (lambda: importlib.util.find_spec("ray"), "run `make setup` on Linux, or install ray"),
     "attestation": (
         has_attestation,
         "install zerog-integrations[attestation] and set ZEROG_ATTESTATION_DATA to the recorded reports",
@@ -141,6 +142,8 @@ def pytest_make_collect_report(
 
 
 TALLY = "tally"
+CHAOS = "chaos"
+STORM_COLUMNS = ("runs", "calls", "answered", "unknown", "truncated", "abandoned", "failed", "refused", "sent again")
 COLUMNS = ("tried", "caught", "harmless", "honest", "accepted")
 
 
@@ -156,7 +159,28 @@ def tally(record_property: Callable[[str, object], None]) -> Callable[..., None]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The table of attacks tried and caught, and of honest replies accepted."""
+    """The table of attacks tried and caught, of honest replies accepted, and of a storm's faults and outcomes."""
+    _attacks(terminalreporter)
+    for report in (*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())):
+        for name, storm in getattr(report, "user_properties", ()):
+            if name == CHAOS:
+                _storm(terminalreporter, storm)
+
+
+def _storm(terminalreporter: Any, storm: dict[str, Any]) -> None:
+    terminalreporter.section(f"faults and outcomes (ZEROG_CHAOS_SEED={storm['seed']})")
+    width = max(len(name) for name, _ in storm["rows"])
+    terminalreporter.line(" " * width + "".join(f"{column:>11}" for column in STORM_COLUMNS))
+    total = dict.fromkeys(STORM_COLUMNS, 0)
+    for name, row in storm["rows"]:
+        if name.startswith("wave "):
+            total = {column: total[column] + row.get(column, 0) for column in STORM_COLUMNS}
+    for name, row in [*storm["rows"], ("all", total)]:
+        cells = "".join(f"{row.get(column) or '':>11}" for column in STORM_COLUMNS)
+        terminalreporter.line(f"{name:<{width}}{cells}".rstrip())
+
+
+def _attacks(terminalreporter: Any) -> None:
     rows: dict[str, dict[str, int]] = {}
     for report in terminalreporter.stats.get("passed", ()):
         for name, entry in getattr(report, "user_properties", ()):

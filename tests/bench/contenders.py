@@ -39,6 +39,11 @@ class Server:
         with library().Client() as client:
             return int(client.get(f"{self.url}/connections").json()["connections"])
 
+    def most_connections(self) -> int:
+        """How many TCP connections were open at once; asking is one more."""
+        with library().Client() as client:
+            return int(client.get(f"{self.url}/connections").json()["most_open"])
+
 
 @contextmanager
 def running_server() -> Iterator[Server]:

@@ -66,6 +66,8 @@ class Answers:
         self._tee = tee
         self._hashes: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self.connections = 0
+        self.open = 0
+        self.most_open = 0
 
     def reply(self, request: bytes) -> tuple[str, list[bytes]]:
         """A chat id, and the body in the pieces in which it is sent."""
@@ -97,7 +99,13 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
-        self._answers.connections += 1
+        answers = self._answers
+        answers.connections += 1
+        answers.open += 1
+        answers.most_open = max(answers.most_open, answers.open)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._answers.open -= 1
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -127,7 +135,9 @@ class Connection(asyncio.Protocol):
             document = self._answers.signature(path.rpartition("/")[2].partition("?")[0])
             self._whole(document or b"{}", status="200 OK" if document else "404 Not Found")
         elif path == "/connections":
-            self._whole(_dumps({"connections": self._answers.connections}).encode())
+            self._whole(
+                _dumps({"connections": self._answers.connections, "most_open": self._answers.most_open}).encode()
+            )
         else:
             self._whole(_dumps({"object": "list", "data": [{"id": MODEL}]}).encode())
 

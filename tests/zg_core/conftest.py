@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.postgres import running
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import Server
 from zg_core import AsyncChatClient, ChatClient, http
@@ -40,50 +33,10 @@ SPECS = [
 
 @pytest.fixture(scope="session")
 def postgres(postgres_bin: str | None) -> Iterator[str]:
-    """The URL of an empty PostgreSQL server of our own, which refuses root: then it runs as another user."""
+    """The URL of an empty PostgreSQL server of our own."""
     assert postgres_bin is not None
-    directory = Path(tempfile.mkdtemp(prefix="zerog-postgres-"))
-    as_user: list[str] = []
-    if os.geteuid() == 0:
-        shutil.chown(directory, "nobody")
-        as_user = ["setpriv", "--reuid", "nobody", "--clear-groups", "--"]
-    environ = {"PATH": os.environ["PATH"], "HOME": str(directory), "LC_ALL": "C"}
-    data = directory / "data"
-    initdb = [
-        *as_user,
-        f"{postgres_bin}/initdb",
-        "-D",
-        data,
-        "-U",
-        "zerog",
-        "-A",
-        "trust",
-        "--no-sync",
-        "--no-locale",
-        "-E",
-        "UTF8",
-    ]
-    made = subprocess.run(initdb, env=environ, cwd=directory, capture_output=True, text=True, check=False)
-    assert made.returncode == 0, made.stdout + made.stderr
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", directory, "-F"]
-    with (directory / "log").open("w") as log:
-        server = subprocess.Popen(
-            [*as_user, f"{postgres_bin}/postgres", *options], env=environ, cwd=directory, stdout=log, stderr=log
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while "ready to accept connections" not in (directory / "log").read_text():
-            assert server.poll() is None, (directory / "log").read_text()
-            assert time.monotonic() < deadline, "PostgreSQL is not ready\n" + (directory / "log").read_text()
-            time.sleep(0.05)
-        yield f"postgresql+psycopg://zerog@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(timeout=30)
-        shutil.rmtree(directory)
+    with running(postgres_bin) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

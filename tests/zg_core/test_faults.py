@@ -56,6 +56,7 @@ ERRORS: list[tuple[Fault, dict[str, Any], type[Exception], str]] = [
     (Fault.RATE_LIMITED, {}, RateLimited, "rate_limited"),
     (Fault.UNAVAILABLE, {}, ProviderUnavailable, "provider_unavailable"),
     (Fault.SESSION_REJECTED, {"reason": "signature"}, SessionRejected, "session_rejected"),
+    (Fault.CLOCK_AHEAD, {}, SessionRejected, "expired"),
     (Fault.SIGNER_ROTATED, {"acknowledged": False}, NotAcknowledged, "not_acknowledged"),
     (Fault.CUT_BEFORE_FIRST_BYTE, {}, OutcomeUnknown, "connection_lost"),
     (Fault.CUT_AFTER_FIRST_BYTE, {}, StreamTruncated, "stream_truncated"),
@@ -141,6 +142,19 @@ def test_a_truncated_stream_says_so_and_keeps_the_text(mine, provider, callers, 
     assert caught.value.receipt.verdict.reason is Reason.INCOMPLETE
 
 
+@pytest.mark.parametrize("billed", [True, False])
+def test_a_provider_that_never_answers_is_given_up_after_the_time_out(caller, mine, provider, billed):
+    before = len(provider.log)
+    provider.fault(Fault.HANG, billed=billed)
+    with pytest.raises(OutcomeUnknown) as caught:
+        caller.call({**mine, "timeout": 0.2}, {**QUESTION, "max_tokens": 50})
+    assert caught.value.code == "timeout"
+    assert caught.value.receipt.outcome == "unknown"
+    assert caught.value.receipt.fee.upper
+    assert caller.call(mine, QUESTION).receipt.outcome == "answered"
+    assert len(provider.log) - before in ((1, 2) if billed else (1,))
+
+
 @pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.UNAVAILABLE])
 def test_refusals_before_any_byte_are_retried(caller, mine, provider, fault, monkeypatch):
     from zg_core.http import AsyncTransport, SyncTransport
@@ -163,5 +177,6 @@ def test_a_rejected_session_is_signed_anew_once(caller, mine, provider):
 def test_every_fault_has_its_case():
     covered = {fault for fault, *_ in [*ACCEPTED, *REFUSED, *ERRORS]}
     covered |= {Fault.REPLAY_OTHER, Fault.TRUNCATED_STREAM}
+    covered |= {Fault.HANG}  # test_a_provider_that_never_answers_is_given_up_after_the_time_out
     covered |= {Fault.SETTLEMENT_INFLATED}  # of settlements, not of replies: tests/zg_core/cli/test_receipts.py
     assert covered == set(Fault)

@@ -90,6 +90,8 @@ class BillingEntry:
     stream: bool = False
     client_left: bool = False
     """Whether the client had gone before the last byte; it pays all the same."""
+    received_sha256: str = ""
+    """Hash of the request as the client sent it; `request_sha256` is of what was forwarded and signed."""
     settled: int = 0
     """Neuron of the fee that a settlement has collected."""
     settled_tx: str | None = None

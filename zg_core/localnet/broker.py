@@ -159,12 +159,14 @@ class Routes:
         except ValueError:
             document = None
         stream = isinstance(document, dict) and document.get("stream") is True and path == "/chat/completions"
-        faults = state.faults.take(stream=stream)
+        faults = state.faults.take(stream=stream, body=body)
         early = self._early_fault(faults)
         if early is not None:
             return early
         try:
-            user = checksum_address(state.tokens.check(request.headers.get("authorization")).address)
+            ahead = faults.option(Fault.CLOCK_AHEAD, "seconds") if Fault.CLOCK_AHEAD in faults else 0.0
+            token = state.tokens.check(request.headers.get("authorization"), ahead=ahead)
+            user = checksum_address(token.address)
         except SessionRejectedError as error:
             return self._broker_error(f"validate session: {error}")
         state.limits.check_user(user)
@@ -183,7 +185,14 @@ class Routes:
                 on_mismatch=lambda: state.limits.model_mismatch(user),
             )
             exchange = Exchange(
-                state, user=user, path=path, prepared=prepared, stream=stream, faults=faults, headers=headers
+                state,
+                user=user,
+                path=path,
+                received=body,
+                prepared=prepared,
+                stream=stream,
+                faults=faults,
+                headers=headers,
             )
             exchange.when_done(lambda: state.limits.leave_user(user))
             entered = False

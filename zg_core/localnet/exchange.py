@@ -7,8 +7,6 @@ import hashlib
 import json
 import logging
 import secrets
-import socket
-import struct
 import uuid
 from contextlib import aclosing
 from dataclasses import replace
@@ -21,6 +19,7 @@ from zg_core.localnet.billing import BillingEntry, Usage
 from zg_core.localnet.faults import Fault, FaultSet
 from zg_core.localnet.keys import Key, sha256_hex
 from zg_core.localnet.sanitize import event_payload, sanitize_body, sanitize_event
+from zg_core.localnet.server import reset
 from zg_core.localnet.signing import (
     ChatSignature,
     certificate_fingerprint,
@@ -47,6 +46,7 @@ _USER_ERRORS = (
     b"invalid_request_error",
 )
 SSE = "text/event-stream; charset=utf-8"
+_LEFT_POLL_SECONDS = 0.02
 
 
 class _Answer:
@@ -86,6 +86,7 @@ class Exchange(Response):
         state: the provider.
         user: who pays (EIP-55).
         path: ``/chat/completions`` or ``/embeddings``.
+        received: the request as the client sent it.
         prepared: the request as it is forwarded.
         stream: whether the client asked for server-sent events.
         faults: what goes wrong this time.
@@ -98,6 +99,7 @@ class Exchange(Response):
         *,
         user: str,
         path: str,
+        received: bytes,
         prepared: Prepared,
         stream: bool,
         faults: FaultSet,
@@ -107,6 +109,7 @@ class Exchange(Response):
         self._state = state
         self._user = user
         self._path = path
+        self._received_sha256 = sha256_hex(received)
         self._request = prepared.body
         self._for_model = prepared.for_model
         self._adapter = prepared.adapter
@@ -144,7 +147,7 @@ class Exchange(Response):
             return
         if Fault.CUT_BEFORE_FIRST_BYTE in self._faults:
             await wire.cut()
-        else:
+        elif Fault.HANG not in self._faults:
             await wire.start(200, self._header_list(first))
         try:
             await self._send_body(first, pieces, wire)
@@ -207,6 +210,7 @@ class Exchange(Response):
         tamper = alter.Tamper(self._faults)
         gzip = alter.Gzip() if Fault.GZIP in self._faults else None
         cut_after = Fault.CUT_AFTER_FIRST_BYTE in self._faults
+        hang = Fault.HANG in self._faults
         silent = 0
         piece: Any = first
         while piece is not None:
@@ -215,7 +219,9 @@ class Exchange(Response):
             data = tamper(piece)
             if gzip is not None:
                 data = gzip.piece(data)
-            if wire.gone:
+            if hang:
+                pass
+            elif wire.gone:
                 silent += len(data)
                 if silent > self._state.settings.max_silent_read:
                     return
@@ -225,7 +231,10 @@ class Exchange(Response):
             else:
                 await self._write(data, wire)
             piece = await anext(pieces, None)
-        await wire.body(gzip.end() if gzip is not None else b"", more=False)
+        if hang:
+            await wire.left()
+        else:
+            await wire.body(gzip.end() if gzip is not None else b"", more=False)
 
     async def _write(self, data: bytes, wire: Wire) -> None:
         delay = self._faults.option(Fault.SLOW_DRIP, "delay") if Fault.SLOW_DRIP in self._faults else None
@@ -312,8 +321,8 @@ class Exchange(Response):
 
     def _bill(self, *, client_left: bool) -> None:
         state, faults = self._state, self._faults
-        for cut in (Fault.CUT_BEFORE_FIRST_BYTE, Fault.CUT_AFTER_FIRST_BYTE):
-            if cut in faults and not faults.option(cut, "billed"):
+        for lost in (Fault.CUT_BEFORE_FIRST_BYTE, Fault.CUT_AFTER_FIRST_BYTE, Fault.HANG):
+            if lost in faults and not faults.option(lost, "billed"):
                 return
         usage = self._answer.usage
         prices = state.prices
@@ -334,6 +343,7 @@ class Exchange(Response):
                 request_id=str(uuid.uuid4()),
                 stream=self._stream,
                 client_left=client_left,
+                received_sha256=self._received_sha256,
             )
         )
         state.wake.set()
@@ -362,12 +372,14 @@ class Wire:
         if not self.gone:
             await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
+    async def left(self) -> None:
+        """Wait until nobody reads any more."""
+        while not self.gone:  # noqa: ASYNC110 - nothing tells when a transport closes
+            await asyncio.sleep(_LEFT_POLL_SECONDS)
+
     async def cut(self) -> None:
         """Reset the connection, as a crash or a cable would: no closing handshake, no end of the response."""
-        connection = self._transport.get_extra_info("socket")
-        if connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._transport.abort()
+        reset(self._transport)
         await asyncio.sleep(0)  # let the server see the loss before it is told the response is over
         await asyncio.sleep(0)
 

@@ -40,6 +40,8 @@ class Fault(StrEnum):
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
     SESSION_REJECTED = "session_rejected"
+    CLOCK_AHEAD = "clock_ahead"
+    HANG = "hang"
     CUT_BEFORE_FIRST_BYTE = "cut_before_first_byte"
     CUT_AFTER_FIRST_BYTE = "cut_after_first_byte"
     PRICE_RAISED = "price_raised"
@@ -102,6 +104,11 @@ _MEANINGS: Mapping[Fault, tuple[str, Mapping[str, Any]]] = MappingProxyType(
         Fault.RATE_LIMITED: ("429, with a header that says when to come back (`reset` seconds)", {"reset": 1}),
         Fault.UNAVAILABLE: ("503, as when too many requests are running", {}),
         Fault.SESSION_REJECTED: ("400 for the session; reason is one of SESSION_REASONS", {"reason": "revoked"}),
+        Fault.CLOCK_AHEAD: (
+            "the provider's clock is `seconds` ahead of everybody else's when it checks the session",
+            {"seconds": 90_000},
+        ),
+        Fault.HANG: ("the request is served, but nothing is sent until the client leaves", {"billed": True}),
         Fault.CUT_BEFORE_FIRST_BYTE: ("the connection is reset before a byte is sent", {"billed": True}),
         Fault.CUT_AFTER_FIRST_BYTE: ("the connection is reset after the first piece of the body", {"billed": True}),
         Fault.PRICE_RAISED: ("prices on chain are multiplied before the request is answered", {"factor": 2}),
@@ -137,6 +144,7 @@ class ActiveFault:
     remaining: int | None
     plan: FaultPlan = field(repr=False)
     fired: int = 0
+    containing: bytes | None = None
 
     def clear(self) -> None:
         """Take it back; no error if it is used up."""
@@ -175,8 +183,12 @@ class FaultPlan:
         self._lock = threading.Lock()
         self._active: list[ActiveFault] = []
 
-    def add(self, fault: Fault | str, *, times: int | None = 1, **options: Any) -> ActiveFault:
+    def add(
+        self, fault: Fault | str, *, times: int | None = 1, containing: str | None = None, **options: Any
+    ) -> ActiveFault:
         """Set a fault for the next `times` charged requests (or settlements) it can apply to (None: until cleared).
+
+        With `containing`, only to requests whose body has this text: who is hit does not depend on who comes first.
 
         Raises:
             ValueError: unknown fault, or a count below 1.
@@ -194,7 +206,8 @@ class FaultPlan:
                 raise TypeError(f"fault {fault.value} has no option {name!r}; it has: {', '.join(known) or 'none'}")
         if fault is Fault.SESSION_REJECTED and options.get("reason", "revoked") not in SESSION_REASONS:
             raise ValueError(f"unknown reason {options['reason']!r}; there are: {', '.join(SESSION_REASONS)}")
-        active = ActiveFault(fault, {**known, **options}, times, self)
+        text = None if containing is None else containing.encode()
+        active = ActiveFault(fault, {**known, **options}, times, self, containing=text)
         with self._lock:
             self._active.append(active)
         return active
@@ -214,21 +227,23 @@ class FaultPlan:
         with self._lock:
             return list(self._active)
 
-    def take(self, *, stream: bool) -> FaultSet:
+    def take(self, *, stream: bool, body: bytes = b"") -> FaultSet:
         """The faults of the next exchange, counted down."""
-        return self._take(_SETTLEMENT_ONLY if stream else _SETTLEMENT_ONLY | _STREAM_ONLY)
+        return self._take(_SETTLEMENT_ONLY if stream else _SETTLEMENT_ONLY | _STREAM_ONLY, body)
 
     def take_for_settlement(self) -> FaultSet:
         """The faults of the next settlement, counted down."""
         return self._take(set(Fault) - _SETTLEMENT_ONLY)
 
-    def _take(self, others: set[Fault]) -> FaultSet:
+    def _take(self, others: set[Fault], body: bytes = b"") -> FaultSet:
         with self._lock:
             if not self._active:
                 return FaultSet()
             taken: dict[Fault, dict[str, Any]] = {}
             for active in self._active:
                 if active.fault in taken or active.fault in others:
+                    continue
+                if active.containing is not None and active.containing not in body:
                     continue
                 taken[active.fault] = active.options
                 active.fired += 1

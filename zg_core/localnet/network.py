@@ -175,9 +175,9 @@ class LocalNet:
             if self._tls:
                 hosts = (spec.tls_host,) if spec.tls_host else ("127.0.0.1", "localhost")
                 certificate = authority.issue(f"provider-{number}", hosts)
-            self._server.add(broker.make_app(state), sock, tls=certificate)
+            place = self._server.add(broker.make_app(state), sock, tls=certificate)
             self._states.append(state)
-            self.providers.append(LocalProvider(state, self._server))
+            self.providers.append(LocalProvider(state, self._server, place))
         status_socket = bind()
         self.status_url = "http://{}:{}".format(*status_socket.getsockname())
         self._server.add(status.make_app(self._states, self._maker), status_socket)
@@ -392,6 +392,18 @@ class LocalNet:
             "ZEROG_PROVIDER": values["PROVIDER"],
         }
         return values
+
+    def chain_outage(self, seconds: float) -> None:
+        """Nobody gets an answer at `rpc_url` until so many seconds have passed on `clock`; 0 ends it.
+
+        Providers are not affected: they reach the chain another way.
+
+        Raises:
+            RuntimeError: the chain is another program's.
+        """
+        if self._rpc is None:
+            raise RuntimeError("the chain's RPC is not served by this process")
+        self._rpc.down_until = self.clock.now() + seconds
 
     # saving and returning
 

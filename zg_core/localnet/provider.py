@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 class LocalProvider:
     """One provider of a running `LocalNet`. All methods may be called from any thread."""
 
-    def __init__(self, state: ProviderState, server: ServerThread) -> None:
+    def __init__(self, state: ProviderState, server: ServerThread, place: int) -> None:
         self._state = state
         self._server = server
+        self._place = place
 
     def __repr__(self) -> str:
         return f"LocalProvider({self.model!r}, {self.kind}, {self.address})"
@@ -105,7 +106,9 @@ class LocalProvider:
         self._server.call(lambda: None)
         return self._state.settle()
 
-    def fault(self, fault: Fault | str, *, times: int | None = 1, **options: Any) -> ActiveFault:
+    def fault(
+        self, fault: Fault | str, *, times: int | None = 1, containing: str | None = None, **options: Any
+    ) -> ActiveFault:
         """Misbehave on the next `times` charged requests the fault can apply to; None means until cleared.
 
         Several faults may be set; each request takes all that apply. The result is a context manager that clears it.
@@ -113,13 +116,14 @@ class LocalProvider:
         Args:
             fault: a `Fault` or its public name.
             times: how many requests.
+            containing: only requests whose body has this text.
             options: see `fault_meanings`.
 
         Raises:
             ValueError: unknown fault or bad count.
             TypeError: an option the fault does not have.
         """
-        return self._state.faults.add(fault, times=times, **options)
+        return self._state.faults.add(fault, times=times, containing=containing, **options)
 
     def attestation_fault(self, fault: AttestationFault | str) -> None:
         """Serve wrong evidence at ``/v1/quote`` (and of the model enclave), until `clear_faults`.
@@ -142,6 +146,21 @@ class LocalProvider:
         self._state.faults.clear()
         if self._state.enclave.fault is not None:
             self._state.enclave.fault = None
+
+    def kill(self) -> None:
+        """End it as a crash would: nothing listens, and every connection is reset.
+
+        What it was serving it still bills: the book outlives the process.
+        """
+        self._server.kill(self._place)
+
+    def restart(self) -> None:
+        """Serve again, at the same address; no error if it does already.
+
+        Raises:
+            OSError: somebody else has taken the port.
+        """
+        self._server.restart(self._place)
 
     def set_price(self, input_price: int, output_price: int) -> None:
         """Change the prices on chain and for billing, in neuron per token. Keeps the owner's acknowledgement."""

@@ -125,6 +125,8 @@ class RpcServer:
         self._accepting: threading.Thread | None = None
         self._lock = threading.Lock()
         self._connections: dict[threading.Thread, socket.socket] = {}
+        self.down_until = 0.0
+        """Until then, on the chain's clock, every connection is closed without an answer."""
 
     def __repr__(self) -> str:
         return f"RpcServer({'stopped' if self._listener is None else self._url})"
@@ -274,7 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(413, f"the body has {length} bytes; at most {MAX_BODY} are read")
             return
         body = self.rfile.read(length)
-        if len(body) < length:
+        if len(body) < length or self.server.chain.clock.now() < self.server.down_until:
             self.close_connection = True
             return
         response = answer(self.server.chain, body)

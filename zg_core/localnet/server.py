@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,11 +46,20 @@ def bind(port: int = 0) -> socket.socket:
     return sock
 
 
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection as a crash or a cable would: no closing handshake, what was not sent yet is lost."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
 class ServerThread:
     """Runs ASGI applications on bound sockets. `start` returns when all of them accept connections."""
 
     def __init__(self) -> None:
         self._servers: list[tuple[uvicorn.Server, socket.socket]] = []
+        self._killed: dict[int, int] = {}
         self._at_end: list[Callable[[], Awaitable[None]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: set[asyncio.Future[None]] = set()
@@ -57,8 +67,12 @@ class ServerThread:
         self._ready: Future[None] = Future()
         self._thread: threading.Thread | None = None
 
-    def add(self, app: ASGIApp, sock: socket.socket, *, tls: tuple[Path, Path] | None = None) -> None:
-        """Serve `app` on `sock`, with TLS if a certificate file and a key file are given. Before `start`."""
+    def add(self, app: ASGIApp, sock: socket.socket, *, tls: tuple[Path, Path] | None = None) -> int:
+        """Serve `app` on `sock`, with TLS if a certificate file and a key file are given. Before `start`.
+
+        Returns:
+            What `kill` and `restart` take.
+        """
         config = uvicorn.Config(
             self._stoppable(app),
             http=CuttableProtocol,
@@ -74,6 +88,41 @@ class ServerThread:
             ssl_keyfile=str(tls[1]) if tls else None,
         )
         self._servers.append((uvicorn.Server(config), sock))
+        return len(self._servers) - 1
+
+    def kill(self, place: int) -> None:
+        """Close the socket of one server and reset all its connections, as when its process dies."""
+
+        def kill() -> None:
+            server, sock = self._servers[place]
+            if place not in self._killed:
+                self._killed[place] = sock.getsockname()[1]
+            for listener in server.servers:
+                listener.close()
+            server.servers = []
+            for connection in list(server.server_state.connections):
+                reset(connection.transport)
+
+        self.call(kill)
+
+    def restart(self, place: int) -> None:
+        """Serve again where `kill` ended it.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        loop = self._loop
+        assert loop is not None  # noqa: S101 - only of a network that runs
+
+        async def listen() -> None:
+            if place not in self._killed:
+                return
+            server, sock = self._servers[place][0], bind(self._killed[place])
+            self._servers[place] = server, sock
+            del self._killed[place]
+            await server.startup(sockets=[sock])
+
+        asyncio.run_coroutine_threadsafe(listen(), loop).result()
 
     def at_end(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Await this on the loop after the servers have stopped."""

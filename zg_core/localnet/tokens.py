@@ -143,8 +143,12 @@ class TokenChecker:
         self._account = account
         self._good: dict[tuple[str, str, bytes, bytes], float] = {}
 
-    def check(self, header: str | None) -> SessionToken:
+    def check(self, header: str | None, *, ahead: float = 0.0) -> SessionToken:
         """The token in an Authorization header, if it is valid now.
+
+        Args:
+            header: the header's value.
+            ahead: seconds that the provider's clock is wrong by.
 
         Raises:
             SessionRejectedError: with the provider's reason.
@@ -158,7 +162,7 @@ class TokenChecker:
                 raise SessionRejectedError("ephemeral token must have an expiration time")
             if token.expires_at - token.timestamp > self._settings.ephemeral_lifetime * 1000:
                 raise SessionRejectedError("ephemeral token duration cannot exceed 24 hours")
-        now = self._now()
+        now = self._now() + ahead
         if token.expires_at > 0 and int(now) > token.expires_at // 1000:
             raise SessionRejectedError("session token expired")
         self._check_revocation(token)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 
 __all__ = ["ReplayGuard"]
 
@@ -14,8 +13,9 @@ class ReplayGuard:
     def __init__(self, capacity: int = 8192) -> None:
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._chats: OrderedDict[bytes, None] = OrderedDict()
-        self._requests: OrderedDict[bytes, None] = OrderedDict()
+        # Plain dictionaries are in order, too, and take a third of the memory.
+        self._chats: dict[bytes, None] = {}
+        self._requests: dict[bytes, None] = {}
 
     def sent(self, scope: str, request_sha256: str) -> None:
         """Note a request of ours, when it is sent."""
@@ -30,16 +30,16 @@ class ReplayGuard:
         """Note the chat id of a complete reply; True if it was seen before."""
         return self._note(self._chats, _key(scope, chat_id))
 
-    def _note(self, seen: OrderedDict[bytes, None], key: bytes) -> bool:
+    def _note(self, seen: dict[bytes, None], key: bytes) -> bool:
         with self._lock:
             known = key in seen
             seen[key] = None
             if len(seen) > self._capacity:
-                seen.popitem(last=False)
+                del seen[next(iter(seen))]
             return known
 
 
 def _key(scope: str, text: str) -> bytes:
     import hashlib
 
-    return hashlib.blake2b(f"{scope}\n{text}".encode(), digest_size=16).digest()
+    return hashlib.blake2b(f"{scope}\n{text}".encode(), digest_size=15).digest()  # a byte more takes 16

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from zg_core.localnet import Fault, LocalNet, ProviderSettings, ProviderSpec, abi, fault_meanings
-from zg_core.localnet.faults import SESSION_REASONS, FaultPlan
+from zg_core.localnet.faults import SESSION_REASONS
 
 BOTH = pytest.mark.parametrize("stream", [False, True])
 QUESTION = "Repeat after me: Grüße, 你好 42"
@@ -104,31 +104,6 @@ def test_a_fault_of_streams_waits_for_a_stream(caller):
     one.provider.fault(Fault.COMMENT_AFTER_DONE)
     assert one.chat().status_code == 200
     assert one.chat(stream=True).content.endswith(b": keep-alive\n\n")
-
-
-def test_several_faults_meet_in_one_exchange():
-    plan = FaultPlan()
-    plan.add("gzip")
-    plan.add("body_changed", times=2)
-    first, second = plan.take(stream=False), plan.take(stream=False)
-    assert Fault.GZIP in first
-    assert Fault.BODY_CHANGED in first
-    assert Fault.GZIP not in second
-    assert Fault.BODY_CHANGED in second
-    assert not plan.take(stream=False)
-
-
-def test_mistakes_are_named():
-    plan = FaultPlan()
-    with pytest.raises(ValueError, match=r"unknown fault 'x'; there are: body_changed"):
-        plan.add("x")
-    with pytest.raises(ValueError, match="at least 1"):
-        plan.add("gzip", times=0)
-    with pytest.raises(TypeError, match="slow_drip has no option 'x'; it has: size, delay"):
-        plan.add("slow_drip", x=1)
-    with pytest.raises(ValueError, match="unknown reason"):
-        plan.add("session_rejected", reason="x")
-    assert plan.active() == []
 
 
 # bytes against signature
@@ -569,3 +544,34 @@ def test_settlement_inflated(caller):
     (mine,) = [user for user in record.users if user.user == one.wallet.address]
     assert mine.paid == 3 * owed
     assert one.provider.unsettled(one.wallet.address) == 0
+
+
+# those that never answer, or answer by another clock
+
+
+@pytest.mark.parametrize("billed", [True, False])
+@BOTH
+def test_hang(caller, stream, billed):
+    one = caller()
+    one.provider.fault(Fault.HANG, billed=billed)
+    with pytest.raises(httpx2.ReadTimeout):
+        one.http.post(
+            one.provider.url + "/v1/proxy/chat/completions",
+            content=one.body(QUESTION, stream=stream),
+            headers={"authorization": one.token()},
+            timeout=0.2,
+        )
+    deadline = time.monotonic() + 10
+    while one.provider.log == [] and billed:
+        assert time.monotonic() < deadline, "what was hung up on was never billed"
+    assert [entry.client_left for entry in one.provider.log] == [True] * billed
+
+
+def test_clock_ahead(caller):
+    one = caller()
+    one.provider.fault(Fault.CLOCK_AHEAD, seconds=3600)
+    assert one.chat().status_code == 200
+    one.provider.fault(Fault.CLOCK_AHEAD, times=2)
+    answers = [one.chat() for _ in range(2)]
+    assert [(answer.status_code, "session token expired" in answer.text) for answer in answers] == [(400, True)] * 2
+    assert one.chat().status_code == 200

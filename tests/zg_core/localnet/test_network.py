@@ -328,3 +328,41 @@ def test_without_the_extra_it_says_what_to_install(missing):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "pip install 'zerog-integrations[localnet]'" in done.stderr
+
+
+def test_a_killed_provider_refuses_connections_until_it_is_started_again():
+    import httpx2
+
+    with LocalNet(providers=2) as net, httpx2.Client() as client:
+        one, other = net.providers
+        url = f"{one.url}/v1/models"
+        assert client.get(url).status_code == 200
+        for _ in range(2):
+            one.kill()
+            one.kill()
+            with pytest.raises(httpx2.ConnectError):
+                client.get(url)
+            assert client.get(f"{other.url}/v1/models").status_code == 200
+            one.restart()
+            one.restart()
+            assert client.get(url).status_code == 200
+        one.kill()
+
+
+def test_a_chain_outage_ends_when_its_time_has_passed():
+    import httpx2
+
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
+    with LocalNet(providers=1) as net, httpx2.Client() as client:
+        assert client.post(net.rpc_url, json=asked).status_code == 200
+        net.chain_outage(30)
+        for _ in range(2):
+            with pytest.raises(httpx2.RemoteProtocolError):
+                client.post(net.rpc_url, json=asked)
+            net.clock.advance(14)
+        net.open_account(net.wallet, net.providers[0])
+        net.clock.advance(3)
+        assert client.post(net.rpc_url, json=asked).status_code == 200
+        net.chain_outage(30)
+        net.chain_outage(0)
+        assert client.post(net.rpc_url, json=asked).status_code == 200

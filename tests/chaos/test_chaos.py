@@ -1,0 +1,177 @@
+"""A storm: 1,000 runs of agents and clients against five providers that die, hang, lie about the time and change.
+
+One storm is made for all tests of this module. Then the providers' own books are the referee. `ZEROG_CHAOS_SEED=…`
+makes another storm; the seed is in every failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.chaos import plan
+from tests.chaos.referee import Referee, table
+from tests.chaos.storm import Storm
+from zg_core import VerificationFailed, og
+from zg_core.http import AsyncTransport, SyncTransport
+from zg_core.verify import Reason, Status
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chaos")]
+SEED = int(os.environ.get("ZEROG_CHAOS_SEED", "20260"))
+
+
+@pytest.fixture(scope="module")
+def storm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storm]:
+    """The storm, blown over. Whoever waits moves the clock, for clients' records and the whole network."""
+    store = tmp_path_factory.mktemp("chaos") / "store.db"
+    made = Storm(SEED, f"sqlite:///{store}")
+
+    async def wait(self: Any, seconds: float) -> None:
+        made.net.clock.advance(seconds)
+        await asyncio.sleep(0) if isinstance(self, AsyncTransport) else None
+
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + made.net.clock.offset)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SyncTransport, "sleep", wait)
+        patch.setattr(AsyncTransport, "sleep", wait)
+        patch.setattr("zg_core.chain.reader.time", clock)
+        with made.running():
+            made.blow()
+            yield made
+
+
+@pytest.fixture(scope="module")
+def referee(storm: Storm) -> Referee:
+    return Referee(storm)
+
+
+@pytest.fixture(autouse=True)
+def seed(request: pytest.FixtureRequest) -> None:
+    """Names the seed beside a failure."""
+    request.node.add_report_section("call", "chaos", f"ZEROG_CHAOS_SEED={SEED}")
+
+
+def test_it_was_a_storm(storm: Storm, referee: Referee, record_property: Callable[[str, object], None]) -> None:
+    record_property("chaos", {"seed": SEED, "rows": [(name, dict(row)) for name, row in table(storm.results)]})
+    assert len(storm.results) == plan.CALLS
+    assert sum(result.calls for result in storm.results) >= plan.CALLS
+    outcomes = Counter(receipt.outcome for receipt in storm.receipts)
+    assert outcomes["unknown"] >= 50
+    assert outcomes["answered"] >= plan.CALLS // 2
+    assert outcomes["truncated"] >= 10
+    assert outcomes["abandoned"] >= 10
+    codes = Counter(getattr(result.error, "code", None) for result in storm.results)
+    for code in ("timeout", "connection_lost", "connect_failed", "rate_limited", "rpc_unavailable", "expired"):
+        assert codes[code], f"nobody met {code}: {codes}"
+    assert codes["insufficient_funds"], "the accounts never lagged"
+    assert codes["not_acknowledged"] + codes["service_not_acknowledged"], "the new signer was acknowledged at once"
+
+
+def test_every_call_ends_as_one_receipt_or_a_refusal_that_cost_nothing(storm: Storm, referee: Referee) -> None:
+    assert storm.unattributed == []
+    for result in storm.results:
+        ids = [receipt.id for receipt in result.receipts]
+        assert len(set(ids)) == len(ids)
+        assert len(ids) + result.refused == result.calls, (result.task, result.error)
+        if result.error is not None and not result.refused:
+            assert result.error.receipt.id == ids[-1]
+    assert all(len(found) == 1 for found in referee.receipts.values())
+
+
+def test_every_billed_request_has_a_receipt_and_is_billed_once(referee: Referee) -> None:
+    assert [key for key in referee.bills if key not in referee.receipts] == []
+    assert [entries for entries in referee.bills.values() if len(entries) > 1] == []
+
+
+def test_every_exact_receipt_is_what_the_provider_booked(referee: Referee) -> None:
+    exact = {key: found[0] for key, found in referee.receipts.items() if found[0].fee.exact}
+    assert len(exact) >= plan.CALLS // 2
+    for key, receipt in exact.items():
+        (entry,) = referee.bills[key]
+        assert receipt.fee.amount.units == entry.fee, receipt
+        assert entry.chat_id in receipt.signature_ids
+
+
+def test_what_is_not_known_exactly_is_within_its_bounds(referee: Referee) -> None:
+    billed = free = 0
+    for key, (receipt,) in referee.receipts.items():
+        if receipt.fee.exact:
+            continue
+        assert receipt.fee.upper is not None
+        fees = [entry.fee for entry in referee.bills.get(key, ())]
+        assert receipt.fee.lower <= sum(fees) <= receipt.fee.upper, receipt
+        billed += bool(fees)
+        free += not fees
+    assert billed >= 20, "too few lost answers were billed"
+    assert free >= 10, "too few lost answers were not billed"
+
+
+def test_the_sums_enclose_what_the_chain_took_and_will_take(storm: Storm, referee: Referee) -> None:
+    for where, sums in referee.sums().items():
+        assert sums.settled > 0, where
+        assert sums.exact <= sums.settled + sums.unsettled <= sums.exact + sums.bounds, where
+    for provider in storm.net.providers:
+        assert sum(entry.settled for entry in provider.log) == sum(each.total_paid for each in provider.settlements)
+    assert any(sums.unsettled for sums in referee.sums().values())
+
+
+def test_the_store_has_every_receipt_once_and_nothing_of_refusals(storm: Storm, referee: Referee) -> None:
+    stored = {receipt.id: receipt for receipt in referee.stored()}
+    assert set(stored) == {receipt.id for receipt in storm.receipts}
+    for receipt in storm.receipts:
+        kept = stored[receipt.id]
+        assert (kept.outcome, kept.fee, kept.verdict.status) == (receipt.outcome, receipt.fee, receipt.verdict.status)
+        assert receipt.flags == ()
+
+
+def test_the_budget_counts_what_was_paid_and_holds_what_is_not_known(storm: Storm, referee: Referee) -> None:
+    spent, states, held = referee.spent()
+    inexact = [receipt for receipt in storm.receipts if not receipt.fee.exact]
+    assert held == sum(receipt.fee.most for receipt in inexact)
+    assert spent == held + sum(receipt.fee.amount.units for receipt in storm.receipts if receipt.fee.exact)
+    assert states == {"unknown": len(inexact)}
+    assert spent < og("50").units
+
+
+def test_nobody_is_accused_wrongly_and_what_could_be_checked_is_proven(storm: Storm) -> None:
+    accused = [result for result in storm.results if isinstance(result.error, VerificationFailed)]
+    # What is signed by a new key before the contract's owner has confirmed it is not to be trusted.
+    assert {result.error.code for result in accused} <= {"signer_not_acknowledged"}
+    assert {result.task.wave for result in accused} <= {plan.ROTATED, plan.ALL}
+    answered = Counter(r.verdict.status for r in storm.receipts if r.outcome == "answered")
+    assert answered[Status.FAILED] == len(accused)
+    assert set(answered) <= {Status.VERIFIED, Status.UNAVAILABLE, Status.FAILED}, answered
+    assert answered[Status.VERIFIED] >= plan.CALLS // 2
+    for result in storm.results:
+        for receipt in result.receipts:
+            if receipt.outcome != "answered" or receipt.verdict.status is not Status.UNAVAILABLE:
+                continue
+            if receipt.verdict.reason is Reason.RECORD_UNREADABLE:  # a new signer, while the chain cannot be read
+                assert result.task.wave in (plan.OUTAGE, plan.ALL), result.task
+            else:  # a dead provider, and one whose clock jumps by an hour, have no signature any more
+                assert receipt.verdict.reason is Reason.NO_SIGNATURE, receipt
+                dead = result.task.wave in (plan.KILLED, plan.ALL) and result.task.provider == 1
+                assert dead or result.task.wave == plan.SKEW, result.task
+
+
+def test_only_what_was_never_answered_is_sent_again(storm: Storm) -> None:
+    assert [receipt for receipt in storm.receipts if receipt.attempts > 1], "nothing was ever sent again"
+    arrived = Counter(
+        (provider.address, request.body_sha256)
+        for provider in storm.net.providers
+        for request in provider.requests
+        if request.path.endswith("/chat/completions")
+    )
+    lost = [each for each in storm.receipts if each.outcome in ("unknown", "truncated", "abandoned")]
+    renewed = {receipt.id for r in storm.results if r.task.wave in (plan.LAG, plan.SKEW) for receipt in r.receipts}
+    for receipt in lost:
+        times = arrived[receipt.provider, receipt.request_sha256]
+        # A session that is signed anew, or a provider that is waited for, is no attempt of its own.
+        assert times <= receipt.attempts or receipt.id in renewed, receipt

@@ -1,0 +1,82 @@
+"""A PostgreSQL server of our own, for as long as it is needed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SECONDS_TO_START = 60
+
+
+@contextmanager
+def running(programs: str) -> Iterator[str]:
+    """The URL of an empty server in a temporary folder, on a free port; at the end it is stopped, and the folder gone.
+
+    PostgreSQL refuses root: then it runs as ``nobody``. On Linux it ends with this process, too.
+
+    Args:
+        programs: The folder with ``initdb`` and ``postgres``.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="zerog-postgres-"))
+    try:
+        as_user: list[str] = []
+        if os.geteuid() == 0:
+            shutil.chown(directory, "nobody")
+            as_user = ["--reuid", "nobody", "--clear-groups"]
+        setpriv = ["setpriv", *as_user, "--pdeathsig", "INT", "--"] if as_user or shutil.which("setpriv") else []
+        environ = {"PATH": os.environ["PATH"], "HOME": str(directory), "LC_ALL": "C"}
+        data = directory / "data"
+        initdb: list[str | Path] = [*setpriv, f"{programs}/initdb", "-D", data, "-U", "zerog", "-A", "trust"]
+        initdb += ["--no-sync", "--no-locale", "-E", "UTF8"]
+        made = subprocess.run(initdb, env=environ, cwd=directory, capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made.stdout + made.stderr
+        for attempt in range(5):
+            port = _free_port()
+            server = _start([*setpriv, f"{programs}/postgres", "-D", data], port, directory, environ)
+            if _is_ready(server, directory / "log"):
+                break
+            text = (directory / "log").read_text()
+            # Somebody was faster: between finding a port and taking it there is a moment.
+            assert "Address already in use" in text and attempt < 4, text  # noqa: PT018
+        try:
+            yield f"postgresql+psycopg://zerog@127.0.0.1:{port}/postgres"
+        finally:
+            server.send_signal(signal.SIGINT)  # fast shutdown: it does not wait for clients
+            server.wait(timeout=30)
+    finally:
+        shutil.rmtree(directory)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _start(command: list[str | Path], port: int, directory: Path, environ: dict[str, str]) -> subprocess.Popen[bytes]:
+    options: list[str | Path] = ["-p", str(port), "-h", "127.0.0.1", "-k", directory, "-F"]
+    with (directory / "log").open("w") as log:
+        return subprocess.Popen([*command, *options], env=environ, cwd=directory, stdout=log, stderr=log)
+
+
+def _is_ready(server: subprocess.Popen[bytes], log: Path) -> bool:
+    """Whether it accepts connections; False if it has ended instead."""
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while "ready to accept connections" not in log.read_text():
+        if server.poll() is not None:
+            return False
+        if time.monotonic() > deadline:
+            server.kill()
+            server.wait()
+            raise AssertionError("PostgreSQL is not ready\n" + log.read_text())
+        time.sleep(0.05)
+    return True

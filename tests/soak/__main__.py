@@ -1,0 +1,189 @@
+"""``make soak``: many verified calls from threads and an event loop at once, and what they leave behind.
+
+The same model object serves them all: whole answers and streams, half in threads and half in tasks. What this process
+holds after a tenth of the calls is compared with what it holds at the end: memory may have grown by 5 MB, files are as
+many, sockets no more, and there were never more connections than calls in flight. The server is another process. Exit
+status 1 if anything of that does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import itertools
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.bench import contenders
+from tests.bench.measures import IN_FLIGHT
+from zg_core import Budget, og
+
+MOST_GROWTH_KB = 5 * 1024
+
+
+@dataclass(frozen=True)
+class Held:
+    """What this process holds."""
+
+    calls: int
+    rss_kb: int
+    descriptors: int
+    sockets: int
+    threads: int
+
+    @classmethod
+    def now(cls, calls: int) -> Held:
+        """Count, after garbage is gone."""
+        gc.collect()
+        status = Path("/proc/self/status").read_text()
+        names = list(_descriptors())
+        sockets = sum(name.startswith("socket:") for name in names)
+        rss = int(status.partition("VmRSS:")[2].split()[0])
+        return cls(calls, rss, len(names) - sockets, sockets, threading.active_count())
+
+    def __str__(self) -> str:
+        return (
+            f"{self.calls:>9,}{self.rss_kb / 1024:>11.1f} MB{self.descriptors:>14}{self.sockets:>10}{self.threads:>10}"
+        )
+
+
+def _descriptors() -> Iterator[str]:
+    """What each open descriptor is."""
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of this very directory
+            yield str(each.readlink())
+
+
+@contextmanager
+def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop that runs in a thread until the end."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="soak-loop")
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+class Soak:
+    """Makes calls with one model; every answer is proven, or the call raises."""
+
+    def __init__(self, model: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._model = model
+        self._loop = loop
+        self._pool = ThreadPoolExecutor(IN_FLIGHT // 2)
+
+    def calls(self, count: int) -> None:
+        """So many calls, half of them in threads and half in tasks, `IN_FLIGHT` at once."""
+        tasks = asyncio.run_coroutine_threadsafe(self._in_tasks(count // 2), self._loop)
+        list(self._pool.map(self._one, range(count - count // 2)))
+        tasks.result()
+
+    def _one(self, number: int) -> None:
+        if number % 4:
+            _proven(self._model.invoke(contenders.QUESTION))
+        else:
+            _proven(_whole(list(self._model.stream(contenders.QUESTION))))
+
+    async def _in_tasks(self, count: int) -> None:
+        numbers = itertools.count()
+
+        async def worker() -> None:
+            while (number := next(numbers)) < count:
+                if number % 4:
+                    _proven(await self._model.ainvoke(contenders.QUESTION))
+                else:
+                    _proven(_whole([chunk async for chunk in self._model.astream(contenders.QUESTION)]))
+
+        await asyncio.gather(*(worker() for _ in range(IN_FLIGHT // 2)))
+
+    def close(self) -> None:
+        """End the threads and close the connections."""
+        self._pool.shutdown()
+        self._model.close()
+        asyncio.run_coroutine_threadsafe(self._model.aclose(), self._loop).result()
+
+
+def _whole(chunks: list[Any]) -> Any:
+    return sum(chunks[1:], chunks[0])
+
+
+def _proven(message: Any) -> None:
+    status = message.response_metadata["zerog"]["status"]
+    if status != "verified":
+        raise AssertionError(f"a reply is {status}")
+
+
+def soak(calls: int, store: str, say: Callable[[str], None]) -> list[str]:
+    """Make `calls` calls and say what is held meanwhile; what does not hold."""
+    more = {} if store == "memory:" else {"budget": Budget(per_run=og("1000"))}
+    with contenders.running_server() as server, event_loop() as loop:
+        run = Soak(contenders.chat_zerog(server, "require", store=store, **more), loop)
+        try:
+            say(f"{'calls':>9}{'RSS':>14}{'descriptors':>14}{'sockets':>10}{'threads':>10}")
+            step, began, held = calls // 10, time.monotonic(), []
+            for number in range(1, 11):
+                run.calls(step)
+                held.append(Held.now(number * step))
+                say(str(held[-1]))
+            seconds = time.monotonic() - began
+            connections = server.most_connections() - 1
+        finally:
+            run.close()
+        first, last = held[0], held[-1]
+        grown = last.rss_kb - first.rss_kb
+        say(
+            f"{calls:,} calls in {seconds:.0f} s, {IN_FLIGHT} in flight: RSS {grown / 1024:+.1f} MB, "
+            f"descriptors {last.descriptors - first.descriptors:+d}, sockets {last.sockets - first.sockets:+d}, "
+            f"at most {connections} connections at once"
+        )
+    return problems_of(first, last, connections)
+
+
+def problems_of(first: Held, last: Held, connections: int) -> list[str]:
+    """What does not hold."""
+    problems = []
+    grown = last.rss_kb - first.rss_kb
+    if grown > MOST_GROWTH_KB:
+        problems.append(f"RSS grew by {grown / 1024:.1f} MB after the first {first.calls:,} calls, at most 5 may be")
+    if last.descriptors != first.descriptors:
+        problems.append(f"descriptors went from {first.descriptors} to {last.descriptors}")
+    if last.sockets > first.sockets:  # an idle one is closed after 30 s
+        problems.append(f"sockets went from {first.sockets} to {last.sockets}")
+    if connections > IN_FLIGHT:
+        problems.append(f"{connections} connections were open for {IN_FLIGHT} calls in flight")
+    return problems
+
+
+def main() -> None:
+    """Measure, print, and judge."""
+    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--store", choices=("memory", "sqlite"), default="memory", help="sqlite: with a budget, too")
+    arguments = parser.parse_args()
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, store {arguments.store}", flush=True)
+    with tempfile.TemporaryDirectory() as directory:
+        store = "memory:" if arguments.store == "memory" else f"sqlite:///{directory}/store.db"
+        problems = soak(arguments.calls, store, lambda line: print(line, flush=True))
+    for problem in problems:
+        print(f"FAILED: {problem}")
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()
