@@ -32,6 +32,8 @@ def plain_values(model: ChatZeroG) -> dict[str, Any]:
     if isinstance(model.network, Network):
         # Without its RPC URL, which may hold a key.
         plain |= {"network": model.network.name, "ledger": model.network.ledger, "inference": model.network.inference}
+    if model.routing is not None:
+        plain["routing"] = model.routing.to_dict()
     policy = model.verify
     if policy is None or isinstance(policy, str):
         return plain

@@ -27,12 +27,12 @@ from zg_core.fields import (
     CLIENT_FIELDS,
     client_settings,
     from_env,
-    keep_one_credential,
-    policy_from_plain,
+    keep_what_was_passed,
+    objects_from_plain,
     reject_unknown,
     secret_from_env,
 )
-from zg_core.fieldtypes import AttestationOptions, Budget, Condition, Limits, Policy, Receipt, Timeouts, Wallet
+from zg_core.fieldtypes import AttestationOptions, Budget, Condition, Limits, Policy, Receipt, Routing, Timeouts, Wallet
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -214,6 +214,8 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     attestation: AttestationOptions | None = Field(default=None, exclude=True, repr=False)
     """What is allowed in an attestation, and where evidence is looked up."""
 
+    routing: Routing | None = None
+    """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
     limits: Limits | Literal["auto"] | None = "auto"
     """Rate and requests under way, for all clients of a process together: by default the providers' own on real
     networks; None lifts them."""
@@ -277,11 +279,11 @@ class ChatZeroG(OwnsClients, BaseChatModel):
         aliases = ("model_name", "stop_sequences", "max_completion_tokens")
         known = {*aliases, *cls.model_fields, *TOLERATED}
         reject_unknown(cls.__name__, values, known, advice=ADVICE, elsewhere=ELSEWHERE)
-        return policy_from_plain(values)
+        return objects_from_plain(values)
 
     @model_validator(mode="after")
-    def _keep_one_credential(self) -> Self:
-        keep_one_credential(self)
+    def _keep_what_was_passed(self) -> Self:
+        keep_what_was_passed(self)
         return self
 
     @model_validator(mode="after")

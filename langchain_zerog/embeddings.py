@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.embeddings import Embeddings
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
@@ -19,11 +19,14 @@ from zg_core.errors import ZeroGError
 from zg_core.fields import (
     client_settings,
     from_env,
-    keep_one_credential,
+    keep_what_was_passed,
     reject_unknown,
     secret_from_env,
 )
-from zg_core.fieldtypes import Budget, Limits, Policy, Receipt, Timeouts, Wallet
+from zg_core.fieldtypes import Budget, Limits, Policy, Receipt, Routing, Timeouts, Wallet
+
+if TYPE_CHECKING:
+    from zg_core.client import AsyncChatClient, ChatClient
 
 __all__ = ["ZeroGEmbeddings"]
 
@@ -43,6 +46,7 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
     Args:
         model: Name of the model; without it the provider's own.
         provider: Address of the provider; without it one is chosen among the embedding services.
+        routing: How each request's provider is chosen among those that serve `model` (`zg_core.Routing`).
         dimensions: Length of the vectors, where the model can choose.
         batch_size: Most texts in one request.
 
@@ -76,6 +80,7 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
     minimum: str | None = None
     kinds: list[str] | None = None
     identity: str | None = None
+    routing: Routing | None = None
     limits: Limits | str | None = "auto"
     budget: Budget | None = Field(default=None, exclude=True, repr=False)
     """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
@@ -112,7 +117,7 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
 
     @model_validator(mode="after")
     def _one_credential(self) -> Self:
-        keep_one_credential(self)
+        keep_what_was_passed(self)
         return self
 
     # calls
@@ -125,7 +130,7 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
         vectors: list[list[float]] = []
         for batch in self._batches(texts):
             with _model_errors(), scope(sink_of(None)):
-                reply = self._clients.blocking(self._settings()).create(self._payload(batch), path=PATH)
+                reply = self._client().create(self._payload(batch), path=PATH)
                 vectors += vectors_of(reply, len(batch))
         return vectors
 
@@ -138,8 +143,7 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
         vectors: list[list[float]] = []
         for batch in self._batches(texts):
             with _model_errors(), scope(sink_of(None)):
-                client = self._clients.asynchronous(self._settings())
-                vectors += vectors_of(await client.create(self._payload(batch), path=PATH), len(batch))
+                vectors += vectors_of(await self._async_client().create(self._payload(batch), path=PATH), len(batch))
         return vectors
 
     async def aembed_query(self, text: str) -> list[float]:
@@ -155,6 +159,12 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
         return payload_of(texts, self.model, self.dimensions) | self.model_kwargs
 
     # clients
+
+    def _client(self) -> ChatClient:
+        return self._clients.blocking(self._settings())
+
+    def _async_client(self) -> AsyncChatClient:
+        return self._clients.asynchronous(self._settings())
 
     def _settings(self) -> Mapping[str, Any]:
         names = (name for name in type(self).model_fields if name not in _OF_REQUESTS)

@@ -15,12 +15,12 @@ from zg_core.fields import (
     CLIENT_FIELDS,
     client_settings,
     from_env,
-    keep_one_credential,
-    policy_from_plain,
+    keep_what_was_passed,
+    objects_from_plain,
     reject_unknown,
     secret_from_env,
 )
-from zg_core.fieldtypes import AttestationOptions, Budget, Condition, Limits, Policy, Receipt, Timeouts, Wallet
+from zg_core.fieldtypes import AttestationOptions, Budget, Condition, Limits, Policy, Receipt, Routing, Timeouts, Wallet
 
 __all__ = ["ClientFields"]
 
@@ -59,6 +59,8 @@ class ClientFields(OwnsClients, BaseModel):
     attest: int | None = None
     """Level up to which the enclave must be attested before it sees a prompt."""
     attestation: AttestationOptions | None = Field(default=None, exclude=True, repr=False)
+    routing: Routing | None = Field(default=None, repr=False)
+    """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
     limits: Limits | Literal["auto"] | None = Field(default="auto", exclude=True, repr=False)
     """Rate and requests under way, for all clients of a process together: by default the providers' own on real
     networks; None lifts them."""
@@ -92,7 +94,7 @@ class ClientFields(OwnsClients, BaseModel):
         aliases = {field.alias for field in cls.model_fields.values() if field.alias}
         known = {*cls.model_fields, *aliases, "class_name"}
         reject_unknown(cls.__name__, values, known, advice="other parameters go into additional_kwargs")
-        return policy_from_plain(values)
+        return objects_from_plain(values)
 
     @field_serializer("verify")
     def _plain_policy(self, policy: Any) -> Any:
@@ -103,14 +105,19 @@ class ClientFields(OwnsClients, BaseModel):
 
         return Demand.of(policy).to_dict()
 
+    @field_serializer("routing")
+    def _plain_routing(self, routing: Any) -> Any:
+        """A model that is made again has to keep to the same providers and prices."""
+        return routing if routing is None else routing.to_dict()
+
     @field_serializer("network")
     def _plain_network(self, network: Any) -> Any:
         """The name alone: the RPC URL may hold a key."""
         return network.name if isinstance(network, Network) else network
 
     @model_validator(mode="after")
-    def _keep_one_credential(self) -> Self:
-        keep_one_credential(self)
+    def _keep_what_was_passed(self) -> Self:
+        keep_what_was_passed(self)
         return self
 
     def _client_settings(self, **more: Any) -> dict[str, Any]:

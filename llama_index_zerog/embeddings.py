@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from llama_index.core.indices.base import BaseIndex
 
     from zg_core.call import Reply
+    from zg_core.client import AsyncChatClient, ChatClient
 
 __all__ = ["ZeroGEmbedding"]
 
@@ -41,7 +42,8 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
     model: str | None = None
     """Name of the model; without it the provider's own."""
     provider: str | None = None
-    """Address of the provider; without it one is chosen among the embedding services."""
+    """Address of the provider; without it one is chosen among the embedding services. With `routing`, vectors may come
+    from every provider of `model` that it allows."""
     dimensions: int | None = Field(default=None, ge=1)
     """Length of the vectors, where the model can choose."""
 
@@ -86,13 +88,13 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
             ```
         """
         if texts := self._to_compare(index, samples):
-            reply = self._clients.blocking(self._settings()).create(self._payload(texts), path=PATH)
+            reply = self._client().create(self._payload(texts), path=PATH)
             self._compare(reply, index, samples, least)
 
     async def acheck_index(self, index: BaseIndex[Any], *, samples: int = 3, least: float = 0.95) -> None:
         """Async twin of `check_index`."""
         if texts := self._to_compare(index, samples):
-            client = self._clients.asynchronous(self._settings())
+            client = self._async_client()
             self._compare(await client.create(self._payload(texts), path=PATH), index, samples, least)
 
     def _to_compare(self, index: BaseIndex[Any], samples: int) -> list[str]:
@@ -112,11 +114,11 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
         return payload_of(texts, self.model, self.dimensions)
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        client = self._clients.blocking(self._settings())
+        client = self._client()
         return self._vectors(client.create(self._payload(texts), path=PATH), len(texts))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        client = self._clients.asynchronous(self._settings())
+        client = self._async_client()
         return self._vectors(await client.create(self._payload(texts), path=PATH), len(texts))
 
     def _get_text_embedding(self, text: str) -> list[float]:
@@ -133,7 +135,8 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
 
     def _vectors(self, reply: Reply, count: int) -> list[list[float]]:
         vectors = vectors_of(reply, count)
-        made_by = (reply.receipt.provider, reply.receipt.model, len(vectors[0]))
+        source = reply.receipt.provider if self.routing is None else "the providers that routing allows"
+        made_by = (source, reply.receipt.model, len(vectors[0]))
         if self._made_by is None:
             self._made_by = made_by
         if made_by != self._made_by or any(len(vector) != made_by[2] for vector in vectors):
@@ -146,6 +149,12 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
                 receipt=reply.receipt,
             )
         return vectors
+
+    def _client(self) -> ChatClient:
+        return self._clients.blocking(self._settings())
+
+    def _async_client(self) -> AsyncChatClient:
+        return self._clients.asynchronous(self._settings())
 
     def _settings(self) -> dict[str, Any]:
         return self._client_settings(service_type=SERVICE_TYPE, environ=ENVIRONMENT)

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from zg_core.openai_compat import async_openai_client, openai_client
     from zg_core.progress import Progress
     from zg_core.receipts import MemoryReceipts, Receipt, ReceiptStore, Retention
+    from zg_core.routing import Candidate, Explanation, Routing
     from zg_core.store import Store
     from zg_core.types import Amount, Fee, Kind, Service, Usage, neuron, og
     from zg_core.verify import Policy, Verdict
@@ -71,9 +72,11 @@ __all__ = [
     "Broker",
     "Budget",
     "BudgetExceeded",
+    "Candidate",
     "ChainError",
     "ChatClient",
     "ConfigError",
+    "Explanation",
     "Fee",
     "Funder",
     "InsufficientFunds",
@@ -97,6 +100,7 @@ __all__ = [
     "Reply",
     "RequestError",
     "Retention",
+    "Routing",
     "Sending",
     "Service",
     "SessionRejected",
@@ -135,9 +139,11 @@ _HOMES = {
     "Broker": "broker",
     "Budget": "budget",
     "BudgetExceeded": "errors",
+    "Candidate": "routing",
     "ChainError": "errors",
     "ChatClient": "client",
     "ConfigError": "errors",
+    "Explanation": "routing",
     "Fee": "types",
     "Funder": "funding",
     "InsufficientFunds": "errors",
@@ -162,6 +168,7 @@ _HOMES = {
     "Reply": "calls",
     "RequestError": "errors",
     "Retention": "receipts",
+    "Routing": "routing",
     "Sending": "chain.transactions",
     "Service": "types",
     "SessionRejected": "errors",

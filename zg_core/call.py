@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
     from zg_core.types import Usage
 
-__all__ = ["Call", "Reply", "Slot", "Tail", "text_of"]
+__all__ = ["Call", "Reply", "Slot", "Tail", "for_model", "streaming", "text_of"]
 
 # What may follow the last event: a server that talks on is cut off, and its bytes cannot be compared.
 TAIL_BYTES = 64 * 1024
@@ -62,6 +62,7 @@ class Call:
     response: Response | None = None
     usage: Usage | None = None
     text: list[str] = field(default_factory=list)
+    hasty: bool = False  # there are other providers: a refusal that may pass is not waited for
     sent: bool = False  # a request is on its way, or was answered
     renewed: bool = False  # the session was signed anew for it
     finished: bool = False  # a finish_reason was seen
@@ -99,3 +100,19 @@ def text_of(body: Mapping[str, Any]) -> str:
     message = (first_choice(body) or {}).get("message")
     content = message.get("content") if isinstance(message, dict) else None
     return content if isinstance(content, str) else ""
+
+
+def for_model(payload: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """`payload`, which names no model, for `model`."""
+    return {"model": model, **{name: value for name, value in payload.items() if name != "model"}}
+
+
+def streaming(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """`payload` for a stream that reports its usage."""
+    options = payload.get("stream_options")
+    # Asking for usage ourselves also keeps the provider from rewriting the body (0g-direct §4.3).
+    return {
+        **payload,
+        "stream": True,
+        "stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True},
+    }

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.settling import STEP
-from zg_core.call import Call, Reply, Slot, Tail, text_of
+from zg_core.call import Call, Reply, Slot, Tail, for_model, streaming, text_of
 from zg_core.config import blot
 from zg_core.errors import (
     ConfigError,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Outcome
     from zg_core.receipts.stored import ReceiptStore
+    from zg_core.router import Router
     from zg_core.store import Store
     from zg_core.verify.policy import Policy
 
@@ -83,9 +85,11 @@ class Calls:
         stored: ReceiptStore | None = None,
         keep_bytes: bool = False,
         spending: Spending | None = None,
+        router: Router | None = None,
         store: Store | None = None,
     ) -> None:
         self._spending = spending
+        self._router = router
         self._backend = backend
         self._transport = transport
         self.policy = policy
@@ -132,7 +136,7 @@ class Calls:
         The receipt is in `slot` when the generator has ended, whichever way it ended.
         """
         try:
-            call = await self._open(_streaming(payload), CHAT_PATH)
+            call = await self._open(streaming(payload), CHAT_PATH)
         except OutcomeUnknown as error:
             slot.receipt = error.receipt
             raise
@@ -190,15 +194,19 @@ class Calls:
         if not isinstance(model, str | None):
             message = f"model is a {type(model).__name__}, not text"
             raise ConfigError(message, code="bad_request_body", hint="pass model='…', or leave it out")
-        route = await self._backend.route(model)
-        if model is None:
-            payload = {"model": route.model, **{name: value for name, value in payload.items() if name != "model"}}
-        attempts = Attempts(self._retries)
-        body = encode_body(payload)
+        attempts, router = Attempts(self._retries), self._router
+        if router is None:
+            route = await self._backend.route(model)
+            body = encode_body(payload if model is not None else for_model(payload, route.model))
+            once = partial(self._try, path, body, attempts, route)
+        else:
+            wanted = self._backend.target(model)
+            body = encode_body(payload if model else for_model(payload, wanted))
+            once = partial(router.open, wanted, payload, partial(self._try, path, body, attempts), attempts.wait)
         unknown: OutcomeUnknown | None = None
         while True:
             try:
-                return await self._try(route, body, path, attempts)
+                return await once()
             except OutcomeUnknown as error:
                 if (wait := attempts.wait(error)) is None:
                     raise
@@ -209,9 +217,10 @@ class Calls:
                 raise unknown from error  # an earlier attempt may be billed, and that counts more
             await self._transport.sleep(wait)
 
-    async def _try(self, route: Route, body: bytes, path: str, attempts: Attempts) -> Call:
+    async def _try(self, path: str, body: bytes, attempts: Attempts, route: Route, hasty: bool = False) -> Call:
         """A call of its own, with its own receipt, whose response has begun."""
         call = self.start(route, body)
+        call.hasty = hasty
         headers = await self._backend.authorise(route)
         await self.depart(call)
         try:
@@ -325,7 +334,7 @@ class Calls:
                 until = None
                 if await self.second_chance(call, error):
                     headers = await self._backend.authorise(call.route)
-                elif (wait := attempts.wait(error)) is not None:
+                elif not call.hasty and (wait := attempts.wait(error)) is not None:
                     await self._transport.sleep(wait)
                     call.receipt.attempts += 1
                     until = attempts.until
@@ -341,7 +350,7 @@ class Calls:
         """
         if not isinstance(error, InsufficientFunds | NotAcknowledged | SessionRejected):
             return False
-        if (patience := await self._backend.patience(call.route, error)) > 0:
+        if not call.hasty and (patience := await self._backend.patience(call.route, error)) > 0:
             await self._wait_for_provider(call, error, patience)
             return True
         if isinstance(error, SessionRejected) and not call.renewed:
@@ -494,6 +503,8 @@ class Calls:
             logger.exception("background verification of receipt %s failed", call.receipt.id)
         finally:
             call.receipt.settle(verdict)
+            if self._router is not None:
+                self._router.judged(call.receipt)
             await self._recorder.judged(call.receipt)
             self._tell(self._on_verdict, call.receipt)
 
@@ -516,6 +527,8 @@ class Calls:
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
         if self._spending is not None:
             self._transport.aside(self._settle, receipt)
+        if self._router is not None:
+            self._router.measured(call, outcome)
 
     def _settle(self, receipt: Receipt) -> None:
         assert self._spending is not None  # noqa: S101 - asked by the caller
@@ -556,6 +569,8 @@ class Calls:
     def keep(self, receipt: Receipt) -> None:
         """Store the receipt of a call that has ended and tell the listener."""
         self._recorder.kept(receipt)
+        if self._router is not None:
+            self._router.judged(receipt)
         self._tell(self._on_receipt, receipt)
 
     @staticmethod
@@ -566,16 +581,6 @@ class Calls:
             listener(receipt)
         except Exception:  # a listener must not cost the user a paid answer
             logger.exception("a receipt listener failed for receipt %s", receipt.id)
-
-
-def _streaming(payload: Mapping[str, Any]) -> dict[str, Any]:
-    options = payload.get("stream_options")
-    # Asking for usage ourselves also keeps the provider from rewriting the body (0g-direct §4.3).
-    return {
-        **payload,
-        "stream": True,
-        "stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True},
-    }
 
 
 def _id_of(body: Mapping[str, Any]) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from zg_core.backends.credentials import credential_of
+from zg_core.backends.credentials import ApiKeyCredential, credential_of
 from zg_core.backends.direct import DirectBackend
 from zg_core.budget import Spending
 from zg_core.calls import CHAT_PATH, Calls, Reply, Slot
 from zg_core.catalogue import Catalogue
 from zg_core.chain.reader import ChainReader
 from zg_core.config import Environment, Settings, check_url, conceal
+from zg_core.errors import ConfigError
 from zg_core.http import AsyncTransport, SyncTransport, Timeouts, run
 from zg_core.limits import Limits
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
 from zg_core.retries import Retries
+from zg_core.routing import Routing
 from zg_core.store import Store
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
@@ -25,11 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
+    from zg_core.backends.base import Route
+    from zg_core.backends.credentials import Credential
     from zg_core.budget import Budget
     from zg_core.catalogue import ModelInfo
     from zg_core.config import Network, Secret
     from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt
+    from zg_core.router import Router
+    from zg_core.routing import Explanation
     from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions
     from zg_core.verify.conditions import Condition
@@ -80,6 +86,7 @@ class _Client:
         store: str | Store | None = None,
         receipts: Retention | None = None,
         keep_bytes: bool = False,
+        routing: Routing | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Make a client; nothing is read or sent yet.
@@ -122,6 +129,8 @@ class _Client:
                 `Store`; default ``ZEROG_STORE``, else ``"memory:"``.
             receipts: How long a store keeps receipts; by default 90 days, and at most 100,000.
             keep_bytes: Keep the bytes of request and response in receipts, so that others can check them again.
+            routing: How the provider of each call is chosen among those that serve `model`, and which one a call goes
+                to when it was certainly not served; excludes `provider`. Without it one is chosen once and kept.
             environ: Environment to read instead of ``os.environ``.
 
         Raises:
@@ -165,21 +174,25 @@ class _Client:
         if wallet is None and settings.private_key is not None:
             wallet = Wallet.from_key(settings.private_key)
         retries = Retries(max_retries, retry_deadline, retry_unknown)
+        credential = credential_of(wallet, settings.api_key)
+        if routing is not None:
+            _check_routing(routing, provider, credential)
         self._transport = self._make_transport(ca_file, http_client)
         self.backend: DirectBackend = DirectBackend(
             network=self.network,
-            credential=credential_of(wallet, settings.api_key),
+            credential=credential,
             chain=ChainReader(self.network, self._transport),
             transport=self._transport,
             policy=self.policy,
             guard=_GUARD,
-            provider=settings.provider,
+            provider=settings.provider if routing is None else None,  # what was passed wins over the environment
             model=settings.model,
             service_type=service_type,
             store=settings.store,
             attestation=attestation,
         )
         self._catalogue = Catalogue(self._transport)
+        self._router = None if routing is None else self._make_router(routing)
         if limits is _AUTO:
             limits = None if self.network.name == "local" else Limits()
         backend = self.backend  # no reference to self below: a dropped client is freed at once, with its connections
@@ -199,15 +212,30 @@ class _Client:
             keep_bytes=keep_bytes,
             spending=self.spending,
             store=kept,
+            router=self._router,
         )
 
     def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport | AsyncTransport:
         raise NotImplementedError
 
+    def _make_router(self, routing: Routing | None) -> Router:
+        from zg_core.router import Router
+
+        return Router(routing, self.backend, self._transport, self._catalogue)
+
+    async def _route(self, model: str | None = None) -> Route:
+        return await (self.backend.route(model) if self._router is None else self._router.first(model))
+
+    async def _token(self) -> Secret:
+        return await self.backend.token(None if self._router is None else await self._route())
+
+    async def _explain(self, model: str | None) -> Explanation:
+        return await (self._router or self._make_router(None)).explain(model)
+
     async def _model_info(self, model: str | None, service: Service | None) -> ModelInfo:
         if service is not None:
             return await self._catalogue.info(service, model or service.model)
-        route = await self.backend.route(model)
+        route = await self._route(model)
         return await self._catalogue.info(route.service, route.model)
 
     def __repr__(self) -> str:
@@ -251,12 +279,23 @@ class ChatClient(_Client):
         return ReplyStream(self.calls.stream(payload, slot), slot)
 
     def service(self) -> Service:
-        """The service this client talks to; chosen now if it was not yet."""
-        return run(self.backend.route(None)).service
+        """The service this client talks to, chosen now if it was not yet; with `routing`, the first choice now."""
+        return run(self._route()).service
 
     def services(self) -> list[Service]:
         """All services on chain."""
         return run(self.backend.services())
+
+    def explain(self, model: str | None = None) -> Explanation:
+        """Every service of `model` (by default of the one this client asks for), and why it is or is not chosen.
+
+        The chain is read now; ``print`` shows a table. What is said holds for a stream of a new conversation, now.
+
+        Raises:
+            ConfigError: no model is named, here or in the client.
+            ChainError: the chain cannot be read.
+        """
+        return run(self._explain(model))
 
     def model_info(self, model: str | None = None, *, service: Service | None = None) -> ModelInfo:
         """What the provider says about `model`, by default the one this client asks for: size, inputs, abilities.
@@ -272,7 +311,7 @@ class ChatClient(_Client):
 
     def token(self) -> Secret:
         """The bearer token for the provider: a session token that is reused until 1 h is left, or the API key."""
-        return run(self.backend.token())
+        return run(self._token())
 
     def close(self) -> None:
         """Close the connections."""
@@ -304,11 +343,15 @@ class AsyncChatClient(_Client):
 
     async def service(self) -> Service:
         """See `ChatClient.service`."""
-        return (await self.backend.route(None)).service
+        return (await self._route()).service
 
     async def services(self) -> list[Service]:
         """See `ChatClient.services`."""
         return await self.backend.services()
+
+    async def explain(self, model: str | None = None) -> Explanation:
+        """See `ChatClient.explain`."""
+        return await self._explain(model)
 
     async def model_info(self, model: str | None = None, *, service: Service | None = None) -> ModelInfo:
         """See `ChatClient.model_info`."""
@@ -316,7 +359,7 @@ class AsyncChatClient(_Client):
 
     async def token(self) -> Secret:
         """See `ChatClient.token`."""
-        return await self.backend.token()
+        return await self._token()
 
     async def close(self) -> None:
         """Finish background checks of this event loop and close its connections."""
@@ -399,6 +442,18 @@ class AsyncReplyStream:
 
 async def _close(events: AsyncGenerator[dict[str, Any], None]) -> None:
     await events.aclose()
+
+
+def _check_routing(routing: object, provider: str | None, credential: Credential) -> None:
+    if not isinstance(routing, Routing):
+        said, hint = f"routing is a {type(routing).__name__}", 'pass a zg_core.Routing, such as Routing(sort="price")'
+    elif provider is not None:
+        said, hint = "routing and provider exclude each other", "leave one of them out, or use Routing(allow=[…])"
+    elif isinstance(credential, ApiKeyCredential):
+        said, hint = "an API key is for one provider, so nothing can be routed", "pay with a wallet (ZEROG_PRIVATE_KEY)"
+    else:
+        return
+    raise ConfigError(said, code="bad_routing", hint=hint)
 
 
 def _timeouts(timeout: float | Timeouts | None) -> Timeouts:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.client import AsyncChatClient, ChatClient
+    from zg_core.routing import Explanation
 
 __all__ = ["Clients", "OwnsClients"]
 
@@ -91,6 +92,18 @@ class OwnsClients:
 
     if TYPE_CHECKING:
         _clients: Clients
+
+        def _client(self) -> ChatClient: ...
+
+        def _async_client(self) -> AsyncChatClient: ...
+
+    def explain(self, model: str | None = None) -> Explanation:
+        """Every service of the model, and why calls go there or not; see `zg_core.ChatClient.explain`."""
+        return self._client().explain(model)
+
+    async def aexplain(self, model: str | None = None) -> Explanation:
+        """Async twin of `explain`."""
+        return await self._async_client().explain(model)
 
     def close(self) -> None:
         """Close the connections of blocking calls; the object stays usable."""

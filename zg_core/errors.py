@@ -248,7 +248,7 @@ def never_served(error: BaseException) -> bool:
     return error.code in _NEVER_SENT or error.code == "future_generation" or error.details.get("status") in (429, 503)
 
 
-_NEVER_SENT = ("connect_failed", "no_turn", "rpc_unavailable")
+_NEVER_SENT = ("all_failed", "connect_failed", "no_turn", "rpc_unavailable")
 
 
 class VerificationWarning(UserWarning):

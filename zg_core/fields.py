@@ -18,8 +18,8 @@ __all__ = [
     "Later",
     "client_settings",
     "from_env",
-    "keep_one_credential",
-    "policy_from_plain",
+    "keep_what_was_passed",
+    "objects_from_plain",
     "reject_unknown",
     "secret_from_env",
 ]
@@ -27,7 +27,7 @@ __all__ = [
 CLIENT_FIELDS = (
     "provider", "model", "private_key", "api_key", "wallet", "network", "rpc_url", "ledger", "inference", "verify",
     "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "retry_deadline",
-    "retry_unknown", "ca_file", "on_verdict", "store", "budget",
+    "retry_unknown", "ca_file", "on_verdict", "store", "budget", "routing",
 )  # fmt: skip
 """Fields that are settings of the client, under the same name."""
 
@@ -101,19 +101,28 @@ def reject_unknown(
             raise TypeError(f"{owner} got an unexpected argument {name!r}: {(elsewhere or {}).get(str(name), general)}")
 
 
-def policy_from_plain(values: dict[str, Any]) -> dict[str, Any]:
-    """`values` of a constructor, with a policy where one was written as plain data (`Policy.to_dict`)."""
-    verify = values.get("verify")
-    if not isinstance(verify, dict):
-        return values
-    from zg_core.verify.policy import Policy
+def objects_from_plain(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` of a constructor, with a policy and a routing where they were written as plain data (``to_dict``)."""
+    made: dict[str, Any] = {}
+    if isinstance(plain := values.get("verify"), dict):
+        from zg_core.verify.policy import Policy
 
-    return {**values, "verify": Policy.from_dict(verify)}
+        made["verify"] = Policy.from_dict(plain)
+    if isinstance(plain := values.get("routing"), dict):
+        from zg_core.routing import Routing
+
+        made["routing"] = Routing.from_dict(plain)
+    return values | made
 
 
-def keep_one_credential(model: Any) -> None:
-    """What was passed wins over the environment; within it, a wallet over an API key (as in zg_core)."""
+def keep_what_was_passed(model: Any) -> None:
+    """What was passed wins over the environment; within it, a wallet over an API key (as in zg_core).
+
+    A routing that was passed wins over a provider of the environment.
+    """
     given = model.model_fields_set
+    if model.routing is not None and "provider" not in given:
+        model.__dict__["provider"] = None
     if model.wallet is not None or ("private_key" not in given and model.api_key is not None and "api_key" in given):
         model.__dict__["private_key"] = None
     if "api_key" not in given and (model.wallet is not None or model.private_key is not None):

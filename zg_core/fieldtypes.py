@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from zg_core.deadlines import Timeouts
     from zg_core.limits import Limits
     from zg_core.receipts.model import Receipt
+    from zg_core.routing import Routing
     from zg_core.verify.attestation.options import AttestationOptions
     from zg_core.verify.conditions import Condition
     from zg_core.verify.policy import Policy
@@ -22,7 +23,8 @@ else:
     Limits = Later.of("zg_core.limits", "Limits", from_dict=True)
     Policy = Later.of("zg_core.verify.policy", "Policy")
     Receipt = Any  # only as what a listener is given
+    Routing = Later.of("zg_core.routing", "Routing")
     Timeouts = Later.of("zg_core.deadlines", "Timeouts", from_dict=True)
     Wallet = Later.of("zg_core.wallet", "Wallet")
 
-__all__ = ["AttestationOptions", "Budget", "Condition", "Limits", "Policy", "Receipt", "Timeouts", "Wallet"]
+__all__ = ["AttestationOptions", "Budget", "Condition", "Limits", "Policy", "Receipt", "Routing", "Timeouts", "Wallet"]

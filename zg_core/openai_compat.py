@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zg_core.calls import Tail
 from zg_core.client import AsyncChatClient, ChatClient
-from zg_core.errors import RequestError, ZeroGError
+from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.exchange import SSEDecoder, parse_json
 from zg_core.http import USER_AGENT, BodyBroken, leaf_sha256, run, ssl_context
 from zg_core.types import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 
     from openai import AsyncOpenAI, OpenAI
 
@@ -44,6 +44,7 @@ def openai_client(**settings: Any) -> OpenAI:
     Raises:
         ConfigError, ChainError, ModelNotServed: as `ChatClient.create`, before anything is sent.
     """
+    _refuse_routing(settings)
     core = ChatClient(**settings)
     lib = _library()
     service = core.service()
@@ -62,6 +63,7 @@ def openai_client(**settings: Any) -> OpenAI:
 
 def async_openai_client(**settings: Any) -> AsyncOpenAI:
     """Async twin of `openai_client`; the chain is read in this call, blocking for that moment."""
+    _refuse_routing(settings)
     with ChatClient(**settings) as reader:
         service = reader.service()
     core = AsyncChatClient(**{**settings, "provider": service.provider})
@@ -81,6 +83,15 @@ def async_openai_client(**settings: Any) -> AsyncOpenAI:
             http_client=lib.AsyncClient(transport=transport, follow_redirects=False, timeout=None),
         ),
     )
+
+
+def _refuse_routing(settings: Mapping[str, Any]) -> None:
+    if settings.get("routing") is not None:
+        raise ConfigError(
+            "the official client talks to one provider, so nothing can be routed",
+            code="bad_routing",
+            hint="use ChatClient, or choose with it: provider=ChatClient(…, routing=…).service().provider",
+        )
 
 
 def _library() -> Any:

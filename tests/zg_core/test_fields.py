@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from zg_core import Policy, Timeouts, Wallet
+from zg_core import Policy, Routing, Timeouts, Wallet, og
 from zg_core.fields import (
     Later,
     client_settings,
     from_env,
-    keep_one_credential,
-    policy_from_plain,
+    keep_what_was_passed,
+    objects_from_plain,
     reject_unknown,
     secret_from_env,
 )
@@ -58,8 +58,8 @@ def test_an_unknown_argument_is_named_with_what_to_do(name: str, said: str) -> N
 )
 def test_one_credential_is_kept(given: set[str], kept: str) -> None:
     wallet = "w" if "wallet" in given else None
-    model = SimpleNamespace(model_fields_set=given, wallet=wallet, private_key="k", api_key="a")
-    keep_one_credential(model)
+    model = SimpleNamespace(model_fields_set=given, routing=None, wallet=wallet, private_key="k", api_key="a")
+    keep_what_was_passed(model)
     assert [name for name in ("wallet", "private_key", "api_key") if getattr(model, name) is not None] == [kept]
 
 
@@ -72,10 +72,10 @@ def test_limits_are_passed_only_where_they_are_said() -> None:
 
 def test_a_policy_in_plain_data_becomes_one() -> None:
     policy = Policy("require", kinds=["TeeML"])  # type: ignore[arg-type]
-    made = policy_from_plain({"verify": policy.to_dict(), "model": "m"})
+    made = objects_from_plain({"verify": policy.to_dict(), "model": "m"})
     assert made["model"] == "m"
     assert made["verify"].to_dict() == policy.to_dict()
-    assert policy_from_plain({"verify": "off"}) == {"verify": "off"}
+    assert objects_from_plain({"verify": "off"}) == {"verify": "off"}
 
 
 class TestLater:
@@ -108,3 +108,18 @@ class TestLater:
     def test_anything_else_is_refused_without_being_shown_as_one(self, model: Any, value: Any) -> None:
         with pytest.raises(ValidationError, match="this is no Wallet"):
             model(wallet=value)
+
+
+def test_a_routing_in_plain_data_becomes_one() -> None:
+    routing = Routing(sort="latency", max_price=og("0.5"), kinds=["TeeML"], sticky=True)
+    assert objects_from_plain({"routing": routing.to_dict()}) == {"routing": routing}
+    assert objects_from_plain({"routing": routing}) == {"routing": routing}
+
+
+@pytest.mark.parametrize(("given", "kept"), [(set(), None), ({"provider"}, "0x1")])
+def test_a_routing_wins_over_a_provider_of_the_environment_only(given: set[str], kept: str | None) -> None:
+    model = SimpleNamespace(
+        model_fields_set=given, routing=Routing(), provider="0x1", wallet=None, private_key="k", api_key=None
+    )
+    keep_what_was_passed(model)
+    assert model.provider == kept

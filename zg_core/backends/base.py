@@ -41,6 +41,10 @@ class Backend(Protocol):
         """Choose the service for `model`; fixed for the backend's life once chosen."""
         ...
 
+    def target(self, model: str | None) -> str:
+        """The model to choose a service for: `model`, or the one that the backend was made with."""
+        ...
+
     async def authorise(self, route: Route) -> Mapping[str, str]:
         """Headers that let the request in; reads and checks what can be checked before anything is sent."""
         ...

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.attesting import Attestations
     from zg_core.backends.credentials import Credential
+    from zg_core.chain.abi import Account
     from zg_core.chain.reader import ChainReader
     from zg_core.config import Network, Secret
     from zg_core.exchange import Exchange
@@ -115,14 +116,61 @@ class DirectBackend:
         """All services on chain."""
         return await self._chain.services()
 
+    @property
+    def provider(self) -> str | None:
+        """The provider that every call goes to; None while none is chosen."""
+        return self._provider
+
+    def target(self, model: str | None) -> str:
+        """The model to choose a provider for.
+
+        Raises:
+            ConfigError: none is named (code ``no_target``).
+        """
+        wanted = model or self._model
+        if wanted is None:
+            raise _no_target()
+        return wanted
+
+    async def market(self, model: str) -> list[tuple[Service, Account | None]]:
+        """All services of `model`, acknowledged or not, each with the payer's sub-account there."""
+        services = [s for s in await self._chain.services() if self._sells(s) and s.model == model]
+        accounts = {a.provider: a for a in await self._chain.accounts(self.payer)} if services else {}
+        return [(service, accounts.get(service.provider)) for service in services]
+
+    async def unserved(self, model: str) -> ModelNotServed:
+        """The error for a model that nobody serves."""
+        return self._unserved(model, [s for s in await self._chain.services() if self._sells(s)])
+
+    def _sells(self, service: Service) -> bool:
+        return service.service_type == self._service_type
+
+    def _unserved(self, model: str, services: list[Service]) -> ModelNotServed:
+        known = sorted({s.model for s in services if s.acknowledged})
+        return ModelNotServed(
+            f"no acknowledged provider on {self.network.name} serves {model!r}",
+            hint=f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`",
+            model=model,
+        )
+
     async def route(self, model: str | None) -> Route:
         """See `Backend.route`."""
         if self._provider is None:
             async with self._transport.lock("route"):
                 if self._provider is None:
                     self._provider = await self._choose(model or self._model)
-        service = await self._chain.service(self._provider)
-        self._admit(service)
+        return await self.route_to(self._provider, model)
+
+    async def route_to(self, provider: str, model: str | None) -> Route:
+        """The route to `provider`, if it is fit for one; nothing is sent.
+
+        Raises:
+            ConfigError: it is not registered, or its URL is none that a prompt may be sent to.
+            ModelNotServed: it does not serve `model`.
+            AttestationError, VerificationUnavailable: the policy forbids it.
+        """
+        service = await self._chain.service(provider)
+        self.admit(service)
         wanted = model or self._model or service.model
         if wanted != service.model and wanted not in (served := await self._models(service, wanted)):
             names = ", ".join([service.model, *sorted(served - {service.model})][:8])
@@ -152,7 +200,7 @@ class DirectBackend:
         self._policy.admit(service, report)
         return report
 
-    def _admit(self, service: Service) -> None:
+    def admit(self, service: Service) -> None:
         """Refuse a service that the policy forbids, or whose URL no prompt may be sent to."""
         self._policy.admit(service)
         check_url(service.url, f"the URL of provider {service.provider}")
@@ -168,9 +216,9 @@ class DirectBackend:
         token = await self._credential.token(self._chain, self._transport, route.service.provider)
         return SecretHeaders({"Authorization": f"Bearer {token.reveal()}"})
 
-    async def token(self) -> Secret:
-        """The bearer token for this backend's provider."""
-        route = await self.route(None)
+    async def token(self, route: Route | None = None) -> Secret:
+        """The bearer token for this backend's provider, or that of `route`."""
+        route = route or await self.route(None)
         return await self._credential.token(self._chain, self._transport, route.service.provider)
 
     def url(self, route: Route, path: str) -> str:
@@ -290,28 +338,19 @@ class DirectBackend:
     async def _choose(self, model: str | None) -> str:
         """The provider for `model`: funded first, then the stronger kind, the lower price, the address."""
         if model is None:
-            raise ConfigError(
-                "neither a provider nor a model is given",
-                code="no_target",
-                hint="pass provider='0x…' or model='…' (or set ZEROG_PROVIDER, ZEROG_MODEL); see `zerog providers`",
-            )
-        all_services = [s for s in await self._chain.services() if s.service_type == self._service_type]
+            raise _no_target()
+        all_services = [s for s in await self._chain.services() if self._sells(s)]
         offers: list[Service] = []
         objection: ZeroGError | None = None
         for service in all_services:
             if service.acknowledged and service.model == model:
                 try:
-                    self._admit(service)
+                    self.admit(service)
                     offers.append(service)
                 except ZeroGError as error:
                     objection = objection or error
         if not offers:
-            known = sorted({s.model for s in all_services if s.acknowledged})
-            raise objection or ModelNotServed(
-                f"no acknowledged provider on {self.network.name} serves {model!r}",
-                hint=f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`",
-                model=model,
-            )
+            raise objection or self._unserved(model, all_services)
         accounts = {a.provider: a for a in await self._chain.accounts(self._credential.address)}
 
         def funded(service: Service) -> bool:
@@ -340,6 +379,14 @@ class DirectBackend:
                 return candidate.provider
         assert objection is not None  # noqa: S101 - the first is funded, so it was tried
         raise objection
+
+
+def _no_target() -> ConfigError:
+    return ConfigError(
+        "neither a provider nor a model is given",
+        code="no_target",
+        hint="pass provider='0x…' or model='…' (or set ZEROG_PROVIDER, ZEROG_MODEL); see `zerog providers`",
+    )
 
 
 def _price(service: Service) -> int:

@@ -1,0 +1,303 @@
+"""Which provider a call goes to: what the user asks for, how candidates are ranked, and how the choice is explained.
+
+Pure values: `zg_core.router` reads the chain and makes them. Hard constraints come first, then a score; what is not
+measured yet (or no longer) is tried before what is, so that it gets measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from zg_core.crypto import checksum_address, is_address
+from zg_core.errors import ConfigError
+from zg_core.health import Measured
+from zg_core.pricing import dearest
+from zg_core.types import Amount, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    from zg_core.types import Service
+
+__all__ = ["ABILITIES", "Candidate", "Explanation", "Offer", "Routing", "failover", "ranked"]
+
+ABILITIES = ("tools", "structured_output", "json_mode", "reasoning", "images", "audio", "files")
+"""What `Routing.require` can name; see `zg_core.ModelInfo`."""
+SORTS = ("price", "latency", "throughput")
+_MILLION = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """How a provider is chosen among those that serve a model.
+
+    Attributes:
+        sort: ``"price"``, ``"latency"`` (seconds to the first byte) or ``"throughput"`` (tokens a second): what is
+            better comes first. Latency and throughput are those of our own calls, in this process.
+        max_price: 0G per million tokens that neither the input nor the output price may exceed, in any tier. Services
+            whose prices are not on chain are out.
+        kinds: Kinds of service; all if not given.
+        require: Abilities that the provider must say its model has: ``"tools"``, ``"structured_output"``,
+            ``"json_mode"``, ``"reasoning"``, ``"images"``, ``"audio"``, ``"files"``.
+        allow: Addresses of the only providers to use.
+        deny: Addresses of providers never to use.
+        sticky: True keeps a conversation (same system messages and first message of the user) at its provider while
+            that is healthy; a text names the conversation.
+
+    Raises:
+        ConfigError: one of them is malformed (code ``bad_routing``).
+
+    Example:
+        >>> from zg_core.types import og
+        >>> Routing(sort="latency", max_price=og("0.5"), kinds=["TeeML"], require={"tools"}).kinds
+        frozenset({<Kind.TEE_ML: 'TeeML'>})
+    """
+
+    sort: Literal["price", "latency", "throughput"] = "price"
+    max_price: Amount | None = None
+    kinds: Collection[str] | None = None
+    require: Collection[str] = frozenset()
+    allow: Collection[str] | None = None
+    deny: Collection[str] = frozenset()
+    sticky: bool | str = False
+
+    def __post_init__(self) -> None:
+        """Check everything that can be checked without I/O."""
+        if self.sort not in SORTS:
+            raise _bad(f"sort is {self.sort!r}", f"sort= takes {', '.join(SORTS)}")
+        price: object = self.max_price
+        if price is not None and not (isinstance(price, Amount) and price.currency == "0G" and price.units > 0):
+            raise _bad(f"max_price is {price!r}", 'give 0G per million tokens: max_price=og("0.5")')
+        if self.kinds is not None:
+            self._put("kinds", frozenset(map(Kind, _words("kinds", self.kinds, tuple(map(str, Kind))))))
+            if not self.kinds:
+                raise _bad("kinds is empty", "leave kinds= out to allow all")
+        self._put("require", _words("require", self.require, ABILITIES))
+        denied = _addresses("deny", self.deny)
+        self._put("deny", denied)
+        if self.allow is not None:
+            allowed = _addresses("allow", self.allow)
+            if not allowed - denied:
+                raise _bad("allow leaves no provider", "leave allow= out to allow all, or name one that deny= does not")
+            self._put("allow", allowed)
+        sticky: object = self.sticky
+        if not isinstance(sticky, bool | str) or sticky == "":
+            raise _bad(f"sticky is {sticky!r}", "sticky= takes True, False, or a name for the conversation")
+
+    def _put(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; `from_dict` takes it back. Only what differs from the defaults."""
+        plain: dict[str, Any] = {"sort": self.sort}
+        if self.max_price is not None:
+            plain["max_price"] = str(self.max_price.units)
+        for name in ("kinds", "require", "allow", "deny"):
+            if value := getattr(self, name):
+                plain[name] = sorted(map(str, value))
+        return plain | ({"sticky": self.sticky} if self.sticky else {})
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Routing:
+        """The routing that `to_dict` wrote down.
+
+        Raises:
+            ConfigError: it is none (code ``bad_routing``).
+
+        Example:
+            >>> Routing.from_dict(Routing(sort="latency", sticky=True).to_dict())
+            Routing(sort='latency', max_price=None, kinds=None, require=frozenset(), allow=None, deny=frozenset(), \
+sticky=True)
+        """
+        values = dict(plain)
+        try:
+            if (price := values.get("max_price")) is not None:
+                values["max_price"] = Amount(int(price))
+            return cls(**values)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise _bad(f"it cannot be read ({error})", f"it takes {', '.join(cls.__dataclass_fields__)}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A service that meets all hard constraints, with what is known of it."""
+
+    service: Service
+    measured: Measured = field(default_factory=Measured)
+    doubted: bool = False  # the status API calls it critical
+
+    @property
+    def price(self) -> float:
+        """Neuron of an input and an output token, in the dearest tier; infinite where the chain does not say."""
+        return sum(dearest(self.service)) if priced(self.service) else math.inf
+
+    @property
+    def strength(self) -> int:
+        """Of its kind."""
+        return self.service.kind.strength
+
+    def latency(self, *, stream: bool) -> float | None:
+        """Seconds to the first byte of a stream or of a whole answer."""
+        return self.measured.stream_latency if stream else self.measured.whole_latency
+
+
+def ranked(offers: Iterable[Offer], sort: str | None, *, stream: bool = False) -> list[Offer]:
+    """`offers`, the best first: by `sort`, then the stronger kind, the lower price, the address.
+
+    Those that are known to fail come after all others. Without `sort`, nothing is measured: the kind comes first.
+    """
+
+    def key(offer: Offer) -> tuple[bool, float, int, float, str]:
+        shaky = sort is not None and (offer.doubted or offer.measured.shaky)
+        return (shaky, *_merit(offer, sort, stream=stream))
+
+    return sorted(offers, key=key)
+
+
+def failover(offers: Sequence[Offer], sort: str, *, stream: bool = False, pinned: str | None = None) -> list[Offer]:
+    """Those of `offers` that a call may go to, in order; `pinned` is the provider of its conversation.
+
+    None is of a weaker kind than the first choice would be if all were well: a prompt must not come to a weaker kind
+    because a stronger one has failed.
+    """
+    if not offers:
+        return []
+    best = next((offer for offer in offers if offer.service.provider == pinned), None)
+    if best is None:
+        best = min(offers, key=lambda offer: _merit(offer, sort, stream=stream))
+    order = ranked((offer for offer in offers if offer.strength >= best.strength), sort, stream=stream)
+    if best.service.provider == pinned and not (best.measured.shaky or best.doubted):
+        order.sort(key=lambda offer: offer is not best)
+    return order
+
+
+def _merit(offer: Offer, sort: str | None, *, stream: bool) -> tuple[float, int, float, str]:
+    score = 0.0
+    if sort == "price":
+        score = offer.price
+    elif sort == "latency":
+        latency = offer.latency(stream=stream)
+        score = -1.0 if latency is None else latency
+    elif sort == "throughput":
+        throughput = offer.measured.throughput
+        score = -math.inf if throughput is None else -throughput
+    service = offer.service
+    price = offer.price if sort is not None else service.input_price + service.output_price
+    return score, -offer.strength, price, service.provider.lower()
+
+
+def priced(service: Service) -> bool:
+    """Whether the prices on chain are those that are billed (0g-direct §4.7)."""
+    return not (service.usd_priced or service.multi_model)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One service of the model, and why it was or was not chosen.
+
+    Attributes:
+        service: Its record on chain.
+        code: ``"chosen"``; ``"next"`` for those a call would fail over to; otherwise the machine-readable objection,
+            such as ``"too_dear"``, ``"no_account"``, ``"weaker_kind"``, ``"cooling"``.
+        reason: The same in words.
+        rank: Place in the order of choice, 1 is the first; None if it is out.
+        measured: What our calls have measured.
+    """
+
+    service: Service
+    code: str
+    reason: str
+    rank: int | None = None
+    measured: Measured = field(default_factory=Measured)
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the next call goes here."""
+        return self.code == "chosen"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Every service of a model, and why it was or was not chosen; ``str()`` is a table.
+
+    Attributes:
+        model: The model's name.
+        by: What the order is by, in words.
+        candidates: The best first, then those that are out.
+    """
+
+    model: str
+    by: str
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def chosen(self) -> Candidate | None:
+        """Where the next call goes; None if no service will do."""
+        return next((candidate for candidate in self.candidates if candidate.chosen), None)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(self.candidates)
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def __str__(self) -> str:
+        title = f"{len(self)} service{'' if len(self) == 1 else 's'} of {self.model!r}, by {self.by}"
+        head = ("", "provider", "kind", "in / out (0G per million)", "first byte", "tokens/s", "failed", "why")
+        rows = [head, *map(_row, self.candidates)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+        lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join([title, *(line.rstrip() for line in lines)])
+
+
+def _row(candidate: Candidate) -> tuple[str, ...]:
+    service, known = candidate.service, candidate.measured
+    latency = known.whole_latency if known.stream_latency is None else known.stream_latency
+    return (
+        "-" if candidate.rank is None else str(candidate.rank),
+        service.provider,
+        str(service.kind),
+        f"{per_million(service.input_price)} / {per_million(service.output_price)}",
+        "?" if latency is None else f"{latency * 1000:.0f} ms",
+        "?" if known.throughput is None else f"{known.throughput:.1f}",
+        "?" if known.failures is None else f"{known.failures:.0%}",
+        f"{candidate.code}: {candidate.reason}",
+    )
+
+
+def per_million(neuron: int) -> str:
+    """A price per token as one per million tokens, in 0G."""
+    return str(Amount(neuron * _MILLION)).removesuffix(" 0G")
+
+
+def _bad(what: str, hint: str) -> ConfigError:
+    return ConfigError(f"routing: {what}", code="bad_routing", hint=hint)
+
+
+def _words(name: str, given: object, known: tuple[str, ...]) -> frozenset[str]:
+    words = _texts(name, given, f"for example [{known[0]!r}]")
+    if unknown := sorted(words - set(known)):
+        raise _bad(f"{name} names {unknown[0]!r}", f"{name}= takes {', '.join(known)}")
+    return words
+
+
+def _addresses(name: str, given: object) -> frozenset[str]:
+    texts = _texts(name, given, "for example ['0x…']")
+    for text in texts:
+        if not is_address(text):
+            raise _bad(f"{name} names {text!r}, which is no address", f"{name}= takes provider addresses")
+    return frozenset(map(checksum_address, texts))
+
+
+def _texts(name: str, given: object, example: str) -> frozenset[str]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise _bad(f"{name} is {given!r}", f"{name}= takes a list, {example}")
+    texts = list(given)
+    if not all(isinstance(text, str) for text in texts):
+        raise _bad(f"{name} holds {next(t for t in texts if not isinstance(t, str))!r}", f"{name}= takes texts")
+    return frozenset(texts)
