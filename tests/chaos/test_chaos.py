@@ -21,6 +21,7 @@ from tests.chaos.referee import Referee, table
 from tests.chaos.storm import Storm
 from zg_core import VerificationFailed, og
 from zg_core.http import AsyncTransport, SyncTransport
+from zg_core.localnet import Fault
 from zg_core.verify import Reason, Status
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chaos")]
@@ -173,7 +174,14 @@ def test_only_what_was_never_answered_is_sent_again(storm: Storm) -> None:
         if request.path.endswith("/chat/completions")
     )
     lost = [each for each in storm.receipts if each.outcome in ("unknown", "truncated", "abandoned")]
-    renewed = {receipt.id for r in storm.results if r.task.wave in (plan.LAG, plan.SKEW) for receipt in r.receipts}
+    sessions = (Fault.SESSION_REJECTED, Fault.CLOCK_AHEAD)
+    renewed = {
+        receipt.id
+        for result in storm.results
+        for receipt in result.receipts
+        if result.task.wave in (plan.LAG, plan.SKEW)
+        or (result.task.trouble is not None and result.task.trouble.fault in sessions)
+    }
     for receipt in lost:
         times = arrived[receipt.provider, receipt.request_sha256]
         # A session that is signed anew, or a provider that is waited for, is no attempt of its own.
