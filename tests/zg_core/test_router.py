@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -335,23 +335,29 @@ class TestHealth:
         assert scene.where(caller.call(scene.options, ask())) == DEAR
 
     @pytest.mark.parametrize("stream", [False, True])
-    def test_by_latency_all_are_measured_once_and_then_the_fastest_is_chosen(
-        self, callers: Any, scene: Scene, stream: bool
+    def test_by_latency_each_is_measured_once_and_then_the_fastest_is_chosen(
+        self, callers: Any, scene: Scene, stream: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        options = {**scene.options, "routing": Routing("latency", kinds=["TeeML"])}
-        caller = callers(loop=False, stream=stream)
-        scene.fault(CHEAP, "slow_drip", size=1000, delay=0.3)
-        first = {scene.where(caller.call(options, ask())) for _ in range(2)}
-        assert first == {CHEAP, DEAR}
-        fast = min((CHEAP, DEAR), key=lambda number: self.latency(scene, number, stream=stream))
-        assert {scene.where(caller.call(options, ask())) for _ in range(3)} == {fast}
+        upstream = scene.net.providers[CHEAP]._state.upstream
+        answer = upstream.stream
 
-    @staticmethod
-    def latency(scene: Scene, number: int, *, stream: bool) -> float:
-        known = BOOK.of(scene.net.chain_id, scene.address(number)).measured()
-        value = known.stream_latency if stream else known.whole_latency
-        assert value is not None
-        return value
+        async def late(path: str, body: bytes) -> AsyncIterator[Any]:
+            await asyncio.sleep(1.0)
+            async for event in answer(path, body):
+                yield event
+
+        monkeypatch.setattr(upstream, "stream", late)
+        monkeypatch.setattr(upstream, "first_token_delay", 1.0)
+        options = {**scene.options, "routing": Routing("latency", kinds=["TeeML"])}
+        served = [scene.where(callers(loop=False, stream=stream).call(options, ask())) for _ in range(5)]
+        assert (set(served[:2]), served[2:]) == ({CHEAP, DEAR}, [DEAR] * 3)
+        known = BOOK.of(scene.net.chain_id, scene.address(CHEAP)).measured()
+        measured, other = known.whole_latency, known.stream_latency
+        if stream:
+            measured, other = other, measured
+        assert measured is not None
+        assert measured >= 1.0
+        assert other is None
 
     def test_by_throughput_the_one_that_makes_more_tokens_a_second_is_chosen(self, callers: Any, scene: Scene) -> None:
         options = {**scene.options, "routing": Routing("throughput", kinds=["TeeML"])}
@@ -436,6 +442,18 @@ class TestConstraints:
                 client.create(ask())
             net.open_account(new, net.providers[DEAR])
             assert scene.number(client.create(ask()).receipt.provider) == DEAR
+
+    def test_in_steady_state_nothing_is_read_from_the_chain(
+        self, net: LocalNet, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with ChatClient(**scene.options) as client:
+            client.create(ask())
+            calls: list[str] = []
+            answer = net.chain.rpc
+            monkeypatch.setattr(net.chain, "rpc", lambda method, params: calls.append(method) or answer(method, params))
+            for _ in range(3):
+                client.create(ask())
+        assert calls == []
 
     def test_while_the_chain_is_down_its_last_state_serves(
         self, scene: Scene, clock: Clock, monkeypatch: pytest.MonkeyPatch
