@@ -2,30 +2,143 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from zg_core.exchange import encode_body, parse_json
-from zg_core.types import Amount, Fee, PriceTier
+from zg_core.types import Amount, Fee, PriceTier, tiers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.types import Service, Usage
 
-__all__ = ["PROMPT_ALLOWANCE", "answer_limit", "dearest", "estimate", "fee_of"]
+__all__ = ["PROMPT_ALLOWANCE", "Tariff", "answer_limit", "estimate", "fee_of"]
 
 PROMPT_ALLOWANCE = 512
 """Tokens that a chat template may add to the bytes of a request: no tokenizer makes more tokens than bytes."""
 _FLAT = PriceTier(0, (1, 1), (1, 1))
+_LISTED_NAMES = ("max_input_tokens", "input_multiplier", "output_multiplier", "_denominator")
+_LONGEST_PRICE = 100
 
 
-def estimate(service: Service, request: Mapping[str, Any] | bytes, *, completion_tokens: int = 32_768) -> Amount | None:
-    """The most that `request` can cost at `service`, before it is sent; None where its prices are not on chain.
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What the tokens of one model cost, in the smallest unit of `currency` each.
+
+    Attributes:
+        input_price: A token of the prompt.
+        output_price: A token of the answer.
+        tiers: Other prices for long prompts.
+        cache_divisor: What a prompt token read from the cache costs: the input price divided by this; 0 bills it whole.
+        write_multiplier: What a prompt token written to the cache costs, as a fraction of the input price.
+        currency: ``"0G"`` or ``"USD"``.
+        listed: Whether it is from the provider's own list (``/v1/models``), which nobody signs, and not from the chain.
+    """
+
+    input_price: int
+    output_price: int
+    tiers: tuple[PriceTier, ...] = ()
+    cache_divisor: int = 0
+    write_multiplier: tuple[int, int] = (1, 1)
+    currency: str = "0G"
+    listed: bool = False
+
+    @classmethod
+    def of(cls, service: Service) -> Tariff | None:
+        """What the chain says; None where the provider bills by a list of its own, in USD or model by model."""
+        if service.usd_priced or service.multi_model:
+            return None
+        return cls(
+            service.input_price,
+            service.output_price,
+            service.tiers,
+            service.cache_divisor,
+            _write_multiplier(service.info.get("cacheTokenBilling"), "writeMultiplier", "writeMultiplierDenominator"),
+        )
+
+    @classmethod
+    def read(cls, service: Service, entry: Mapping[str, Any]) -> Tariff | None:
+        """What the model's `entry` in the provider's ``/v1/models`` says (0g-direct §4.8); None if it says nothing.
+
+        Example:
+            >>> from zg_core.types import Service
+            >>> info = '{"MultiModel":true,"priceDenomination":"USD"}'
+            >>> service = Service("0x" + "a" * 40, "chatbot", "http://h", 3, 5, 0, "m", "TeeML", info, "", True)
+            >>> tariff = Tariff.read(service, {"pricing_usd": {"prompt": "0.0000005", "completion": "0.000002"}})
+            >>> tariff.currency, tariff.input_price
+            ('USD', 500000000000)
+        """
+        name, currency = ("pricing_usd", "USD") if service.usd_priced else ("pricing", "0G")
+        block = entry.get(name)
+        if not isinstance(block, dict):
+            return None
+        prices = [_price(block.get(field), currency) for field in ("prompt", "completion")]
+        if prices[0] is None or prices[1] is None:
+            return None
+        cache = block.get("cache_token_billing")
+        divisor = cache.get("divisor", 4) if isinstance(cache, dict) else 0
+        return cls(
+            prices[0],
+            prices[1],
+            tiers_of(block.get("tiered_pricing"), _LISTED_NAMES),
+            divisor if _is_count(divisor) else 0,
+            _write_multiplier(cache, "write_multiplier", "write_multiplier_denominator"),
+            currency,
+            listed=True,
+        )
+
+    def fee(self, usage: Usage) -> tuple[int, int, int]:
+        """What `usage` costs, in units: as if nothing were written to the cache, the least, and the most.
+
+        They differ only where tokens written to the cache have a price of their own: a usage object does not say how
+        many these are (0g-direct §4.3).
+        """
+        input_price, output_price = self._at(_tier(self.tiers, usage.prompt_tokens))
+        cached = min(usage.cached_tokens, usage.prompt_tokens) if self.cache_divisor else 0
+        written = input_price * (usage.prompt_tokens - cached)  # all that was not read from the cache, at the most
+        rest = output_price * usage.completion_tokens
+        if cached:
+            rest += input_price * cached // self.cache_divisor
+        numerator, denominator = self.write_multiplier
+        other = written * numerator // denominator
+        return written + rest, min(written, other) + rest, max(written, other) + rest
+
+    def most(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """The most that so many tokens can cost, in units, whatever tier they fall into."""
+        inputs, outputs = zip(*(self._at(tier) for tier in (_FLAT, *self.tiers)), strict=True)
+        numerator, denominator = self.write_multiplier
+        input_fee = max(inputs) * prompt_tokens
+        written: int = -(-input_fee * numerator // denominator)
+        return max(input_fee, written) + int(max(outputs)) * completion_tokens
+
+    def _at(self, tier: PriceTier) -> tuple[int, int]:
+        return (
+            self.input_price * tier.input_multiplier[0] // tier.input_multiplier[1],
+            self.output_price * tier.output_multiplier[0] // tier.output_multiplier[1],
+        )
+
+
+def estimate(
+    service: Service,
+    request: Mapping[str, Any] | bytes,
+    *,
+    completion_tokens: int = 32_768,
+    tariff: Tariff | None = None,
+) -> Amount | None:
+    """The most that `request` can cost at `service`, before it is sent; None where its prices are not known.
 
     No tokenizer makes more tokens than bytes, so the prompt has at most the request's bytes and a chat template's
     512 tokens; this does not hold for images behind a URL. The answer has at most ``max_tokens`` (or
     ``max_completion_tokens``) for each of ``n`` choices; without either, `completion_tokens` is taken, which is no
     bound but a guess. Every price is that of the dearest tier the prompt can fall into.
+
+    Args:
+        service: The provider's record on chain.
+        request: The payload, or its bytes.
+        completion_tokens: Length of an answer that the request does not limit.
+        tariff: The prices of the model, where they are not those of `service`; the amount is in its currency.
 
     Example:
         >>> from zg_core.types import Service
@@ -33,16 +146,13 @@ def estimate(service: Service, request: Mapping[str, Any] | bytes, *, completion
         >>> estimate(service, {"messages": [], "max_tokens": 10}).units == 3 * (512 + 31) + 5 * 10
         True
     """
-    if service.usd_priced or service.multi_model:
+    tariff = tariff or Tariff.of(service)
+    if tariff is None:
         return None
     body = request if isinstance(request, bytes) else encode_body(request)
-    prompt = len(body) + PROMPT_ALLOWANCE
-    input_price, output_price = dearest(service)
     limit, choices = answer_limit(body)
-    numerator, denominator = _write_multiplier(service)
-    input_fee = input_price * prompt
-    input_fee = max(input_fee, -(-input_fee * numerator // denominator))
-    return Amount(input_fee + output_price * (completion_tokens if limit is None else limit) * choices)
+    completion = (completion_tokens if limit is None else limit) * choices
+    return Amount(tariff.most(len(body) + PROMPT_ALLOWANCE, completion), tariff.currency)
 
 
 def answer_limit(request: bytes) -> tuple[int | None, int]:
@@ -65,43 +175,44 @@ def answer_limit(request: bytes) -> tuple[int | None, int]:
     return max(limits, default=None), choices if _is_count(choices) and choices else 1
 
 
-def dearest(service: Service) -> tuple[int, int]:
-    """The highest price of an input and of an output token, over all tiers, in neuron."""
-    inputs, outputs = zip(*(_at(service, tier) for tier in (_FLAT, *service.tiers)), strict=True)
-    return max(inputs), max(outputs)
-
-
 def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _at(service: Service, tier: PriceTier) -> tuple[int, int]:
-    return (
-        service.input_price * tier.input_multiplier[0] // tier.input_multiplier[1],
-        service.output_price * tier.output_multiplier[0] // tier.output_multiplier[1],
-    )
+def _price(value: Any, currency: str) -> int | None:
+    """A price per token: neuron as a whole number, or USD as a decimal."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or len(str(value)) > _LONGEST_PRICE:
+        return None
+    try:
+        units = Decimal(value).scaleb(0 if currency == "0G" else 18)
+        whole = int(units.to_integral_value(ROUND_CEILING)) if units.is_finite() else -1
+    except (InvalidOperation, ValueError):
+        return None
+    return whole if whole >= 0 else None
 
 
-def _write_multiplier(service: Service) -> tuple[int, int]:
-    """What a prompt token costs that is written to the cache, as a fraction of the input price; 1/1 if not advertised.
-
-    A usage object does not say how many these are (0g-direct §4.3), so they make a range of a fee.
-    """
-    block = service.info.get("cacheTokenBilling")
+def _write_multiplier(block: Any, name: str, below: str) -> tuple[int, int]:
+    """What a prompt token written to the cache costs, as a fraction of the input price; 1/1 if not advertised."""
     if not isinstance(block, dict):
         return 1, 1
-    numerator, denominator = block.get("writeMultiplier", 1), block.get("writeMultiplierDenominator", 1)
+    numerator, denominator = block.get(name, 1), block.get(below, 1)
     if not (_is_count(numerator) and _is_count(denominator) and denominator):
         return 1, 1
     return numerator, denominator
 
 
-def fee_of(service: Service, usage: Usage | None) -> Fee:
-    """What `usage` costs at `service`'s prices, in neuron.
+def fee_of(service: Service, usage: Usage | None, tariff: Tariff | None = None) -> Fee:
+    """What `usage` costs at `service`.
 
-    The fee is exact when the provider bills the on-chain price of one model. It is not when it bills in USD, serves
-    several models at prices of their own, bills tokens written to its cache by a price of their own, or reported no
-    usage (it then bills an estimate of its own).
+    The fee is exact when the provider bills the on-chain price of one model. It is not, and `Fee.reason` says why, when
+    it bills in USD (``usd_priced``; the amount is in USD then) or model by model (``multi_model``; ``listed_price``
+    with the provider's own list), bills tokens written to its cache by a price of their own (``cache_write``), or
+    reported no usage (``no_usage``: it then bills an estimate of its own).
+
+    Args:
+        service: The provider's record on chain.
+        usage: What it says it counted.
+        tariff: The prices of the model, where they are not those of `service`.
 
     Example:
         >>> from zg_core.types import Service, Usage
@@ -109,25 +220,17 @@ def fee_of(service: Service, usage: Usage | None) -> Fee:
         >>> fee_of(service, Usage(10, 2)).amount
         Amount('0.00000000000000004', '0G')
     """
+    currency = "USD" if service.usd_priced else "0G"
     if usage is None:
-        return Fee(Amount(0), exact=False, reason="no_usage")
-    tier = _tier(service.tiers, usage.prompt_tokens)
-    input_price, output_price = _at(service, tier)
-    cached = min(usage.cached_tokens, usage.prompt_tokens) if service.cache_divisor else 0
-    input_fee = input_price * (usage.prompt_tokens - cached)
-    if cached:
-        input_fee += input_price * cached // service.cache_divisor
-    units = input_fee + output_price * usage.completion_tokens
-    if service.usd_priced:
-        return Fee(Amount(units), exact=False, reason="usd_priced")
-    if service.multi_model:
-        return Fee(Amount(units), exact=False, reason="multi_model")
-    numerator, denominator = _write_multiplier(service)
-    if numerator != denominator:
-        written = input_price * (usage.prompt_tokens - cached)  # all that was not read from the cache, at the most
-        other = units - written + written * numerator // denominator
-        return Fee(Amount(units), exact=False, reason="cache_write", lower=min(units, other), upper=max(units, other))
-    return Fee(Amount(units), exact=True, lower=units, upper=units)
+        return Fee(Amount(0, currency), exact=False, reason="no_usage")
+    tariff = tariff or Tariff.of(service)
+    if tariff is None:  # what it asks is not known
+        return Fee(Amount(0, currency), exact=False, reason="usd_priced" if service.usd_priced else "multi_model")
+    units, lower, upper = tariff.fee(usage)
+    reason = "cache_write" if lower != upper else ""
+    if tariff.listed:
+        reason = "usd_priced" if currency == "USD" else "listed_price"
+    return Fee(Amount(units, currency), exact=not reason, reason=reason, lower=lower, upper=upper)
 
 
 def _tier(tiers: tuple[PriceTier, ...], prompt_tokens: int) -> PriceTier:

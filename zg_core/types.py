@@ -241,8 +241,7 @@ class Service:
     def tiers(self) -> tuple[PriceTier, ...]:
         """Price tiers of `additional_info`; malformed entries are left out."""
         block = self.info.get("tieredPricing")
-        entries = block.get("tiers") if isinstance(block, dict) else None
-        return tuple(t for e in (entries if isinstance(entries, list) else []) if (t := _tier(e)) is not None)
+        return tiers_of(block.get("tiers") if isinstance(block, dict) else None)
 
     @cached_property
     def cache_divisor(self) -> int:
@@ -252,14 +251,29 @@ class Service:
         return divisor if isinstance(divisor, int) and divisor > 0 else 0
 
 
-def _tier(entry: object) -> PriceTier | None:
+def tiers_of(
+    entries: object,
+    names: tuple[str, str, str, str] = ("maxInputTokens", "inputMultiplier", "outputMultiplier", "Denominator"),
+) -> tuple[PriceTier, ...]:
+    """The tiers in a list that a provider wrote; malformed ones are left out.
+
+    Args:
+        entries: Anything.
+        names: What it calls the bound and the two multipliers, and what it adds for their denominators.
+    """
+    found = (_tier(entry, names) for entry in (entries if isinstance(entries, list) else []))
+    return tuple(tier for tier in found if tier is not None)
+
+
+def _tier(entry: object, names: tuple[str, str, str, str]) -> PriceTier | None:
     if not isinstance(entry, dict):
         return None
+    bound, of_input, of_output, below = names
 
     def fraction(name: str) -> tuple[int, int]:
-        return entry.get(name, 1), entry.get(f"{name}Denominator", 1) or 1
+        return entry.get(name, 1), entry.get(name + below, 1) or 1
 
-    limit, inward, outward = entry.get("maxInputTokens", 0), fraction("inputMultiplier"), fraction("outputMultiplier")
+    limit, inward, outward = entry.get(bound, 0), fraction(of_input), fraction(of_output)
     numbers = (limit, *inward, *outward)
     if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in numbers) or min(inward[1], outward[1]) < 1:
         return None

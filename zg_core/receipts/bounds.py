@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from zg_core.pricing import PROMPT_ALLOWANCE, answer_limit, dearest
+from zg_core.pricing import PROMPT_ALLOWANCE, Tariff, answer_limit
+from zg_core.types import Amount
 
 if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
@@ -14,19 +15,20 @@ if TYPE_CHECKING:
 __all__ = ["bounded", "upper_bound"]
 
 
-def bounded(fee: Fee, receipt: Receipt, request: bytes) -> Fee:
+def bounded(fee: Fee, receipt: Receipt, request: bytes, tariff: Tariff | None = None) -> Fee:
     """`fee` with an upper bound, where it has none and one can be given.
 
-    A provider that bills at prices of its own (in USD, several models) has none. Neither has a call that was not
-    answered to its end and did not limit the answer's length.
+    A call that was not answered to its end and did not limit the answer's length has none, nor has one at a provider
+    that bills at prices of its own, where `tariff` does not give them.
     """
-    service = receipt.service
-    if fee.exact or fee.upper is not None or service is None or service.usd_priced or service.multi_model:
+    tariff = tariff or (None if receipt.service is None else Tariff.of(receipt.service))
+    if fee.exact or fee.upper is not None or tariff is None:
         return fee
     completion = receipt.response_bytes if receipt.complete else _most_tokens(request)
     if completion is None:
         return fee
-    return replace(fee, upper=_most(service, request, completion))
+    amount = fee.amount if fee.amount.units else Amount(0, tariff.currency)
+    return replace(fee, amount=amount, upper=tariff.most(len(request) + PROMPT_ALLOWANCE, completion))
 
 
 def upper_bound(service: Service, request: bytes) -> int | None:
@@ -34,15 +36,10 @@ def upper_bound(service: Service, request: bytes) -> int | None:
 
     Providers that bill at prices of their own have no bound, nor has a request that does not limit the answer.
     """
-    completion = _most_tokens(request)
-    if completion is None or service.usd_priced or service.multi_model:
+    completion, tariff = _most_tokens(request), Tariff.of(service)
+    if completion is None or tariff is None:
         return None
-    return _most(service, request, completion)
-
-
-def _most(service: Service, request: bytes, completion: int) -> int:
-    input_price, output_price = dearest(service)
-    return input_price * (len(request) + PROMPT_ALLOWANCE) + output_price * completion
+    return tariff.most(len(request) + PROMPT_ALLOWANCE, completion)
 
 
 def _most_tokens(request: bytes) -> int | None:
