@@ -21,9 +21,10 @@ from zg_core.pricing import estimate
 from zg_core.types import Amount
 
 if TYPE_CHECKING:
+    from zg_core.pricing import Tariff
     from zg_core.receipts.model import Receipt
     from zg_core.store import Store, Work
-    from zg_core.types import Service
+    from zg_core.types import Fee, Service
 
 __all__ = ["Budget", "Held", "Spending"]
 
@@ -41,8 +42,10 @@ class Budget:
         per_day: Most for one wallet on one UTC day; needs a store that outlives the process.
         per_provider: Most for one wallet at one provider, as long as the store lives.
         per_wallet: Most for one wallet, as long as the store lives.
-        unpriced: What to hold for a call whose price no one can tell beforehand: providers that bill in USD or serve
-            several models. Without it they are refused. It is your word, not a bound.
+        usd: What one US dollar costs. With it, calls at providers that bill in USD are counted at this rate; without it
+            they are refused.
+        unpriced: What to hold for a call whose price no one can tell beforehand: providers that serve several models
+            and list no prices. Without it they are refused. It is your word, not a bound.
         completion_tokens: Length of an answer that no ``max_tokens`` limits; an answer that is longer counts in full.
         run: Name of the run; by default each budget object is a run of its own.
 
@@ -60,17 +63,18 @@ class Budget:
     per_day: Amount | None = None
     per_provider: Amount | None = None
     per_wallet: Amount | None = None
+    usd: Amount | None = None
     unpriced: Amount | None = None
     completion_tokens: int = 32_768
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
         given = 0
-        for name in (f.name for f in fields(self) if f.name.startswith("per_") or f.name == "unpriced"):
+        for name in (f.name for f in fields(self) if f.name.startswith("per_") or f.name in ("usd", "unpriced")):
             amount = getattr(self, name)
             if amount is None:
                 continue
-            given += name != "unpriced"
+            given += name.startswith("per_")
             if not isinstance(amount, Amount) or amount.currency != "0G" or amount.units <= 0:
                 raise ConfigError(
                     f"{name} is not a positive amount of 0G: {amount!r}",
@@ -129,7 +133,7 @@ class Spending:
         self._store = store
         self._chain = chain_id
 
-    def reserve(self, receipt: Receipt, service: Service, request: bytes) -> None:
+    def reserve(self, receipt: Receipt, service: Service, request: bytes, tariff: Tariff | None = None) -> None:
         """Hold the most that `request` can cost at `service`, for the call of `receipt`.
 
         Raises:
@@ -137,7 +141,7 @@ class Spending:
                 (amounts) and ``until`` (a UTC time, None if it never ends).
             ConfigError: the price is not known and the budget has no amount for that, or the store fails.
         """
-        units = self._most(service, request)
+        units = self._most(service, request, tariff)
         if self.budget.per_call is not None and units > self.budget.per_call.units:
             raise _exceeded("per_call", units, self.budget.per_call, self.budget.per_call.units, None)
         now = datetime.now(UTC)
@@ -171,8 +175,10 @@ class Spending:
             if row is None:
                 return
             held = int(row["units"])
-            cost = held if fee.most is None else fee.most
-            if fee.exact:
+            cost = self._cost(fee)
+            if cost is None:
+                cost = held
+            if fee.exact or fee.lower == fee.upper:
                 work.run("DELETE FROM budget_holds WHERE id = :id", id=receipt.id)
             else:
                 work.run(
@@ -217,18 +223,31 @@ class Spending:
             for row in rows
         ]
 
-    def _most(self, service: Service, request: bytes) -> int:
-        most = estimate(service, request, completion_tokens=self.budget.completion_tokens)
-        if most is not None:
-            return most.units
-        if self.budget.unpriced is None:
-            how = "bills in USD" if service.usd_priced else "serves several models at prices of their own"
-            raise ConfigError(
-                f"provider {service.provider} {how}, so a budget in 0G cannot bound the call",
-                code="budget_unpriced",
-                hint='choose another provider, or say what to hold for each call: Budget(unpriced=og("0.05"), …)',
-            )
-        return self.budget.unpriced.units
+    def _most(self, service: Service, request: bytes, tariff: Tariff | None) -> int:
+        most = estimate(service, request, completion_tokens=self.budget.completion_tokens, tariff=tariff)
+        if most is not None and (units := self._in_0g(most.units, most.currency)) is not None:
+            return units
+        if self.budget.unpriced is not None:
+            return self.budget.unpriced.units
+        if service.usd_priced and self.budget.usd is None:
+            how, fix = "bills in USD", 'say what a dollar costs: Budget(usd=og("4"), …)'
+        else:
+            how = "serves several models at prices of their own, and lists none for this one"
+            fix = 'say what to hold for each call: Budget(unpriced=og("0.05"), …)'
+        raise ConfigError(
+            f"provider {service.provider} {how}, so a budget in 0G cannot bound the call",
+            code="budget_unpriced",
+            hint=f"choose another provider, or {fix}",
+        )
+
+    def _cost(self, fee: Fee) -> int | None:
+        """The most that `fee` can be, in neuron; None where that is not known."""
+        return None if fee.most is None else self._in_0g(fee.most, fee.amount.currency)
+
+    def _in_0g(self, units: int, currency: str) -> int | None:
+        if currency == "0G":
+            return units
+        return None if self.budget.usd is None else -(-units * self.budget.usd.units // 10**18)
 
     def _scopes(self, payer: str, provider: str, now: datetime) -> dict[str, tuple[str, Amount]]:
         """The counters that a call counts in, in the order in which they are locked."""

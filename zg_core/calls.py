@@ -267,7 +267,7 @@ class Calls:
             request_bytes=len(body),
             request_body=body if self._keep_bytes else None,
         )
-        receipt.fee = bounded(receipt.fee, receipt, body)
+        receipt.fee = bounded(receipt.fee, receipt, body, route.tariff)
         return Call(route, exchange, receipt, time.monotonic(), kept=[] if self._keep_bytes else None)
 
     @staticmethod
@@ -302,7 +302,10 @@ class Calls:
             call.receipt.payer = self._payer()
             if self._spending is not None:
                 reserve = self._spending.reserve
-                await self._transport.blocking(reserve, call.receipt, call.route.service, call.exchange.request)
+                route = call.route
+                await self._transport.blocking(
+                    reserve, call.receipt, route.service, call.exchange.request, route.tariff
+                )
             try:
                 await self._recorder.opened(call.receipt)
             except BaseException:
@@ -521,7 +524,8 @@ class Calls:
         receipt.complete = exchange.complete
         receipt.response_body = None if call.kept is None else b"".join(call.kept)
         if outcome == "answered":
-            receipt.fee = bounded(self._backend.fee(call.route, call.usage), receipt, exchange.request)
+            fee = self._backend.fee(call.route, call.usage)
+            receipt.fee = bounded(fee, receipt, exchange.request, call.route.tariff)
             if doubt := implausible(call.usage, exchange.request, exchange.size):
                 receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)

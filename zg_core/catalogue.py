@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core.errors import ProviderUnavailable
 from zg_core.exchange import parse_json
 from zg_core.http import BodyBroken, Request, Timeouts, read_all
+from zg_core.pricing import Tariff
 
 if TYPE_CHECKING:
     from zg_core.http import Transport
@@ -148,13 +149,23 @@ class Catalogue:
         Raises:
             ProviderUnavailable: it cannot be asked now; one that has no such list says nothing instead.
         """
+        return model_info(service, model, await self._listing(service))
+
+    async def tariff(self, service: Service, model: str) -> Tariff | None:
+        """The provider's list price of `model`; None where it says none, or cannot be asked now."""
+        try:
+            return Tariff.read(service, _entry(service, model, await self._listing(service)))
+        except ProviderUnavailable:
+            return None
+
+    async def _listing(self, service: Service) -> Any:
         key = (service.provider, service.url)
         if (listed := self._fresh(key)) is None:
             async with self._transport.lock(f"catalogue {service.provider}"):
                 if (listed := self._fresh(key)) is None:
                     listed = (time.monotonic(), await self._read(f"{service.url}/v1/models"))
                     self._listed[key] = listed
-        return model_info(service, model, listed[1])
+        return listed[1]
 
     def _fresh(self, key: tuple[str, str]) -> tuple[float, Any] | None:
         kept = self._listed.get(key)

@@ -178,6 +178,7 @@ class _Client:
         if routing is not None:
             _check_routing(routing, provider, credential)
         self._transport = self._make_transport(ca_file, http_client)
+        self._catalogue = Catalogue(self._transport)
         self.backend: DirectBackend = DirectBackend(
             network=self.network,
             credential=credential,
@@ -190,8 +191,8 @@ class _Client:
             service_type=service_type,
             store=settings.store,
             attestation=attestation,
+            catalogue=self._catalogue,
         )
-        self._catalogue = Catalogue(self._transport)
         self._router = None if routing is None else self._make_router(routing)
         if limits is _AUTO:
             limits = None if self.network.name == "local" else Limits()

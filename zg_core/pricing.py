@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from zg_core.exchange import encode_body, parse_json
@@ -14,13 +16,13 @@ if TYPE_CHECKING:
 
     from zg_core.types import Service, Usage
 
-__all__ = ["PROMPT_ALLOWANCE", "Tariff", "answer_limit", "estimate", "fee_of"]
+__all__ = ["PROMPT_ALLOWANCE", "Tariff", "answer_limit", "dearest", "estimate", "fee_of"]
 
 PROMPT_ALLOWANCE = 512
 """Tokens that a chat template may add to the bytes of a request: no tokenizer makes more tokens than bytes."""
 _FLAT = PriceTier(0, (1, 1), (1, 1))
 _LISTED_NAMES = ("max_input_tokens", "input_multiplier", "output_multiplier", "_denominator")
-_LONGEST_PRICE = 100
+_PRICE = re.compile(r"\d{1,60}(?:\.\d{1,60})?(?:[eE][+-]?\d{1,2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +109,16 @@ class Tariff:
 
     def most(self, prompt_tokens: int, completion_tokens: int) -> int:
         """The most that so many tokens can cost, in units, whatever tier they fall into."""
-        inputs, outputs = zip(*(self._at(tier) for tier in (_FLAT, *self.tiers)), strict=True)
+        input_price, output_price = self.dearest
         numerator, denominator = self.write_multiplier
-        input_fee = max(inputs) * prompt_tokens
-        written: int = -(-input_fee * numerator // denominator)
-        return max(input_fee, written) + int(max(outputs)) * completion_tokens
+        input_fee = input_price * prompt_tokens
+        return max(input_fee, -(-input_fee * numerator // denominator)) + output_price * completion_tokens
+
+    @property
+    def dearest(self) -> tuple[int, int]:
+        """The highest price of an input and of an output token, over all tiers."""
+        inputs, outputs = zip(*(self._at(tier) for tier in (_FLAT, *self.tiers)), strict=True)
+        return max(inputs), max(outputs)
 
     def _at(self, tier: PriceTier) -> tuple[int, int]:
         return (
@@ -175,20 +182,20 @@ def answer_limit(request: bytes) -> tuple[int | None, int]:
     return max(limits, default=None), choices if _is_count(choices) and choices else 1
 
 
+def dearest(service: Service) -> tuple[int, int]:
+    """The highest price of an input and of an output token on chain, over all tiers, in neuron."""
+    return Tariff(service.input_price, service.output_price, service.tiers).dearest
+
+
 def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _price(value: Any, currency: str) -> int | None:
-    """A price per token: neuron as a whole number, or USD as a decimal."""
-    if isinstance(value, bool) or not isinstance(value, str | int) or len(str(value)) > _LONGEST_PRICE:
+    """A price per token, rounded up: neuron as a whole number, or USD as a decimal."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or not _PRICE.fullmatch(text := str(value)):
         return None
-    try:
-        units = Decimal(value).scaleb(0 if currency == "0G" else 18)
-        whole = int(units.to_integral_value(ROUND_CEILING)) if units.is_finite() else -1
-    except (InvalidOperation, ValueError):
-        return None
-    return whole if whole >= 0 else None
+    return math.ceil(Fraction(text) * (1 if currency == "0G" else 10**18))
 
 
 def _write_multiplier(block: Any, name: str, below: str) -> tuple[int, int]:

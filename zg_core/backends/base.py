@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from zg_core.config import Network
     from zg_core.errors import ZeroGError
     from zg_core.exchange import Exchange
+    from zg_core.pricing import Tariff
     from zg_core.types import Fee, Service, Usage
     from zg_core.verify.attestation import AttestationReport
     from zg_core.verify.verdict import Verdict
@@ -22,13 +23,15 @@ __all__ = ["Backend", "Route"]
 class Route:
     """Where a call goes: the service that will answer, the model it is asked for, and what is known of the service.
 
-    `attestation` is its report, where the policy asks for one; `block` the block at which its record was read.
+    `attestation` is its report, where the policy asks for one; `block` the block at which its record was read;
+    `tariff` the provider's list price, where it does not bill what the chain says.
     """
 
     service: Service
     model: str
     attestation: AttestationReport | None = None
     block: int | None = None
+    tariff: Tariff | None = None
 
 
 class Backend(Protocol):

@@ -11,6 +11,7 @@ from zg_core.backends import refusals
 from zg_core.backends.base import Route
 from zg_core.backends.credentials import MINIMUM_RESERVE, ApiKeyCredential
 from zg_core.backends.settling import CHANGES, is_lag, named_balance, same_balance
+from zg_core.catalogue import Catalogue
 from zg_core.config import SecretHeaders, check_url, is_loopback
 from zg_core.errors import (
     AttestationError,
@@ -72,6 +73,7 @@ class DirectBackend:
         service_type: Which services to choose among.
         store: URL of the store where other processes note their transactions.
         attestation: How attestations are judged, for a policy that asks for one.
+        catalogue: What providers say about their models.
     """
 
     name = "direct"
@@ -90,6 +92,7 @@ class DirectBackend:
         service_type: str = CHAT,
         store: str = "memory:",
         attestation: AttestationOptions | None = None,
+        catalogue: Catalogue | None = None,
     ) -> None:
         self.network = network
         self._credential = credential
@@ -105,6 +108,7 @@ class DirectBackend:
         if provider is None and isinstance(credential, ApiKeyCredential):
             provider = credential.claims.provider
         self._provider = provider
+        self._catalogue = catalogue or Catalogue(transport)
         self._served: dict[str, tuple[float, frozenset[str]]] = {}
 
     @property
@@ -180,7 +184,10 @@ class DirectBackend:
                 model=wanted,
             )
         report = await self._attested(service, wanted)
-        return Route(service, wanted, report, self._chain.block_of(service.provider))
+        tariff = None
+        if service.usd_priced or service.multi_model:
+            tariff = await self._catalogue.tariff(service, wanted)
+        return Route(service, wanted, report, self._chain.block_of(service.provider), tariff)
 
     async def _attested(self, service: Service, model: str) -> AttestationReport | None:
         """The attestation that the policy asks for, None if it asks for none.
@@ -252,7 +259,7 @@ class DirectBackend:
 
     def fee(self, route: Route, usage: Usage | None) -> Fee:
         """See `Backend.fee`."""
-        return fee_of(route.service, usage)
+        return fee_of(route.service, usage, route.tariff)
 
     def sent(self, route: Route, exchange: Exchange) -> None:
         """See `Backend.sent`."""

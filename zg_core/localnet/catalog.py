@@ -71,10 +71,14 @@ def _terms(state: ProviderState) -> dict[str, Any]:
         pricing["tiered_pricing"] = [{snake[name]: n for name, n in tier.items()} for tier in tiers_json(spec)]
     if spec.cache_divisor is not None:
         pricing["cache_token_billing"] = {"divisor": spec.cache_divisor}
+    usd = {}
+    if spec.usd_prices is not None:
+        usd = {"pricing_usd": {**pricing, "prompt": spec.usd_prices[0], "completion": spec.usd_prices[1]}}
     attested = spec.kind != "standard"
     terms: dict[str, Any] = {
         "type": spec.service_type,
         "pricing": pricing,
+        **usd,
         "verifiability": "TeeML" if attested else "standard",
         "tee_attested": attested,
         "tee_type": "TDX" if attested else "",

@@ -81,6 +81,8 @@ def additional_info(spec: ProviderSpec, *, target_tee_address: str) -> str:
         info["tieredPricing"] = {"tiers": tiers_json(spec)}
     if spec.cache_divisor is not None:
         info["cacheTokenBilling"] = {"divisor": spec.cache_divisor}
+    if spec.usd_prices is not None:
+        info |= {"MultiModel": True, "priceDenomination": "USD"}
     return json.dumps(info, sort_keys=True, separators=(",", ":"))
 
 

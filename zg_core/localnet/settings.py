@@ -126,6 +126,9 @@ class ProviderSpec:
         acknowledged: whether the contract owner has acknowledged the signer. Unacknowledged providers refuse requests.
         tiers: price steps by prompt length; empty means flat prices.
         cache_divisor: prompt tokens reported as cached cost 1/divisor; None bills them in full.
+        usd_prices: what a prompt and a completion token cost in USD, as decimals. Then these are billed instead of the
+            prices on chain, at `usd_rate`, and listed as ``pricing_usd`` only.
+        usd_rate: neuron for one USD.
         rewrite_body: whether request bodies are re-marshalled before they are forwarded and hashed. None: as the real
             ones, where the model is behind the provider and not inside it (TeeTLS, separated).
         lora: whether one fine-tuned adapter is offered next to the model.
@@ -146,6 +149,8 @@ class ProviderSpec:
     acknowledged: bool = True
     tiers: tuple[Tier, ...] = field(default=())
     cache_divisor: int | None = 4
+    usd_prices: tuple[str, str] | None = None
+    usd_rate: int = 4 * 10**18
     rewrite_body: bool | None = None
     lora: bool = True
     upstream: Upstream | None = None

@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections import deque
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from zg_core.localnet.billing import BillingLog, Prices, Usage
@@ -135,7 +136,11 @@ class ProviderState:
     @property
     def prices(self) -> Prices:
         """What requests are billed at now."""
-        return Prices(self.input_price, self.output_price, self.spec.tiers, self.spec.cache_divisor)
+        spec = self.spec
+        inward, outward = self.input_price, self.output_price
+        if spec.usd_prices is not None:
+            inward, outward = (int(Fraction(price) * spec.usd_rate) for price in spec.usd_prices)
+        return Prices(inward, outward, spec.tiers, spec.cache_divisor)
 
     def next_identity(self) -> str:
         """The vendor that answers the next TeeTLS request; they take turns."""
