@@ -62,6 +62,8 @@ def test_it_was_a_storm(storm: Storm, referee: Referee, record_property: Callabl
     record_property("chaos", {"seed": SEED, "rows": [(name, dict(row)) for name, row in table(storm.results)]})
     assert len(storm.results) == plan.CALLS
     assert sum(result.calls for result in storm.results) >= plan.CALLS
+    ways = Counter((result.task.way, result.task.loop) for result in storm.results)
+    assert min(ways[way, loop] for way in plan.WAYS for loop in (False, True)) >= 10, ways
     outcomes = Counter(receipt.outcome for receipt in storm.receipts)
     assert outcomes["unknown"] >= 50
     assert outcomes["answered"] >= plan.CALLS // 2
@@ -71,6 +73,7 @@ def test_it_was_a_storm(storm: Storm, referee: Referee, record_property: Callabl
     for code in ("timeout", "connection_lost", "connect_failed", "rate_limited", "rpc_unavailable", "expired"):
         assert codes[code], f"nobody met {code}: {codes}"
     assert codes["insufficient_funds"], "the accounts never lagged"
+    assert [r for r in storm.results if r.task.poor and r.receipts], "nobody waited until the account was filled"
     assert codes["not_acknowledged"] + codes["service_not_acknowledged"], "the new signer was acknowledged at once"
 
 

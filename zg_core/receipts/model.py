@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -21,6 +22,20 @@ Outcome = Literal["answered", "truncated", "abandoned", "failed", "unknown"]
 OUTCOMES: tuple[Outcome, ...] = ("answered", "truncated", "abandoned", "failed", "unknown")
 SCHEMA = "zerog-receipt/1"
 """Name and version of the form of `Receipt.to_dict`; ``schema-v1.json`` beside this module describes it."""
+
+_EVENTS = threading.RLock()  # again for a finalizer that settles meanwhile
+_NOBODY_SETTLES = threading.Event()  # a copy that was pending stays so
+_NOBODY_SETTLES.set()
+
+
+def _forked() -> None:
+    """This process is a copy: a thread that held the lock was not copied."""
+    global _EVENTS  # noqa: PLW0603
+    _EVENTS = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @dataclass(slots=True, eq=False)
@@ -105,7 +120,7 @@ class Receipt:
     replayed: bool = False
     attestation: dict[str, Any] | None = None
     flags: tuple[str, ...] = ()
-    _resolved: threading.Event = field(default_factory=threading.Event, repr=False)
+    _resolved: threading.Event | None = field(default=None, repr=False)  # made for who waits: it is half a receipt
 
     def resolve(self, timeout: float | None = None) -> Verdict:
         """Wait until the verdict is no longer pending, at most `timeout` seconds, and return the latest one.
@@ -113,7 +128,10 @@ class Receipt:
         In an event loop use `aresolve`: the check may be a task of the very loop that this blocks.
         """
         if self.verdict.status is Status.PENDING:
-            self._resolved.wait(timeout)
+            with _EVENTS:
+                event = self._resolved = self._resolved or threading.Event()
+            if self.verdict.status is Status.PENDING:
+                event.wait(timeout)
         return self.verdict
 
     async def aresolve(self, timeout: float | None = None) -> Verdict:  # noqa: ASYNC109 - twin of resolve()
@@ -126,7 +144,10 @@ class Receipt:
         """Replace the verdict and wake those who wait for it."""
         self.verdict = verdict
         if verdict.status is not Status.PENDING:
-            self._resolved.set()
+            with _EVENTS:
+                event = self._resolved
+            if event is not None:
+                event.set()
 
     def metadata(self) -> dict[str, Any]:
         """What rides on a message as ``response_metadata["zerog"]``; amounts are decimal strings, no floats."""
@@ -233,7 +254,7 @@ class Receipt:
             flags=read.texts("flags"),
         )
         receipt.verdict = plain.verdict_of(read.raw("verdict"))
-        receipt._resolved.set()  # nobody settles a copy
+        receipt._resolved = _NOBODY_SETTLES
         return receipt
 
     def to_pandas(self) -> Any:
@@ -261,8 +282,7 @@ class Receipt:
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
-        self._resolved = threading.Event()
-        self._resolved.set()  # nobody settles a copy: one that was pending stays so
+        self._resolved = _NOBODY_SETTLES
 
 
 def _object(value: Any) -> dict[str, Any]:
