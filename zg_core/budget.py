@@ -30,6 +30,7 @@ __all__ = ["Budget", "Held", "Spending"]
 
 # Longer than a call can take; until then a process on another machine is taken to live.
 _LOST_AFTER = 3600.0
+_FUNDING = "funding:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Held:
     """An amount that is held for a call.
 
     Attributes:
-        receipt: Id of the call's receipt.
+        receipt: Id of the call's receipt; ``transfer-…`` for money on its way into a sub-account.
         payer: The wallet.
         provider: The provider.
         state: ``"open"`` while the call is under way, ``"unknown"`` when what it cost will not be known.
@@ -141,66 +142,99 @@ class Spending:
                 (amounts) and ``until`` (a UTC time, None if it never ends).
             ConfigError: the price is not known and the budget has no amount for that, or the store fails.
         """
-        units = self._most(service, request, tariff)
+        self._hold(receipt.id, receipt.payer, receipt.provider, self._most(service, request, tariff))
+
+    def settle(self, receipt: Receipt) -> None:
+        """Count what the call of `receipt` cost: its fee where that is known, else its upper bound, held as unknown."""
+        fee = receipt.fee
+        self._settle(receipt.id, self._cost(fee), known=fee.exact or fee.lower == fee.upper)
+
+    def release(self, receipt: Receipt) -> None:
+        """Give back what is held for a call that was refused or never sent."""
+        self._release(receipt.id)
+
+    def reserve_transfer(self, payer: str, provider: str, units: int) -> str:
+        """Hold `units` neuron that are to be moved into the sub-account at `provider` (auto-funding); an id for them.
+
+        Money that is moved is not spent yet, and the calls that spend it are counted by themselves; so it has counters
+        of its own, with the same limits: ``per_call`` is the most for one movement.
+
+        Raises:
+            BudgetExceeded: it is more than is left; nothing is held.
+        """
+        id_ = f"transfer-{uuid.uuid4().hex}"
+        self._hold(id_, payer, provider, units, _FUNDING)
+        return id_
+
+    def settle_transfer(self, id_: str, units: int | None) -> None:
+        """Count what was moved; None where that is not known: then the whole stays held, as unknown."""
+        self._settle(id_, units, known=units is not None)
+
+    def release_transfer(self, id_: str) -> None:
+        """Give back what is held for a movement that did not take place."""
+        self._release(id_)
+
+    def _hold(self, id_: str, payer: str, provider: str, units: int, kind: str = "") -> None:
         if self.budget.per_call is not None and units > self.budget.per_call.units:
-            raise _exceeded("per_call", units, self.budget.per_call, self.budget.per_call.units, None)
+            raise _exceeded("per_call", units, self.budget.per_call, self.budget.per_call.units, kind=kind)
         now = datetime.now(UTC)
-        scopes = self._scopes(receipt.payer, receipt.provider, now)
-        with self._store.transaction(durable=False) as work:
+        scopes = self._scopes(payer, provider, now, kind)
+        with self._store.transaction(durable=bool(kind)) as work:
             for scope, (name, limit) in scopes.items():
                 left = limit.units - _spent(work, scope)
                 if units > left:
                     until = _midnight(now) if name == "per_day" else None
-                    raise _exceeded(name, units, limit, left, until)
+                    raise _exceeded(name, units, limit, left, until, kind=kind)
             for scope in scopes:
                 _add(work, scope, units)
             work.run(
                 "INSERT INTO budget_holds VALUES"
                 " (:id, :chain, :payer, :provider, 'open', :units, :scopes, :holder, :at)",
-                id=receipt.id,
+                id=id_,
                 chain=self._chain,
-                payer=receipt.payer,
-                provider=receipt.provider,
+                payer=payer,
+                provider=provider,
                 units=str(units),
                 scopes=json.dumps(sorted(scopes)),
                 holder=_holder(),
                 at=now.timestamp(),
             )
 
-    def settle(self, receipt: Receipt) -> None:
-        """Count what the call of `receipt` cost: its fee where that is exact, else its upper bound, held as unknown."""
-        fee = receipt.fee
+    def _settle(self, id_: str, cost: int | None, *, known: bool) -> None:
         with self._store.transaction(durable=False) as work:
-            row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=receipt.id)
+            row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=id_)
             if row is None:
                 return
             held = int(row["units"])
-            cost = self._cost(fee)
-            if cost is None:
-                cost = held
-            if fee.exact or fee.lower == fee.upper:
-                work.run("DELETE FROM budget_holds WHERE id = :id", id=receipt.id)
+            cost = held if cost is None else cost
+            if known:
+                work.run("DELETE FROM budget_holds WHERE id = :id", id=id_)
             else:
                 work.run(
                     "UPDATE budget_holds SET state = 'unknown', units = :units WHERE id = :id",
                     units=str(cost),
-                    id=receipt.id,
+                    id=id_,
                 )
             for scope in json.loads(row["scopes"]):
                 _add(work, scope, cost - held)
 
-    def release(self, receipt: Receipt) -> None:
-        """Give back what is held for a call that was refused or never sent."""
+    def _release(self, id_: str) -> None:
         with self._store.transaction(durable=False) as work:
-            row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=receipt.id)
+            row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=id_)
             if row is not None:
-                work.run("DELETE FROM budget_holds WHERE id = :id", id=receipt.id)
+                work.run("DELETE FROM budget_holds WHERE id = :id", id=id_)
                 for scope in json.loads(row["scopes"]):
                     _add(work, scope, -int(row["units"]))
 
-    def left(self, payer: str, provider: str) -> dict[str, Amount]:
-        """What each limit has left for `payer` at `provider`; what is held counts as spent."""
-        scopes = self._scopes(payer, provider, datetime.now(UTC))
+    def left(self, payer: str, provider: str, *, moving: bool = False) -> dict[str, Amount]:
+        """What each limit has left for `payer` at `provider`; what is held counts as spent.
+
+        Args:
+            payer: The wallet.
+            provider: The provider.
+            moving: For money that is moved into sub-accounts, instead of calls.
+        """
+        scopes = self._scopes(payer, provider, datetime.now(UTC), _FUNDING if moving else "")
         with self._store.transaction(durable=False) as work:
             return {name: Amount(limit.units - _spent(work, scope)) for scope, (name, limit) in scopes.items()}
 
@@ -249,14 +283,14 @@ class Spending:
             return units
         return None if self.budget.usd is None else -(-units * self.budget.usd.units // 10**18)
 
-    def _scopes(self, payer: str, provider: str, now: datetime) -> dict[str, tuple[str, Amount]]:
+    def _scopes(self, payer: str, provider: str, now: datetime, kind: str) -> dict[str, tuple[str, Amount]]:
         """The counters that a call counts in, in the order in which they are locked."""
         wallet = f"{self._chain}:{payer.lower()}"
         names = {
-            "per_day": f"day:{wallet}:{now:%Y-%m-%d}",
-            "per_provider": f"provider:{wallet}:{provider.lower()}",
-            "per_run": f"run:{self._chain}:{self.budget.run}",
-            "per_wallet": f"wallet:{wallet}",
+            "per_day": f"{kind}day:{wallet}:{now:%Y-%m-%d}",
+            "per_provider": f"{kind}provider:{wallet}:{provider.lower()}",
+            "per_run": f"{kind}run:{self._chain}:{self.budget.run}",
+            "per_wallet": f"{kind}wallet:{wallet}",
         }
         limits = {name: getattr(self.budget, name) for name in names}
         return {names[name]: (name, limit) for name, limit in limits.items() if limit is not None}
@@ -272,11 +306,16 @@ def _add(work: Work, scope: str, units: int) -> None:
     work.run("UPDATE budget_totals SET units = :units WHERE scope = :scope", units=str(total), scope=scope)
 
 
-def _exceeded(name: str, asked: int, limit: Amount, left: int, until: datetime | None) -> BudgetExceeded:
+def _exceeded(
+    name: str, asked: int, limit: Amount, left: int, until: datetime | None = None, *, kind: str
+) -> BudgetExceeded:
     end = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
+    what, fix = "call can cost", "give a lower max_tokens, a shorter prompt, or a larger budget"
+    if kind:
+        what, fix = "movement is of", "give a lower target, or a larger budget"
     return BudgetExceeded(
-        f"the call can cost {Amount(asked)}, and the budget {name} of {limit} has {Amount(max(left, 0))} left{end}",
-        hint="give a lower max_tokens, a shorter prompt, or a larger budget",
+        f"the {what} {Amount(asked)}, and the budget {name} of {limit} has {Amount(max(left, 0))} left{end}",
+        hint=fix,
         limit=name,
         asked=Amount(asked),
         left=Amount(max(left, 0)),

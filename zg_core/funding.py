@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.accounts import MINIMUM_ACCOUNT, Accounts, address, spendable
+from zg_core.budget import Spending
 from zg_core.config import SecretHeaders, check_url
-from zg_core.errors import ChainError, ConfigError, ProviderUnavailable, ZeroGError
+from zg_core.errors import ConfigError, ProviderUnavailable, ZeroGError
 from zg_core.exchange import parse_json
 from zg_core.http import BodyBroken, Request, Timeouts, read_all, run
 from zg_core.progress import tell
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zg_core.broker import AsyncBroker, Broker
+    from zg_core.budget import Budget
     from zg_core.chain.abi import Account
     from zg_core.chain.transactions import TransactionResult
     from zg_core.http import Transport
@@ -55,6 +57,8 @@ class AutoFunding:
         max_per_provider: Most that is transferred to one provider, as long as the funder lives.
         target: What a sub-account should hold beyond unsettled fees; providers keep 1 0G of it in reserve.
         interval: Seconds between two looks.
+        budget: Limits that outlive the funder and are shared by all who share its store, in counters of their own
+            beside those of calls (`zg_core.budget.Spending.reserve_transfer`).
 
     Raises:
         ConfigError: an amount is not positive, or the target is too small to be served.
@@ -68,6 +72,7 @@ class AutoFunding:
     max_per_provider: Amount
     target: Amount = field(default_factory=lambda: og("2"))
     interval: float = 30.0
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         for amount in (self.max_total, self.max_per_provider, self.target):
@@ -92,6 +97,8 @@ class _Core:
         self._plan = plan
         self._lock = threading.Lock()
         self._spent: dict[str, int] = {}
+        budget, chain = plan.budget, accounts.network.chain_id
+        self._spending = None if budget is None else Spending(budget, store, chain)
 
     @property
     def spent(self) -> dict[str, Amount]:
@@ -135,13 +142,22 @@ class _Core:
                 deficit=deficit,
             )
             return None
+        held = await self._hold(provider, amount)
         try:
             result = await accounts.transfer(provider, Amount(amount))
         except BaseException as error:
             # What may still be mined counts as spent.
-            if not (isinstance(error, ChainError) and error.code == "transaction_pending"):
+            moved = not isinstance(error, ZeroGError) or error.code == "transaction_pending"
+            if not moved:
                 self._release(provider, amount)
+            if self._spending is not None:
+                if moved:
+                    self._transport.aside(self._spending.settle_transfer, held, None)
+                else:
+                    self._transport.aside(self._spending.release_transfer, held)
             raise
+        if self._spending is not None:
+            await self._transport.blocking(self._spending.settle_transfer, held, amount)
         tell(
             accounts.listener,
             "funded",
@@ -151,6 +167,17 @@ class _Core:
             transaction=result.hash,
         )
         return result
+
+    async def _hold(self, provider: str, amount: int) -> str:
+        """Hold what is to be transferred in the budget, where there is one; the id of the hold."""
+        if self._spending is None:
+            return ""
+        user = self._accounts.sender.wallet.address
+        try:
+            return await self._transport.blocking(self._spending.reserve_transfer, user, provider, amount)
+        except BaseException:
+            self._release(provider, amount)
+            raise
 
     def _reserve(self, provider: str, wanted: int) -> int:
         """Count up to `wanted` as spent, as far as the limits allow; how much it was."""

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 from zg_core.backends.credentials import check_account
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, ZeroGError
-from zg_core.pricing import dearest
-from zg_core.routing import per_million, priced
+from zg_core.routing import Offer, dearest, per_million
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,9 +138,9 @@ class Market:
         if routing.kinds is not None and service.kind not in routing.kinds:
             raise _out(f"it is {service.kind}, kinds= takes {', '.join(sorted(routing.kinds))}", "kind_excluded")
         if (limit := routing.max_price) is not None:
-            if not priced(service):
+            if (prices := dearest(service)) is None:
                 raise _out("its prices are not on chain, so max_price= cannot be kept", "price_unknown")
-            if (price := max(dearest(service))) * 10**6 > limit.units:
+            if (price := max(prices)) * 10**6 > limit.units:
                 said = f"a token costs up to {per_million(price)} 0G per million, max_price= is {limit}"
                 raise _out(said, "too_dear")
 
@@ -180,7 +179,7 @@ class Market:
         if len(unpaid) == 1:
             return unpaid[0][1]
         if unpaid:
-            cheapest = min((s for s, _ in unpaid), key=lambda s: (sum(dearest(s)), s.provider.lower()))
+            cheapest = min((s for s, _ in unpaid), key=lambda s: (Offer(s).price, s.provider.lower()))
             return InsufficientFunds(
                 f"no provider of {model!r} that will do has a funded sub-account of {self._backend.payer}",
                 code="no_account",

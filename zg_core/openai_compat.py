@@ -12,6 +12,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
+from zg_core.backends.refusals import GATEWAY
 from zg_core.calls import Tail
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.errors import ConfigError, RequestError, ZeroGError
@@ -194,7 +195,7 @@ def _transport(lib: Any) -> Callable[..., Any]:
                     calls.refused(call)
                     raise
                 if not again:
-                    calls.refused(call)
+                    _declined(calls, call, response)
                     return response
                 response.close()
             decoded = _answered(lib, calls, call, request, response)
@@ -251,7 +252,7 @@ def _async_transport(lib: Any) -> Callable[..., Any]:
                     calls.refused(call)
                     raise
                 if not again:
-                    calls.refused(call)
+                    _declined(calls, call, response)
                     return response
                 await response.aclose()
             decoded = _answered(lib, calls, call, request, response)
@@ -300,6 +301,13 @@ def _unanswered(lib: Any, calls: Calls, call: Call, error: BaseException) -> Non
     if not isinstance(error, Exception):  # broken off
         calls.abandon(call)
     elif not isinstance(error, (lib.ConnectError, lib.ConnectTimeout, lib.PoolTimeout, lib.UnsupportedProtocol)):
+        calls.unanswered(call)
+    else:
+        calls.refused(call)
+
+
+def _declined(calls: Calls, call: Call, response: Any) -> None:
+    if response.status_code in GATEWAY:
         calls.unanswered(call)
     else:
         calls.refused(call)

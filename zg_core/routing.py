@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from zg_core.crypto import checksum_address, is_address
 from zg_core.errors import ConfigError
 from zg_core.health import Measured
-from zg_core.pricing import dearest
+from zg_core.pricing import Tariff
 from zg_core.types import Amount, Kind
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ class Offer:
     @property
     def price(self) -> float:
         """Neuron of an input and an output token, in the dearest tier; infinite where the chain does not say."""
-        return sum(dearest(self.service)) if priced(self.service) else math.inf
+        prices = dearest(self.service)
+        return math.inf if prices is None else sum(prices)
 
     @property
     def strength(self) -> int:
@@ -191,9 +192,13 @@ def _merit(offer: Offer, sort: str | None, *, stream: bool) -> tuple[float, int,
     return score, -offer.strength, price, service.provider.lower()
 
 
-def priced(service: Service) -> bool:
-    """Whether the prices on chain are those that are billed (0g-direct §4.7)."""
-    return not (service.usd_priced or service.multi_model)
+def dearest(service: Service) -> tuple[int, int] | None:
+    """The most that a token of a prompt and one of an answer cost, in neuron, in any tier (0g-direct §4.7).
+
+    None where the prices on chain are not those that are billed.
+    """
+    tariff = Tariff.of(service)
+    return None if tariff is None else (tariff.most(1, 0), tariff.most(0, 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from zg_core import (
     AsyncFunder,
     AutoFunding,
     Broker,
+    Budget,
+    BudgetExceeded,
+    ChainError,
     ChatClient,
     ConfigError,
     Funder,
@@ -26,6 +29,7 @@ from zg_core import (
     neuron,
     og,
 )
+from zg_core.budget import Spending
 from zg_core.http import Request, Response, SyncTransport
 
 QUESTION = {"messages": [{"role": "user", "content": "What is 6 times 7?"}]}
@@ -157,6 +161,102 @@ class Astray(SyncTransport):
 
     async def send(self, request: Request) -> Response:
         return await super().send(replace(request, url=request.url.replace("unsettledfee", "nowhere")))
+
+
+@pytest.fixture
+def limited(where: dict[str, Any], heard: Heard, tmp_path: Path) -> Iterator[tuple[Broker, Store]]:
+    """A broker whose store outlives it, as a budget for a day needs."""
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    with Broker(**where, store=store, on_progress=heard) as made:
+        made.deposit(og("20"))
+        yield made, store
+    store.close()
+
+
+class TestBudget:
+    def test_what_is_moved_is_counted_and_beyond_it_nothing_is_sent(self, limited, net, heard):
+        broker, store = limited
+        budget = Budget(per_day=og("5"), per_wallet=og("100"))
+        plan = replace(PLAN, budget=budget)
+        first, second, third = (each.address for each in net.providers[:3])
+        Funder(broker, plan, [first, second]).look()
+        spending = Spending(budget, store, net.chain_id)
+        left = {"per_day": og("1"), "per_wallet": og("96")}
+        assert spending.left(broker.address, first, moving=True) == left
+        nonce = net.chain.nonce(broker.address)
+        late = Funder(broker, plan, [third])  # a new one: the limits outlive a funder
+        late.look()
+        (told,) = heard.named("funding_failed")
+        assert told.details["code"] == "budget_exceeded"
+        assert "the movement is of 2 0G, and the budget per_day of 5 0G has 1 0G left until" in told.message
+        assert (broker.account(third), late.spent[third], net.chain.nonce(broker.address)) == (None, og("0"), nonce)
+        assert spending.held() == []
+
+    def test_calls_are_counted_apart_from_what_is_moved(self, limited, provider, where, net):
+        broker, store = limited
+        budget = Budget(per_wallet=og("3"))
+        Funder(broker, replace(PLAN, budget=budget), [provider.address]).look()
+        provider.drop_caches()
+        with ChatClient(**where, provider=provider.address, store=store, budget=budget) as client:
+            fee = client.create({**QUESTION, "max_tokens": 20}).receipt.fee.amount
+        spending = Spending(budget, store, net.chain_id)
+        assert spending.left(broker.address, provider.address) == {"per_wallet": og("3") - fee}
+        assert spending.left(broker.address, provider.address, moving=True) == {"per_wallet": og("1")}
+
+    def test_a_transfer_that_was_refused_is_given_back(self, where, provider, heard, tmp_path, net):
+        budget, store = Budget(per_day=og("5")), Store(f"sqlite:///{tmp_path}/store.db")
+        with Broker(**where, store=store, on_progress=heard) as broker:  # without a ledger
+            Funder(broker, replace(PLAN, budget=budget), [provider.address]).look()
+            spending = Spending(budget, store, net.chain_id)
+            assert spending.left(broker.address, provider.address, moving=True) == {"per_day": og("5")}
+        assert heard.named("funding_failed")
+        assert spending.held() == []
+        store.close()
+
+    def test_one_whose_outcome_is_unknown_stays_held(self, limited, provider, monkeypatch, net):
+        broker, store = limited
+        budget = Budget(per_day=og("5"))
+
+        async def lost(*_: Any) -> None:
+            raise ChainError("it is not mined yet", code="transaction_pending")
+
+        monkeypatch.setattr(broker.core, "transfer", lost)
+        Funder(broker, replace(PLAN, budget=budget), [provider.address]).look()
+        spending = Spending(budget, store, net.chain_id)
+        (held,) = spending.held()
+        assert (held.state, held.upper, held.provider) == ("unknown", og("2"), provider.address)
+        assert held.receipt.startswith("transfer-")
+        assert spending.left(broker.address, provider.address, moving=True) == {"per_day": og("3")}
+
+    def test_the_async_twin_is_held_to_it(self, where, net, heard, tmp_path):
+        budget, store = Budget(per_run=og("3")), Store(f"sqlite:///{tmp_path}/store.db")
+        first, second = (each.address for each in net.providers[:2])
+
+        async def main() -> dict[str, Any]:
+            async with AsyncBroker(**where, store=store, on_progress=heard) as broker:
+                await broker.deposit(og("20"))
+                funder = AsyncFunder(broker, replace(PLAN, budget=budget), [first, second])
+                await funder.look()
+                return funder.spent
+
+        assert asyncio.run(main()) == {first: og("2"), second: og("0")}
+        assert [step.details["code"] for step in heard.named("funding_failed")] == ["budget_exceeded"]
+        store.close()
+
+    def test_transfers_at_once_never_exceed(self, tmp_path, net):
+        store = Store(f"sqlite:///{tmp_path}/store.db")
+        spending = Spending(Budget(per_wallet=og("7")), store, net.chain_id)
+
+        def move(_: int) -> bool:
+            try:
+                spending.settle_transfer(spending.reserve_transfer("0x" + "ab" * 20, "0x" + "cd" * 20, 10**18), 10**18)
+            except BudgetExceeded:
+                return False
+            return True
+
+        with ThreadPoolExecutor(16) as pool:
+            assert sum(pool.map(move, range(40))) == 7
+        store.close()
 
 
 def test_a_provider_that_does_not_tell_its_fees_is_not_funded_by_a_guess(broker, provider, heard, monkeypatch):

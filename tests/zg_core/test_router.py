@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.zg_core.routed import CHEAP, DEAR, GIGA, OTHER, SPECS, UNFUNDED, WEAK, Clock, Scene, ask, timed
 from tests.zg_core.test_turns import closed_port
 from zg_core import (
     AsyncChatClient,
@@ -28,23 +29,12 @@ from zg_core import (
     openai_client,
 )
 from zg_core.errors import never_served
-from zg_core.health import BOOK, COOLDOWN, HealthBook
-from zg_core.localnet import LocalNet, ProviderSpec
+from zg_core.health import BOOK, COOLDOWN
+from zg_core.localnet import LocalNet
 from zg_core.session import make_token
 
 if TYPE_CHECKING:
-    from zg_core.localnet import LocalProvider, LocalWallet
-
-GIGA = 10**9
-# The cheapest first, but for the other model; the last has no sub-account.
-SPECS = [
-    ProviderSpec(model="m", input_price=100 * GIGA, output_price=100 * GIGA),
-    ProviderSpec(model="m", input_price=200 * GIGA, output_price=200 * GIGA),
-    ProviderSpec(model="m", input_price=300 * GIGA, output_price=300 * GIGA, kind="TeeTLS"),
-    ProviderSpec(model="other", input_price=1, output_price=1),
-    ProviderSpec(model="m", input_price=10 * GIGA, output_price=10 * GIGA),
-]
-CHEAP, DEAR, WEAK, OTHER, UNFUNDED = range(5)
+    from zg_core.localnet import LocalWallet
 
 
 @pytest.fixture(scope="module")
@@ -61,36 +51,6 @@ def wallet(net: LocalNet) -> LocalWallet:
     return rich
 
 
-class Scene:
-    """The network, as one test finds it: everybody honest, nothing measured, nothing asked yet."""
-
-    def __init__(self, net: LocalNet, options: dict[str, Any]) -> None:
-        self.net = net
-        self.options = {**options, "model": "m", "routing": Routing(), "max_retries": 0, "verify": "require"}
-        self._asked = [self._prompts(one) for one in net.providers]
-
-    @staticmethod
-    def _prompts(provider: LocalProvider) -> int:
-        return sum(request.path.endswith("/chat/completions") for request in provider.requests)
-
-    @property
-    def asked(self) -> list[int]:
-        """How many prompts each provider has got in this test."""
-        return [self._prompts(one) - before for one, before in zip(self.net.providers, self._asked, strict=True)]
-
-    def fault(self, number: int, name: str, **more: Any) -> None:
-        self.net.providers[number].fault(name, **{"times": None, **more})
-
-    def address(self, number: int) -> str:
-        return self.net.providers[number].address
-
-    def number(self, address: str) -> int:
-        return [one.address for one in self.net.providers].index(address)
-
-    def where(self, answered: Any) -> int:
-        return self.number(answered.receipt.provider)
-
-
 @pytest.fixture
 def scene(net: LocalNet, options: dict[str, Any]) -> Iterator[Scene]:
     BOOK.clear()
@@ -100,29 +60,9 @@ def scene(net: LocalNet, options: dict[str, Any]) -> Iterator[Scene]:
         provider.clear_faults()
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-def timed(client: Any, clock: Clock) -> Any:
-    """`client`, whose router has a book of its own and a clock that only the test moves."""
-    router = client._router
-    router._book, router._clock = HealthBook(clock), clock
-    router._market._clock = clock
-    return client
-
-
-def ask(text: str = "What is 2 + 3?", **more: Any) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": text}], **more}
 
 
 class TestFailover:
@@ -335,23 +275,29 @@ class TestHealth:
         assert scene.where(caller.call(scene.options, ask())) == DEAR
 
     @pytest.mark.parametrize("stream", [False, True])
-    def test_by_latency_all_are_measured_once_and_then_the_fastest_is_chosen(
-        self, callers: Any, scene: Scene, stream: bool
+    def test_by_latency_each_is_measured_once_and_then_the_fastest_is_chosen(
+        self, callers: Any, scene: Scene, stream: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        options = {**scene.options, "routing": Routing("latency", kinds=["TeeML"])}
-        caller = callers(loop=False, stream=stream)
-        scene.fault(CHEAP, "slow_drip", size=1000, delay=0.3)
-        first = {scene.where(caller.call(options, ask())) for _ in range(2)}
-        assert first == {CHEAP, DEAR}
-        fast = min((CHEAP, DEAR), key=lambda number: self.latency(scene, number, stream=stream))
-        assert {scene.where(caller.call(options, ask())) for _ in range(3)} == {fast}
+        upstream = scene.net.providers[CHEAP]._state.upstream
+        answer = upstream.stream
 
-    @staticmethod
-    def latency(scene: Scene, number: int, *, stream: bool) -> float:
-        known = BOOK.of(scene.net.chain_id, scene.address(number)).measured()
-        value = known.stream_latency if stream else known.whole_latency
-        assert value is not None
-        return value
+        async def late(path: str, body: bytes) -> AsyncIterator[Any]:
+            await asyncio.sleep(1.0)
+            async for event in answer(path, body):
+                yield event
+
+        monkeypatch.setattr(upstream, "stream", late)
+        monkeypatch.setattr(upstream, "first_token_delay", 1.0)
+        options = {**scene.options, "routing": Routing("latency", kinds=["TeeML"])}
+        served = [scene.where(callers(loop=False, stream=stream).call(options, ask())) for _ in range(5)]
+        assert (set(served[:2]), served[2:]) == ({CHEAP, DEAR}, [DEAR] * 3)
+        known = BOOK.of(scene.net.chain_id, scene.address(CHEAP)).measured()
+        measured, other = known.whole_latency, known.stream_latency
+        if stream:
+            measured, other = other, measured
+        assert measured is not None
+        assert measured >= 1.0
+        assert other is None
 
     def test_by_throughput_the_one_that_makes_more_tokens_a_second_is_chosen(self, callers: Any, scene: Scene) -> None:
         options = {**scene.options, "routing": Routing("throughput", kinds=["TeeML"])}
@@ -436,6 +382,18 @@ class TestConstraints:
                 client.create(ask())
             net.open_account(new, net.providers[DEAR])
             assert scene.number(client.create(ask()).receipt.provider) == DEAR
+
+    def test_in_steady_state_nothing_is_read_from_the_chain(
+        self, net: LocalNet, scene: Scene, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with ChatClient(**scene.options) as client:
+            client.create(ask())
+            calls: list[str] = []
+            answer = net.chain.rpc
+            monkeypatch.setattr(net.chain, "rpc", lambda method, params: calls.append(method) or answer(method, params))
+            for _ in range(3):
+                client.create(ask())
+        assert calls == []
 
     def test_while_the_chain_is_down_its_last_state_serves(
         self, scene: Scene, clock: Clock, monkeypatch: pytest.MonkeyPatch

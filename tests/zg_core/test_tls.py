@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from zg_core import ProviderUnavailable, RequestError
+from zg_core import AsyncChatClient, ChatClient, ProviderUnavailable, RequestError
 from zg_core.localnet import LocalNet, ProviderSpec
+from zg_core.wires import AsyncWire, SyncWire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,3 +71,26 @@ def test_a_redirect_is_not_followed(caller, secure):
         caller.call(options_for(secure, 0), QUESTION)
     assert caught.value.code == "redirect"
     assert not [r for r in provider.requests if r.path == "/_local/redirected"]
+
+
+def test_calls_share_one_connection(secure, monkeypatch):
+    made: list[tuple[str, int]] = []
+    for wire in (SyncWire, AsyncWire):
+
+        def counting(host: str, port: int, *rest: Any, connect: Any = wire.connect, kind: str = wire.__name__) -> Any:
+            made.append((kind, port))
+            return connect(host, port, *rest)
+
+        monkeypatch.setattr(wire, "connect", counting)
+
+    async def calls() -> None:
+        async with AsyncChatClient(**options_for(secure, 0)) as client:
+            for _ in range(3):
+                await client.create(QUESTION)
+
+    with ChatClient(**options_for(secure, 0)) as client:
+        for _ in range(3):
+            client.create(QUESTION)
+    asyncio.run(calls())
+    port = urlsplit(secure.providers[0].url).port
+    assert [kind for kind, to in made if to == port] == ["SyncWire", "AsyncWire"], made

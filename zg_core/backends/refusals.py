@@ -15,6 +15,7 @@ from zg_core.errors import (
     InsufficientFunds,
     ModelNotServed,
     NotAcknowledged,
+    OutcomeUnknown,
     PaymentRequired,
     ProviderUnavailable,
     RateLimited,
@@ -36,6 +37,10 @@ _RESET = re.compile(
     r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9}(?:\.[0-9]+)?)s)?(?:([0-9]{1,9}(?:\.[0-9]+)?)ms)?"
 )
 _WAIT = re.compile(r"wait ([0-9]{1,9}) seconds")
+
+
+GATEWAY = frozenset({502, 504})
+"""Statuses of a gateway that had no answer from the provider behind it, which may go on and bill."""
 
 
 def error_text(body: bytes) -> str:
@@ -117,7 +122,10 @@ def refusal(service: Service, model: str, status: int, headers: Mapping[str, str
     if status == 503:
         hint = "retry later, or choose another provider"
         return ProviderUnavailable(said, hint=hint, retry_after=retry_after(headers, low), status=status)
-    if status in (500, 502, 504):  # of a gateway, perhaps, while the provider behind it goes on and bills
+    if status in GATEWAY:
+        hint = "the receipt (error.receipt) records it; retry only if paying twice is acceptable"
+        return OutcomeUnknown(said, code="gateway_error", hint=hint, status=status)
+    if status == 500:
         hint = "choose another provider; trying again may pay twice"
         return ProviderUnavailable(said, hint=hint, retryable=False, status=status)
     if "context_length" in low or "maximum context length" in low or "token count exceeds" in low:

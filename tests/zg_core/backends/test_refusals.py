@@ -14,6 +14,7 @@ from zg_core.errors import (
     InsufficientFunds,
     ModelNotServed,
     NotAcknowledged,
+    OutcomeUnknown,
     PaymentRequired,
     ProviderUnavailable,
     RateLimited,
@@ -115,8 +116,8 @@ TABLE = [
     (429, says("Too many concurrent requests. You have 5"), RateLimited, "rate_limited", True),
     (429, says("too many invalid model requests, blocked for 1h"), RateLimited, "model_blocked", False),
     (503, says("Server is currently processing too many requests."), ProviderUnavailable, "provider_unavailable", True),
-    (502, b"Bad Gateway", ProviderUnavailable, "provider_unavailable", False),
-    (504, b"", ProviderUnavailable, "provider_unavailable", False),
+    (502, b"Bad Gateway", OutcomeUnknown, "gateway_error", False),
+    (504, b"", OutcomeUnknown, "gateway_error", False),
     (500, b"<html>oops</html>", ProviderUnavailable, "provider_unavailable", False),
     (400, says("context_length_exceeded: 9000 tokens"), RequestError, "context_length_exceeded", False),
     (

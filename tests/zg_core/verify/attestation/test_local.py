@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zg_core import AsyncChatClient, AttestationError, ChatClient, ConfigError, VerificationUnavailable
+from zg_core import AsyncChatClient, AttestationError, ChatClient, ConfigError, Routing, VerificationUnavailable
 from zg_core.http import AsyncTransport, SyncTransport, run
 from zg_core.localnet import AttestationFault, LocalNet, LocalProvider, ProviderSpec
 from zg_core.verify import AllOf, Attested, Kinds, ResponseBound
@@ -248,6 +248,34 @@ class TestClients:
         second.attestation_fault("debug_td")
         with ChatClient(**given, model="chat-ml") as client, pytest.raises(AttestationError, match="debug"):
             client.create(QUESTION)
+
+    @pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+    def test_with_routing_one_whose_attestation_is_refused_is_passed_over_and_asked_nothing(
+        self, own_net, provider, loop
+    ):
+        first, second = sorted((provider, own_net.providers[-1]), key=lambda each: each.address.lower())
+        first.attestation_fault("debug_td")
+        given = settings(own_net, provider, attest=1, attestation=options(own_net), routing=Routing(), model="chat-ml")
+        del given["provider"]
+
+        async def once() -> Any:
+            async with AsyncChatClient(**given) as client:
+                return await client.create(QUESTION)
+
+        def call() -> Any:
+            if loop:
+                return asyncio.run(once())
+            with ChatClient(**given) as client:
+                return client.create(QUESTION)
+
+        before = len(first.log)
+        receipt = call().receipt
+        assert (receipt.provider, receipt.attestation["level"], len(first.log)) == (second.address, 1, before)
+        second.attestation_fault("debug_td")
+        with pytest.raises(AttestationError) as caught:
+            call()
+        causes = caught.value.__cause__.exceptions
+        assert {cause.details["provider"] for cause in causes} == {first.address, second.address}
 
 
 @pytest.mark.parametrize(
