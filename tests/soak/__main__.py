@@ -14,7 +14,6 @@ import gc
 import itertools
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,6 @@ from typing import Any
 
 from tests.bench import contenders
 from tests.bench.measures import IN_FLIGHT
-from zg_core import Budget, og
 
 MOST_GROWTH_KB = 5 * 1024
 
@@ -129,11 +127,10 @@ def _proven(message: Any) -> None:
         raise AssertionError(f"a reply is {status}")
 
 
-def soak(calls: int, store: str, say: Callable[[str], None]) -> list[str]:
+def soak(calls: int, say: Callable[[str], None]) -> list[str]:
     """Make `calls` calls and say what is held meanwhile; what does not hold."""
-    more = {} if store == "memory:" else {"budget": Budget(per_run=og("1000"))}
     with contenders.running_server() as server, event_loop() as loop:
-        run = Soak(contenders.chat_zerog(server, "require", store=store, **more), loop)
+        run = Soak(contenders.chat_zerog(server, "require"), loop)
         try:
             say(f"{'calls':>9}{'RSS':>14}{'descriptors':>14}{'sockets':>10}{'threads':>10}")
             step, began, held = calls // 10, time.monotonic(), []
@@ -174,12 +171,9 @@ def main() -> None:
     """Measure, print, and judge."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--calls", type=int, default=20_000)
-    parser.add_argument("--store", choices=("memory", "sqlite"), default="memory", help="sqlite: with a budget, too")
     arguments = parser.parse_args()
-    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, store {arguments.store}", flush=True)
-    with tempfile.TemporaryDirectory() as directory:
-        store = "memory:" if arguments.store == "memory" else f"sqlite:///{directory}/store.db"
-        problems = soak(arguments.calls, store, lambda line: print(line, flush=True))
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}", flush=True)
+    problems = soak(arguments.calls, lambda line: print(line, flush=True))
     for problem in problems:
         print(f"FAILED: {problem}")
     sys.exit(1 if problems else 0)
