@@ -6,9 +6,8 @@ finished, which model, how many tokens, what it cost, the verdict) goes into one
 
 from __future__ import annotations
 
-from copy import copy
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
@@ -23,10 +22,13 @@ from zg_core.tool_calls import ToolCallMerger, is_complete
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic import BaseModel
+
     from zg_core.receipts.model import Receipt
 
 __all__ = ["ChunkMaker"]
 
+_Model = TypeVar("_Model", bound="BaseModel")
 # Under output_version="v1" LangChain numbers text and reasoning blocks from 0 and merges blocks of one number,
 # whatever their type, so tool calls are numbered out of their way.
 _FIRST_INDEX_V1 = 1000
@@ -61,6 +63,8 @@ class ChunkMaker:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             delta = {}
+        if len(delta) == 1 and type(text := delta.get("content")) is str and not choice.get("logprobs"):
+            return _text_chunk(text) if text else None  # what nearly all of them are
         content = content_text(delta.get("content"))
         beside = additional_kwargs_of(delta)
         self._refusal += beside.get("refusal", "")
@@ -106,13 +110,22 @@ def _text_chunk(text: str) -> ChatGenerationChunk:
     are copies of one that LangChain has validated.
     """
     model, fields = _empty()
-    message, chunk = copy(model.message), copy(model)
-    values = vars(message)
+    values = dict(vars(model.message))
     for name, kind in fields:
         values[name] = kind()
     values["content"] = text
-    vars(chunk).update(message=message, text=text)
-    return chunk
+    return _twin(model, {**vars(model), "message": _twin(model.message, values), "text": text})
+
+
+def _twin(model: _Model, values: dict[str, Any]) -> _Model:
+    """A copy of `model` with other `values`, made as pydantic makes its own copies."""
+    made = model.__class__.__new__(model.__class__)
+    put = object.__setattr__
+    put(made, "__dict__", values)
+    put(made, "__pydantic_extra__", None if model.__pydantic_extra__ is None else dict(model.__pydantic_extra__))
+    put(made, "__pydantic_fields_set__", set(model.__pydantic_fields_set__))
+    put(made, "__pydantic_private__", None)
+    return made
 
 
 class _Chunks:

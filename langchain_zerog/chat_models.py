@@ -18,7 +18,6 @@ from langchain_zerog._fields import ADVICE, ELSEWHERE, plain_values
 from langchain_zerog._payload import TOLERATED, parameters_of, payload_of, trace_parameters_of
 from langchain_zerog._profile import default_method, profile_of, recall, remember
 from langchain_zerog._stream import ChunkMaker
-from langchain_zerog._structured import openai_tool_choice, structured_output
 from langchain_zerog._version import __version__
 from zg_core.clients import Clients, OwnsClients
 from zg_core.config import KEY_NAMES, Network
@@ -268,7 +267,11 @@ class ChatZeroG(OwnsClients, BaseChatModel):
 
     # Errors must not repeat the arguments: a key may be among them.
     model_config = ConfigDict(
-        populate_by_name=True, protected_namespaces=(), hide_input_in_errors=True, arbitrary_types_allowed=True
+        defer_build=True,
+        populate_by_name=True,
+        protected_namespaces=(),
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
     )
 
     @model_validator(mode="before")
@@ -542,6 +545,8 @@ class ChatZeroG(OwnsClients, BaseChatModel):
         if parallel_tool_calls is not None:
             kwargs["parallel_tool_calls"] = parallel_tool_calls
         if tool_choice:
+            from langchain_zerog._structured import openai_tool_choice  # with LangChain's parsers, which few need
+
             kwargs["tool_choice"] = openai_tool_choice(tool_choice, [tool["function"]["name"] for tool in formatted])
         return self.bind(tools=formatted, **kwargs)
 
@@ -570,4 +575,6 @@ class ChatZeroG(OwnsClients, BaseChatModel):
             ValueError: unknown method, no schema, or `strict` with ``"json_mode"``.
         """
         chosen = method or default_method(self.profile, recall(self._profile_key), strict=strict)
+        from langchain_zerog._structured import structured_output
+
         return structured_output(self, schema, method=chosen, include_raw=include_raw, strict=strict, kwargs=kwargs)

@@ -28,7 +28,9 @@ __all__ = ["ClientFields"]
 class ClientFields(OwnsClients, BaseModel):
     """Settings of the client. Keys, URLs and objects are neither shown nor serialised."""
 
-    model_config = ConfigDict(hide_input_in_errors=True, arbitrary_types_allowed=True, protected_namespaces=())
+    model_config = ConfigDict(
+        defer_build=True, hide_input_in_errors=True, arbitrary_types_allowed=True, protected_namespaces=()
+    )
 
     model: str | None = Field(default_factory=from_env("ZEROG_MODEL"))
     """Name of the model; the provider's own if not given. Default ``ZEROG_MODEL``."""

@@ -65,13 +65,13 @@ def parse_json(data: bytes | str, *, strict: bool = True) -> Any:
         {'a': [1, ']']}
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    if raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
+    if len(raw) > _DEEPEST and raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
         raise ValueError(f"JSON deeper than {_DEEPEST} levels")
     text = data if isinstance(data, str) else data.removeprefix(_BOM).decode()
     decoder = _DECODER if strict else _LENIENT
-    if text[:1] == "{":  # the common case, without the two searches for white space around it
+    if text.startswith("{"):  # the common case, without the two searches for white space around it
         value, end = decoder.raw_decode(text)
-        if end == len(text) or text[end:].strip(_SPACE) == "":
+        if end == len(text) or not text[end:].strip(_SPACE):
             return value
     return decoder.decode(text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -40,7 +41,13 @@ def test_a_chunk_of_text_is_what_langchain_would_make() -> None:
     assert first == ChatGenerationChunk(message=AIMessageChunk(content="one"))
     assert second is not None
     assert second.model_dump() == ChatGenerationChunk(message=AIMessageChunk(content="two")).model_dump()
-    assert second.message.model_fields_set == AIMessageChunk(content="two").model_fields_set
+    plain = AIMessageChunk(content="two")
+    for made, expected in ((second.message, plain), (second, ChatGenerationChunk(message=plain))):
+        assert made.model_fields_set == expected.model_fields_set
+        assert made.__pydantic_extra__ == expected.__pydantic_extra__
+        assert made.__pydantic_private__ == expected.__pydantic_private__
+        assert vars(made).keys() == vars(expected).keys()
+        assert pickle.loads(pickle.dumps(made)) == expected
 
 
 def test_chunks_of_text_share_nothing_that_can_change() -> None:
