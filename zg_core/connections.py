@@ -151,18 +151,18 @@ class Link:
 
     async def pull(self, clock: Clock) -> bytes:
         """What has arrived of the body, in one piece unless it is much; b"" at its end."""
-        parts: list[bytes] = []
-        size = 0
+        parts: list[bytes | bytearray] = []
+        size, next_event = 0, self._protocol.next_event
         while not self.ended and size < _PIECE_BYTES:
             try:
-                event = self._next()
-            except Broken:
-                if not parts:
-                    raise
-                break  # what came before counts; it raises again when it is asked again
+                event = next_event()
+            except h11.RemoteProtocolError as error:
+                if parts:
+                    break  # what came before counts; it raises again when it is asked again
+                raise Broken(str(error)) from None
             if isinstance(event, h11.Data):
-                parts.append(bytes(event.data))
-                size += len(parts[-1])
+                parts.append(event.data)
+                size += len(event.data)
             elif event is h11.NEED_DATA:
                 if parts:
                     break
@@ -171,7 +171,7 @@ class Link:
                 self.ended = True
             else:
                 raise Broken("the server does not speak HTTP")
-        return b"".join(parts) if len(parts) != 1 else parts[0]
+        return b"".join(parts)
 
     def _next(self) -> object:
         try:
