@@ -168,11 +168,11 @@ class Spending:
 
     def settle_transfer(self, id_: str, units: int | None) -> None:
         """Count what was moved; None where that is not known: then the whole stays held, as unknown."""
-        self._settle(id_, units, known=units is not None)
+        self._settle(id_, units, known=units is not None, durable=True)
 
     def release_transfer(self, id_: str) -> None:
         """Give back what is held for a movement that did not take place."""
-        self._release(id_)
+        self._release(id_, durable=True)
 
     def _hold(self, id_: str, payer: str, provider: str, units: int, kind: str = "") -> None:
         if self.budget.per_call is not None and units > self.budget.per_call.units:
@@ -200,8 +200,8 @@ class Spending:
                 at=now.timestamp(),
             )
 
-    def _settle(self, id_: str, cost: int | None, *, known: bool) -> None:
-        with self._store.transaction(durable=False) as work:
+    def _settle(self, id_: str, cost: int | None, *, known: bool, durable: bool = False) -> None:
+        with self._store.transaction(durable=durable) as work:
             row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=id_)
             if row is None:
                 return
@@ -218,8 +218,8 @@ class Spending:
             for scope in json.loads(row["scopes"]):
                 _add(work, scope, cost - held)
 
-    def _release(self, id_: str) -> None:
-        with self._store.transaction(durable=False) as work:
+    def _release(self, id_: str, *, durable: bool = False) -> None:
+        with self._store.transaction(durable=durable) as work:
             row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=id_)
             if row is not None:
                 work.run("DELETE FROM budget_holds WHERE id = :id", id=id_)

@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any, Self
 from zg_core.accounts import MINIMUM_ACCOUNT, Accounts, address, spendable
 from zg_core.budget import Spending
 from zg_core.config import SecretHeaders, check_url
-from zg_core.errors import ConfigError, ProviderUnavailable, ZeroGError
+from zg_core.errors import (
+    ConfigError,
+    InsufficientFunds,
+    ProviderUnavailable,
+    TransactionReverted,
+    WrongChain,
+    ZeroGError,
+)
 from zg_core.exchange import parse_json
 from zg_core.http import BodyBroken, Request, Timeouts, read_all, run
 from zg_core.progress import tell
@@ -46,6 +53,8 @@ _TIMEOUTS = Timeouts(connect=10.0, read=15.0)
 _MAX_BYTES = 64 * 1024
 # Longer than a look with its transaction can take (transactions.Sending.timeout, plus the reads around it).
 _LEASE_SECONDS = 400.0
+# Nothing was sent, or what was sent can no longer be mined.
+_NOT_SENT = frozenset({"no_ledger", "node_refused", "nonce_contention", "nonce_taken", "self_as_provider"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,13 @@ class AutoFunding:
             )
         if self.interval <= 0:
             raise ConfigError("interval must be positive", code="bad_interval", hint="seconds, for example 30")
+
+
+def _nothing_moved(error: BaseException) -> bool:
+    """Whether `error` proves that a transfer did not take place; any other may come after it was sent, or mined."""
+    return isinstance(error, (InsufficientFunds, TransactionReverted, WrongChain)) or (
+        isinstance(error, ZeroGError) and error.code in _NOT_SENT
+    )
 
 
 class _Core:
@@ -147,7 +163,7 @@ class _Core:
             result = await accounts.transfer(provider, Amount(amount))
         except BaseException as error:
             # What may still be mined counts as spent.
-            moved = not isinstance(error, ZeroGError) or error.code == "transaction_pending"
+            moved = not _nothing_moved(error)
             if not moved:
                 self._release(provider, amount)
             if self._spending is not None:

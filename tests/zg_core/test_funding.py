@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +36,26 @@ from zg_core.http import Request, Response, SyncTransport
 
 QUESTION = {"messages": [{"role": "user", "content": "What is 6 times 7?"}]}
 PLAN = AutoFunding(max_total=og("10"), max_per_provider=og("6"), target=og("2"), interval=3600)
+
+
+ROOT = Path(__file__).resolve().parents[2]
+MOVER = """
+import os, sys
+from zg_core import Budget, BudgetExceeded, Store, og
+from zg_core.budget import Spending
+spending = Spending(Budget(per_wallet=og("7")), Store(sys.argv[1]), 31337)
+moved = 0
+for _ in range(5):
+    try:
+        held = spending.reserve_transfer("0x" + "ab" * 20, "0x" + "cd" * 20, 10**18)
+    except BudgetExceeded:
+        break
+    if sys.argv[2:]:
+        os.kill(os.getpid(), 9)
+    spending.settle_transfer(held, 10**18)
+    moved += 1
+print(moved)
+"""
 
 
 class Heard:
@@ -228,6 +250,22 @@ class TestBudget:
         assert held.receipt.startswith("transfer-")
         assert spending.left(broker.address, provider.address, moving=True) == {"per_day": og("3")}
 
+    def test_one_that_was_mined_before_something_failed_is_not_given_back(self, limited, provider, monkeypatch, net):
+        broker, store = limited
+        budget = Budget(per_day=og("5"))
+
+        async def full(*_: Any) -> None:
+            raise ConfigError("the disk is full", code="store_failed")
+
+        monkeypatch.setattr(broker.core, "note_change", full)
+        funder = Funder(broker, replace(PLAN, budget=budget), [provider.address])
+        funder.look()
+        assert broker.account(provider.address).balance == og("2")
+        assert funder.spent == {provider.address: og("2")}
+        spending = Spending(budget, store, net.chain_id)
+        assert [(held.state, held.upper) for held in spending.held()] == [("unknown", og("2"))]
+        assert spending.left(broker.address, provider.address, moving=True) == {"per_day": og("3")}
+
     def test_the_async_twin_is_held_to_it(self, where, net, heard, tmp_path):
         budget, store = Budget(per_run=og("3")), Store(f"sqlite:///{tmp_path}/store.db")
         first, second = (each.address for each in net.providers[:2])
@@ -256,6 +294,23 @@ class TestBudget:
 
         with ThreadPoolExecutor(16) as pool:
             assert sum(pool.map(move, range(40))) == 7
+        store.close()
+
+    def test_processes_that_share_a_store_never_exceed(self, tmp_path):
+        command = [sys.executable, "-c", MOVER, f"sqlite:///{tmp_path}/store.db"]
+        running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        moved = [int(process.communicate(timeout=120)[0]) for process in running]
+        assert sum(moved) == 7, moved
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="kills a process")
+    def test_a_process_killed_with_a_transfer_on_its_way_leaves_an_unknown(self, tmp_path):
+        url = f"sqlite:///{tmp_path}/store.db"
+        assert subprocess.run([sys.executable, "-c", MOVER, url, "die"], cwd=ROOT, check=False).returncode == -9
+        store = Store(url)
+        spending = Spending(Budget(per_wallet=og("7")), store, 31337)
+        (held,) = spending.held()
+        assert (held.state, held.upper, held.receipt[:9]) == ("unknown", og("1"), "transfer-")
+        assert spending.left(held.payer, held.provider, moving=True) == {"per_wallet": og("6")}
         store.close()
 
 
