@@ -54,7 +54,7 @@ _MAX_BYTES = 64 * 1024
 # Longer than a look with its transaction can take (transactions.Sending.timeout, plus the reads around it).
 _LEASE_SECONDS = 400.0
 # Nothing was sent, or what was sent can no longer be mined.
-_NOT_SENT = frozenset({"no_ledger", "node_refused", "nonce_contention", "nonce_taken", "self_as_provider"})
+_NOT_SENT = frozenset({"node_refused", "nonce_contention", "nonce_taken", "self_as_provider"})
 
 
 @dataclass(frozen=True, slots=True)
