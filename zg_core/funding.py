@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.accounts import MINIMUM_ACCOUNT, Accounts, address, spendable
-from zg_core.budget import Spending
+from zg_core.budget import Budget, Spending
 from zg_core.config import SecretHeaders, check_url
 from zg_core.errors import (
     ConfigError,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zg_core.broker import AsyncBroker, Broker
-    from zg_core.budget import Budget
     from zg_core.chain.abi import Account
     from zg_core.chain.transactions import TransactionResult
     from zg_core.http import Transport
@@ -92,6 +91,9 @@ class AutoFunding:
                 code="bad_target",
                 hint='target=og("2") is usual',
             )
+        if self.budget is not None and not isinstance(self.budget, Budget):
+            message = f"budget is a {type(self.budget).__name__}, not a Budget"
+            raise ConfigError(message, code="bad_budget", hint='budget=Budget(per_day=og("5"))')
         if self.interval <= 0:
             raise ConfigError("interval must be positive", code="bad_interval", hint="seconds, for example 30")
 

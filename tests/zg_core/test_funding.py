@@ -402,6 +402,7 @@ def test_the_async_twin_funds_and_stops(where, provider, heard, net):
         ({"max_per_provider": 1.5}, "bad_amount"),
         ({"target": neuron(10**18 - 1)}, "bad_target"),
         ({"interval": 0}, "bad_interval"),
+        ({"budget": og("5")}, "bad_budget"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused(changes, code):
