@@ -91,8 +91,9 @@ class AutoFunding:
                 code="bad_target",
                 hint='target=og("2") is usual',
             )
-        if self.budget is not None and not isinstance(self.budget, Budget):
-            message = f"budget is a {type(self.budget).__name__}, not a Budget"
+        budget: object = self.budget
+        if budget is not None and not isinstance(budget, Budget):
+            message = f"budget is a {type(budget).__name__}, not a Budget"
             raise ConfigError(message, code="bad_budget", hint='budget=Budget(per_day=og("5"))')
         if self.interval <= 0:
             raise ConfigError("interval must be positive", code="bad_interval", hint="seconds, for example 30")
