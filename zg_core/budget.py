@@ -151,7 +151,7 @@ class Spending:
 
     def release(self, receipt: Receipt) -> None:
         """Give back what is held for a call that was refused or never sent."""
-        self._release(receipt.id)
+        self._settle(receipt.id, 0, known=True)
 
     def reserve_transfer(self, payer: str, provider: str, units: int) -> str:
         """Hold `units` neuron that are to be moved into the sub-account at `provider` (auto-funding); an id for them.
@@ -172,7 +172,7 @@ class Spending:
 
     def release_transfer(self, id_: str) -> None:
         """Give back what is held for a movement that did not take place."""
-        self._release(id_, durable=True)
+        self.settle_transfer(id_, 0)
 
     def _hold(self, id_: str, payer: str, provider: str, units: int, kind: str = "") -> None:
         if self.budget.per_call is not None and units > self.budget.per_call.units:
@@ -180,13 +180,14 @@ class Spending:
         now = datetime.now(UTC)
         scopes = self._scopes(payer, provider, now, kind)
         with self._store.transaction(durable=bool(kind)) as work:
+            totals = {scope: _spent(work, scope) for scope in scopes}
             for scope, (name, limit) in scopes.items():
-                left = limit.units - _spent(work, scope)
+                left = limit.units - totals[scope]
                 if units > left:
                     until = _midnight(now) if name == "per_day" else None
                     raise _exceeded(name, units, limit, left, until, kind=kind)
-            for scope in scopes:
-                _add(work, scope, units)
+            for scope, total in totals.items():
+                _put(work, scope, total + units)
             work.run(
                 "INSERT INTO budget_holds VALUES"
                 " (:id, :chain, :payer, :provider, 'open', :units, :scopes, :holder, :at)",
@@ -216,15 +217,7 @@ class Spending:
                     id=id_,
                 )
             for scope in json.loads(row["scopes"]):
-                _add(work, scope, cost - held)
-
-    def _release(self, id_: str, *, durable: bool = False) -> None:
-        with self._store.transaction(durable=durable) as work:
-            row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=id_)
-            if row is not None:
-                work.run("DELETE FROM budget_holds WHERE id = :id", id=id_)
-                for scope in json.loads(row["scopes"]):
-                    _add(work, scope, -int(row["units"]))
+                _put(work, scope, _spent(work, scope) + cost - held)
 
     def left(self, payer: str, provider: str, *, moving: bool = False) -> dict[str, Amount]:
         """What each limit has left for `payer` at `provider`; what is held counts as spent.
@@ -301,8 +294,7 @@ def _spent(work: Work, scope: str) -> int:
     return int(work.one("SELECT units FROM budget_totals WHERE scope = :scope", lock=True, scope=scope)["units"])
 
 
-def _add(work: Work, scope: str, units: int) -> None:
-    total = _spent(work, scope) + units
+def _put(work: Work, scope: str, total: int) -> None:
     work.run("UPDATE budget_totals SET units = :units WHERE scope = :scope", units=str(total), scope=scope)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from zg_core.types import Service, Usage
 
-__all__ = ["PROMPT_ALLOWANCE", "Tariff", "answer_limit", "dearest", "estimate", "fee_of"]
+__all__ = ["PROMPT_ALLOWANCE", "Tariff", "answer_limit", "estimate", "fee_of"]
 
 PROMPT_ALLOWANCE = 512
 """Tokens that a chat template may add to the bytes of a request: no tokenizer makes more tokens than bytes."""
@@ -180,11 +180,6 @@ def answer_limit(request: bytes) -> tuple[int | None, int]:
     limits = [n for name in ("max_tokens", "max_completion_tokens") if _is_count(n := payload.get(name))]
     choices = payload.get("n")
     return max(limits, default=None), choices if _is_count(choices) and choices else 1
-
-
-def dearest(service: Service) -> tuple[int, int]:
-    """The highest price of an input and of an output token on chain, over all tiers, in neuron."""
-    return Tariff(service.input_price, service.output_price, service.tiers).dearest
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

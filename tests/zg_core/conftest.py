@@ -11,6 +11,7 @@ import pytest
 
 from tests.postgres import running
 from tests.zg_core.driving import with_loop, without_loop
+from tests.zg_core.hand_clock import Clock
 from tests.zg_core.raw_server import Server
 from zg_core import AsyncChatClient, ChatClient, http
 from zg_core.localnet import LocalNet, ProviderSpec
@@ -151,6 +152,11 @@ def server() -> Iterator[Any]:
     made = Server()
     yield made
     made.stop()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture(params=["httpx2", "httpx"])

@@ -9,6 +9,7 @@ from zg_core.health import HealthBook
 from zg_core.localnet import ProviderSpec
 
 if TYPE_CHECKING:
+    from tests.zg_core.hand_clock import Clock
     from zg_core.localnet import LocalNet, LocalProvider
 
 GIGA = 10**9
@@ -51,14 +52,6 @@ class Scene:
 
     def where(self, answered: Any) -> int:
         return self.number(answered.receipt.provider)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def timed(client: Any, clock: Clock) -> Any:

@@ -8,24 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.zg_core.hand_clock import Clock
 from zg_core.health import BOOK, COOLDOWN, HALF_LIFE, LONGEST_COOLDOWN, Decayed, Health, HealthBook
 
 ADDRESS = "0x" + "ab" * 20
 values = st.floats(min_value=0.001, max_value=1000)
 pauses = st.floats(min_value=0, max_value=2000)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.zg_core import raw_server
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, answer, chunk
 from tests.zg_core.test_calls import EVENT, GOOD, Backend, World, outcomes
@@ -58,13 +56,6 @@ class Calling:
             return await calls.create({"messages": []})
 
         return (with_loop if self.loop else without_loop)(work)
-
-
-@pytest.fixture
-def server() -> Iterator[Any]:
-    made = raw_server.Server()
-    yield made
-    made.stop()
 
 
 @pytest.fixture(params=[(False, False), (False, True), (True, False), (True, True)], ids=str)

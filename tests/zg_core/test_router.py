@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.zg_core.routed import CHEAP, DEAR, GIGA, OTHER, SPECS, UNFUNDED, WEAK, Clock, Scene, ask, timed
+from tests.zg_core.hand_clock import Clock
+from tests.zg_core.routed import CHEAP, DEAR, GIGA, OTHER, SPECS, UNFUNDED, WEAK, Scene, ask, timed
 from tests.zg_core.test_turns import closed_port
 from zg_core import (
     AsyncChatClient,
@@ -58,11 +59,6 @@ def scene(net: LocalNet, options: dict[str, Any]) -> Iterator[Scene]:
     BOOK.clear()
     for provider in net.providers:
         provider.clear_faults()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 class TestFailover:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.zg_core import raw_server
+from tests.zg_core.hand_clock import Clock
 from tests.zg_core.raw_server import CLOSE, STALL
 from zg_core import ChatClient, Routing
 from zg_core.config import NETWORKS
@@ -22,19 +23,6 @@ if TYPE_CHECKING:
 
 A = "0x" + "aB" * 20
 GIGA = 10**9
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

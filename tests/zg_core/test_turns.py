@@ -7,13 +7,12 @@ import gc
 import itertools
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.zg_core import raw_server
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
 from tests.zg_core.test_calls import END, EVENT, GOOD, PROVIDER, Backend, World
@@ -74,13 +73,6 @@ class Turns:
     @property
     def good(self) -> list[Any]:
         return [STREAM] if self.stream else [answer(GOOD)]
-
-
-@pytest.fixture
-def server() -> Iterator[Any]:
-    made = raw_server.Server()
-    yield made
-    made.stop()
 
 
 @pytest.fixture(params=[(False, False), (False, True), (True, False), (True, True)], ids=str)
