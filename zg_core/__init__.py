@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         ZeroGError,
     )
     from zg_core.funding import AsyncFunder, AutoFunding, Funder
-    from zg_core.http import Timeouts
+    from zg_core.http.transport import Timeouts
     from zg_core.limits import Limits
     from zg_core.openai_compat import async_openai_client, openai_client
     from zg_core.progress import Progress
@@ -176,7 +176,7 @@ _HOMES = {
     "Store": "store",
     "StreamTruncated": "errors",
     "SubAccount": "accounts",
-    "Timeouts": "http",
+    "Timeouts": "http.transport",
     "TransactionResult": "chain.transactions",
     "TransactionReverted": "errors",
     "Usage": "types",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zg_core.chain.reader import ChainReader
     from zg_core.chain.settlements import Settlement
     from zg_core.chain.transactions import Sender, TransactionResult
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.progress import Listener
     from zg_core.types import Service
     from zg_core.wallet import Wallet

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from zg_core.accounts import address
 from zg_core.config import Secret
 from zg_core.errors import ConfigError, ZeroGError
-from zg_core.http import run
+from zg_core.http.transport import run
 from zg_core.session import EPHEMERAL_TOKEN_ID, bare, make_token
 from zg_core.store import Store, default_store_url
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zg_core.broker import AsyncBroker, Broker
     from zg_core.chain.abi import Account
     from zg_core.chain.transactions import TransactionResult
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
 
 __all__ = ["ApiKey", "ApiKeys", "AsyncApiKeys", "NewKey"]
 

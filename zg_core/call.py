@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zg_core.http import BodyBroken
+from zg_core.http.transport import BodyBroken
 from zg_core.replies import first_choice
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Route
     from zg_core.exchange import Exchange
-    from zg_core.http import Response
+    from zg_core.http.transport import Response
     from zg_core.limits import Place
     from zg_core.receipts.model import Receipt
     from zg_core.types import Usage

@@ -26,7 +26,7 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body, parse_json
-from zg_core.http import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
 from zg_core.limits import gate_of, pace_of
 from zg_core.progress import tell
 from zg_core.receipts.bounds import bounded
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Backend, Route
     from zg_core.budget import Spending
-    from zg_core.http import Response, Transport
+    from zg_core.http.transport import Response, Transport
     from zg_core.limits import Limits
     from zg_core.progress import Listener
     from zg_core.receipts.memory import MemoryReceipts

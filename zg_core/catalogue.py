@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ProviderUnavailable
 from zg_core.exchange import parse_json
-from zg_core.http import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
 from zg_core.pricing import Tariff
 
 if TYPE_CHECKING:
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.types import Service
 
 __all__ = ["Catalogue", "ModelInfo", "model_info"]

@@ -12,7 +12,7 @@ from zg_core.catalogue import Catalogue
 from zg_core.chain.reader import ChainReader
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
-from zg_core.http import AsyncTransport, SyncTransport, Timeouts, run
+from zg_core.http.transport import AsyncTransport, SyncTransport, Timeouts, run
 from zg_core.limits import Limits
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention

@@ -8,7 +8,7 @@ from zg_core.fields import Later
 
 if TYPE_CHECKING:
     from zg_core.budget import Budget
-    from zg_core.deadlines import Timeouts
+    from zg_core.http.timeouts import Timeouts
     from zg_core.limits import Limits
     from zg_core.receipts.model import Receipt
     from zg_core.routing import Routing
@@ -24,7 +24,7 @@ else:
     Policy = Later.of("zg_core.verify.policy", "Policy")
     Receipt = Any  # only as what a listener is given
     Routing = Later.of("zg_core.routing", "Routing")
-    Timeouts = Later.of("zg_core.deadlines", "Timeouts", from_dict=True)
+    Timeouts = Later.of("zg_core.http.timeouts", "Timeouts", from_dict=True)
     Wallet = Later.of("zg_core.wallet", "Wallet")
 
 __all__ = ["AttestationOptions", "Budget", "Condition", "Limits", "Policy", "Receipt", "Routing", "Timeouts", "Wallet"]

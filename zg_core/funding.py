@@ -28,7 +28,7 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.exchange import parse_json
-from zg_core.http import BodyBroken, Request, Timeouts, read_all, run
+from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all, run
 from zg_core.progress import tell
 from zg_core.session import make_token
 from zg_core.types import Amount, og
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from zg_core.broker import AsyncBroker, Broker
     from zg_core.chain.abi import Account
     from zg_core.chain.transactions import TransactionResult
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.store import Store
     from zg_core.wallet import Wallet
 

@@ -22,9 +22,9 @@ from zg_core.pace import MemoryPace, StoredPace, Word
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.pace import Level, Pace, Taken
-    from zg_core.signals import Signal
+    from zg_core.http.signals import Signal
     from zg_core.store import Store
 
 __all__ = ["Gate", "Limits", "Place", "gate_of", "pace_of"]

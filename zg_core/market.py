@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zg_core.backends.direct import DirectBackend
     from zg_core.catalogue import Catalogue
     from zg_core.chain.abi import Account
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.routing import Routing
     from zg_core.types import Service
 

@@ -17,7 +17,7 @@ from zg_core.calls import Tail
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.exchange import SSEDecoder, parse_json
-from zg_core.http import USER_AGENT, BodyBroken, leaf_sha256, run, ssl_context
+from zg_core.http.transport import USER_AGENT, BodyBroken, leaf_sha256, run, ssl_context
 from zg_core.types import Usage
 
 if TYPE_CHECKING:

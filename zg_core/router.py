@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from zg_core.call import Call
     from zg_core.catalogue import Catalogue
     from zg_core.health import Health, HealthBook
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.receipts.model import Outcome, Receipt
     from zg_core.routing import Routing
     from zg_core.status_api import StatusApi

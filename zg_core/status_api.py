@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ZeroGError
 from zg_core.exchange import parse_json
-from zg_core.http import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
 
 __all__ = ["STATUS", "StatusApi"]
 

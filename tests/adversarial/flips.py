@@ -23,7 +23,7 @@ from zg_core.chain import abi
 from zg_core.chain.reader import ChainReader
 from zg_core.config import NETWORKS
 from zg_core.exchange import Exchange
-from zg_core.http import SyncTransport, run
+from zg_core.http.transport import SyncTransport, run
 from zg_core.localnet import gojson
 from zg_core.types import Kind, Service
 from zg_core.verify import Status, Verdict

@@ -20,7 +20,7 @@ from tests.chaos import plan
 from tests.chaos.referee import Referee, table
 from tests.chaos.storm import Storm
 from zg_core import VerificationFailed, og
-from zg_core.http import AsyncTransport, SyncTransport
+from zg_core.http.transport import AsyncTransport, SyncTransport
 from zg_core.localnet import Fault
 from zg_core.verify import Reason, Status
 

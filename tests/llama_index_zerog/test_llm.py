@@ -125,7 +125,7 @@ class TestMetadata:
         assert (llm.metadata.context_window, llm.metadata.num_output, llm.metadata.model_name) == (1000, 100, "m")
 
     def test_the_constructor_reads_and_sends_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("zg_core.http.SyncTransport.send", lambda *_: pytest.fail("it did I/O"))
+        monkeypatch.setattr("zg_core.http.transport.SyncTransport.send", lambda *_: pytest.fail("it did I/O"))
         assert ZeroG(provider="0x" + "11" * 20, rpc_url="http://127.0.0.1:9").model is None
 
 
@@ -288,12 +288,12 @@ class TestWithoutFunctionCalling:
         given = {"model": "scripted", "context_window": 1000, "num_output": 100}
         llm = make_llm(provider=net.providers[SCRIPTED].address, **given)
         with monkeypatch.context() as patch:
-            patch.setattr("zg_core.http.SyncTransport.send", lambda *_: pytest.fail("it did I/O"))
+            patch.setattr("zg_core.http.transport.SyncTransport.send", lambda *_: pytest.fail("it did I/O"))
             assert llm.metadata.is_function_calling_model  # all is given, so nobody is asked
         with pytest.raises(zg_core.ConfigError, match="no function calling"):
             llm.chat_with_tools([TOOL], user_msg="6 times 7?")
         with monkeypatch.context() as patch:
-            patch.setattr("zg_core.http.SyncTransport.send", lambda *_: pytest.fail("it did I/O"))
+            patch.setattr("zg_core.http.transport.SyncTransport.send", lambda *_: pytest.fail("it did I/O"))
             assert not llm.metadata.is_function_calling_model
 
     def test_a_network_without_any_is_said(self, net: LocalNet, make_llm: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from tests.postgres import running
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.hand_clock import Clock
 from tests.zg_core.raw_server import Server
-from zg_core import AsyncChatClient, ChatClient, http
+from zg_core import AsyncChatClient, ChatClient
+from zg_core.http import transport as http
 from zg_core.localnet import LocalNet, ProviderSpec
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from zg_core.http import AsyncTransport, Request, SyncTransport, Transport, read_all, run
+from zg_core.http.transport import AsyncTransport, Request, SyncTransport, Transport, read_all, run
 
 Work = Callable[[Transport], Awaitable[Any]]
 

@@ -22,12 +22,12 @@ from zg_core.calls import Calls
 from zg_core.config import NETWORKS
 from zg_core.errors import ConfigError, OutcomeUnknown, RequestError, SessionRejected, StreamTruncated, ZeroGError
 from zg_core.exchange import Exchange
-from zg_core.http import AsyncTransport, BodyBroken, SyncTransport, Timeouts, run
+from zg_core.http.transport import AsyncTransport, BodyBroken, SyncTransport, Timeouts, run
 from zg_core.limits import Limits
 from zg_core.pricing import fee_of
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.retries import Retries
-from zg_core.signals import LoopSignal
+from zg_core.http.signals import LoopSignal
 from zg_core.types import Kind, Service, Usage
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Status, Verdict

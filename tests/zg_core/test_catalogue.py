@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.zg_core.raw_server import CLOSE, Server, answer
 from zg_core import AsyncChatClient, ChatClient, ModelInfo, ProviderUnavailable, Service, catalogue
 from zg_core.catalogue import Catalogue, model_info
-from zg_core.http import AsyncTransport, SyncTransport, run
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 
 
 def service(**changes: Any) -> Service:

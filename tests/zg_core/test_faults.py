@@ -157,7 +157,7 @@ def test_a_provider_that_never_answers_is_given_up_after_the_time_out(caller, mi
 
 @pytest.mark.parametrize("fault", [Fault.RATE_LIMITED, Fault.UNAVAILABLE])
 def test_refusals_before_any_byte_are_retried(caller, mine, provider, fault, monkeypatch):
-    from zg_core.http import AsyncTransport, SyncTransport
+    from zg_core.http.transport import AsyncTransport, SyncTransport
 
     async def at_once(self: Any, seconds: float) -> None:
         assert seconds > 0

@@ -29,7 +29,7 @@ from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.crypto import checksum_address, keccak256
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, SessionRejected
 from zg_core.funding import AsyncFunder, AutoFunding, Funder
-from zg_core.http import Timeouts, run
+from zg_core.http.transport import Timeouts, run
 from zg_core.localnet import LocalNet, ProviderSpec, Tier, abi
 from zg_core.localnet.keys import Key
 from zg_core.localnet.onchain import STAKE, ChainSide, Registration

@@ -83,7 +83,7 @@ class TestLater:
 
     @pytest.fixture
     def model(self) -> type[BaseModel]:
-        patience = Later.of("zg_core.deadlines", "Timeouts", from_dict=True)
+        patience = Later.of("zg_core.http.timeouts", "Timeouts", from_dict=True)
         wallet = Later.of("zg_core.wallet", "Wallet")
         return create_model(
             "Settings", timeout=(float | patience | None, None), wallet=(wallet | None, None), __config__=ConfigDict()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from zg_core import Budget, BudgetExceeded, ChatClient, ConfigError, og
 from zg_core.catalogue import Catalogue
-from zg_core.http import SyncTransport, run
+from zg_core.http.transport import SyncTransport, run
 from zg_core.localnet import LocalNet, ProviderSpec
 from zg_core.pricing import Tariff, estimate, fee_of
 from zg_core.types import Amount, Service, Usage

@@ -26,7 +26,7 @@ from zg_core import AsyncChatClient, ChatClient, Policy, Wallet, ZeroGError
 from zg_core.backends.credentials import ApiKeyCredential, WalletCredential
 from zg_core.config import Network, Secret, SecretHeaders, Settings
 from zg_core.crypto import checksum_address
-from zg_core.http import Request, library, run
+from zg_core.http.transport import Request, library, run
 from zg_core.session import make_token, read_token
 
 KEY = "0x5ec7e7" + "d15c0ba7" * 7 + "77"

@@ -22,7 +22,7 @@ from zg_core.budget import Spending
 from zg_core.call import Slot
 from zg_core.errors import BudgetExceeded, ConfigError, OutcomeUnknown, ProviderUnavailable, RateLimited, ZeroGError
 from zg_core.exchange import Exchange
-from zg_core.http import AsyncTransport, SyncTransport, run
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.limits import Gate, Limits, gate_of
 from zg_core.receipts.stored import ReceiptStore
 from zg_core.verify.verdict import Verdict
@@ -119,7 +119,7 @@ class TestAPlace:
 
     @pytest.mark.parametrize("ending", BAD_ENDINGS.values(), ids=list(BAD_ENDINGS))
     def test_is_left_however_the_call_ends(self, turns: Turns, ending: list[Any]) -> None:
-        from zg_core.http import Timeouts
+        from zg_core.http.transport import Timeouts
 
         turns.script(ending, turns.good)
         with pytest.raises(ZeroGError):

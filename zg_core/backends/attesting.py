@@ -10,7 +10,7 @@ from zg_core.verify.attestation import attest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
 

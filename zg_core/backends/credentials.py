@@ -18,7 +18,7 @@ from zg_core.types import neuron
 if TYPE_CHECKING:
     from zg_core.chain.abi import Account
     from zg_core.chain.reader import ChainReader
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.wallet import Wallet
 
 __all__ = ["ApiKeyCredential", "Credential", "WalletCredential", "check_account"]

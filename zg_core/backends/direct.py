@@ -24,7 +24,7 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.exchange import parse_json
-from zg_core.http import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
 from zg_core.pricing import fee_of
 from zg_core.store import Store
 from zg_core.types import Kind
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from zg_core.chain.reader import ChainReader
     from zg_core.config import Network, Secret
     from zg_core.exchange import Exchange
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.types import Fee, Service, Usage
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
     from zg_core.verify.policy import Policy

@@ -12,7 +12,7 @@ from zg_core.errors import ChainError, ConfigError, WrongChain
 
 if TYPE_CHECKING:
     from zg_core.config import Network
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.types import Service
 
 __all__ = ["ChainReader"]

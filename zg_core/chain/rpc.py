@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ChainError, RequestError
 from zg_core.exchange import parse_json
-from zg_core.http import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
 
 __all__ = ["JsonRpc", "RpcFailure"]
 

@@ -23,7 +23,7 @@ from zg_core.types import Amount
 if TYPE_CHECKING:
     from zg_core.chain.nonces import Lease
     from zg_core.config import Network
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.progress import Listener
     from zg_core.store import Store
     from zg_core.wallet import Wallet

@@ -13,7 +13,7 @@ from zg_core.cli.accounts import account_json, chain_time, ledger_json, wallet_b
 from zg_core.cli.options import AmountText, InNeuron, Provider, Yes, amount_of, ask, command, consent, parse_address
 from zg_core.cli.output import money
 from zg_core.cli.run import Run
-from zg_core.http import run as drive
+from zg_core.http.transport import run as drive
 from zg_core.types import Amount, Service, og
 
 __all__ = ["acknowledge", "deposit", "refund", "retrieve", "sent_json", "show_sent", "transfer"]

@@ -15,7 +15,7 @@ from zg_core.cli.run import Run
 from zg_core.config import NETWORKS
 from zg_core.errors import ChainError, ConfigError
 from zg_core.exchange import parse_json
-from zg_core.http import run as drive
+from zg_core.http.transport import run as drive
 from zg_core.receipts.anchors import chain_anchor, resolve_late
 from zg_core.receipts.auditing import audit as compare
 from zg_core.receipts.charges import read_charges

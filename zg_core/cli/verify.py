@@ -54,7 +54,7 @@ def verify(
     ] = None,
 ) -> None:
     """Check a provider's attestation. Exit code 0: it holds; 1: it does not; 3: it could not be checked."""
-    from zg_core.http import run as drive
+    from zg_core.http.transport import run as drive
     from zg_core.verify.attestation import AttestationOptions, attest
 
     given: dict[str, Any] = {
@@ -128,8 +128,8 @@ def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str
     Raises:
         ConfigError: this is no local network, or its service is not known or does not answer.
     """
-    from zg_core.http import BodyBroken, Request, read_all
-    from zg_core.http import run as drive
+    from zg_core.http.transport import BodyBroken, Request, read_all
+    from zg_core.http.transport import run as drive
 
     if network.name != "local" or not is_loopback(network.rpc_url):
         raise ConfigError("--local-root is for local networks only", code="not_local", hint="leave it out")

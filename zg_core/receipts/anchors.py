@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zg_core.chain.reader import ChainReader
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.stored import ReceiptStore
     from zg_core.types import Service

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from zg_core.accounts import Accounts
     from zg_core.chain.settlements import Settlement
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.types import Service
 
 __all__ = ["Charges", "read_charges"]

@@ -15,7 +15,7 @@ from zg_core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.stored import ReceiptStore

@@ -16,7 +16,7 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from langchain_zerog import ChatZeroG
 from zg_core.errors import VerificationFailed
-from zg_core.http import library
+from zg_core.http.transport import library
 from zg_core.localnet import LocalNet
 from zg_core.session import make_token
 from zg_core.wallet import Wallet

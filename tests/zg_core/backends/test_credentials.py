@@ -14,7 +14,7 @@ from zg_core.chain.reader import ChainReader
 from zg_core.config import Network, Secret
 from zg_core.crypto import checksum_address
 from zg_core.errors import ConfigError, InsufficientFunds, NotAcknowledged, SessionRejected
-from zg_core.http import AsyncTransport, SyncTransport, run
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.session import make_token, read_token
 from zg_core.wallet import Wallet
 

@@ -30,7 +30,7 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.exchange import Exchange
-from zg_core.http import AsyncTransport, SyncTransport, run
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.session import make_token
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard

@@ -20,7 +20,7 @@ from zg_core import (
 )
 from zg_core.backends import settling
 from zg_core.backends.settling import CHANGES, WINDOW, OwnChanges, is_lag, named_balance, same_balance
-from zg_core.http import AsyncTransport, SyncTransport
+from zg_core.http.transport import AsyncTransport, SyncTransport
 from zg_core.localnet import LocalNet, ProviderSettings
 from zg_core.openai_compat import async_openai_client, openai_client
 

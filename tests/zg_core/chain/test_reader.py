@@ -12,7 +12,7 @@ from zg_core.chain import reader as module
 from zg_core.chain.reader import ChainReader
 from zg_core.config import Network
 from zg_core.errors import ChainError, ConfigError, WrongChain
-from zg_core.http import AsyncTransport, SyncTransport, run
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 
 USER = "0x" + "aa" * 20
 INFERENCE, LEDGER = "0x" + "1f" * 20, "0x" + "1e" * 20

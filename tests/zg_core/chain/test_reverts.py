@@ -96,7 +96,7 @@ def test_a_revert_of_the_real_contract_reads_the_same(net) -> None:
         network="local", rpc_url=net.rpc_url, ledger=net.ledger, inference=net.inference, environ={}
     ) as broker:
         call = Call.of(net.ledger, "getLedger(address)", [USER])
-        from zg_core.http import run
+        from zg_core.http.transport import run
 
         (answer,) = run(broker.core.chain.rpc.batch([("eth_call", [{"to": call.to, "data": call.data}, "latest"])]))
     assert decode_revert(answer.data).meaning == f"{USER} has no ledger"

@@ -11,7 +11,7 @@ import pytest
 
 from zg_core.chain.rpc import JsonRpc, RpcFailure
 from zg_core.errors import ChainError
-from zg_core.http import AsyncTransport, SyncTransport, run
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 
 
 def ask(url: str, *calls: tuple[str, list[Any]], rpc: JsonRpc | None = None) -> list[Any]:

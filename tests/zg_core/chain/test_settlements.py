@@ -11,7 +11,7 @@ from zg_core import NETWORKS, Amount, ChatClient
 from zg_core.chain.rpc import JsonRpc
 from zg_core.chain.settlements import SettlementStatus, read_settlements, settlement_digest
 from zg_core.crypto import recover
-from zg_core.http import SyncTransport, run
+from zg_core.http.transport import SyncTransport, run
 from zg_core.localnet.abi import inference
 
 

@@ -25,7 +25,7 @@ from zg_core.chain.nonces import LEASE_SECONDS, Lease, Nonces
 from zg_core.chain.transactions import Sender, Sending
 from zg_core.config import Network
 from zg_core.crypto import checksum_address
-from zg_core.http import AsyncTransport, SyncTransport, run
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.localnet.devaccounts import DEV_KEYS
 from zg_core.progress import Progress
 from zg_core.store import Store
@@ -489,7 +489,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from zg_core import NETWORKS, Sending, Store, Wallet
 from zg_core.chain.transactions import Sender
-from zg_core.http import SyncTransport, run
+from zg_core.http.transport import SyncTransport, run
 
 url, store, to, threads, each = json.loads(sys.argv[1])
 sender = Sender(replace(NETWORKS["local"], rpc_url=url), SyncTransport(), Wallet.from_env(), store=Store.open(store),

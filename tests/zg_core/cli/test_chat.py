@@ -9,7 +9,7 @@ from zg_core import ChatClient
 from zg_core.backends import settling
 from zg_core.cli import chat
 from zg_core.config import Secret
-from zg_core.http import SyncTransport
+from zg_core.http.transport import SyncTransport
 from zg_core.localnet import LocalNet, ProviderSettings
 from zg_core.session import read_token
 

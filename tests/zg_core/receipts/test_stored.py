@@ -323,7 +323,7 @@ class TestKilled:
         assert kept.last.verdict.status is Status.PENDING
 
         from zg_core import Broker
-        from zg_core.http import run
+        from zg_core.http.transport import run
 
         where = {name: options[name] for name in ("network", "rpc_url", "ledger", "inference")}
         with Broker.read_only(**where, environ={}) as broker:

@@ -10,7 +10,7 @@ from urllib.parse import quote as url_quote
 
 from zg_core.config import check_url
 from zg_core.errors import ConfigError, RequestError
-from zg_core.http import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
 from zg_core.verify.attestation import dcap, gpu
 from zg_core.verify.attestation.collateral import Collateral, CollateralUnavailable, fetch, forget
 from zg_core.verify.attestation.evidence import Evidence
@@ -22,7 +22,7 @@ from zg_core.verify.attestation.report import AttestationReport, Level
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zg_core.http import Transport
+    from zg_core.http.transport import Transport
     from zg_core.types import Service
 
 __all__ = ["attest"]

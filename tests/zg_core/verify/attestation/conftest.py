@@ -14,7 +14,7 @@ import pytest
 
 from tests.zg_core.raw_server import Server, answer
 from tests.zg_core.verify.scene import service
-from zg_core.http import AsyncTransport, SyncTransport, run
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.localnet.attestation import Enclave
 from zg_core.localnet.keys import Key
 from zg_core.localnet.platform import Maker

@@ -422,7 +422,7 @@ def test_collateral_of_a_later_day_shows_nothing_today(made: Made) -> None:
 
 
 def test_while_it_is_fetched_the_event_loop_goes_on(pccs: Pccs, made: Made, server: Any) -> None:
-    from zg_core.http import AsyncTransport
+    from zg_core.http.transport import AsyncTransport
     from zg_core.verify.attestation import attest
 
     server.script.append([answer(json.dumps(made.body()).encode())])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zg_core import AsyncChatClient, AttestationError, ChatClient, ConfigError, Routing, VerificationUnavailable
-from zg_core.http import AsyncTransport, SyncTransport, run
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.localnet import AttestationFault, LocalNet, LocalProvider, ProviderSpec
 from zg_core.verify import AllOf, Attested, Kinds, ResponseBound
 from zg_core.verify.attestation import AttestationOptions, Collateral, Level, Outcome, attest

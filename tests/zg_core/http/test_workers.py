@@ -9,8 +9,8 @@ import warnings
 
 import pytest
 
-from zg_core import workers as module
-from zg_core.workers import Workers
+from zg_core.http import workers as module
+from zg_core.http.workers import Workers
 
 
 def test_work_runs_beside_the_caller() -> None:

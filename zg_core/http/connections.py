@@ -1,4 +1,4 @@
-"""HTTP/1.1 over connections of our own: h11 speaks it, `zg_core.wires` carries it, idle connections are kept for reuse.
+"""HTTP/1.1 over connections of our own: h11 speaks it, `zg_core.http.wires` carries it, idle connections are kept for reuse.
 
 A verified answer is two small requests, and a client library in between (pool, hooks, redirects, cookies, per-request
 clients) costs more CPU than both of them; this is the part of one that a call needs. It is a coroutine over a `Wire`,
@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 
-from zg_core.wires import Broken
+from zg_core.http.wires import Broken
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Mapping
 
-    from zg_core.deadlines import Clock
-    from zg_core.wires import Wire
+    from zg_core.http.timeouts import Clock
+    from zg_core.http.wires import Wire
 
 __all__ = ["Connections", "Link", "Target", "Unsendable", "target_of"]
 
@@ -90,7 +90,7 @@ def _origin(url: str) -> tuple[tuple[str, str, int], bytes]:
 
 
 def _library_url(url: str) -> Any:
-    from zg_core.http_library import library
+    from zg_core.http.given import library
 
     lib = library()
     try:

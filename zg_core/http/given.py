@@ -1,6 +1,6 @@
 """A client of the HTTP library: one that the user gives, or one of our own where a proxy stands before the network.
 
-Everything else goes over `zg_core.connections`, which is faster. The library is httpx2 (httpx where only that is
+Everything else goes over `zg_core.http.connections`, which is faster. The library is httpx2 (httpx where only that is
 installed, or where ``ZEROG_HTTP_LIBRARY=httpx`` asks for it); it also reads URLs and knows the system's authorities.
 """
 
@@ -13,17 +13,17 @@ from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
-from zg_core.bodies import Body, BodyBroken
-from zg_core.connections import BAD_HEADER, Unsendable
-from zg_core.deadlines import CLOCK, Clock, clocked, watch
+from zg_core.http.bodies import Body, BodyBroken
+from zg_core.http.connections import BAD_HEADER, Unsendable
+from zg_core.http.timeouts import CLOCK, Clock, clocked, watch
 from zg_core.errors import ConfigError
-from zg_core.wires import Broken, Late, NotConnected
+from zg_core.http.wires import Broken, Late, NotConnected
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Mapping
 
-    from zg_core.http import Request
+    from zg_core.http.transport import Request
 
 __all__ = ["LibraryClient", "leaf_sha256", "library", "library_of", "ssl_context"]
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.zg_core.driving import fetch
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
-from zg_core import connections as module
-from zg_core.connections import Connections, Unsendable, target_of
-from zg_core.http import BodyBroken, Request, SyncTransport, Timeouts, Transport, library, read_all, run
+from zg_core.http import connections as module
+from zg_core.http.connections import Connections, Unsendable, target_of
+from zg_core.http.transport import BodyBroken, Request, SyncTransport, Timeouts, Transport, library, read_all, run
 
 
 async def connections_of(transport: Any) -> Connections:

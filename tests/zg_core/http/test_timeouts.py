@@ -9,7 +9,7 @@ import pytest
 from tests.zg_core.driving import fetch
 from tests.zg_core.raw_server import HEAD, STALL, Drip, Pause, Step, answer, chunk
 from zg_core.errors import ConfigError, OutcomeUnknown
-from zg_core.http import BodyBroken, Request, Timeouts, Transport, read_all
+from zg_core.http.transport import BodyBroken, Request, Timeouts, Transport, read_all
 
 DRIP = [bytes([b]) for b in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2000]
 ENDLESS = Drip([b"1;x=", *[b"x"] * 2000])  # the extension of a chunk's size

@@ -1,6 +1,6 @@
 """One connection as bytes, TLS included: `SyncWire` blocks its thread, `AsyncWire` lives in an asyncio loop.
 
-They have the same methods, so that what is said over them (`zg_core.connections`) is written once.
+They have the same methods, so that what is said over them (`zg_core.http.connections`) is written once.
 """
 
 from __future__ import annotations

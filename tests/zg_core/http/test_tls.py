@@ -12,7 +12,7 @@ import pytest
 
 from zg_core import AsyncChatClient, ChatClient, ProviderUnavailable, RequestError
 from zg_core.localnet import LocalNet, ProviderSpec
-from zg_core.wires import AsyncWire, SyncWire
+from zg_core.http.wires import AsyncWire, SyncWire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
