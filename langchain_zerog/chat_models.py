@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
-    from zg_core.catalogue import ModelInfo
+    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.client import AsyncChatClient, ChatClient
 
 __all__ = ["ChatZeroG"]

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from zg_core import _lazy
 
 if TYPE_CHECKING:
-    from zg_core.accounts import Ledger, SubAccount
-    from zg_core.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
-    from zg_core.broker import AsyncBroker, Broker
+    from zg_core.backends.direct.money.accounts import Ledger, SubAccount
+    from zg_core.backends.direct.money.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
+    from zg_core.backends.direct.money.broker import AsyncBroker, Broker
     from zg_core.budget import Budget
     from zg_core.calls import Reply
-    from zg_core.catalogue import ModelInfo
+    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.chain.transactions import Sending, TransactionResult
     from zg_core.client import AsyncChatClient, ChatClient
     from zg_core.config import NETWORKS, Network, Settings
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         WrongChain,
         ZeroGError,
     )
-    from zg_core.funding import AsyncFunder, AutoFunding, Funder
+    from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
     from zg_core.http.transport import Timeouts
     from zg_core.limits import Limits
     from zg_core.openai_compat import async_openai_client, openai_client
@@ -128,15 +128,15 @@ __all__ = [
 
 _HOMES = {
     "Amount": "types",
-    "ApiKey": "api_keys",
-    "ApiKeys": "api_keys",
-    "AsyncApiKeys": "api_keys",
-    "AsyncBroker": "broker",
+    "ApiKey": "backends.direct.money.api_keys",
+    "ApiKeys": "backends.direct.money.api_keys",
+    "AsyncApiKeys": "backends.direct.money.api_keys",
+    "AsyncBroker": "backends.direct.money.broker",
     "AsyncChatClient": "client",
-    "AsyncFunder": "funding",
+    "AsyncFunder": "backends.direct.money.funding",
     "AttestationError": "errors",
-    "AutoFunding": "funding",
-    "Broker": "broker",
+    "AutoFunding": "backends.direct.money.funding",
+    "Broker": "backends.direct.money.broker",
     "Budget": "budget",
     "BudgetExceeded": "errors",
     "Candidate": "routing",
@@ -145,17 +145,17 @@ _HOMES = {
     "ConfigError": "errors",
     "Explanation": "routing",
     "Fee": "types",
-    "Funder": "funding",
+    "Funder": "backends.direct.money.funding",
     "InsufficientFunds": "errors",
     "Kind": "types",
-    "Ledger": "accounts",
+    "Ledger": "backends.direct.money.accounts",
     "Limits": "limits",
     "MemoryReceipts": "receipts",
-    "ModelInfo": "catalogue",
+    "ModelInfo": "backends.direct.catalogue",
     "ModelNotServed": "errors",
     "NETWORKS": "config",
     "Network": "config",
-    "NewKey": "api_keys",
+    "NewKey": "backends.direct.money.api_keys",
     "NotAcknowledged": "errors",
     "OutcomeUnknown": "errors",
     "PaymentRequired": "errors",
@@ -175,7 +175,7 @@ _HOMES = {
     "Settings": "config",
     "Store": "store",
     "StreamTruncated": "errors",
-    "SubAccount": "accounts",
+    "SubAccount": "backends.direct.money.accounts",
     "Timeouts": "http.transport",
     "TransactionResult": "chain.transactions",
     "TransactionReverted": "errors",

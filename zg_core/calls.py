@@ -10,7 +10,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from zg_core.backends.settling import STEP
+from zg_core.backends.direct.changes import STEP
 from zg_core.call import Call, Reply, Slot, Tail, for_model, streaming, text_of
 from zg_core.config import blot
 from zg_core.errors import (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from zg_core.backends.credentials import ApiKeyCredential, credential_of
-from zg_core.backends.direct import DirectBackend
+from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
+from zg_core.backends.direct.backend import DirectBackend
 from zg_core.budget import Spending
 from zg_core.calls import CHAT_PATH, Calls, Reply, Slot
-from zg_core.catalogue import Catalogue
-from zg_core.chain.reader import ChainReader
+from zg_core.backends.direct.catalogue import Catalogue
+from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
 from zg_core.http.transport import AsyncTransport, SyncTransport, Timeouts, run
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zg_core.backends.base import Route
-    from zg_core.backends.credentials import Credential
+    from zg_core.backends.direct.credentials import Credential
     from zg_core.budget import Budget
-    from zg_core.catalogue import ModelInfo
+    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.config import Network, Secret
     from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt

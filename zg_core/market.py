@@ -10,16 +10,16 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zg_core.backends.credentials import check_account
+from zg_core.backends.direct.credentials import check_account
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, ZeroGError
 from zg_core.routing import Offer, dearest, per_million
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zg_core.backends.direct import DirectBackend
-    from zg_core.catalogue import Catalogue
-    from zg_core.chain.abi import Account
+    from zg_core.backends.direct.backend import DirectBackend
+    from zg_core.backends.direct.catalogue import Catalogue
+    from zg_core.backends.direct.contracts.abi import Account
     from zg_core.http.transport import Transport
     from zg_core.routing import Routing
     from zg_core.types import Service

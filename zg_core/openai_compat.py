@@ -12,7 +12,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from zg_core.backends.refusals import GATEWAY
+from zg_core.backends.direct.refusals import GATEWAY
 from zg_core.calls import Tail
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.errors import ConfigError, RequestError, ZeroGError

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from zg_core.backends.refusals import retry_after
+from zg_core.backends.direct.refusals import retry_after
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:

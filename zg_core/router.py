@@ -27,7 +27,7 @@ from zg_core.errors import (
 from zg_core.health import BOOK
 from zg_core.market import Market
 from zg_core.routing import Candidate, Explanation, Offer, failover, ranked
-from zg_core.status_api import STATUS
+from zg_core.backends.direct.status_api import STATUS
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 from zg_core.verify.verdict import Status
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from zg_core.backends.base import Route
-    from zg_core.backends.direct import DirectBackend
+    from zg_core.backends.direct.backend import DirectBackend
     from zg_core.call import Call
-    from zg_core.catalogue import Catalogue
+    from zg_core.backends.direct.catalogue import Catalogue
     from zg_core.health import Health, HealthBook
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Outcome, Receipt
     from zg_core.routing import Routing
-    from zg_core.status_api import StatusApi
+    from zg_core.backends.direct.status_api import StatusApi
     from zg_core.types import Service
 
     Attempt = Callable[[Route, bool], Awaitable[Call]]

@@ -2,7 +2,7 @@
 
 One SQLAlchemy engine, one versioned schema, short transactions that hold a lock from their first statement
 (``BEGIN IMMEDIATE`` on SQLite, row locks on PostgreSQL). It knows nothing of what is kept in it: nonces live in
-`zg_core.chain.nonces`, keys in `zg_core.api_keys`.
+`zg_core.chain.nonces`, keys in `zg_core.backends.direct.money.api_keys`.
 
 ``ZEROG_STORE`` (or ``store=…``) chooses it:
 

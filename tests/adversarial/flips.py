@@ -19,8 +19,8 @@ from eth_account import Account
 
 from tests.zg_core.scripted_node import SERVICE
 from tests.zg_core.verify.scene import BROKER, CHAT_ID, INFO, PROVIDER, Scene, sha
-from zg_core.chain import abi
-from zg_core.chain.reader import ChainReader
+from zg_core.backends.direct.contracts import abi
+from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.config import NETWORKS
 from zg_core.exchange import Exchange
 from zg_core.http.transport import SyncTransport, run

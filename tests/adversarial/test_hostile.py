@@ -63,7 +63,7 @@ class Hostile:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zg_core.backends.direct.SIGNATURE_DELAYS", (0.0, 0.001))
+    monkeypatch.setattr("zg_core.backends.direct.backend.SIGNATURE_DELAYS", (0.0, 0.001))
 
 
 @pytest.fixture

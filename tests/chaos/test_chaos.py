@@ -42,7 +42,7 @@ def storm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storm]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SyncTransport, "sleep", wait)
         patch.setattr(AsyncTransport, "sleep", wait)
-        patch.setattr("zg_core.chain.reader.time", clock)
+        patch.setattr("zg_core.backends.direct.contracts.reader.time", clock)
         with made.running():
             made.blow()
             yield made

@@ -30,7 +30,7 @@ from typing import Any
 import pytest
 
 from zg_core import ChatClient
-from zg_core.session import make_token
+from zg_core.backends.direct.session import make_token
 from zg_core.wallet import Wallet
 
 HERE = Path(__file__).resolve().parent

@@ -13,7 +13,7 @@ from langchain_core.messages import HumanMessage
 import zg_core
 from langchain_zerog import ChatZeroG
 from zg_core.localnet import LocalNet, abi
-from zg_core.session import make_token
+from zg_core.backends.direct.session import make_token
 from zg_core.wallet import Wallet
 
 PROMPT = "A prompt that must not leave"

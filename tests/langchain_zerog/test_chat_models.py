@@ -17,7 +17,7 @@ from langchain_core.callbacks import BaseCallbackHandler, get_usage_metadata_cal
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
 from langchain_zerog import ChatZeroG, receipt_of
-from zg_core.backends.direct import DirectBackend
+from zg_core.backends.direct.backend import DirectBackend
 from zg_core.localnet import LocalNet, LocalProvider
 from zg_core.receipts.model import Receipt
 from zg_core.verify.verdict import Status

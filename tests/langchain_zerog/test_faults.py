@@ -107,7 +107,7 @@ def test_a_fallback_model_takes_over_from_a_forger(
 def test_an_unproven_answer_passes_with_a_warning_or_is_refused(
     make_model: Make, provider: LocalProvider, talk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zg_core.backends.direct.SIGNATURE_DELAYS", (0.0,))
+    monkeypatch.setattr("zg_core.backends.direct.backend.SIGNATURE_DELAYS", (0.0,))
     with provider.fault("signature_never", times=2):
         with pytest.warns(zg_core.VerificationWarning, match="no signature"):
             message = talk.invoke(make_model(verify="warn"), "Hello")

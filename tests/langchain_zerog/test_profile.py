@@ -120,7 +120,7 @@ def test_a_provider_that_cannot_be_asked_is_langchains_error_too(
     async def refused(*_: Any) -> Any:
         raise zg_core.ProviderUnavailable("down", code="connect_failed")
 
-    monkeypatch.setattr("zg_core.catalogue.Catalogue.info", refused)
+    monkeypatch.setattr("zg_core.backends.direct.catalogue.Catalogue.info", refused)
     with pytest.raises(exceptions.ModelConnectionError) as caught:
         load(make_model(shared=False))
     assert isinstance(caught.value, zg_core.ProviderUnavailable)

@@ -16,7 +16,7 @@ import pytest
 from tests.zg_core import raw_server
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
 from zg_core.backends.base import Route
-from zg_core.backends.refusals import refusal
+from zg_core.backends.direct.refusals import refusal
 from zg_core.call import TAIL_BYTES, Call, Slot, Tail
 from zg_core.calls import Calls
 from zg_core.config import NETWORKS

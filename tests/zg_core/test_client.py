@@ -27,7 +27,7 @@ from zg_core import (
     ZeroGError,
 )
 from zg_core.http.transport import SyncTransport
-from zg_core.session import make_token
+from zg_core.backends.direct.session import make_token
 from zg_core.http.signals import ThreadSignal
 from zg_core.verify.verdict import Binding, Status
 from zg_core.http.wires import SyncWire

@@ -14,7 +14,7 @@ from zg_core import InsufficientFunds, Limits, ModelNotServed, StreamTruncated, 
 from zg_core.limits import Gate
 from zg_core.localnet import Fault
 from zg_core.openai_compat import async_openai_client, openai_client
-from zg_core.session import make_token
+from zg_core.backends.direct.session import make_token
 from zg_core.verify.verdict import Status
 
 MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zg_core import Budget, BudgetExceeded, ChatClient, ConfigError, og
-from zg_core.catalogue import Catalogue
+from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.http.transport import SyncTransport, run
 from zg_core.localnet import LocalNet, ProviderSpec
 from zg_core.pricing import Tariff, estimate, fee_of

@@ -32,7 +32,7 @@ from zg_core import (
 from zg_core.errors import never_served
 from zg_core.health import BOOK, COOLDOWN
 from zg_core.localnet import LocalNet
-from zg_core.session import make_token
+from zg_core.backends.direct.session import make_token
 
 if TYPE_CHECKING:
     from zg_core.localnet import LocalWallet

@@ -17,7 +17,7 @@ import pytest
 
 from zg_core import ApiKeys, AutoFunding, Broker, ConfigError, Funder, Store, og
 from zg_core import store as module
-from zg_core.backends.settling import OwnChanges
+from zg_core.backends.direct.changes import OwnChanges
 from zg_core.chain.nonces import Nonces
 from zg_core.store import MIGRATIONS, default_store_url
 

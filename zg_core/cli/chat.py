@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zg_core.backends.settling import CHANGES
+from zg_core.backends.direct.changes import CHANGES
 from zg_core.cli.options import command, parse_address
 from zg_core.cli.output import Output, money
 from zg_core.cli.run import Run
@@ -31,7 +31,7 @@ Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model; alone, a
 def token(run: Run, provider: OptionalProvider = None, model: Model = None) -> None:
     """Print a session token for a provider: the API key to give to an OpenAI client. It is a secret, valid for 24 h."""
     with run.client(provider=provider, model=model) as client, run.out.waiting("reading the account"):
-        from zg_core.session import read_token
+        from zg_core.backends.direct.session import read_token
 
         secret, service = client.token(), client.service()
         claims = read_token(secret)

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from zg_core.accounts import Ledger, SubAccount, no_ledger
-from zg_core.broker import Broker
+from zg_core.backends.direct.money.accounts import Ledger, SubAccount, no_ledger
+from zg_core.backends.direct.money.broker import Broker
 from zg_core.chain.transactions import TransactionResult
 from zg_core.cli.accounts import account_json, chain_time, ledger_json, wallet_balance
 from zg_core.cli.options import AmountText, InNeuron, Provider, Yes, amount_of, ask, command, consent, parse_address

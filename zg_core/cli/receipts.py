@@ -16,9 +16,9 @@ from zg_core.config import NETWORKS
 from zg_core.errors import ChainError, ConfigError
 from zg_core.exchange import parse_json
 from zg_core.http.transport import run as drive
-from zg_core.receipts.anchors import chain_anchor, resolve_late
-from zg_core.receipts.auditing import audit as compare
-from zg_core.receipts.charges import read_charges
+from zg_core.backends.direct.audit.anchors import chain_anchor, resolve_late
+from zg_core.backends.direct.audit.auditing import audit as compare
+from zg_core.backends.direct.audit.charges import read_charges
 from zg_core.receipts.checking import Anchor, Check, check, read_pins
 from zg_core.receipts.export import to_csv
 from zg_core.receipts.model import Receipt

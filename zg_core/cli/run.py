@@ -10,7 +10,7 @@ from zg_core.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from zg_core.broker import Broker
+    from zg_core.backends.direct.money.broker import Broker
     from zg_core.cli.output import Output
     from zg_core.client import ChatClient
     from zg_core.receipts.stored import ReceiptStore
@@ -72,7 +72,7 @@ class Run:
 
     def broker(self) -> Broker:
         """A broker with the wallet of the environment, whose nonces are kept in the command line's store."""
-        from zg_core.broker import Broker
+        from zg_core.backends.direct.money.broker import Broker
 
         try:
             return Broker(store=self._store_url(), **self._where)
@@ -89,7 +89,7 @@ class Run:
 
     def public(self, user: str | None = None) -> Broker:
         """A broker without a wallet."""
-        from zg_core.broker import Broker
+        from zg_core.backends.direct.money.broker import Broker
 
         return Broker.read_only(user=user, **self._where)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zg_core.backends.direct import CHAT
+from zg_core.backends.direct.backend import CHAT
 from zg_core.config import check_url
 from zg_core.crypto import is_address, same_address
 from zg_core.errors import ConfigError

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zg_core.broker import AsyncBroker
+from zg_core.backends.direct.money.broker import AsyncBroker
 from zg_core.client import AsyncChatClient
 from zg_core.compare.cache import Cache, default_directory
 from zg_core.compare.inputs import Prompt, choose

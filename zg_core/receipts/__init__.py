@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zg_core import _lazy
 
 if TYPE_CHECKING:
-    from zg_core.receipts.auditing import Audit, audit
+    from zg_core.backends.direct.audit.auditing import Audit, audit
     from zg_core.receipts.checking import Anchor, Check, check
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Receipt
@@ -17,13 +17,13 @@ __all__ = ["Anchor", "Audit", "Check", "MemoryReceipts", "Receipt", "ReceiptStor
 
 _HOMES = {
     "Anchor": "checking",
-    "Audit": "auditing",
+    "Audit": "zg_core.backends.direct.audit.auditing",
     "Check": "checking",
     "MemoryReceipts": "memory",
     "Receipt": "model",
     "ReceiptStore": "stored",
     "Retention": "stored",
-    "audit": "auditing",
+    "audit": "zg_core.backends.direct.audit.auditing",
     "check": "checking",
 }
 __getattr__, __dir__ = _lazy.lazily(__name__, _HOMES)

@@ -2,7 +2,7 @@
 
 A call is written when its request is about to leave (outcome ``unknown``), and again when it has ended, before its
 verdict is made; a verdict is a row of its own. So whatever ends the process, what was sent is on record, and a verdict
-that was still pending can be made later (`zg_core.receipts.anchors.resolve_late`).
+that was still pending can be made later (`zg_core.backends.direct.audit.anchors.resolve_late`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import pytest
 from eth_account import Account
 
 from zg_core import NETWORKS, ChainError, InsufficientFunds, TransactionReverted, Wallet, WrongChain
-from zg_core.chain.abi import Call
+from zg_core.backends.direct.contracts.abi import Call
 from zg_core.chain.encoding import Fees, Unsigned, rlp
 from zg_core.chain.nonces import LEASE_SECONDS, Lease, Nonces
 from zg_core.chain.transactions import Sender, Sending

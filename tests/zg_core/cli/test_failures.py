@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zg_core.broker import Broker
+from zg_core.backends.direct.money.broker import Broker
 from zg_core.cli import failures
 from zg_core.cli.failures import Interrupted, NotConfirmed, exit_code
 from zg_core.errors import ChainError, VerificationFailed, VerificationUnavailable, ZeroGError

@@ -23,9 +23,9 @@ from zg_core import (
     SessionRejected,
     Store,
 )
-from zg_core.api_keys import fingerprint
+from zg_core.backends.direct.money.api_keys import fingerprint
 from zg_core.localnet.abi import inference
-from zg_core.session import read_token
+from zg_core.backends.direct.session import read_token
 
 QUESTION = {"messages": [{"role": "user", "content": "What is 6 times 7?"}]}
 

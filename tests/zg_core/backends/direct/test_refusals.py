@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zg_core.backends.refusals import error_text, refusal, retry_after
+from zg_core.backends.direct.refusals import error_text, refusal, retry_after
 from zg_core.errors import (
     InsufficientFunds,
     ModelNotServed,

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.zg_core.raw_server import CLOSE, Server, answer
-from zg_core import AsyncChatClient, ChatClient, ModelInfo, ProviderUnavailable, Service, catalogue
-from zg_core.catalogue import Catalogue, model_info
+from zg_core import AsyncChatClient, ChatClient, ModelInfo, ProviderUnavailable, Service
+from zg_core.backends.direct import catalogue
+from zg_core.backends.direct.catalogue import Catalogue, model_info
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 
 

@@ -18,8 +18,8 @@ from zg_core import (
     SessionRejected,
     og,
 )
-from zg_core.backends import settling
-from zg_core.backends.settling import CHANGES, WINDOW, OwnChanges, is_lag, named_balance, same_balance
+from zg_core.backends.direct import changes as settling
+from zg_core.backends.direct.changes import CHANGES, WINDOW, OwnChanges, is_lag, named_balance, same_balance
 from zg_core.http.transport import AsyncTransport, SyncTransport
 from zg_core.localnet import LocalNet, ProviderSettings
 from zg_core.openai_compat import async_openai_client, openai_client

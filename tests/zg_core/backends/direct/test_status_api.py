@@ -16,7 +16,7 @@ from zg_core import ChatClient, Routing
 from zg_core.config import NETWORKS
 from zg_core.health import BOOK
 from zg_core.localnet import LocalNet, ProviderSpec
-from zg_core.status_api import INTERVAL, STATUS, StatusApi
+from zg_core.backends.direct.status_api import INTERVAL, STATUS, StatusApi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

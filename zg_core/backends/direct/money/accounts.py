@@ -1,6 +1,6 @@
 """What a user holds and does on chain: ledger, sub-accounts, and the transactions that move money between them.
 
-Written once as coroutines; `zg_core.broker` shows them with and without an event loop. Everything that can be known
+Written once as coroutines; `zg_core.backends.direct.money.broker` shows them with and without an event loop. Everything that can be known
 beforehand is checked before anything is sent, in words that say what to do.
 """
 
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from zg_core.backends.settling import CHANGES
-from zg_core.chain import abi
+from zg_core.backends.direct.changes import CHANGES
+from zg_core.backends.direct.contracts import abi
 from zg_core.chain.rpc import RpcFailure
-from zg_core.chain.settlements import read_settlements
+from zg_core.backends.direct.contracts.settlements import read_settlements
 from zg_core.crypto import checksum_address, is_address, same_address
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, ZeroGError
 from zg_core.progress import tell
@@ -23,8 +23,8 @@ from zg_core.types import Amount
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from zg_core.chain.reader import ChainReader
-    from zg_core.chain.settlements import Settlement
+    from zg_core.backends.direct.contracts.reader import ChainReader
+    from zg_core.backends.direct.contracts.settlements import Settlement
     from zg_core.chain.transactions import Sender, TransactionResult
     from zg_core.http.transport import Transport
     from zg_core.progress import Listener

@@ -1,4 +1,4 @@
-"""`Broker` and `AsyncBroker`: discovery, accounts and money on the 0G network. Thin shells over `zg_core.accounts`.
+"""`Broker` and `AsyncBroker`: discovery, accounts and money on the 0G network. Thin shells over `zg_core.backends.direct.money.accounts`.
 
 Nothing here spends unless a method that says so is called.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from zg_core.accounts import Accounts, Ledger, SubAccount, address
-from zg_core.chain.reader import ChainReader
+from zg_core.backends.direct.money.accounts import Accounts, Ledger, SubAccount, address
+from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.chain.transactions import Sender, Sending, TransactionResult
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
-    from zg_core.chain.settlements import Settlement
+    from zg_core.backends.direct.contracts.settlements import Settlement
     from zg_core.config import Network, Secret
     from zg_core.progress import Listener
     from zg_core.types import Amount, Service

@@ -14,11 +14,11 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
-from zg_core.backends import direct as module
+from zg_core.backends.direct import backend as module
 from zg_core.backends.base import Route
-from zg_core.backends.credentials import ApiKeyCredential, WalletCredential
-from zg_core.backends.direct import DirectBackend
-from zg_core.chain.reader import ChainReader
+from zg_core.backends.direct.credentials import ApiKeyCredential, WalletCredential
+from zg_core.backends.direct.backend import DirectBackend
+from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.config import Network, Secret
 from zg_core.crypto import checksum_address
 from zg_core.errors import (
@@ -31,7 +31,7 @@ from zg_core.errors import (
 )
 from zg_core.exchange import Exchange
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
-from zg_core.session import make_token
+from zg_core.backends.direct.session import make_token
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.verdict import Reason, Status
@@ -360,7 +360,7 @@ class TestModels:
         self, backend: DirectBackend, provider: Provider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = 1000.0
-        monkeypatch.setattr("zg_core.backends.direct.time.monotonic", lambda: now)
+        monkeypatch.setattr("zg_core.backends.direct.backend.time.monotonic", lambda: now)
         provider.says("/v1/lora/adapters", (200, {"adapters": []}), (200, {"adapters": [{"adapterName": "ft-new"}]}))
         for _ in range(3):
             with pytest.raises(ModelNotServed):

@@ -27,7 +27,7 @@ from zg_core import (
     neuron,
     og,
 )
-from zg_core.accounts import PROVIDERS_PER_BATCH
+from zg_core.backends.direct.money.accounts import PROVIDERS_PER_BATCH
 from zg_core.crypto import checksum_address
 from zg_core.localnet import LocalNet, LocalWallet
 from zg_core.localnet.abi import inference

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from zg_core.chain import abi
+from zg_core.backends.direct.contracts import abi
 from zg_core.chain.rpc import JsonRpc, RpcFailure
 from zg_core.crypto import checksum_address
 from zg_core.errors import ChainError, ConfigError, WrongChain

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from zg_core.backends.base import Route
-from zg_core.backends.direct import DirectBackend
+from zg_core.backends.direct.backend import DirectBackend
 from zg_core.config import check_url
 from zg_core.crypto import same_address
 from zg_core.errors import ChainError, ConfigError
@@ -17,7 +17,7 @@ from zg_core.verify.verdict import Reason, Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zg_core.chain.reader import ChainReader
+    from zg_core.backends.direct.contracts.reader import ChainReader
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.stored import ReceiptStore

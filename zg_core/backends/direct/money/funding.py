@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from zg_core.accounts import MINIMUM_ACCOUNT, Accounts, address, spendable
+from zg_core.backends.direct.money.accounts import MINIMUM_ACCOUNT, Accounts, address, spendable
 from zg_core.budget import Budget, Spending
 from zg_core.config import SecretHeaders, check_url
 from zg_core.errors import (
@@ -30,15 +30,15 @@ from zg_core.errors import (
 from zg_core.exchange import parse_json
 from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all, run
 from zg_core.progress import tell
-from zg_core.session import make_token
+from zg_core.backends.direct.session import make_token
 from zg_core.types import Amount, og
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from types import TracebackType
 
-    from zg_core.broker import AsyncBroker, Broker
-    from zg_core.chain.abi import Account
+    from zg_core.backends.direct.money.broker import AsyncBroker, Broker
+    from zg_core.backends.direct.contracts.abi import Account
     from zg_core.chain.transactions import TransactionResult
     from zg_core.http.transport import Transport
     from zg_core.store import Store
@@ -281,7 +281,7 @@ class Funder(_Funder):
     """Auto-funding in a thread. ``with Funder(broker, plan, [provider]):`` starts and stops it.
 
     Example:
-        >>> from zg_core.broker import Broker
+        >>> from zg_core.backends.direct.money.broker import Broker
         >>> broker = Broker(private_key="0x" + "11" * 32, environ={})
         >>> funder = Funder(broker, AutoFunding(max_total=og("4"), max_per_provider=og("4")), ["0x" + "22" * 20])
         >>> funder.running, funder.spent

@@ -13,8 +13,8 @@ from zg_core.types import Amount
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from zg_core.accounts import Accounts
-    from zg_core.chain.settlements import Settlement
+    from zg_core.backends.direct.money.accounts import Accounts
+    from zg_core.backends.direct.contracts.settlements import Settlement
     from zg_core.http.transport import Transport
     from zg_core.types import Service
 
@@ -79,7 +79,7 @@ async def read_charges(
 async def _unsettled(
     accounts: Accounts, transport: Transport, user: str, services: Iterable[Service]
 ) -> dict[str, Amount]:
-    from zg_core.funding import unsettled_fee
+    from zg_core.backends.direct.money.funding import unsettled_fee
 
     wallet = accounts.wallet_of(user)
     found: dict[str, Amount] = {}
