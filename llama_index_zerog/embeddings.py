@@ -15,7 +15,7 @@ from zg_core.errors import ConfigError
 if TYPE_CHECKING:
     from llama_index.core.indices.base import BaseIndex
 
-    from zg_core.call import Reply
+    from zg_core.calls.call import Reply
     from zg_core.client import AsyncChatClient, ChatClient
 
 __all__ = ["ZeroGEmbedding"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.money.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
     from zg_core.budget import Budget
-    from zg_core.calls import Reply
+    from zg_core.calls.path import Reply
     from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.chain.transactions import Sending, TransactionResult
     from zg_core.client import AsyncChatClient, ChatClient
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     )
     from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
     from zg_core.http.transport import Timeouts
-    from zg_core.limits import Limits
+    from zg_core.calls.gate import Limits
     from zg_core.openai_compat import async_openai_client, openai_client
     from zg_core.progress import Progress
     from zg_core.receipts import MemoryReceipts, Receipt, ReceiptStore, Retention
@@ -149,7 +149,7 @@ _HOMES = {
     "InsufficientFunds": "errors",
     "Kind": "types",
     "Ledger": "backends.direct.money.accounts",
-    "Limits": "limits",
+    "Limits": "calls.gate",
     "MemoryReceipts": "receipts",
     "ModelInfo": "backends.direct.catalogue",
     "ModelNotServed": "errors",
@@ -165,7 +165,7 @@ _HOMES = {
     "RateLimited": "errors",
     "Receipt": "receipts",
     "ReceiptStore": "receipts",
-    "Reply": "calls",
+    "Reply": "calls.path",
     "RequestError": "errors",
     "Retention": "receipts",
     "Routing": "routing",

@@ -1,4 +1,4 @@
-"""The clients: `ChatClient` without, `AsyncChatClient` with an event loop. Thin shells over `zg_core.calls`."""
+"""The clients: `ChatClient` without, `AsyncChatClient` with an event loop. Thin shells over `zg_core.calls.path`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, Self
 from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
 from zg_core.backends.direct.backend import DirectBackend
 from zg_core.budget import Spending
-from zg_core.calls import CHAT_PATH, Calls, Reply, Slot
+from zg_core.calls.path import CHAT_PATH, Calls, Reply, Slot
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
 from zg_core.http.transport import AsyncTransport, SyncTransport, Timeouts, run
-from zg_core.limits import Limits
+from zg_core.calls.gate import Limits
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
-from zg_core.retries import Retries
+from zg_core.calls.retries import Retries
 from zg_core.routing import Routing
 from zg_core.store import Store
 from zg_core.verify.policy import Policy

@@ -12,7 +12,7 @@ from zg_core.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zg_core.call import Reply
+    from zg_core.calls.call import Reply
 
 __all__ = ["ENVIRONMENT", "PATH", "SERVICE_TYPE", "payload_of", "vectors_of"]
 

@@ -9,7 +9,7 @@ from zg_core.fields import Later
 if TYPE_CHECKING:
     from zg_core.budget import Budget
     from zg_core.http.timeouts import Timeouts
-    from zg_core.limits import Limits
+    from zg_core.calls.gate import Limits
     from zg_core.receipts.model import Receipt
     from zg_core.routing import Routing
     from zg_core.verify.attestation.options import AttestationOptions
@@ -20,7 +20,7 @@ else:
     AttestationOptions = Later.of("zg_core.verify.attestation.options", "AttestationOptions")
     Budget = Later.of("zg_core.budget", "Budget")
     Condition = Later.of("zg_core.verify.conditions", "Condition")
-    Limits = Later.of("zg_core.limits", "Limits", from_dict=True)
+    Limits = Later.of("zg_core.calls.gate", "Limits", from_dict=True)
     Policy = Later.of("zg_core.verify.policy", "Policy")
     Receipt = Any  # only as what a listener is given
     Routing = Later.of("zg_core.routing", "Routing")

@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from zg_core.backends.direct.refusals import GATEWAY
-from zg_core.calls import Tail
+from zg_core.calls.path import Tail
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.exchange import SSEDecoder, parse_json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI, OpenAI
 
-    from zg_core.calls import Call, Calls
+    from zg_core.calls.path import Call, Calls
 
 __all__ = ["async_openai_client", "openai_client"]
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Route
     from zg_core.backends.direct.backend import DirectBackend
-    from zg_core.call import Call
+    from zg_core.calls.call import Call
     from zg_core.backends.direct.catalogue import Catalogue
     from zg_core.health import Health, HealthBook
     from zg_core.http.transport import Transport

@@ -177,7 +177,7 @@ def test_a_refusal_is_retried_as_often_as_allowed_and_is_langchains_error(
     theirs: type[Exception],
     way: str,
 ) -> None:
-    monkeypatch.setattr("zg_core.retries._FIRST_WAIT", 0.0)
+    monkeypatch.setattr("zg_core.calls.retries._FIRST_WAIT", 0.0)
     before = prompts(provider)
     with provider.fault(fault, times=None, **more), pytest.raises(ours) as caught:
         getattr(talk, way)(make_model(max_retries=2), "Hello")

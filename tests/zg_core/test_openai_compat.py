@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from zg_core import InsufficientFunds, Limits, ModelNotServed, StreamTruncated, VerificationFailed, Wallet
-from zg_core.limits import Gate
+from zg_core.calls.gate import Gate
 from zg_core.localnet import Fault
 from zg_core.openai_compat import async_openai_client, openai_client
 from zg_core.backends.direct.session import make_token
@@ -202,7 +202,7 @@ class TestLimits:
     @pytest.fixture
     def gate(self, monkeypatch: pytest.MonkeyPatch) -> Gate:
         gate = Gate()
-        monkeypatch.setattr("zg_core.calls.gate_of", lambda *key: gate)
+        monkeypatch.setattr("zg_core.calls.path.gate_of", lambda *key: gate)
         return gate
 
     @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from tests.zg_core.hand_clock import Clock
 from tests.zg_core.routed import CHEAP, DEAR, GIGA, OTHER, SPECS, UNFUNDED, WEAK, Scene, ask, timed
-from tests.zg_core.test_turns import closed_port
+from tests.zg_core.calls.test_turns import closed_port
 from zg_core import (
     AsyncChatClient,
     Budget,

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zg_core import Store
-from zg_core.limits import Limits
-from zg_core.pace import LONGEST_PAUSE, Level, MemoryPace, StoredPace, Word
+from zg_core.calls.gate import Limits
+from zg_core.calls.pace import LONGEST_PAUSE, Level, MemoryPace, StoredPace, Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zg_core.pace import Pace
+    from zg_core.calls.pace import Pace
 
 PAYER, PROVIDER = "0x" + "cd" * 20, "0x" + "ab" * 20
 NOW = 1_800_000_000.0

@@ -8,12 +8,12 @@ import pytest
 
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, answer, chunk
-from tests.zg_core.test_calls import EVENT, GOOD, Backend, World, outcomes
-from tests.zg_core.test_turns import STREAM, closed_port
+from tests.zg_core.calls.test_path import EVENT, GOOD, Backend, World, outcomes
+from tests.zg_core.calls.test_turns import STREAM, closed_port
 from zg_core import Budget, ChatClient, ConfigError, Store, neuron
 from zg_core.backends.base import Route
 from zg_core.budget import Spending
-from zg_core.call import Slot
+from zg_core.calls.call import Slot
 from zg_core.errors import (
     BudgetExceeded,
     OutcomeUnknown,
@@ -25,7 +25,7 @@ from zg_core.errors import (
     ZeroGError,
     never_served,
 )
-from zg_core.retries import Attempts, Retries
+from zg_core.calls.retries import Attempts, Retries
 
 FUTURE = answer(b'{"error":"validate session: invalid session token (future generation)"}', "400 Bad")
 
@@ -92,13 +92,13 @@ class TestSettings:
 class TestAttempts:
     def test_waits_double_with_jitter(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for part, waits in ((0.5, [0.25, 0.5, 1.0, 2.0]), (1.0, [0.5, 1.0, 2.0, 4.0])):
-            monkeypatch.setattr("zg_core.retries.random.uniform", lambda low, high, part=part: part)
+            monkeypatch.setattr("zg_core.calls.retries.random.uniform", lambda low, high, part=part: part)
             attempts = Attempts(Retries(4))
             assert [attempts.wait(RateLimited("x", status=429)) for _ in range(5)] == [*waits, None]
 
     def test_the_deadline_is_for_all_of_them_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 100.0
-        monkeypatch.setattr("zg_core.retries.time.monotonic", lambda: now)
+        monkeypatch.setattr("zg_core.calls.retries.time.monotonic", lambda: now)
         attempts = Attempts(Retries(100, deadline=10.0))
         assert attempts.wait(RateLimited("x", status=429, retry_after=8)) == 8
         now += 8
@@ -110,7 +110,7 @@ class TestAttempts:
 
     def test_the_first_attempt_may_take_as_long_as_it_takes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 100.0
-        monkeypatch.setattr("zg_core.retries.time.monotonic", lambda: now)
+        monkeypatch.setattr("zg_core.calls.retries.time.monotonic", lambda: now)
         attempts = Attempts(Retries(1, deadline=10.0, unknown=True))
         now += 300
         assert attempts.wait(OutcomeUnknown("x", code="timeout")) is not None

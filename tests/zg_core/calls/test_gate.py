@@ -22,8 +22,8 @@ from tests.zg_core.driving import with_loop, without_loop
 from zg_core import Store
 from zg_core.errors import ConfigError, RateLimited, never_served
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
-from zg_core.limits import Gate, Limits, Place, gate_of, pace_of
-from zg_core.pace import MemoryPace, StoredPace, Word
+from zg_core.calls.gate import Gate, Limits, Place, gate_of, pace_of
+from zg_core.calls.pace import MemoryPace, StoredPace, Word
 from zg_core.http.signals import LoopSignal, ThreadSignal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -434,7 +434,7 @@ class TestTurns:
 FORK = """
 import os, sys
 from zg_core.http.transport import SyncTransport, run
-from zg_core.limits import Limits, gate_of
+from zg_core.calls.gate import Limits, gate_of
 
 limits = Limits(per_minute=60, burst=3, in_flight=1)
 gate = gate_of(1, "payer", "provider")

@@ -2,7 +2,7 @@
 
 Providers refuse more (0g-direct §4.6), and a refusal costs a round trip. All clients, threads and event loops queue at
 one `Gate`, first come, first served. The rate is counted in the store where that is a file or server, so that other
-processes are counted in (`zg_core.pace`); how many are under way is counted per process.
+processes are counted in (`zg_core.calls.pace`); how many are under way is counted per process.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zg_core.errors import ConfigError, RateLimited
-from zg_core.pace import MemoryPace, StoredPace, Word
+from zg_core.calls.pace import MemoryPace, StoredPace, Word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.http.transport import Transport
-    from zg_core.pace import Level, Pace, Taken
+    from zg_core.calls.pace import Level, Pace, Taken
     from zg_core.http.signals import Signal
     from zg_core.store import Store
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.changes import STEP
-from zg_core.call import Call, Reply, Slot, Tail, for_model, streaming, text_of
+from zg_core.calls.call import Call, Reply, Slot, Tail, for_model, streaming, text_of
 from zg_core.config import blot
 from zg_core.errors import (
     ConfigError,
@@ -27,12 +27,12 @@ from zg_core.errors import (
 )
 from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body, parse_json
 from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
-from zg_core.limits import gate_of, pace_of
+from zg_core.calls.gate import gate_of, pace_of
 from zg_core.progress import tell
 from zg_core.receipts.bounds import bounded
 from zg_core.receipts.model import Receipt
 from zg_core.receipts.recorder import Recorder
-from zg_core.retries import Attempts, Retries
+from zg_core.calls.retries import Attempts, Retries
 from zg_core.types import Amount, Fee, Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from zg_core.backends.base import Backend, Route
     from zg_core.budget import Spending
     from zg_core.http.transport import Response, Transport
-    from zg_core.limits import Limits
+    from zg_core.calls.gate import Limits
     from zg_core.progress import Listener
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Outcome

@@ -17,16 +17,16 @@ from tests.zg_core import raw_server
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
 from zg_core.backends.base import Route
 from zg_core.backends.direct.refusals import refusal
-from zg_core.call import TAIL_BYTES, Call, Slot, Tail
-from zg_core.calls import Calls
+from zg_core.calls.call import TAIL_BYTES, Call, Slot, Tail
+from zg_core.calls.path import Calls
 from zg_core.config import NETWORKS
 from zg_core.errors import ConfigError, OutcomeUnknown, RequestError, SessionRejected, StreamTruncated, ZeroGError
 from zg_core.exchange import Exchange
 from zg_core.http.transport import AsyncTransport, BodyBroken, SyncTransport, Timeouts, run
-from zg_core.limits import Limits
+from zg_core.calls.gate import Limits
 from zg_core.pricing import fee_of
 from zg_core.receipts.memory import MemoryReceipts
-from zg_core.retries import Retries
+from zg_core.calls.retries import Retries
 from zg_core.http.signals import LoopSignal
 from zg_core.types import Kind, Service, Usage
 from zg_core.verify.policy import Policy
@@ -405,7 +405,7 @@ class TestTheEndOfAStream:
 
     def test_tail_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 50.0
-        monkeypatch.setattr("zg_core.calls.time.monotonic", lambda: now)
+        monkeypatch.setattr("zg_core.calls.path.time.monotonic", lambda: now)
         tail = Tail(1000)
         tail.check(1000 + TAIL_BYTES)
         with pytest.raises(BodyBroken):
