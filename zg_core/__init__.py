@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from zg_core.openai_compat import async_openai_client, openai_client
     from zg_core.progress import Progress
     from zg_core.receipts import MemoryReceipts, Receipt, ReceiptStore, Retention
-    from zg_core.routing import Candidate, Explanation, Routing
+    from zg_core.routing.candidates import Candidate, Explanation, Routing
     from zg_core.store import Store
     from zg_core.types import Amount, Fee, Kind, Service, Usage, neuron, og
     from zg_core.verify import Policy, Verdict
@@ -139,11 +139,11 @@ _HOMES = {
     "Broker": "backends.direct.money.broker",
     "Budget": "budget",
     "BudgetExceeded": "errors",
-    "Candidate": "routing",
+    "Candidate": "routing.candidates",
     "ChainError": "errors",
     "ChatClient": "client",
     "ConfigError": "errors",
-    "Explanation": "routing",
+    "Explanation": "routing.candidates",
     "Fee": "types",
     "Funder": "backends.direct.money.funding",
     "InsufficientFunds": "errors",
@@ -168,7 +168,7 @@ _HOMES = {
     "Reply": "calls.path",
     "RequestError": "errors",
     "Retention": "receipts",
-    "Routing": "routing",
+    "Routing": "routing.candidates",
     "Sending": "chain.transactions",
     "Service": "types",
     "SessionRejected": "errors",

@@ -17,7 +17,7 @@ from zg_core.calls.gate import Limits
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
 from zg_core.calls.retries import Retries
-from zg_core.routing import Routing
+from zg_core.routing.candidates import Routing
 from zg_core.store import Store
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from zg_core.config import Network, Secret
     from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt
-    from zg_core.router import Router
-    from zg_core.routing import Explanation
+    from zg_core.routing.failover import Router
+    from zg_core.routing.candidates import Explanation
     from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions
     from zg_core.verify.conditions import Condition
@@ -220,7 +220,7 @@ class _Client:
         raise NotImplementedError
 
     def _make_router(self, routing: Routing | None) -> Router:
-        from zg_core.router import Router
+        from zg_core.routing.failover import Router
 
         return Router(routing, self.backend, self._transport, self._catalogue)
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.client import AsyncChatClient, ChatClient
-    from zg_core.routing import Explanation
+    from zg_core.routing.candidates import Explanation
 
 __all__ = ["Clients", "OwnsClients"]
 

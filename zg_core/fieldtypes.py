@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from zg_core.http.timeouts import Timeouts
     from zg_core.calls.gate import Limits
     from zg_core.receipts.model import Receipt
-    from zg_core.routing import Routing
+    from zg_core.routing.candidates import Routing
     from zg_core.verify.attestation.options import AttestationOptions
     from zg_core.verify.conditions import Condition
     from zg_core.verify.policy import Policy
@@ -23,7 +23,7 @@ else:
     Limits = Later.of("zg_core.calls.gate", "Limits", from_dict=True)
     Policy = Later.of("zg_core.verify.policy", "Policy")
     Receipt = Any  # only as what a listener is given
-    Routing = Later.of("zg_core.routing", "Routing")
+    Routing = Later.of("zg_core.routing.candidates", "Routing")
     Timeouts = Later.of("zg_core.http.timeouts", "Timeouts", from_dict=True)
     Wallet = Later.of("zg_core.wallet", "Wallet")
 

@@ -12,7 +12,7 @@ from llama_index.core.llms import ChatMessage
 
 from llama_index_zerog import ZeroG, ZeroGEmbedding, receipt_of
 from zg_core import ConfigError, Routing, og
-from zg_core.health import BOOK
+from zg_core.routing.health import BOOK
 from zg_core.localnet import LocalNet, ProviderSpec
 
 GIGA = 10**9

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Outcome
     from zg_core.receipts.stored import ReceiptStore
-    from zg_core.router import Router
+    from zg_core.routing.failover import Router
     from zg_core.store import Store
     from zg_core.verify.policy import Policy
 

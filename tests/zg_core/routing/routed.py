@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zg_core import Routing
-from zg_core.health import HealthBook
+from zg_core.routing.health import HealthBook
 from zg_core.localnet import ProviderSpec
 
 if TYPE_CHECKING:

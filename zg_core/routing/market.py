@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from zg_core.backends.direct.credentials import check_account
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, ZeroGError
-from zg_core.routing import Offer, dearest, per_million
+from zg_core.routing.candidates import Offer, dearest, per_million
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.catalogue import Catalogue
     from zg_core.backends.direct.contracts.abi import Account
     from zg_core.http.transport import Transport
-    from zg_core.routing import Routing
+    from zg_core.routing.candidates import Routing
     from zg_core.types import Service
 
 __all__ = ["Listing", "Market"]

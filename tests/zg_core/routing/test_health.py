@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.zg_core.hand_clock import Clock
-from zg_core.health import BOOK, COOLDOWN, HALF_LIFE, LONGEST_COOLDOWN, Decayed, Health, HealthBook
+from zg_core.routing.health import BOOK, COOLDOWN, HALF_LIFE, LONGEST_COOLDOWN, Decayed, Health, HealthBook
 
 ADDRESS = "0x" + "ab" * 20
 values = st.floats(min_value=0.001, max_value=1000)

@@ -1,4 +1,4 @@
-"""Chooses the provider of each call, and goes on to the next one where nothing was served (see `zg_core.routing`)."""
+"""Chooses the provider of each call, and goes on to the next one where nothing was served (see `zg_core.routing.candidates`)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from zg_core.errors import (
     ZeroGError,
     never_served,
 )
-from zg_core.health import BOOK
-from zg_core.market import Market
-from zg_core.routing import Candidate, Explanation, Offer, failover, ranked
+from zg_core.routing.health import BOOK
+from zg_core.routing.market import Market
+from zg_core.routing.candidates import Candidate, Explanation, Offer, failover, ranked
 from zg_core.backends.direct.status_api import STATUS
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 from zg_core.verify.verdict import Status
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.backend import DirectBackend
     from zg_core.calls.call import Call
     from zg_core.backends.direct.catalogue import Catalogue
-    from zg_core.health import Health, HealthBook
+    from zg_core.routing.health import Health, HealthBook
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Outcome, Receipt
-    from zg_core.routing import Routing
+    from zg_core.routing.candidates import Routing
     from zg_core.backends.direct.status_api import StatusApi
     from zg_core.types import Service
 

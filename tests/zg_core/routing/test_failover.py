@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.zg_core.hand_clock import Clock
-from tests.zg_core.routed import CHEAP, DEAR, GIGA, OTHER, SPECS, UNFUNDED, WEAK, Scene, ask, timed
+from tests.zg_core.routing.routed import CHEAP, DEAR, GIGA, OTHER, SPECS, UNFUNDED, WEAK, Scene, ask, timed
 from tests.zg_core.calls.test_turns import closed_port
 from zg_core import (
     AsyncChatClient,
@@ -30,7 +30,7 @@ from zg_core import (
     openai_client,
 )
 from zg_core.errors import never_served
-from zg_core.health import BOOK, COOLDOWN
+from zg_core.routing.health import BOOK, COOLDOWN
 from zg_core.localnet import LocalNet
 from zg_core.backends.direct.session import make_token
 
