@@ -19,10 +19,10 @@ from langchain_zerog._payload import TOLERATED, parameters_of, payload_of, trace
 from langchain_zerog._profile import default_method, profile_of, recall, remember
 from langchain_zerog._stream import ChunkMaker
 from langchain_zerog._version import __version__
-from zg_core.clients import Clients, OwnsClients
+from zg_core.frameworks.clients import Clients, OwnsClients
 from zg_core.config import KEY_NAMES, Network
 from zg_core.errors import ZeroGError
-from zg_core.fields import (
+from zg_core.frameworks.fields import (
     CLIENT_FIELDS,
     client_settings,
     from_env,

@@ -9,9 +9,9 @@ from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr, Secr
 from pydantic import ConfigDict, field_serializer, model_validator
 
 from llama_index_zerog.instrumentation import Relay
-from zg_core.clients import Clients, OwnsClients
+from zg_core.frameworks.clients import Clients, OwnsClients
 from zg_core.config import KEY_NAMES, Network
-from zg_core.fields import (
+from zg_core.frameworks.fields import (
     CLIENT_FIELDS,
     client_settings,
     from_env,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zg_core.fields import Later
+from zg_core.frameworks.fields import Later
 
 if TYPE_CHECKING:
     from zg_core.budget import Budget

@@ -28,7 +28,7 @@ from zg_core.localnet import gojson
 from zg_core.types import Kind, Service
 from zg_core.verify import Status, Verdict
 from zg_core.verify.replay import ReplayGuard
-from zg_core.verify.response import verify
+from zg_core.verify.schemes.signed_hashes import verify
 
 SEED = int(os.environ.get("ZEROG_FUZZ_SEED", "20261126"))
 EXHAUSTIVE = os.environ.get("ZEROG_FUZZ") == "exhaustive"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from zg_core.http.transport import BodyBroken
-from zg_core.replies import first_choice
+from zg_core.tasks.replies import first_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -267,7 +267,7 @@ def _breaking(part: str | None) -> Iterator[None]:
     if part is None:
         yield
         return
-    from zg_core.verify import response
+    from zg_core.verify.schemes import signed_hashes as response
 
     honest = response.examine
 

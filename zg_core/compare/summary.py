@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from zg_core.receipts import display
+from zg_core import display
 from zg_core.types import Amount
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from zg_core.errors import ConfigError
 from zg_core.exchange import Exchange, SSEDecoder, parse_json
 from zg_core.pricing import fee_of
 from zg_core.types import Kind, Usage
-from zg_core.verify.response import SignatureDocument, examine
+from zg_core.verify.schemes.signed_hashes import SignatureDocument, examine
 from zg_core.verify.verdict import Binding, Status
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class _Recorded(Exchange):
 
 
 def rebuilt(receipt: Receipt) -> Exchange:
-    """The exchange that `receipt` is about, for `zg_core.verify.response`."""
+    """The exchange that `receipt` is about, for `zg_core.verify.schemes.signed_hashes`."""
     return _Recorded(receipt)
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from zg_core.receipts import display
+from zg_core import display
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

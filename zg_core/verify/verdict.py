@@ -145,7 +145,7 @@ class Verdict:
         }
 
     def _repr_html_(self) -> str:
-        from zg_core.receipts import display
+        from zg_core import display
 
         return display.facts("Verdict", self.to_dict())
 
@@ -155,7 +155,7 @@ class Verdict:
         Raises:
             ImportError: pandas is not installed; the extra ``notebooks`` brings it.
         """
-        from zg_core.receipts import display
+        from zg_core import display
 
         return display.frame([self.to_dict()])
 

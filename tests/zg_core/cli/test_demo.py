@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from zg_core.cli.demo import Demo
-from zg_core.verify import response
+from zg_core.verify.schemes import signed_hashes as response
 
 
 def run(broken: str | None = None) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from zg_core.errors import ChainError
 from zg_core.exchange import Exchange
 from zg_core.types import Kind, Service
 from zg_core.verify.replay import ReplayGuard
-from zg_core.verify.response import verify
+from zg_core.verify.schemes.signed_hashes import verify
 from zg_core.verify.verdict import Verdict
 
 BROKER, ENCLAVE, STRANGER = ("0x" + digit * 64 for digit in "123")

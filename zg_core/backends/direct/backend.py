@@ -28,7 +28,7 @@ from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
 from zg_core.pricing import fee_of
 from zg_core.store import Store
 from zg_core.types import Kind
-from zg_core.verify import response
+from zg_core.verify.schemes import signed_hashes as response
 from zg_core.verify.verdict import Binding
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from zg_core.config import blot
-from zg_core.context import said_sizes, too_long
+from zg_core.tasks.context import said_sizes, too_long
 from zg_core.errors import (
     InsufficientFunds,
     ModelNotServed,

@@ -177,7 +177,7 @@ class AttestationReport:
         ]
 
     def _repr_html_(self) -> str:
-        from zg_core.receipts.display import table
+        from zg_core.display import table
 
         return table(f"Attestation of {self.provider}", self.rows())
 
@@ -187,6 +187,6 @@ class AttestationReport:
         Raises:
             ImportError: pandas is not installed; the extra ``notebooks`` brings it.
         """
-        from zg_core.receipts.display import frame
+        from zg_core.display import frame
 
         return frame(self.rows())

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from zg_core.pricing import PROMPT_ALLOWANCE
-from zg_core.receipts import display
+from zg_core import display
 from zg_core.types import Amount
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 

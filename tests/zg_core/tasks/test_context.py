@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zg_core.context import check_fits, least_tokens, said_sizes
+from zg_core.tasks.context import check_fits, least_tokens, said_sizes
 from zg_core.errors import RequestError
 from zg_core.localnet.model_tokens import count_tokens
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from zg_core import Policy, Routing, Timeouts, Wallet, og
-from zg_core.fields import (
+from zg_core.frameworks.fields import (
     Later,
     client_settings,
     from_env,

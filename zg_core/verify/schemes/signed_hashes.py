@@ -15,7 +15,7 @@ from zg_core.crypto import SignatureError, recover_personal, same_address, sha25
 from zg_core.errors import ChainError
 from zg_core.exchange import parse_json
 from zg_core.types import Kind
-from zg_core.verify import gojson
+from zg_core.verify.schemes import gojson
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 if TYPE_CHECKING:
