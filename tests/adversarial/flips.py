@@ -24,7 +24,7 @@ from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.config import NETWORKS
 from zg_core.exchange import Exchange
 from zg_core.http.transport import SyncTransport, run
-from zg_core.localnet import gojson
+from zg_core.localnet.provider import gojson
 from zg_core.types import Kind, Service
 from zg_core.verify import Status, Verdict
 from zg_core.verify.replay import ReplayGuard

@@ -17,9 +17,9 @@ from collections import OrderedDict
 from dataclasses import replace
 
 from zg_core.localnet import LocalNet, ProviderSettings
-from zg_core.localnet.devaccounts import DEV_KEYS
-from zg_core.localnet.keys import Key
-from zg_core.localnet.onchain import STAKE, ChainSide, Registration
+from zg_core.localnet.chain.devaccounts import DEV_KEYS
+from zg_core.localnet.base.keys import Key
+from zg_core.localnet.provider.onchain import STAKE, ChainSide, Registration
 
 CHUNKS = 200
 MODEL = "bench-chat"

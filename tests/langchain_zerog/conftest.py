@@ -15,7 +15,7 @@ from langchain_core.runnables import Runnable
 
 from langchain_zerog import ChatZeroG
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
-from zg_core.localnet.upstream import UpstreamReply
+from zg_core.localnet.model.upstream import UpstreamReply
 from zg_core.receipts.model import Receipt
 from zg_core.types import Amount, Fee, Kind
 

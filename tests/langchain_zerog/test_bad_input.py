@@ -12,7 +12,8 @@ from langchain_core.messages import HumanMessage
 
 import zg_core
 from langchain_zerog import ChatZeroG
-from zg_core.localnet import LocalNet, abi
+from zg_core.localnet import LocalNet
+from zg_core.localnet.chain import abi
 from zg_core.backends.direct.session import make_token
 from zg_core.wallet import Wallet
 

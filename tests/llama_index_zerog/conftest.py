@@ -16,7 +16,7 @@ from llama_index.core.llms import ChatMessage, ChatResponse
 from llama_index_zerog import ZeroG, ZeroGEmbedding
 from zg_core.exchange import encode_body
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
-from zg_core.localnet.upstream import UpstreamReply
+from zg_core.localnet.model.upstream import UpstreamReply
 
 OURS = ("NETWORK", "RPC_URL", "LEDGER", "INFERENCE", "PRIVATE_KEY", "API_KEY", "PROVIDER", "MODEL", "VERIFY", "STORE")
 CHAT, OTHER, EMBED, SCRIPTED = range(4)

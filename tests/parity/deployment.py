@@ -7,8 +7,8 @@ from typing import Any
 
 from eth_account import Account
 
-from zg_core.localnet import abi
-from zg_core.localnet.genesis import DESCRIPTION, LOCK_TIME, REGISTERED_AT, SERVICE_TYPE, VERSION
+from zg_core.localnet.chain import abi
+from zg_core.localnet.chain.genesis import DESCRIPTION, LOCK_TIME, REGISTERED_AT, SERVICE_TYPE, VERSION
 
 from .sides import Transaction
 from .stage import GAS, LEDGER, OG, PRICE, SERVING, Stage, clone_code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zg_core.localnet.genesis import SERVICE_NAME
+from zg_core.localnet.chain.genesis import SERVICE_NAME
 
 from .stage import LEDGER, OG, SERVING, ZERO, Stage
 

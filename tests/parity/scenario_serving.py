@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zg_core.localnet import abi
+from zg_core.localnet.chain import abi
 
 from .stage import LEDGER, OG, SERVING, ZERO, Stage, service_params
 

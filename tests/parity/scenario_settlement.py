@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zg_core.localnet.keys import SECP256K1_ORDER, Key
+from zg_core.localnet.base.keys import SECP256K1_ORDER, Key
 
 from .stage import LEDGER, OG, ZERO, Stage
 

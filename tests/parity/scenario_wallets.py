@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zg_core.localnet import abi
-from zg_core.localnet.genesis import SERVICE_NAME
+from zg_core.localnet.chain import abi
+from zg_core.localnet.chain.genesis import SERVICE_NAME
 
 from .stage import LEDGER, OG, SERVING, ZERO, Done, Stage, refusal, service_params
 

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from zg_core.localnet.chain import Chain
-from zg_core.localnet.clock import Clock
-from zg_core.localnet.evm import Call
-from zg_core.localnet.genesis import REGISTERED_AT
+from zg_core.localnet.chain.chain import Chain
+from zg_core.localnet.base.clock import Clock
+from zg_core.localnet.chain.evm import Call
+from zg_core.localnet.chain.genesis import REGISTERED_AT
 
 Log = tuple[str, tuple[bytes, ...], bytes]
 """Address in lower case, topics, data."""

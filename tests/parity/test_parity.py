@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zg_core.localnet import abi
+from zg_core.localnet.chain import abi
 
 from . import (
     reference,

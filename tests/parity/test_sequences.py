@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from zg_core.localnet.genesis import SERVICE_NAME
+from zg_core.localnet.chain.genesis import SERVICE_NAME
 
 from .stage import OG, Stage, service_params
 

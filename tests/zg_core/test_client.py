@@ -282,7 +282,7 @@ class TestApiKey:
         owner = net.new_wallet()
         net.open_account(owner, provider)
         key = api_key(owner.private_key, provider.address, token_id=9)
-        from zg_core.localnet.abi import inference
+        from zg_core.localnet.chain.abi import inference
 
         contract = inference()
         net.chain.send(owner.private_key, to=contract.address, data=contract.encode("revokeToken", provider.address, 9))
@@ -297,7 +297,7 @@ class TestSession:
         net.open_account(owner, provider)
         mine = at({**options, "private_key": owner.private_key}, provider)
         assert caller.call(mine, ask(QUESTION)).receipt.outcome == "answered"
-        from zg_core.localnet.abi import inference
+        from zg_core.localnet.chain.abi import inference
 
         contract = inference()
         if caller.loop:
@@ -350,7 +350,7 @@ class TestBadInput:
         assert sent_prompts(net) == before
 
     def test_a_provider_without_https_is_refused(self, caller, options, net, wallet):
-        from zg_core.localnet.abi import inference
+        from zg_core.localnet.chain.abi import inference
 
         snapshot = net.chain.snapshot()
         stranger = net.new_wallet(200 * 10**18)
@@ -369,7 +369,7 @@ class TestBadInput:
         poor = net.new_wallet()
         net.open_account(poor, provider, 10**18)
         provider_side = net.chain
-        from zg_core.localnet.abi import inference, ledger
+        from zg_core.localnet.chain.abi import inference, ledger
 
         del provider_side, inference
         data = ledger().encode("retrieveFund", [provider.address], "inference-v1.0")

@@ -30,9 +30,10 @@ from zg_core.crypto import checksum_address, keccak256
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, SessionRejected
 from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
 from zg_core.http.transport import Timeouts, run
-from zg_core.localnet import LocalNet, ProviderSpec, Tier, abi
-from zg_core.localnet.keys import Key
-from zg_core.localnet.onchain import STAKE, ChainSide, Registration
+from zg_core.localnet import LocalNet, ProviderSpec, Tier
+from zg_core.localnet.chain import abi
+from zg_core.localnet.base.keys import Key
+from zg_core.localnet.provider.onchain import STAKE, ChainSide, Registration
 from zg_core.backends.direct.session import read_token
 
 QUESTION = {"messages": [{"role": "user", "content": "What is 6 times 7?"}]}

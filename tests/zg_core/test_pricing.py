@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zg_core.localnet.billing import Prices
-from zg_core.localnet.billing import Usage as BilledUsage
-from zg_core.localnet.settings import Tier
+from zg_core.localnet.provider.billing import Prices
+from zg_core.localnet.provider.billing import Usage as BilledUsage
+from zg_core.localnet.provider.settings import Tier
 from zg_core.pricing import estimate, fee_of
 from zg_core.types import Service, Usage
 

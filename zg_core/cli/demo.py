@@ -53,7 +53,7 @@ class Demo:
     def run(self) -> int:
         """Run all steps; 0 if every check held, else 1."""
         from zg_core.localnet import LocalNet
-        from zg_core.localnet.settings import standard_specs
+        from zg_core.localnet.provider.settings import standard_specs
 
         began = time.monotonic()
         net = LocalNet(providers=[replace(spec, token_delay=0.02) for spec in standard_specs(3)])

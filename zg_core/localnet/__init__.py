@@ -14,14 +14,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zg_core.localnet.attestation import ATTESTATION_FAULTS, AttestationFault
-    from zg_core.localnet.chain import Chain
-    from zg_core.localnet.clock import Clock
-    from zg_core.localnet.faults import Fault, fault_meanings
+    from zg_core.localnet.hardware.attestation import ATTESTATION_FAULTS, AttestationFault
+    from zg_core.localnet.chain.chain import Chain
+    from zg_core.localnet.base.clock import Clock
+    from zg_core.localnet.provider.faults import Fault, fault_meanings
     from zg_core.localnet.network import LocalNet, LocalWallet
-    from zg_core.localnet.node import NodeUnfit
-    from zg_core.localnet.provider import LocalProvider
-    from zg_core.localnet.settings import ProviderSettings, ProviderSpec, Tier, standard_specs
+    from zg_core.localnet.chain.node import NodeUnfit
+    from zg_core.localnet.provider.provider import LocalProvider
+    from zg_core.localnet.provider.settings import ProviderSettings, ProviderSpec, Tier, standard_specs
 
 __all__ = [
     "ATTESTATION_FAULTS",
@@ -41,20 +41,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ATTESTATION_FAULTS": "attestation",
-    "AttestationFault": "attestation",
-    "Chain": "chain",
-    "Clock": "clock",
-    "Fault": "faults",
+    "ATTESTATION_FAULTS": "hardware.attestation",
+    "AttestationFault": "hardware.attestation",
+    "Chain": "chain.chain",
+    "Clock": "base.clock",
+    "Fault": "provider.faults",
     "LocalNet": "network",
-    "LocalProvider": "provider",
+    "LocalProvider": "provider.provider",
     "LocalWallet": "network",
-    "NodeUnfit": "node",
-    "ProviderSettings": "settings",
-    "ProviderSpec": "settings",
-    "Tier": "settings",
-    "fault_meanings": "faults",
-    "standard_specs": "settings",
+    "NodeUnfit": "chain.node",
+    "ProviderSettings": "provider.settings",
+    "ProviderSpec": "provider.settings",
+    "Tier": "provider.settings",
+    "fault_meanings": "provider.faults",
+    "standard_specs": "provider.settings",
 }
 _EXTRA = {"eth", "rlp", "starlette", "uvicorn", "cryptography", "trie", "h11"}
 

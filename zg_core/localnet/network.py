@@ -12,29 +12,31 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from zg_core.localnet import abi, broker, status
-from zg_core.localnet.anvil import AnvilProcess
-from zg_core.localnet.attestation import Enclave
-from zg_core.localnet.chain import Chain, Reverted
-from zg_core.localnet.devaccounts import DEV_KEYS
-from zg_core.localnet.keys import Key
-from zg_core.localnet.model import RuleModel
-from zg_core.localnet.node import NodeChain
-from zg_core.localnet.onchain import STAKE, ChainSide
-from zg_core.localnet.provider import LocalProvider
-from zg_core.localnet.rpc import RpcServer
-from zg_core.localnet.server import ServerThread, bind
-from zg_core.localnet.settings import ProviderSettings, ProviderSpec, standard_specs
-from zg_core.localnet.state import ProviderState, SavedState
-from zg_core.localnet.upstream import OpenAIUpstream
+from zg_core.localnet.chain import abi
+from zg_core.localnet.provider import app as broker
+from zg_core.localnet.provider import status
+from zg_core.localnet.chain.anvil import AnvilProcess
+from zg_core.localnet.hardware.attestation import Enclave
+from zg_core.localnet.chain.chain import Chain, Reverted
+from zg_core.localnet.chain.devaccounts import DEV_KEYS
+from zg_core.localnet.base.keys import Key
+from zg_core.localnet.model.engine import RuleModel
+from zg_core.localnet.chain.node import NodeChain
+from zg_core.localnet.provider.onchain import STAKE, ChainSide
+from zg_core.localnet.provider.provider import LocalProvider
+from zg_core.localnet.chain.rpc import RpcServer
+from zg_core.localnet.base.server import ServerThread, bind
+from zg_core.localnet.provider.settings import ProviderSettings, ProviderSpec, standard_specs
+from zg_core.localnet.provider.state import ProviderState, SavedState
+from zg_core.localnet.model.upstream import OpenAIUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-    from zg_core.localnet.clock import Clock
-    from zg_core.localnet.platform import Maker
-    from zg_core.localnet.upstream import Upstream
+    from zg_core.localnet.base.clock import Clock
+    from zg_core.localnet.hardware.platform import Maker
+    from zg_core.localnet.model.upstream import Upstream
 
 _log = logging.getLogger(__name__)
 _OG = 10**18
@@ -161,7 +163,7 @@ class LocalNet:
         self._server = ServerThread()
         specs = self._specs if self._upstream is None or self._named else _serve_models_of(self._upstream, self._specs)
         if self._tls:
-            from zg_core.localnet.tls import ThrowAwayCA
+            from zg_core.localnet.base.tls import ThrowAwayCA
 
             self._directory = Path(tempfile.mkdtemp(prefix="zerog-localnet-"))
             authority = ThrowAwayCA(self._directory)
@@ -221,7 +223,7 @@ class LocalNet:
         """The maker of the network's hardware, made when a quote is first asked for."""
         with self._making:
             if self._made is None:
-                from zg_core.localnet.platform import Maker
+                from zg_core.localnet.hardware.platform import Maker
 
                 self._made = Maker(self._chain.clock.now())
             return self._made

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from zg_core.localnet.network import LocalNet, LocalWallet
-    from zg_core.localnet.provider import LocalProvider
+    from zg_core.localnet.provider.provider import LocalProvider
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from zg_core.chain.transactions import Sender, Sending
 from zg_core.config import Network
 from zg_core.crypto import checksum_address
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
-from zg_core.localnet.devaccounts import DEV_KEYS
+from zg_core.localnet.chain.devaccounts import DEV_KEYS
 from zg_core.progress import Progress
 from zg_core.store import Store
 

@@ -110,7 +110,7 @@ def test_the_local_root_is_for_local_networks_only(zerog, market, monkeypatch):
 def test_what_an_enclave_measured_commands_no_terminal(tmp_path, monkeypatch):
     name = "evil\x1b[2J\u202e\ud800"
     compose = json.dumps({"docker_compose_file": f"image: {name}\n"})
-    monkeypatch.setattr("zg_core.localnet.attestation.app_compose", lambda: compose)
+    monkeypatch.setattr("zg_core.localnet.hardware.attestation.app_compose", lambda: compose)
     with LocalNet(providers=1) as net:  # a provider makes its quote once
         zerog = zerog_of(net, tmp_path, None)
         zerog.environ["ZEROG_STATUS_URL"] = net.status_url

@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 import zg_core.localnet
-from zg_core.localnet import Chain, Clock, LocalNet, LocalWallet, ProviderSettings, ProviderSpec, abi
-from zg_core.localnet.chain import Reverted
+from zg_core.localnet import Chain, Clock, LocalNet, LocalWallet, ProviderSettings, ProviderSpec
+from zg_core.localnet.chain import abi
+from zg_core.localnet.chain.chain import Reverted
 
 OG = 10**18
 
@@ -272,7 +273,7 @@ def test_a_taken_rpc_port_leaves_nothing_behind():
 
 def test_a_local_network_answers_instead_of_the_rule_engine(net, connect, tools):
     """Any OpenAI-compatible server can stand behind it: here a second one, without sessions."""
-    from zg_core.localnet.server import ServerThread, bind
+    from zg_core.localnet.base.server import ServerThread, bind
 
     async def app(scope, receive, send):
         body = b'{"object":"list","data":[{"id":"real-model"},{"id":"other"}]}'

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zg_core.localnet.abi import CONTRACTS_DIR
+from zg_core.localnet.chain.abi import CONTRACTS_DIR
 
 SOURCES = sorted(path for path in CONTRACTS_DIR.rglob("*.sol") if "node_modules" not in path.parts)
 

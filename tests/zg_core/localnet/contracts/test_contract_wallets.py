@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zg_core.localnet.genesis import SERVICE_NAME
+from zg_core.localnet.chain.genesis import SERVICE_NAME
 
 OG = 10**18
 ACCEPT, REFUSE, CALL, TRY = range(4)

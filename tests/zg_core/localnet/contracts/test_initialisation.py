@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from zg_core.localnet import abi
-from zg_core.localnet.chain import Reverted
+from zg_core.localnet.chain import abi
+from zg_core.localnet.chain.chain import Reverted
 
 OG = 10**18
 ZERO = "0x" + "00" * 20

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zg_core.localnet import abi
-from zg_core.localnet.chain import Reverted
-from zg_core.localnet.genesis import SERVICE_NAME
+from zg_core.localnet.chain import abi
+from zg_core.localnet.chain.chain import Reverted
+from zg_core.localnet.chain.genesis import SERVICE_NAME
 
 OG = 10**18
 TENTHS = OG // 10

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zg_core.localnet.genesis import SERVICE_NAME
+from zg_core.localnet.chain.genesis import SERVICE_NAME
 
 OG = 10**18
 ZERO = "0x" + "00" * 20

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from zg_core.localnet.chain import Reverted
-from zg_core.localnet.genesis import DESCRIPTION, REGISTERED_AT
+from zg_core.localnet.chain.chain import Reverted
+from zg_core.localnet.chain.genesis import DESCRIPTION, REGISTERED_AT
 
 OG = 10**18
 ZERO = "0x" + "00" * 20

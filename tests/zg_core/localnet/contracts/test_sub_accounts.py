@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from zg_core.localnet.chain import Reverted
-from zg_core.localnet.genesis import SERVICE_NAME
+from zg_core.localnet.chain.chain import Reverted
+from zg_core.localnet.chain.genesis import SERVICE_NAME
 
 OG = 10**18
 ZERO = "0x" + "00" * 20

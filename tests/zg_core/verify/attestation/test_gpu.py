@@ -21,7 +21,7 @@ from tests.zg_core.raw_server import CLOSE, HEAD, Server, answer, chunk
 from tests.zg_core.verify.attestation.conftest import NONCE, Made
 from tests.zg_core.verify.scene import service
 from zg_core.crypto import keccak256
-from zg_core.localnet import keys
+from zg_core.localnet.base import keys
 from zg_core.types import Kind
 from zg_core.verify.attestation import AttestationOptions, Evidence, Outcome, examine, gpu
 

@@ -20,7 +20,7 @@ from tests.zg_core.raw_server import CLOSE, HEAD, RESET, STALL, Server, answer, 
 from tests.zg_core.verify.attestation.conftest import KEY, Made, synchronous
 from tests.zg_core.verify.scene import service
 from zg_core.http.transport import Timeouts
-from zg_core.localnet import attestation as local
+from zg_core.localnet.hardware import attestation as local
 from zg_core.types import Kind
 from zg_core.verify.attestation import AttestationOptions, Evidence, Outcome, examine
 from zg_core.verify.attestation.compose import images_of

@@ -167,6 +167,6 @@ def test_what_is_on_the_lists_passes(report, collateral):
 
 
 def test_another_root_is_not_believed(report, collateral):
-    other = pytest.importorskip("zg_core.localnet.platform").Maker(IN_WINDOW.timestamp()).root
+    other = pytest.importorskip("zg_core.localnet.hardware.platform").Maker(IN_WINDOW.timestamp()).root
     found = examined(BROKER, Evidence.parse(report(BROKER)), collateral, options={"root": other})
     assert found.outcome(2) is Outcome.FAIL

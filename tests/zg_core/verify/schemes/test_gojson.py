@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zg_core.localnet import gojson as other
+from zg_core.localnet.provider import gojson as other
 from zg_core.verify.schemes.gojson import marshal
 
 # encoding/json: floatEncoder ('f' for 1e-6 <= |x| < 1e21, else 'e' with one-digit exponents cleaned), string escapes.

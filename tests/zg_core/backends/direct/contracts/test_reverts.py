@@ -14,7 +14,7 @@ from zg_core.backends.direct.contracts.abi import Call, decode_error
 from zg_core.backends.direct.contracts.events import EVENTS, decode_logs
 from zg_core.backends.direct.contracts.reverts import ERRORS, decode_revert, reverted
 from zg_core.crypto import checksum_address, keccak256
-from zg_core.localnet import abi
+from zg_core.localnet.chain import abi
 
 USER, PROVIDER = checksum_address("0x" + "1a" * 20), checksum_address("0x" + "2b" * 20)
 SAMPLES = {"address": USER, "uint256": 3 * 10**18, "string": "words", "uint8": 7, "bool": True}

@@ -12,7 +12,7 @@ from zg_core.chain.rpc import JsonRpc
 from zg_core.backends.direct.contracts.settlements import SettlementStatus, read_settlements, settlement_digest
 from zg_core.crypto import recover
 from zg_core.http.transport import SyncTransport, run
-from zg_core.localnet.abi import inference
+from zg_core.localnet.chain.abi import inference
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_window_of_blocks_leaves_the_rest_out(network, payer, options, provide
 
 def test_a_forged_item_is_shown_with_its_status_and_whoever_signed_it(network, payer, net, provider):
     # The contract answers with a status instead of reverting, so anyone's call leaves a trace.
-    from zg_core.localnet.devaccounts import DEV_KEYS
+    from zg_core.localnet.chain.devaccounts import DEV_KEYS
 
     contract = inference()
     key = next(iter(DEV_KEYS.values()))

@@ -30,7 +30,7 @@ from zg_core import (
 from zg_core.backends.direct.money.accounts import PROVIDERS_PER_BATCH
 from zg_core.crypto import checksum_address
 from zg_core.localnet import LocalNet, LocalWallet
-from zg_core.localnet.abi import inference
+from zg_core.localnet.chain.abi import inference
 
 NOBODY = checksum_address("0x" + "9f" * 20)
 
@@ -368,7 +368,7 @@ class TestRefunds:
         broker = Broker(**where, private_key=wallet.private_key, store=Store("memory:"))
         broker.deposit(og("60"))
         contract_ledger = net.ledger
-        from zg_core.localnet.abi import ledger
+        from zg_core.localnet.chain.abi import ledger
 
         many = [checksum_address(f"0x{0xBEEF00 + n:040x}") for n in range(PROVIDERS_PER_BATCH + 1)]
         for each in many:  # the contract does not ask whether there is a service
@@ -400,7 +400,7 @@ class TestRefunds:
 
         async def late(*arguments: Any) -> Any:
             key = "0x" + core.sender.wallet._secret.reveal()
-            from zg_core.localnet.abi import ledger
+            from zg_core.localnet.chain.abi import ledger
 
             net.chain.send(key, to=net.ledger, data=ledger().encode("refund", 10 * 10**18))
             return await send(*arguments)
