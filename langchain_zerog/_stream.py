@@ -16,8 +16,8 @@ from langchain_core.utils.json import parse_partial_json
 
 from langchain_zerog._blocks import refusal_block
 from langchain_zerog._convert import additional_kwargs_of, reply_metadata, usage_metadata
-from zg_core.tasks.replies import content_text, first_choice
 from zg_core.frameworks.tool_calls import ToolCallMerger, is_complete
+from zg_core.tasks.replies import content_text, first_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

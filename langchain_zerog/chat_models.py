@@ -19,9 +19,10 @@ from langchain_zerog._payload import TOLERATED, parameters_of, payload_of, trace
 from langchain_zerog._profile import default_method, profile_of, recall, remember
 from langchain_zerog._stream import ChunkMaker
 from langchain_zerog._version import __version__
-from zg_core.frameworks.clients import Clients, OwnsClients
 from zg_core.config import KEY_NAMES, Network
 from zg_core.errors import ZeroGError
+from zg_core.fieldtypes import AttestationOptions, Budget, Condition, Limits, Policy, Receipt, Routing, Timeouts, Wallet
+from zg_core.frameworks.clients import Clients, OwnsClients
 from zg_core.frameworks.fields import (
     CLIENT_FIELDS,
     client_settings,
@@ -31,7 +32,6 @@ from zg_core.frameworks.fields import (
     reject_unknown,
     secret_from_env,
 )
-from zg_core.fieldtypes import AttestationOptions, Budget, Condition, Limits, Policy, Receipt, Routing, Timeouts, Wallet
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun

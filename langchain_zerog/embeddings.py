@@ -12,10 +12,10 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, Se
 from langchain_zerog._bridge import Relay, scope, sink_of
 from langchain_zerog._errors import as_model_error
 from langchain_zerog._fields import ADVICE, ELSEWHERE
-from zg_core.frameworks.clients import Clients, OwnsClients
 from zg_core.config import KEY_NAMES, Network
-from zg_core.tasks.embeddings import ENVIRONMENT, PATH, SERVICE_TYPE, payload_of, vectors_of
 from zg_core.errors import ZeroGError
+from zg_core.fieldtypes import Budget, Limits, Policy, Receipt, Routing, Timeouts, Wallet
+from zg_core.frameworks.clients import Clients, OwnsClients
 from zg_core.frameworks.fields import (
     client_settings,
     from_env,
@@ -23,7 +23,7 @@ from zg_core.frameworks.fields import (
     reject_unknown,
     secret_from_env,
 )
-from zg_core.fieldtypes import Budget, Limits, Policy, Receipt, Routing, Timeouts, Wallet
+from zg_core.tasks.embeddings import ENVIRONMENT, PATH, SERVICE_TYPE, payload_of, vectors_of
 
 if TYPE_CHECKING:
     from zg_core.client import AsyncChatClient, ChatClient

@@ -9,8 +9,9 @@ from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr, Secr
 from pydantic import ConfigDict, field_serializer, model_validator
 
 from llama_index_zerog.instrumentation import Relay
-from zg_core.frameworks.clients import Clients, OwnsClients
 from zg_core.config import KEY_NAMES, Network
+from zg_core.fieldtypes import AttestationOptions, Budget, Condition, Limits, Policy, Receipt, Routing, Timeouts, Wallet
+from zg_core.frameworks.clients import Clients, OwnsClients
 from zg_core.frameworks.fields import (
     CLIENT_FIELDS,
     client_settings,
@@ -20,7 +21,6 @@ from zg_core.frameworks.fields import (
     reject_unknown,
     secret_from_env,
 )
-from zg_core.fieldtypes import AttestationOptions, Budget, Condition, Limits, Policy, Receipt, Routing, Timeouts, Wallet
 
 __all__ = ["ClientFields"]
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from llama_index.core.base.llms.types import ChatResponse
 
 from llama_index_zerog._messages import with_tool_calls
+from zg_core.frameworks.tool_calls import ToolCallMerger
 from zg_core.receipts.recent import KEY, metadata_of
 from zg_core.tasks.replies import content_text, first_choice, reasoning_of
-from zg_core.frameworks.tool_calls import ToolCallMerger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

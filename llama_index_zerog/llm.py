@@ -35,17 +35,17 @@ from llama_index_zerog._fields import ClientFields
 from llama_index_zerog._messages import assistant_message, openai_messages, tool_arguments, whole_arguments
 from llama_index_zerog._stream import ResponseMaker
 from llama_index_zerog.instrumentation import current_sinks, telling
-from zg_core.tasks.context import check_fits
 from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.receipts.recent import KEY, metadata_of, receipt_in
+from zg_core.tasks.context import check_fits
 from zg_core.tasks.replies import first_choice
 
 if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
     from llama_index.core.tools.types import BaseTool
 
-    from zg_core.calls.call import Reply
     from zg_core.backends.direct.catalogue import ModelInfo
+    from zg_core.calls.call import Reply
     from zg_core.client import AsyncChatClient, ChatClient
     from zg_core.types import Service
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from zg_core import _lazy
 
 if TYPE_CHECKING:
+    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.backends.direct.money.accounts import Ledger, SubAccount
     from zg_core.backends.direct.money.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
+    from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
     from zg_core.budget import Budget
+    from zg_core.calls.gate import Limits
     from zg_core.calls.path import Reply
-    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.chain.transactions import Sending, TransactionResult
     from zg_core.client import AsyncChatClient, ChatClient
     from zg_core.config import NETWORKS, Network, Settings
@@ -44,9 +46,7 @@ if TYPE_CHECKING:
         WrongChain,
         ZeroGError,
     )
-    from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
     from zg_core.http.transport import Timeouts
-    from zg_core.calls.gate import Limits
     from zg_core.openai_compat import async_openai_client, openai_client
     from zg_core.progress import Progress
     from zg_core.receipts import MemoryReceipts, Receipt, ReceiptStore, Retention

@@ -24,7 +24,10 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(homes[name] if homes[name].startswith("zg_core.") else f"{package}.{homes[name]}"), name)
+        value = getattr(
+            importlib.import_module(homes[name] if homes[name].startswith("zg_core.") else f"{package}.{homes[name]}"),
+            name,
+        )
         setattr(sys.modules[package], name, value)
         return value
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
 from zg_core.backends.direct.backend import DirectBackend
-from zg_core.budget import Spending
-from zg_core.calls.path import CHAT_PATH, Calls, Reply, Slot
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
+from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
+from zg_core.budget import Spending
+from zg_core.calls.gate import Limits
+from zg_core.calls.path import CHAT_PATH, Calls, Reply, Slot
+from zg_core.calls.retries import Retries
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
 from zg_core.http.transport import AsyncTransport, SyncTransport, Timeouts, run
-from zg_core.calls.gate import Limits
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
-from zg_core.calls.retries import Retries
 from zg_core.routing.candidates import Routing
 from zg_core.store import Store
 from zg_core.verify.policy import Policy
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zg_core.backends.base import Route
+    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.backends.direct.credentials import Credential
     from zg_core.budget import Budget
-    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.config import Network, Secret
     from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt
-    from zg_core.routing.failover import Router
     from zg_core.routing.candidates import Explanation
+    from zg_core.routing.failover import Router
     from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions
     from zg_core.verify.conditions import Condition

@@ -19,8 +19,8 @@ from typing import Any
 from cryptography import x509
 
 from tests.zg_core.verify.scene import service
-from zg_core.localnet.hardware.attestation import Enclave
 from zg_core.localnet.base.keys import Key
+from zg_core.localnet.hardware.attestation import Enclave
 from zg_core.localnet.hardware.platform import Maker
 from zg_core.types import Kind
 from zg_core.verify.attestation import (

@@ -18,8 +18,8 @@ from tests.adversarial.flips import EXHAUSTIVE, SEED, flips
 from tests.conftest import attestation_directory
 from tests.zg_core.verify.scene import service
 from zg_core.errors import ConfigError
-from zg_core.localnet.hardware.attestation import AttestationFault, Enclave
 from zg_core.localnet.base.keys import Key
+from zg_core.localnet.hardware.attestation import AttestationFault, Enclave
 from zg_core.localnet.hardware.platform import Maker
 from zg_core.types import Kind
 from zg_core.verify.attestation import AttestationOptions, Collateral, Evidence, MalformedEvidence, Outcome, examine

@@ -15,8 +15,8 @@ from tests.adversarial.conftest import settings_for
 from tests.zg_core.raw_server import HEAD, STALL, Server, answer, chunk
 from zg_core import Broker, ChatClient, VerificationWarning, ZeroGError
 from zg_core.localnet import LocalNet
-from zg_core.localnet.chain.devaccounts import DEV_KEYS
 from zg_core.localnet.base.keys import Key
+from zg_core.localnet.chain.devaccounts import DEV_KEYS
 from zg_core.localnet.provider.onchain import STAKE, ChainSide, Registration
 from zg_core.verify import Reason, Status
 

@@ -17,8 +17,8 @@ from collections import OrderedDict
 from dataclasses import replace
 
 from zg_core.localnet import LocalNet, ProviderSettings
-from zg_core.localnet.chain.devaccounts import DEV_KEYS
 from zg_core.localnet.base.keys import Key
+from zg_core.localnet.chain.devaccounts import DEV_KEYS
 from zg_core.localnet.provider.onchain import STAKE, ChainSide, Registration
 
 CHUNKS = 200

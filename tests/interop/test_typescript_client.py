@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from zg_core.errors import VerificationFailed
 from zg_core.backends.direct.session import read_token
+from zg_core.errors import VerificationFailed
 
 pytestmark = pytest.mark.requires("node")
 

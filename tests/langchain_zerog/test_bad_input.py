@@ -12,9 +12,9 @@ from langchain_core.messages import HumanMessage
 
 import zg_core
 from langchain_zerog import ChatZeroG
+from zg_core.backends.direct.session import make_token
 from zg_core.localnet import LocalNet
 from zg_core.localnet.chain import abi
-from zg_core.backends.direct.session import make_token
 from zg_core.wallet import Wallet
 
 PROMPT = "A prompt that must not leave"

@@ -15,9 +15,9 @@ from langchain_core import exceptions
 
 import zg_core
 from langchain_zerog import ZeroGEmbeddings, get_zerog_receipts
+from zg_core.backends.direct.session import make_token
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
 from zg_core.localnet.model.upstream import UpstreamReply
-from zg_core.backends.direct.session import make_token
 from zg_core.wallet import Wallet
 
 

@@ -12,8 +12,8 @@ from langchain_core.load import dumps, loads
 
 from langchain_zerog import ChatZeroG, ZeroGEmbeddings, get_zerog_receipts, receipt_of
 from zg_core import ConfigError, ProviderUnavailable, Routing, og
-from zg_core.routing.health import BOOK
 from zg_core.localnet import LocalNet, ProviderSpec
+from zg_core.routing.health import BOOK
 
 GIGA = 10**9
 QUESTION = "What is the capital of France?"

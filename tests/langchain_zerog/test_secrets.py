@@ -29,8 +29,8 @@ from pydantic import ValidationError
 
 import zg_core
 from langchain_zerog import ChatZeroG
-from zg_core.localnet import LocalNet, LocalProvider
 from zg_core.backends.direct.session import make_token
+from zg_core.localnet import LocalNet, LocalProvider
 from zg_core.wallet import Wallet
 
 Make = Callable[..., ChatZeroG]

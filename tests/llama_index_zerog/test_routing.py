@@ -12,8 +12,8 @@ from llama_index.core.llms import ChatMessage
 
 from llama_index_zerog import ZeroG, ZeroGEmbedding, receipt_of
 from zg_core import ConfigError, Routing, og
-from zg_core.routing.health import BOOK
 from zg_core.localnet import LocalNet, ProviderSpec
+from zg_core.routing.health import BOOK
 
 GIGA = 10**9
 MESSAGES = [ChatMessage("What is the capital of France?")]

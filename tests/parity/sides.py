@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from zg_core.localnet.chain.chain import Chain
 from zg_core.localnet.base.clock import Clock
+from zg_core.localnet.chain.chain import Chain
 from zg_core.localnet.chain.evm import Call
 from zg_core.localnet.chain.genesis import REGISTERED_AT
 

@@ -14,10 +14,10 @@ import pytest
 import rlp
 from eth_account import Account
 
+from zg_core.localnet.base.keys import Key, checksum_address, keccak256
 from zg_core.localnet.chain import abi
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
 from zg_core.localnet.chain.genesis import REGISTERED_AT, SERVICE_NAME
-from zg_core.localnet.base.keys import Key, checksum_address, keccak256
 from zg_core.localnet.provider.settlement import UserSettlement, call_data
 
 from .sides import Answer, Outcome, Side, Transaction, View

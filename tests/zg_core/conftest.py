@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.postgres import running
+from tests.zg_core import scripted_node
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.hand_clock import Clock
 from tests.zg_core.raw_server import Server
@@ -39,6 +40,13 @@ def postgres(postgres_bin: str | None) -> Iterator[str]:
     assert postgres_bin is not None
     with running(postgres_bin) as url:
         yield url
+
+
+@pytest.fixture
+def node() -> Iterator[Any]:
+    """A node that answers JSON-RPC as scripted."""
+    with scripted_node.running() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

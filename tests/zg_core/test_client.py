@@ -26,11 +26,11 @@ from zg_core import (
     WrongChain,
     ZeroGError,
 )
-from zg_core.http.transport import SyncTransport
 from zg_core.backends.direct.session import make_token
 from zg_core.http.signals import ThreadSignal
-from zg_core.verify.verdict import Binding, Status
+from zg_core.http.transport import SyncTransport
 from zg_core.http.wires import SyncWire
+from zg_core.verify.verdict import Binding, Status
 
 if TYPE_CHECKING:
     from zg_core.localnet import LocalNet, LocalProvider

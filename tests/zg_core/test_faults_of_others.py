@@ -19,22 +19,22 @@ import pytest
 from eth_abi import encode
 
 from zg_core import Kind, Service, Store, TransactionReverted, Wallet, WrongChain, ZeroGError, neuron, og
-from zg_core.backends.direct.money.api_keys import ApiKeys, AsyncApiKeys
-from zg_core.backends.direct.credentials import check_account
-from zg_core.backends.direct.money.broker import AsyncBroker, Broker
 from zg_core.backends.direct.contracts.abi import Call
 from zg_core.backends.direct.contracts.reverts import decode_revert
+from zg_core.backends.direct.credentials import check_account
+from zg_core.backends.direct.money.api_keys import ApiKeys, AsyncApiKeys
+from zg_core.backends.direct.money.broker import AsyncBroker, Broker
+from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
+from zg_core.backends.direct.session import read_token
 from zg_core.chain.rpc import RpcFailure
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.crypto import checksum_address, keccak256
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, SessionRejected
-from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
 from zg_core.http.transport import Timeouts, run
 from zg_core.localnet import LocalNet, ProviderSpec, Tier
-from zg_core.localnet.chain import abi
 from zg_core.localnet.base.keys import Key
+from zg_core.localnet.chain import abi
 from zg_core.localnet.provider.onchain import STAKE, ChainSide, Registration
-from zg_core.backends.direct.session import read_token
 
 QUESTION = {"messages": [{"role": "user", "content": "What is 6 times 7?"}]}
 TRANSFER = "transferFund(address,string,uint256)"

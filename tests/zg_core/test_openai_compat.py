@@ -11,10 +11,10 @@ import openai
 import pytest
 
 from zg_core import InsufficientFunds, Limits, ModelNotServed, StreamTruncated, VerificationFailed, Wallet
+from zg_core.backends.direct.session import make_token
 from zg_core.calls.gate import Gate
 from zg_core.localnet import Fault
 from zg_core.openai_compat import async_openai_client, openai_client
-from zg_core.backends.direct.session import make_token
 from zg_core.verify.verdict import Status
 
 MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]

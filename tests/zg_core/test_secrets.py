@@ -24,10 +24,10 @@ from tests.zg_core import raw_server, scripted_node
 from tests.zg_core.raw_server import CLOSE, HEAD, RESET, answer, chunk
 from zg_core import AsyncChatClient, ChatClient, Policy, Wallet, ZeroGError
 from zg_core.backends.direct.credentials import ApiKeyCredential, WalletCredential
+from zg_core.backends.direct.session import make_token, read_token
 from zg_core.config import Network, Secret, SecretHeaders, Settings
 from zg_core.crypto import checksum_address
 from zg_core.http.transport import Request, library, run
-from zg_core.backends.direct.session import make_token, read_token
 
 KEY = "0x5ec7e7" + "d15c0ba7" * 7 + "77"
 PASSWORD = "pa55phrase-of-the-marker"

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.backends.base import Route
+    from zg_core.calls.gate import Place
     from zg_core.exchange import Exchange
     from zg_core.http.transport import Response
-    from zg_core.calls.gate import Place
     from zg_core.receipts.model import Receipt
     from zg_core.types import Usage
 

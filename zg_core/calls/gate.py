@@ -16,15 +16,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zg_core.errors import ConfigError, RateLimited
 from zg_core.calls.pace import MemoryPace, StoredPace, Word
+from zg_core.errors import ConfigError, RateLimited
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zg_core.http.transport import Transport
     from zg_core.calls.pace import Level, Pace, Taken
     from zg_core.http.signals import Signal
+    from zg_core.http.transport import Transport
     from zg_core.store import Store
 
 __all__ = ["Gate", "Limits", "Place", "gate_of", "pace_of"]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.changes import STEP
 from zg_core.calls.call import Call, Reply, Slot, Tail, for_model, streaming, text_of
+from zg_core.calls.gate import gate_of, pace_of
+from zg_core.calls.retries import Attempts, Retries
 from zg_core.config import blot
 from zg_core.errors import (
     ConfigError,
@@ -27,12 +29,10 @@ from zg_core.errors import (
 )
 from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body, parse_json
 from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
-from zg_core.calls.gate import gate_of, pace_of
 from zg_core.progress import tell
 from zg_core.receipts.bounds import bounded
 from zg_core.receipts.model import Receipt
 from zg_core.receipts.recorder import Recorder
-from zg_core.calls.retries import Attempts, Retries
 from zg_core.types import Amount, Fee, Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Backend, Route
     from zg_core.budget import Spending
-    from zg_core.http.transport import Response, Transport
     from zg_core.calls.gate import Limits
+    from zg_core.http.transport import Response, Transport
     from zg_core.progress import Listener
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Outcome

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
+from zg_core.backends.direct.contracts.settlements import Settlement
 from zg_core.backends.direct.money.accounts import Ledger, SubAccount
 from zg_core.backends.direct.money.broker import Broker
-from zg_core.backends.direct.contracts.settlements import Settlement
 from zg_core.cli.options import User, command, parse_address
 from zg_core.cli.output import money
 from zg_core.cli.run import Run

@@ -15,8 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from zg_core import ChatClient, Kind, Receipt, VerificationFailed, neuron, og
-from zg_core.chain.rpc import JsonRpc
 from zg_core.backends.direct.contracts.settlements import Settlement, SettlementStatus, read_settlements
+from zg_core.chain.rpc import JsonRpc
 from zg_core.crypto import same_address
 from zg_core.http.transport import SyncTransport, run
 from zg_core.verify.verdict import Binding, Reason, Status

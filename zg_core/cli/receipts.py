@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from zg_core.backends.direct.audit.anchors import chain_anchor, resolve_late
+from zg_core.backends.direct.audit.auditing import audit as compare
+from zg_core.backends.direct.audit.charges import read_charges
 from zg_core.cli.failures import ERROR, NOT_VERIFIED, OK
 from zg_core.cli.options import User, command, parse_address
 from zg_core.cli.run import Run
@@ -16,9 +19,6 @@ from zg_core.config import NETWORKS
 from zg_core.errors import ChainError, ConfigError
 from zg_core.exchange import parse_json
 from zg_core.http.transport import run as drive
-from zg_core.backends.direct.audit.anchors import chain_anchor, resolve_late
-from zg_core.backends.direct.audit.auditing import audit as compare
-from zg_core.backends.direct.audit.charges import read_charges
 from zg_core.receipts.checking import Anchor, Check, check, read_pins
 from zg_core.receipts.export import to_csv
 from zg_core.receipts.model import Receipt

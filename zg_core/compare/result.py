@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zg_core import display
 from zg_core.compare.summary import Summary, summarise
 from zg_core.errors import ConfigError
-from zg_core import display
 from zg_core.types import Amount
 
 if TYPE_CHECKING:

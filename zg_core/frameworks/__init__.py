@@ -1,1 +1,4 @@
-"""frameworks."""
+"""What both framework packages share: fields, clients and tool calls.
+
+No framework is imported here.
+"""

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over connections of our own: h11 speaks it, `zg_core.http.wires` carries it, idle connections are kept for reuse.
+"""HTTP/1.1 over connections of our own: h11 speaks it, `zg_core.http.wires` carries it, idle ones are kept for reuse.
 
 A verified answer is two small requests, and a client library in between (pool, hooks, redirects, cookies, per-request
 clients) costs more CPU than both of them; this is the part of one that a call needs. It is a coroutine over a `Wire`,

@@ -13,10 +13,10 @@ from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
+from zg_core.errors import ConfigError
 from zg_core.http.bodies import Body, BodyBroken
 from zg_core.http.connections import BAD_HEADER, Unsendable
 from zg_core.http.timeouts import CLOCK, Clock, clocked, watch
-from zg_core.errors import ConfigError
 from zg_core.http.wires import Broken, Late, NotConnected
 
 if TYPE_CHECKING:

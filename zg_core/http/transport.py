@@ -3,8 +3,8 @@
 All logic above is written once, as coroutines over `Transport`. `SyncTransport` never suspends, so that `run` can
 drive such a coroutine to its end without an event loop; `AsyncTransport` keeps connections for each running loop.
 
-Requests go over connections of our own (`zg_core.http.connections`), through a proxy or a client that the user gives over
-the HTTP library (`zg_core.http.given`). Redirects are not followed: one would hand the prompt to another host.
+Requests go over connections of our own (`zg_core.http.connections`), through a proxy or a client that the user gives
+over the HTTP library (`zg_core.http.given`). Redirects are not followed: one would hand the prompt to another host.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from zg_core.http.bodies import Body, BodyBroken
 from zg_core.config import SecretHeaders
-from zg_core.http.connections import Connections, Unsendable, target_of
-from zg_core.http.timeouts import Clock, Timeouts
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, RequestError
+from zg_core.http.bodies import Body, BodyBroken
+from zg_core.http.connections import Connections, Unsendable, target_of
 from zg_core.http.given import LibraryClient, leaf_sha256, library, ssl_context
 from zg_core.http.signals import LoopSignal, ThreadSignal
+from zg_core.http.timeouts import Clock, Timeouts
 from zg_core.http.wires import AsyncWire, Broken, Late, NotConnected, SyncWire
 from zg_core.http.workers import Workers
 

@@ -14,12 +14,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zg_core.localnet.hardware.attestation import ATTESTATION_FAULTS, AttestationFault
-    from zg_core.localnet.chain.chain import Chain
     from zg_core.localnet.base.clock import Clock
-    from zg_core.localnet.provider.faults import Fault, fault_meanings
-    from zg_core.localnet.network import LocalNet, LocalWallet
+    from zg_core.localnet.chain.chain import Chain
     from zg_core.localnet.chain.node import NodeUnfit
+    from zg_core.localnet.hardware.attestation import ATTESTATION_FAULTS, AttestationFault
+    from zg_core.localnet.network import LocalNet, LocalWallet
+    from zg_core.localnet.provider.faults import Fault, fault_meanings
     from zg_core.localnet.provider.provider import LocalProvider
     from zg_core.localnet.provider.settings import ProviderSettings, ProviderSpec, Tier, standard_specs
 

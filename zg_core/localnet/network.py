@@ -12,23 +12,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from zg_core.localnet.base.keys import Key
+from zg_core.localnet.base.server import ServerThread, bind
 from zg_core.localnet.chain import abi
-from zg_core.localnet.provider import app as broker
-from zg_core.localnet.provider import status
 from zg_core.localnet.chain.anvil import AnvilProcess
-from zg_core.localnet.hardware.attestation import Enclave
 from zg_core.localnet.chain.chain import Chain, Reverted
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
-from zg_core.localnet.base.keys import Key
-from zg_core.localnet.model.engine import RuleModel
 from zg_core.localnet.chain.node import NodeChain
+from zg_core.localnet.chain.rpc import RpcServer
+from zg_core.localnet.hardware.attestation import Enclave
+from zg_core.localnet.model.engine import RuleModel
+from zg_core.localnet.model.upstream import OpenAIUpstream
+from zg_core.localnet.provider import app as broker
+from zg_core.localnet.provider import status
 from zg_core.localnet.provider.onchain import STAKE, ChainSide
 from zg_core.localnet.provider.provider import LocalProvider
-from zg_core.localnet.chain.rpc import RpcServer
-from zg_core.localnet.base.server import ServerThread, bind
 from zg_core.localnet.provider.settings import ProviderSettings, ProviderSpec, standard_specs
 from zg_core.localnet.provider.state import ProviderState, SavedState
-from zg_core.localnet.model.upstream import OpenAIUpstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

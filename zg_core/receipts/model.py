@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from zg_core.receipts import plain
 from zg_core import display
+from zg_core.receipts import plain
 from zg_core.types import Kind
 from zg_core.verify.verdict import Reason, Status, Verdict
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from zg_core import display
 from zg_core.errors import ConfigError
 from zg_core.receipts import plain
-from zg_core import display
 from zg_core.receipts.model import Receipt
 
 if TYPE_CHECKING:

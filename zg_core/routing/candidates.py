@@ -1,7 +1,7 @@
 """Which provider a call goes to: what the user asks for, how candidates are ranked, and how the choice is explained.
 
-Pure values: `zg_core.routing.failover` reads the chain and makes them. Hard constraints come first, then a score; what is not
-measured yet (or no longer) is tried before what is, so that it gets measured.
+Pure values: `zg_core.routing.failover` reads the chain and makes them. Hard constraints come first, then a score; what
+is not measured yet (or no longer) is tried before what is, so that it gets measured.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core.crypto import checksum_address, is_address
 from zg_core.errors import ConfigError
-from zg_core.routing.health import Measured
 from zg_core.pricing import Tariff
+from zg_core.routing.health import Measured
 from zg_core.types import Amount, Kind
 
 if TYPE_CHECKING:

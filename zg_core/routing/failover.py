@@ -1,4 +1,7 @@
-"""Chooses the provider of each call, and goes on to the next one where nothing was served (see `zg_core.routing.candidates`)."""
+"""Chooses the provider of each call, and goes on to the next one where nothing was served.
+
+How candidates are ranked: `zg_core.routing.candidates`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from zg_core.backends.direct.status_api import STATUS
 from zg_core.errors import (
     AttestationError,
     ChainError,
@@ -24,10 +28,9 @@ from zg_core.errors import (
     ZeroGError,
     never_served,
 )
+from zg_core.routing.candidates import Candidate, Explanation, Offer, failover, ranked
 from zg_core.routing.health import BOOK
 from zg_core.routing.market import Market
-from zg_core.routing.candidates import Candidate, Explanation, Offer, failover, ranked
-from zg_core.backends.direct.status_api import STATUS
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 from zg_core.verify.verdict import Status
 
@@ -36,13 +39,13 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Route
     from zg_core.backends.direct.backend import DirectBackend
-    from zg_core.calls.call import Call
     from zg_core.backends.direct.catalogue import Catalogue
-    from zg_core.routing.health import Health, HealthBook
+    from zg_core.backends.direct.status_api import StatusApi
+    from zg_core.calls.call import Call
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Outcome, Receipt
     from zg_core.routing.candidates import Routing
-    from zg_core.backends.direct.status_api import StatusApi
+    from zg_core.routing.health import Health, HealthBook
     from zg_core.types import Service
 
     Attempt = Callable[[Route, bool], Awaitable[Call]]

@@ -12,8 +12,8 @@ import pytest
 
 from llama_index_zerog import ZeroG
 from zg_core import Wallet
-from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec
 from zg_core.backends.direct.session import make_token
+from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec
 
 MODELS = ["ZeroG", *(["OpenAILike"] if importlib.util.find_spec("llama_index.llms.openai_like") else [])]
 

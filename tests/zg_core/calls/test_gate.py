@@ -20,13 +20,13 @@ import pytest
 
 from tests.zg_core.driving import with_loop, without_loop
 from zg_core import Store
-from zg_core.errors import ConfigError, RateLimited, never_served
-from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.calls.gate import Gate, Limits, Place, gate_of, pace_of
 from zg_core.calls.pace import MemoryPace, StoredPace, Word
+from zg_core.errors import ConfigError, RateLimited, never_served
 from zg_core.http.signals import LoopSignal, ThreadSignal
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ONE = Limits(per_minute=60, burst=1000, in_flight=1)
 SLOW = Limits(per_minute=1, burst=1, in_flight=1)
 NOW = 1_800_000_000.0

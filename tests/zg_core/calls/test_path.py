@@ -18,16 +18,16 @@ from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
 from zg_core.backends.base import Route
 from zg_core.backends.direct.refusals import refusal
 from zg_core.calls.call import TAIL_BYTES, Call, Slot, Tail
+from zg_core.calls.gate import Limits
 from zg_core.calls.path import Calls
+from zg_core.calls.retries import Retries
 from zg_core.config import NETWORKS
 from zg_core.errors import ConfigError, OutcomeUnknown, RequestError, SessionRejected, StreamTruncated, ZeroGError
 from zg_core.exchange import Exchange
+from zg_core.http.signals import LoopSignal
 from zg_core.http.transport import AsyncTransport, BodyBroken, SyncTransport, Timeouts, run
-from zg_core.calls.gate import Limits
 from zg_core.pricing import fee_of
 from zg_core.receipts.memory import MemoryReceipts
-from zg_core.calls.retries import Retries
-from zg_core.http.signals import LoopSignal
 from zg_core.types import Kind, Service, Usage
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Status, Verdict

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from tests.zg_core.driving import with_loop, without_loop
-from tests.zg_core.raw_server import CLOSE, HEAD, answer, chunk
 from tests.zg_core.calls.test_path import EVENT, GOOD, Backend, World, outcomes
 from tests.zg_core.calls.test_turns import STREAM, closed_port
+from tests.zg_core.driving import with_loop, without_loop
+from tests.zg_core.raw_server import CLOSE, HEAD, answer, chunk
 from zg_core import Budget, ChatClient, ConfigError, Store, neuron
 from zg_core.backends.base import Route
 from zg_core.budget import Spending
 from zg_core.calls.call import Slot
+from zg_core.calls.retries import Attempts, Retries
 from zg_core.errors import (
     BudgetExceeded,
     OutcomeUnknown,
@@ -25,7 +26,6 @@ from zg_core.errors import (
     ZeroGError,
     never_served,
 )
-from zg_core.calls.retries import Attempts, Retries
 
 FUTURE = answer(b'{"error":"validate session: invalid session token (future generation)"}', "400 Bad")
 

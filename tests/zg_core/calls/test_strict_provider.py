@@ -17,7 +17,7 @@ import pytest
 from zg_core import AsyncChatClient, ChatClient, Limits, ModelNotServed
 from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAYLOAD = {"messages": [{"role": "user", "content": "What is 2 + 2?"}], "max_tokens": 20}
 PER_MINUTE = 1200
 

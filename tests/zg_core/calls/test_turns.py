@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
+from tests.zg_core.calls.test_path import END, EVENT, GOOD, PROVIDER, Backend, World
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
-from tests.zg_core.calls.test_path import END, EVENT, GOOD, PROVIDER, Backend, World
 from zg_core import Budget, Store, neuron
-from zg_core.calls import gate as limits
 from zg_core.backends.base import Route
 from zg_core.budget import Spending
+from zg_core.calls import gate as limits
 from zg_core.calls.call import Slot
+from zg_core.calls.gate import Gate, Limits, gate_of
 from zg_core.errors import BudgetExceeded, ConfigError, OutcomeUnknown, ProviderUnavailable, RateLimited, ZeroGError
 from zg_core.exchange import Exchange
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
-from zg_core.calls.gate import Gate, Limits, gate_of
 from zg_core.receipts.stored import ReceiptStore
 from zg_core.verify.verdict import Verdict
 

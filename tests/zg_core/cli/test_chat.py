@@ -7,11 +7,11 @@ import pytest
 from tests.zg_core.cli.running import zerog_of
 from zg_core import ChatClient
 from zg_core.backends.direct import changes as settling
+from zg_core.backends.direct.session import read_token
 from zg_core.cli import chat
 from zg_core.config import Secret
 from zg_core.http.transport import SyncTransport
 from zg_core.localnet import LocalNet, ProviderSettings
-from zg_core.backends.direct.session import read_token
 
 QUESTION = "What is the capital of France?"
 ANSWER = "The capital of France is Paris."

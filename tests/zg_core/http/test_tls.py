@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from zg_core import AsyncChatClient, ChatClient, ProviderUnavailable, RequestError
-from zg_core.localnet import LocalNet, ProviderSpec
 from zg_core.http.wires import AsyncWire, SyncWire
+from zg_core.localnet import LocalNet, ProviderSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,11 +17,20 @@ import pytest
 from tests.zg_core import raw_server
 from tests.zg_core.driving import fetch
 from tests.zg_core.raw_server import CLOSE, HEAD, RESET, STALL, Server, Step, answer, chunk
-from zg_core.http import transport as http
-from zg_core.http import given as http_library
-from zg_core.http.bodies import Gunzip
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable
-from zg_core.http.transport import AsyncTransport, BodyBroken, Request, SyncTransport, Timeouts, Transport, read_all, run
+from zg_core.http import given as http_library
+from zg_core.http import transport as http
+from zg_core.http.bodies import Gunzip
+from zg_core.http.transport import (
+    AsyncTransport,
+    BodyBroken,
+    Request,
+    SyncTransport,
+    Timeouts,
+    Transport,
+    read_all,
+    run,
+)
 
 QUICK = Timeouts(connect=5.0, read=0.3)
 

@@ -19,8 +19,8 @@ import pytest
 from tests.zg_core.conftest import ask
 from tests.zg_core.receipts.test_model import PENDING, VERIFIED, receipt
 from zg_core import AsyncChatClient, ChatClient, ConfigError, OutcomeUnknown
-from zg_core.receipts import ReceiptStore, Retention
 from zg_core.backends.direct.audit.anchors import resolve_late
+from zg_core.receipts import ReceiptStore, Retention
 from zg_core.store import Store
 from zg_core.verify.verdict import Reason, Status
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zg_core import Routing
-from zg_core.routing.health import HealthBook
 from zg_core.localnet import ProviderSpec
+from zg_core.routing.health import HealthBook
 
 if TYPE_CHECKING:
     from tests.zg_core.hand_clock import Clock

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.zg_core.calls.test_turns import closed_port
 from tests.zg_core.hand_clock import Clock
 from tests.zg_core.routing.routed import CHEAP, DEAR, GIGA, OTHER, SPECS, UNFUNDED, WEAK, Scene, ask, timed
-from tests.zg_core.calls.test_turns import closed_port
 from zg_core import (
     AsyncChatClient,
     Budget,
@@ -29,10 +29,10 @@ from zg_core import (
     og,
     openai_client,
 )
-from zg_core.errors import never_served
-from zg_core.routing.health import BOOK, COOLDOWN
-from zg_core.localnet import LocalNet
 from zg_core.backends.direct.session import make_token
+from zg_core.errors import never_served
+from zg_core.localnet import LocalNet
+from zg_core.routing.health import BOOK, COOLDOWN
 
 if TYPE_CHECKING:
     from zg_core.localnet import LocalWallet

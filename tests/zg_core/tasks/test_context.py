@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from zg_core.tasks.context import check_fits, least_tokens, said_sizes
 from zg_core.errors import RequestError
 from zg_core.localnet.model.tokens import count_tokens
+from zg_core.tasks.context import check_fits, least_tokens, said_sizes
 
 TEXTS = [
     "What is a receipt?",

@@ -11,7 +11,13 @@ import pytest
 from tests.zg_core.verify.scene import FINGERPRINT, Scene, service, sha
 from zg_core.exchange import Exchange
 from zg_core.types import Kind, Service
-from zg_core.verify.schemes.signed_hashes import MalformedSignature, SignatureDocument, examine, parse_signed_text, rewrites
+from zg_core.verify.schemes.signed_hashes import (
+    MalformedSignature,
+    SignatureDocument,
+    examine,
+    parse_signed_text,
+    rewrites,
+)
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 

@@ -7,11 +7,11 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from zg_core.backends.direct import refusals
 from zg_core.backends.base import Route
-from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential
-from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
+from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
+from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
+from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential
 from zg_core.config import SecretHeaders, check_url, is_loopback
 from zg_core.errors import (
     AttestationError,
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.backends.direct.attesting import Attestations
-    from zg_core.backends.direct.credentials import Credential
     from zg_core.backends.direct.contracts.abi import Account
     from zg_core.backends.direct.contracts.reader import ChainReader
+    from zg_core.backends.direct.credentials import Credential
     from zg_core.config import Network, Secret
     from zg_core.exchange import Exchange
     from zg_core.http.transport import Transport

@@ -9,10 +9,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from zg_core.backends.direct.session import (
+    EPHEMERAL_TOKEN_ID,
+    LIFETIME_MS,
+    RENEW_BEFORE_MS,
+    bare,
+    make_token,
+    read_token,
+)
 from zg_core.config import Secret
 from zg_core.crypto import same_address
 from zg_core.errors import InsufficientFunds, NotAcknowledged, SessionRejected
-from zg_core.backends.direct.session import EPHEMERAL_TOKEN_ID, LIFETIME_MS, RENEW_BEFORE_MS, bare, make_token, read_token
 from zg_core.types import neuron
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING
 
 from zg_core.config import blot
-from zg_core.tasks.context import said_sizes, too_long
 from zg_core.errors import (
     InsufficientFunds,
     ModelNotServed,
@@ -24,6 +23,7 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.exchange import parse_json
+from zg_core.tasks.context import said_sizes, too_long
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

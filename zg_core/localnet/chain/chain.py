@@ -7,10 +7,10 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from zg_core.localnet.chain.blocks import Block, LogFilter, prevrandao_of, seal
 from zg_core.localnet.base.clock import Clock
-from zg_core.localnet.chain.devaccounts import DEV_BALANCE, DEV_KEYS
 from zg_core.localnet.base.encoding import checksum, hex_bytes, to_address, to_bytes, to_number
+from zg_core.localnet.chain.blocks import Block, LogFilter, prevrandao_of, seal
+from zg_core.localnet.chain.devaccounts import DEV_BALANCE, DEV_KEYS
 from zg_core.localnet.chain.evm import (
     BASE_FEE,
     BLOCK_GAS_LIMIT,

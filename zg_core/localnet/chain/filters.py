@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from zg_core.localnet.chain import format as rpc_format
 from zg_core.localnet.base.encoding import hex_bytes
+from zg_core.localnet.chain import format as rpc_format
 from zg_core.localnet.chain.error import SERVER_ERROR, RpcError
 
 if TYPE_CHECKING:

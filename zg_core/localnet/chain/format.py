@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zg_core.localnet.chain.blocks import EMPTY_TRIE_ROOT, EMPTY_UNCLES_HASH, NO_NONCE
 from zg_core.localnet.base.encoding import hex_bytes, hex_word
+from zg_core.localnet.chain.blocks import EMPTY_TRIE_ROOT, EMPTY_UNCLES_HASH, NO_NONCE
 from zg_core.localnet.chain.evm import BASE_FEE, BLOCK_GAS_LIMIT, COINBASE
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from zg_core.localnet.chain import abi
 from zg_core.localnet.base.clock import Clock
+from zg_core.localnet.chain import abi
 from zg_core.localnet.chain.devaccounts import DEV_BALANCE, DEV_KEYS
 
 if TYPE_CHECKING:

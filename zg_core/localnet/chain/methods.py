@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from eth_hash.auto import keccak
 
+from zg_core.localnet.base.encoding import hex_bytes, hex_word, to_address, to_bytes, to_number
 from zg_core.localnet.chain import format as rpc_format
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
-from zg_core.localnet.base.encoding import hex_bytes, hex_word, to_address, to_bytes, to_number
-from zg_core.localnet.chain.evm import BASE_FEE, BLOCK_GAS_LIMIT, PRIORITY_FEE, REVERTED, Call
-from zg_core.localnet.chain.revert_reason import explain
 from zg_core.localnet.chain.error import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -22,8 +20,10 @@ from zg_core.localnet.chain.error import (
     SERVER_ERROR,
     RpcError,
 )
+from zg_core.localnet.chain.evm import BASE_FEE, BLOCK_GAS_LIMIT, PRIORITY_FEE, REVERTED, Call
 from zg_core.localnet.chain.filters import Filters
 from zg_core.localnet.chain.params import BlockTag, block_tag, call_object, flag, log_filter, read, word
+from zg_core.localnet.chain.revert_reason import explain
 from zg_core.localnet.chain.transactions import sign
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any, Final
 
+from zg_core.localnet.base.clock import Clock
+from zg_core.localnet.base.encoding import checksum, to_address
 from zg_core.localnet.chain import genesis
 from zg_core.localnet.chain.abi import CHAIN_ID
 from zg_core.localnet.chain.blocks import Log, TxReceipt
 from zg_core.localnet.chain.chain import DEFAULT_GAS, Reverted
-from zg_core.localnet.base.clock import Clock
 from zg_core.localnet.chain.devaccounts import DEV_BALANCE, DEV_KEYS
-from zg_core.localnet.base.encoding import checksum, to_address
 from zg_core.localnet.chain.evm import REVERTED
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from zg_core.localnet.chain.blocks import LogFilter
 from zg_core.localnet.base.encoding import checksum, to_address, to_bytes, to_number
-from zg_core.localnet.chain.evm import BLOCK_GAS_LIMIT, Call
+from zg_core.localnet.chain.blocks import LogFilter
 from zg_core.localnet.chain.error import INVALID_PARAMS, RpcError
+from zg_core.localnet.chain.evm import BLOCK_GAS_LIMIT, Call
 
 T = TypeVar("T")
 _HEAD_TAGS: Final = frozenset({"latest", "safe", "finalized"})

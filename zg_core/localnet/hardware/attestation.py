@@ -1,7 +1,7 @@
 """The evidence that local providers serve: quotes, event logs and compose files in the form of real ones.
 
-Quotes are signed by made-up hardware (`zg_core.localnet.hardware.platform`), so that a verifier that is handed that root can go
-all the way. Each `AttestationFault` breaks one thing.
+Quotes are signed by made-up hardware (`zg_core.localnet.hardware.platform`), so that a verifier that is handed that
+root can go all the way. Each `AttestationFault` breaks one thing.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ from zg_core.localnet.model.render import (
 )
 from zg_core.localnet.model.request import ChatRequest, read_chat_request
 from zg_core.localnet.model.tokens import count_message, count_tokens
-from zg_core.localnet.model.values import InvalidRequestError
 from zg_core.localnet.model.upstream import Upstream, UpstreamReply
+from zg_core.localnet.model.values import InvalidRequestError
 
 __all__ = ["RuleModel", "Upstream", "UpstreamReply", "count_tokens"]
 

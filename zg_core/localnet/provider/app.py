@@ -11,14 +11,13 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from zg_core.localnet.provider import catalog
-from zg_core.localnet.provider import gojson
-from zg_core.localnet.provider.exchange import Exchange
-from zg_core.localnet.provider.faults import SESSION_REASONS, Fault, FaultSet, fault_meanings
 from zg_core.localnet.base.keys import checksum_address
-from zg_core.localnet.provider.limits import RefusedError
 from zg_core.localnet.model.json import load_json
 from zg_core.localnet.model.tokens import count_tokens
+from zg_core.localnet.provider import catalog, gojson
+from zg_core.localnet.provider.exchange import Exchange
+from zg_core.localnet.provider.faults import SESSION_REASONS, Fault, FaultSet, fault_meanings
+from zg_core.localnet.provider.limits import RefusedError
 from zg_core.localnet.provider.rewrite import NotPreparedError, prepare
 from zg_core.localnet.provider.state import ProviderState, RecordedRequest
 from zg_core.localnet.provider.tokens import SessionRejectedError

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
+from zg_core.localnet.base.keys import Key, sha256_hex
+from zg_core.localnet.base.server import reset
+from zg_core.localnet.model.upstream import UpstreamBrokenError, UpstreamReply
 from zg_core.localnet.provider import alter
 from zg_core.localnet.provider.billing import BillingEntry, Usage
 from zg_core.localnet.provider.faults import Fault, FaultSet
-from zg_core.localnet.base.keys import Key, sha256_hex
 from zg_core.localnet.provider.sanitize import event_payload, sanitize_body, sanitize_event
-from zg_core.localnet.base.server import reset
 from zg_core.localnet.provider.signing import (
     ChatSignature,
     certificate_fingerprint,
@@ -28,7 +29,6 @@ from zg_core.localnet.provider.signing import (
     sign_text,
 )
 from zg_core.localnet.provider.state import PastExchange, ProviderState
-from zg_core.localnet.model.upstream import UpstreamBrokenError, UpstreamReply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zg_core.localnet.base.keys import checksum_address
 from zg_core.localnet.chain import abi
 from zg_core.localnet.chain.chain import Reverted
-from zg_core.localnet.base.keys import checksum_address
 from zg_core.localnet.provider.settlement import (
     MAX_USERS,
     STATUSES,
@@ -21,8 +21,8 @@ from zg_core.localnet.provider.settlement import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zg_core.localnet.chain.chain import Chain
     from zg_core.localnet.base.keys import Key
+    from zg_core.localnet.chain.chain import Chain
     from zg_core.localnet.chain.node import NodeChain
     from zg_core.localnet.provider.settings import ProviderSpec
 

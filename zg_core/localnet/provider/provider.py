@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from zg_core.localnet.hardware.attestation import AttestationFault
 
 if TYPE_CHECKING:
+    from zg_core.localnet.base.server import ServerThread
     from zg_core.localnet.provider.billing import BillingEntry
     from zg_core.localnet.provider.faults import ActiveFault, Fault
-    from zg_core.localnet.base.server import ServerThread
     from zg_core.localnet.provider.settings import ProviderSettings, ProviderSpec
     from zg_core.localnet.provider.settlement import SettlementRecord
     from zg_core.localnet.provider.state import ProviderState, RecordedRequest

@@ -10,8 +10,8 @@ from zg_core.localnet.base.keys import keccak256
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from zg_core.localnet.provider.billing import BillingEntry
     from zg_core.localnet.base.keys import Key
+    from zg_core.localnet.provider.billing import BillingEntry
 
 MAX_USERS = 50
 """Items one settleFeesWithTEE call may carry."""

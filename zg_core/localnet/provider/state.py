@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from zg_core.localnet.base.keys import Key, checksum_address
 from zg_core.localnet.provider.billing import BillingLog, Prices, Usage
 from zg_core.localnet.provider.faults import Fault, FaultPlan, FaultSet
-from zg_core.localnet.base.keys import Key, checksum_address
 from zg_core.localnet.provider.limits import Limits
 from zg_core.localnet.provider.onchain import Registration, additional_info
 from zg_core.localnet.provider.settlement import MAX_USERS, SettlementRecord, UserSettlement, requests_hash
@@ -21,13 +21,13 @@ from zg_core.localnet.provider.tokens import TokenChecker
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from zg_core.localnet.hardware.attestation import Enclave
-    from zg_core.localnet.provider.billing import BillingEntry
     from zg_core.localnet.base.clock import Clock
+    from zg_core.localnet.hardware.attestation import Enclave
+    from zg_core.localnet.model.upstream import Upstream
+    from zg_core.localnet.provider.billing import BillingEntry
     from zg_core.localnet.provider.onchain import ChainAccount, ChainSide
     from zg_core.localnet.provider.settings import ProviderSettings, ProviderSpec
     from zg_core.localnet.provider.signing import ChatSignature
-    from zg_core.localnet.model.upstream import Upstream
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
-from zg_core.backends.direct import backend as module
 from zg_core.backends.base import Route
-from zg_core.backends.direct.credentials import ApiKeyCredential, WalletCredential
+from zg_core.backends.direct import backend as module
 from zg_core.backends.direct.backend import DirectBackend
 from zg_core.backends.direct.contracts.reader import ChainReader
+from zg_core.backends.direct.credentials import ApiKeyCredential, WalletCredential
+from zg_core.backends.direct.session import make_token
 from zg_core.config import Network, Secret
 from zg_core.crypto import checksum_address
 from zg_core.errors import (
@@ -31,7 +32,6 @@ from zg_core.errors import (
 )
 from zg_core.exchange import Exchange
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
-from zg_core.backends.direct.session import make_token
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.verdict import Reason, Status

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zg_core.backends.direct.session import EPHEMERAL_TOKEN_ID, LIFETIME_MS, TokenClaims, make_token, read_token
 from zg_core.config import Secret
 from zg_core.crypto import keccak256
 from zg_core.errors import ConfigError
-from zg_core.backends.direct.session import EPHEMERAL_TOKEN_ID, LIFETIME_MS, TokenClaims, make_token, read_token
 from zg_core.wallet import Wallet
 
 KEY = "0x" + "11" * 32

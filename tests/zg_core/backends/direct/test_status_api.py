@@ -13,10 +13,10 @@ from tests.zg_core import raw_server
 from tests.zg_core.hand_clock import Clock
 from tests.zg_core.raw_server import CLOSE, STALL
 from zg_core import ChatClient, Routing
-from zg_core.config import NETWORKS
-from zg_core.routing.health import BOOK
-from zg_core.localnet import LocalNet, ProviderSpec
 from zg_core.backends.direct.status_api import INTERVAL, STATUS, StatusApi
+from zg_core.config import NETWORKS
+from zg_core.localnet import LocalNet, ProviderSpec
+from zg_core.routing.health import BOOK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -218,7 +218,8 @@ def test_a_contract_shows_where_it_is() -> None:
 
 def test_importing_loads_no_codec_and_no_chain() -> None:
     program = (
-        "import sys, zg_core.localnet.chain.abi\nprint(sorted({'eth_abi', 'eth', 'web3', 'starlette'} & set(sys.modules)))"
+        "import sys, zg_core.localnet.chain.abi\n"
+        "print(sorted({'eth_abi', 'eth', 'web3', 'starlette'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

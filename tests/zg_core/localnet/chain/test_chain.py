@@ -17,8 +17,8 @@ from eth_abi import decode, encode
 from eth_account import Account
 from eth_utils import keccak
 
-from zg_core.localnet.chain.chain import Chain, Reverted
 from zg_core.localnet.base.clock import Clock
+from zg_core.localnet.chain.chain import Chain, Reverted
 from zg_core.localnet.chain.devaccounts import DEV_BALANCE, DEV_KEYS
 from zg_core.localnet.chain.evm import BASE_FEE, BLOCK_GAS_LIMIT, PRIORITY_FEE, Call
 
@@ -117,7 +117,7 @@ def test_a_bad_chain_id_is_a_value_error(chain_id: Any) -> None:
 
 def test_without_the_extra_the_import_says_what_to_install() -> None:
     code = "import sys; sys.modules['eth'] = None; import zg_core.localnet.chain.chain"
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert result.returncode != 0
     assert "pip install 'zerog-integrations[localnet]'" in result.stderr.splitlines()[-1]

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from zg_core.localnet.chain import abi
-from zg_core.localnet.chain import genesis
+from zg_core.localnet.base.keys import checksum_address, keccak256
+from zg_core.localnet.chain import abi, genesis
 from zg_core.localnet.chain.chain import Chain
 from zg_core.localnet.chain.devaccounts import DEV_BALANCE, DEV_KEYS
-from zg_core.localnet.base.keys import checksum_address, keccak256
 
 DEPLOYER = next(iter(DEV_KEYS))
 

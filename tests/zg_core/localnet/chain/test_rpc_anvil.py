@@ -38,7 +38,7 @@ def data(signature: str, *arguments: Any) -> str:
 
 def anvil_program() -> str:
     places = [os.environ.get("ZEROG_ANVIL"), shutil.which("anvil")]
-    places += map(str, Path(__file__).parents[2].glob("interop/node_modules/@foundry-rs/anvil-*/bin/anvil"))
+    places += map(str, Path(__file__).parents[3].glob("interop/node_modules/@foundry-rs/anvil-*/bin/anvil"))
     return next(place for place in places if place and Path(place).is_file())
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode as abi_encode
 
+from zg_core.localnet.base.clock import Clock
+from zg_core.localnet.base.keys import Key, keccak256
 from zg_core.localnet.chain import abi
 from zg_core.localnet.chain.chain import Chain, Reverted
-from zg_core.localnet.base.clock import Clock
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
 from zg_core.localnet.chain.evm import Call
 from zg_core.localnet.chain.genesis import REGISTERED_AT, SERVICE_NAME
-from zg_core.localnet.base.keys import Key, keccak256
 
 OG = 10**18
 ZERO = "0x" + "00" * 20

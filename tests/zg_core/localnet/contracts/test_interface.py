@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from zg_core.localnet.chain import abi
 from zg_core.localnet.base.keys import keccak256
+from zg_core.localnet.chain import abi
 
 # In these tables a line that starts with spaces continues the line before it.
 

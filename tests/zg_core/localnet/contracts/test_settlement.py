@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from zg_core.localnet.chain import abi
 from zg_core.localnet.base.keys import Key, keccak256
+from zg_core.localnet.chain import abi
 
 OG = 10**18
 ZERO = "0x" + "00" * 20

@@ -7,9 +7,9 @@ import time
 
 from cryptography import x509
 
+from zg_core.localnet.base.keys import Key
 from zg_core.localnet.hardware import attestation
 from zg_core.localnet.hardware.attestation import ATTESTATION_FAULTS, AttestationFault, Enclave
-from zg_core.localnet.base.keys import Key
 from zg_core.localnet.hardware.platform import Maker
 
 KEY = Key("0x" + "11" * 32)

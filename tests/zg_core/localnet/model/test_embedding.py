@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zg_core.localnet.model.engine import RuleModel
 from zg_core.localnet.model.embedding import DIMENSIONS, vector
+from zg_core.localnet.model.engine import RuleModel
 from zg_core.localnet.model.tokens import count_tokens
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from zg_core.localnet import LocalNet, ProviderSpec
+from zg_core.localnet.model.upstream import UpstreamReply
 from zg_core.localnet.provider.limits import Limits, RefusedError, TokenBucket, go_minutes
 from zg_core.localnet.provider.settings import ProviderSettings
-from zg_core.localnet.model.upstream import UpstreamReply
 
 USER, OTHER = "0xA", "0xB"
 

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from zg_core.localnet import Chain, ProviderSpec, Tier
+from zg_core.localnet.base.keys import Key
 from zg_core.localnet.chain import abi
 from zg_core.localnet.chain.chain import Reverted
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
-from zg_core.localnet.base.keys import Key
 from zg_core.localnet.provider.onchain import ChainSide, Registration, additional_info
 
 OWNER = next(iter(DEV_KEYS.values()))

@@ -5,8 +5,8 @@ from dataclasses import replace
 from eth_account.messages import encode_typed_data
 from eth_utils import keccak
 
-from zg_core.localnet.provider.billing import BillingEntry
 from zg_core.localnet.base.keys import Key, recover_address
+from zg_core.localnet.provider.billing import BillingEntry
 from zg_core.localnet.provider.settlement import (
     SettledUser,
     SettlementRecord,

@@ -8,9 +8,9 @@ from eth_account.messages import encode_typed_data
 from eth_utils import keccak
 
 from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec
+from zg_core.localnet.base.keys import Key, recover_address
 from zg_core.localnet.chain import abi
 from zg_core.localnet.provider.billing import BillingEntry
-from zg_core.localnet.base.keys import Key, recover_address
 from zg_core.localnet.provider.settlement import requests_hash
 from zg_core.localnet.provider.state import adapter_name
 

@@ -15,8 +15,8 @@ import pytest
 from tests.zg_core.raw_server import Server, answer
 from tests.zg_core.verify.scene import service
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
-from zg_core.localnet.hardware.attestation import Enclave
 from zg_core.localnet.base.keys import Key
+from zg_core.localnet.hardware.attestation import Enclave
 from zg_core.localnet.hardware.platform import Maker
 from zg_core.types import Kind
 from zg_core.verify.attestation import AttestationOptions, AttestationReport, Collateral, attest

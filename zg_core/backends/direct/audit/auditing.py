@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from zg_core.pricing import PROMPT_ALLOWANCE
 from zg_core import display
+from zg_core.pricing import PROMPT_ALLOWANCE
 from zg_core.types import Amount
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 

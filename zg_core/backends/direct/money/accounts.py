@@ -1,7 +1,7 @@
 """What a user holds and does on chain: ledger, sub-accounts, and the transactions that move money between them.
 
-Written once as coroutines; `zg_core.backends.direct.money.broker` shows them with and without an event loop. Everything that can be known
-beforehand is checked before anything is sent, in words that say what to do.
+Written once as coroutines; `zg_core.backends.direct.money.broker` shows them with and without an event loop.
+Everything that can be known beforehand is checked before anything is sent, in words that say what to do.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core.backends.direct.changes import CHANGES
 from zg_core.backends.direct.contracts import abi
-from zg_core.chain.rpc import RpcFailure
 from zg_core.backends.direct.contracts.settlements import read_settlements
+from zg_core.chain.rpc import RpcFailure
 from zg_core.crypto import checksum_address, is_address, same_address
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, ZeroGError
 from zg_core.progress import tell

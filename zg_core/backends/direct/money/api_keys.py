@@ -15,18 +15,18 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core.backends.direct.money.accounts import address
+from zg_core.backends.direct.session import EPHEMERAL_TOKEN_ID, bare, make_token
 from zg_core.config import Secret
 from zg_core.errors import ConfigError, ZeroGError
 from zg_core.http.transport import run
-from zg_core.backends.direct.session import EPHEMERAL_TOKEN_ID, bare, make_token
 from zg_core.store import Store, default_store_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from zg_core.backends.direct.contracts.abi import Account
     from zg_core.backends.direct.money.accounts import Accounts
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
-    from zg_core.backends.direct.contracts.abi import Account
     from zg_core.chain.transactions import TransactionResult
     from zg_core.http.transport import Transport
 

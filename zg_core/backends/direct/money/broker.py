@@ -1,5 +1,6 @@
-"""`Broker` and `AsyncBroker`: discovery, accounts and money on the 0G network. Thin shells over `zg_core.backends.direct.money.accounts`.
+"""`Broker` and `AsyncBroker`: discovery, accounts and money on the 0G network.
 
+Thin shells over `zg_core.backends.direct.money.accounts`.
 Nothing here spends unless a method that says so is called.
 """
 
@@ -7,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from zg_core.backends.direct.money.accounts import Accounts, Ledger, SubAccount, address
 from zg_core.backends.direct.contracts.reader import ChainReader
+from zg_core.backends.direct.money.accounts import Accounts, Ledger, SubAccount, address
 from zg_core.chain.transactions import Sender, Sending, TransactionResult
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.backends.direct.money.accounts import MINIMUM_ACCOUNT, Accounts, address, spendable
+from zg_core.backends.direct.session import make_token
 from zg_core.budget import Budget, Spending
 from zg_core.config import SecretHeaders, check_url
 from zg_core.errors import (
@@ -30,15 +31,14 @@ from zg_core.errors import (
 from zg_core.exchange import parse_json
 from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all, run
 from zg_core.progress import tell
-from zg_core.backends.direct.session import make_token
 from zg_core.types import Amount, og
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from types import TracebackType
 
-    from zg_core.backends.direct.money.broker import AsyncBroker, Broker
     from zg_core.backends.direct.contracts.abi import Account
+    from zg_core.backends.direct.money.broker import AsyncBroker, Broker
     from zg_core.chain.transactions import TransactionResult
     from zg_core.http.transport import Transport
     from zg_core.store import Store

@@ -24,8 +24,8 @@ from zg_core import (
     Store,
 )
 from zg_core.backends.direct.money.api_keys import fingerprint
-from zg_core.localnet.chain.abi import inference
 from zg_core.backends.direct.session import read_token
+from zg_core.localnet.chain.abi import inference
 
 QUESTION = {"messages": [{"role": "user", "content": "What is 6 times 7?"}]}
 

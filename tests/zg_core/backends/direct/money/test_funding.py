@@ -38,7 +38,7 @@ QUESTION = {"messages": [{"role": "user", "content": "What is 6 times 7?"}]}
 PLAN = AutoFunding(max_total=og("10"), max_per_provider=og("6"), target=og("2"), interval=3600)
 
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[5]
 MOVER = """
 import os, sys
 from zg_core import Budget, BudgetExceeded, Store, og
