@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         WrongChain,
         ZeroGError,
     )
-    from zg_core.http.transport import Timeouts
+    from zg_core.http.timeouts import Timeouts
     from zg_core.openai_compat import async_openai_client, openai_client
     from zg_core.progress import Progress
     from zg_core.receipts import MemoryReceipts, Receipt, ReceiptStore, Retention

@@ -30,7 +30,8 @@ from zg_core.chain.rpc import RpcFailure
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.crypto import checksum_address, keccak256
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, SessionRejected
-from zg_core.http.transport import Timeouts, run
+from zg_core.http.timeouts import Timeouts
+from zg_core.http.transport import run
 from zg_core.localnet import LocalNet, ProviderSpec, Tier
 from zg_core.localnet.base.keys import Key
 from zg_core.localnet.chain import abi

@@ -28,7 +28,8 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body, parse_json
-from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import Request, read_all
 from zg_core.progress import tell
 from zg_core.receipts.bounds import bounded
 from zg_core.receipts.model import Receipt
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
     from zg_core.backends.base import Backend, Route
     from zg_core.budget import Spending
     from zg_core.calls.gate import Limits
-    from zg_core.http.transport import Response, Transport
+    from zg_core.http.messages import Response
+    from zg_core.http.timeouts import Timeouts
+    from zg_core.http.transport import Transport
     from zg_core.progress import Listener
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Outcome

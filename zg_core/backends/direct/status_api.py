@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ZeroGError
 from zg_core.exchange import parse_json
-from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import Request, read_all
+from zg_core.http.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
