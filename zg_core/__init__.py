@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
     from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
     from zg_core.budget import Budget
-    from zg_core.calls.gate import Limits
+    from zg_core.calls.limits import Limits
     from zg_core.calls.path import Reply
     from zg_core.chain.transactions import Sending, TransactionResult
     from zg_core.client import AsyncChatClient, ChatClient
@@ -47,12 +47,13 @@ if TYPE_CHECKING:
         ZeroGError,
     )
     from zg_core.http.transport import Timeouts
+    from zg_core.money import Amount, Fee, neuron, og
     from zg_core.openai_compat import async_openai_client, openai_client
     from zg_core.progress import Progress
     from zg_core.receipts import MemoryReceipts, Receipt, ReceiptStore, Retention
     from zg_core.routing.candidates import Candidate, Explanation, Routing
     from zg_core.store import Store
-    from zg_core.types import Amount, Fee, Kind, Service, Usage, neuron, og
+    from zg_core.types import Kind, Service, Usage
     from zg_core.verify import Policy, Verdict
     from zg_core.wallet import Wallet
 
@@ -127,7 +128,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Amount": "types",
+    "Amount": "money",
     "ApiKey": "backends.direct.money.api_keys",
     "ApiKeys": "backends.direct.money.api_keys",
     "AsyncApiKeys": "backends.direct.money.api_keys",
@@ -144,12 +145,12 @@ _HOMES = {
     "ChatClient": "client",
     "ConfigError": "errors",
     "Explanation": "routing.candidates",
-    "Fee": "types",
+    "Fee": "money",
     "Funder": "backends.direct.money.funding",
     "InsufficientFunds": "errors",
     "Kind": "types",
     "Ledger": "backends.direct.money.accounts",
-    "Limits": "calls.gate",
+    "Limits": "calls.limits",
     "MemoryReceipts": "receipts",
     "ModelInfo": "backends.direct.catalogue",
     "ModelNotServed": "errors",
@@ -188,8 +189,8 @@ _HOMES = {
     "WrongChain": "errors",
     "ZeroGError": "errors",
     "async_openai_client": "openai_compat",
-    "neuron": "types",
-    "og": "types",
+    "neuron": "money",
+    "og": "money",
     "openai_client": "openai_compat",
 }
 __getattr__, __dir__ = _lazy.lazily(__name__, _HOMES)

@@ -8,7 +8,7 @@ from zg_core.frameworks.fields import Later
 
 if TYPE_CHECKING:
     from zg_core.budget import Budget
-    from zg_core.calls.gate import Limits
+    from zg_core.calls.limits import Limits
     from zg_core.http.timeouts import Timeouts
     from zg_core.receipts.model import Receipt
     from zg_core.routing.candidates import Routing

@@ -16,8 +16,9 @@ from zg_core.backends.direct.refusals import GATEWAY
 from zg_core.calls.path import Tail
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.errors import ConfigError, RequestError, ZeroGError
-from zg_core.exchange import SSEDecoder, parse_json
 from zg_core.http.transport import USER_AGENT, BodyBroken, leaf_sha256, run, ssl_context
+from zg_core.jsontext import parse_json
+from zg_core.sse import SSEDecoder
 from zg_core.types import Usage
 
 if TYPE_CHECKING:

@@ -27,13 +27,16 @@ from zg_core.errors import (
     StreamTruncated,
     ZeroGError,
 )
-from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body, parse_json
+from zg_core.exchange import Exchange
 from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+from zg_core.jsontext import encode_body, parse_json
+from zg_core.money import Amount, Fee
 from zg_core.progress import tell
 from zg_core.receipts.bounds import bounded
 from zg_core.receipts.model import Receipt
 from zg_core.receipts.recorder import Recorder
-from zg_core.types import Amount, Fee, Usage
+from zg_core.sse import DONE, SSEDecoder
+from zg_core.types import Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
 
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Backend, Route
     from zg_core.budget import Spending
-    from zg_core.calls.gate import Limits
+    from zg_core.calls.limits import Limits
     from zg_core.http.transport import Response, Transport
     from zg_core.progress import Listener
     from zg_core.receipts.memory import MemoryReceipts

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.compare.cache import key_of
 from zg_core.compare.rows import Row
-from zg_core.exchange import encode_body
+from zg_core.jsontext import encode_body
+from zg_core.money import Amount
 from zg_core.receipts.bounds import upper_bound
-from zg_core.types import Amount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

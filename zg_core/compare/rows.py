@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.compare.plan import Job
-    from zg_core.types import Amount
+    from zg_core.money import Amount
 
 __all__ = ["NOT_SENT", "PROVEN", "Row"]
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core.crypto import checksum_address, is_address
 from zg_core.errors import ConfigError
+from zg_core.money import Amount
 from zg_core.pricing import Tariff
 from zg_core.routing.health import Measured
-from zg_core.types import Amount, Kind
+from zg_core.types import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ProviderUnavailable
-from zg_core.exchange import parse_json
 from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+from zg_core.jsontext import parse_json
 from zg_core.pricing import Tariff
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from zg_core.errors import (
     SessionRejected,
     ZeroGError,
 )
-from zg_core.exchange import parse_json
+from zg_core.jsontext import parse_json
 from zg_core.tasks.context import said_sizes, too_long
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ZeroGError
-from zg_core.exchange import parse_json
 from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+from zg_core.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

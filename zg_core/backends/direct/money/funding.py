@@ -28,10 +28,10 @@ from zg_core.errors import (
     WrongChain,
     ZeroGError,
 )
-from zg_core.exchange import parse_json
 from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all, run
+from zg_core.jsontext import parse_json
+from zg_core.money import Amount, og
 from zg_core.progress import tell
-from zg_core.types import Amount, og
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
