@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from zg_core import _lazy
 
 if TYPE_CHECKING:
-    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.backends.direct.money.accounts import Ledger, SubAccount
     from zg_core.backends.direct.money.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
@@ -51,8 +50,10 @@ if TYPE_CHECKING:
     from zg_core.openai_compat import async_openai_client, openai_client
     from zg_core.progress import Progress
     from zg_core.receipts import MemoryReceipts, Receipt, ReceiptStore, Retention
-    from zg_core.routing.candidates import Candidate, Explanation, Routing
+    from zg_core.routing.candidates import Candidate, Explanation
+    from zg_core.routing.routing import Routing
     from zg_core.store import Store
+    from zg_core.tasks.models import ModelInfo
     from zg_core.types import Kind, Service, Usage
     from zg_core.verify import Policy, Verdict
     from zg_core.wallet import Wallet
@@ -152,7 +153,7 @@ _HOMES = {
     "Ledger": "backends.direct.money.accounts",
     "Limits": "calls.limits",
     "MemoryReceipts": "receipts",
-    "ModelInfo": "backends.direct.catalogue",
+    "ModelInfo": "tasks.models",
     "ModelNotServed": "errors",
     "NETWORKS": "config",
     "Network": "config",
@@ -169,7 +170,7 @@ _HOMES = {
     "Reply": "calls.path",
     "RequestError": "errors",
     "Retention": "receipts",
-    "Routing": "routing.candidates",
+    "Routing": "routing.routing",
     "Sending": "chain.transactions",
     "Service": "types",
     "SessionRejected": "errors",

@@ -17,7 +17,7 @@ from zg_core.errors import ConfigError
 from zg_core.http.transport import AsyncTransport, SyncTransport, Timeouts, run
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
-from zg_core.routing.candidates import Routing
+from zg_core.routing.routing import Routing
 from zg_core.store import Store
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zg_core.backends.base import Route
-    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.backends.direct.credentials import Credential
     from zg_core.budget import Budget
     from zg_core.config import Network, Secret
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
     from zg_core.routing.candidates import Explanation
     from zg_core.routing.failover import Router
+    from zg_core.tasks.models import ModelInfo
     from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions
     from zg_core.verify.conditions import Condition

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.changes import STEP
-from zg_core.calls.call import Call, Reply, Slot, Tail, for_model, streaming, text_of
+from zg_core.calls.call import Call, Reply, Slot, Tail
 from zg_core.calls.gate import gate_of, pace_of
 from zg_core.calls.retries import Attempts, Retries
 from zg_core.config import blot
@@ -36,6 +36,7 @@ from zg_core.receipts.bounds import bounded
 from zg_core.receipts.model import Receipt
 from zg_core.receipts.recorder import Recorder
 from zg_core.sse import DONE, SSEDecoder
+from zg_core.tasks.chat import for_model, streaming, text_of
 from zg_core.types import Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict

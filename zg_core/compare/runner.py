@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zg_core.compare.inputs import Target
-    from zg_core.compare.plan import Job
+    from zg_core.compare.rows import Job
     from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt
     from zg_core.types import Service
