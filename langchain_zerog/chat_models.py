@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
-    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.client import AsyncChatClient, ChatClient
+    from zg_core.tasks.models import ModelInfo
 
 __all__ = ["ChatZeroG"]
 

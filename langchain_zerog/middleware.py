@@ -27,7 +27,7 @@ from langchain_zerog._errors import as_model_error
 from langchain_zerog._receipts import receipt_of
 from langchain_zerog.callbacks import get_zerog_receipts
 from zg_core.errors import BudgetExceeded, ConfigError, VerificationUnavailable, ZeroGError
-from zg_core.types import Amount
+from zg_core.money import Amount
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Status
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from langgraph.runtime import Runtime
     from langgraph.types import Command
 
+    from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Fee
 
     _Answer = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from zg_core.money import Amount
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.totals import Total
-    from zg_core.types import Amount
 
 __all__ = ["Relay", "ZeroGReceipts", "current_sinks", "get_zerog_receipts", "telling"]
 
@@ -60,7 +60,7 @@ class ZeroGReceipts:
     @property
     def fees(self) -> dict[str, Amount]:
         """The sum of the exact fees, by currency."""
-        from zg_core.types import Amount
+        from zg_core.money import Amount
 
         found: dict[str, Amount] = {}
         for receipt in self:

@@ -9,7 +9,7 @@ from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
 from zg_core.budget import Spending
-from zg_core.calls.gate import Limits
+from zg_core.calls.limits import Limits
 from zg_core.calls.path import CHAT_PATH, Calls, Reply, Slot
 from zg_core.calls.retries import Retries
 from zg_core.config import Environment, Settings, check_url, conceal
@@ -18,7 +18,7 @@ from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
-from zg_core.routing.candidates import Routing
+from zg_core.routing.routing import Routing
 from zg_core.store import Store
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zg_core.backends.base import Route
-    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.backends.direct.credentials import Credential
     from zg_core.budget import Budget
     from zg_core.config import Network, Secret
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
     from zg_core.routing.candidates import Explanation
     from zg_core.routing.failover import Router
+    from zg_core.tasks.models import ModelInfo
     from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions
     from zg_core.verify.conditions import Condition

@@ -194,7 +194,7 @@ def test_a_reply_without_end_is_cut_off(everyone, hostile, tally, monkeypatch):
 
 
 def test_an_event_without_end_is_cut_off(everyone, hostile, tally, monkeypatch):
-    monkeypatch.setattr("zg_core.exchange.MAX_EVENT_BYTES", 200_000)
+    monkeypatch.setattr("zg_core.sse.MAX_EVENT_BYTES", 200_000)
     monkeypatch.setattr("zg_core.calls.path.MAX_REPLY_BYTES", 1_000_000)
     hostile.server.script = [[HEAD, *[chunk(b"data: " + b"x" * 65_000)] * 40, STALL]]
     found = outcome(everyone, hostile.settings)

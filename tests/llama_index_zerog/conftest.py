@@ -14,7 +14,7 @@ import pytest
 from llama_index.core.llms import ChatMessage, ChatResponse
 
 from llama_index_zerog import ZeroG, ZeroGEmbedding
-from zg_core.exchange import encode_body
+from zg_core.jsontext import encode_body
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
 from zg_core.localnet.model.upstream import UpstreamReply
 

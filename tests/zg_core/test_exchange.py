@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zg_core.errors import ConfigError
-from zg_core.exchange import MAX_EVENT_BYTES, Exchange, SSEDecoder, encode_body, parse_json
+from zg_core.exchange import Exchange
+from zg_core.jsontext import encode_body, parse_json
+from zg_core.sse import MAX_EVENT_BYTES, SSEDecoder
 
 UUID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 texts = st.text(st.characters(codec="utf-8"))

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from eth_abi import encode
 
-from zg_core import Kind, Service, Store, TransactionReverted, Wallet, WrongChain, ZeroGError, neuron, og
+from zg_core import Kind, Service, Store, Timeouts, TransactionReverted, Wallet, WrongChain, ZeroGError, neuron, og
 from zg_core.backends.direct.contracts.abi import Call
 from zg_core.backends.direct.contracts.reverts import decode_revert
 from zg_core.backends.direct.credentials import check_account
@@ -30,7 +30,6 @@ from zg_core.chain.rpc import RpcFailure
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.crypto import checksum_address, keccak256
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, SessionRejected
-from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import run
 from zg_core.localnet import LocalNet, ProviderSpec, Tier
 from zg_core.localnet.base.keys import Key

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from zg_core.config import Network
     from zg_core.errors import ZeroGError
     from zg_core.exchange import Exchange
+    from zg_core.money import Fee
     from zg_core.pricing import Tariff
-    from zg_core.types import Fee, Service, Usage
+    from zg_core.types import Service, Usage
     from zg_core.verify.attestation import AttestationReport
     from zg_core.verify.verdict import Verdict
 

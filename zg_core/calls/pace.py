@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from zg_core.calls.gate import Limits
+    from zg_core.calls.limits import Limits
     from zg_core.store import Store
 
 __all__ = ["LONGEST_PAUSE", "Level", "MemoryPace", "Pace", "StoredPace", "Taken", "Word"]

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.changes import STEP
-from zg_core.calls.call import Call, Reply, Slot, Tail, for_model, streaming, text_of
+from zg_core.calls.call import Call, Reply, Slot, Tail
 from zg_core.calls.gate import gate_of, pace_of
 from zg_core.calls.retries import Attempts, Retries
 from zg_core.config import blot
@@ -27,14 +27,18 @@ from zg_core.errors import (
     StreamTruncated,
     ZeroGError,
 )
-from zg_core.exchange import DONE, Exchange, SSEDecoder, encode_body, parse_json
+from zg_core.exchange import Exchange
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
+from zg_core.jsontext import encode_body, parse_json
+from zg_core.money import Amount, Fee
 from zg_core.progress import tell
 from zg_core.receipts.bounds import bounded
 from zg_core.receipts.model import Receipt
 from zg_core.receipts.recorder import Recorder
-from zg_core.types import Amount, Fee, Usage
+from zg_core.sse import DONE, SSEDecoder
+from zg_core.tasks.chat import for_model, streaming, text_of
+from zg_core.types import Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
 
@@ -43,7 +47,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Backend, Route
     from zg_core.budget import Spending
-    from zg_core.calls.gate import Limits
+    from zg_core.calls.limits import Limits
     from zg_core.http.messages import Response
     from zg_core.http.timeouts import Timeouts
     from zg_core.http.transport import Transport

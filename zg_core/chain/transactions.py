@@ -17,8 +17,8 @@ from zg_core.chain.encoding import Fees, Unsigned
 from zg_core.chain.nonces import Nonces
 from zg_core.chain.rpc import JsonRpc, RpcFailure
 from zg_core.errors import ChainError, InsufficientFunds, WrongChain
+from zg_core.money import Amount
 from zg_core.progress import tell
-from zg_core.types import Amount
 
 if TYPE_CHECKING:
     from zg_core.chain.nonces import Lease

@@ -14,7 +14,8 @@ from zg_core.cli.run import Run
 from zg_core.crypto import same_address
 from zg_core.errors import ChainError
 from zg_core.http.transport import run as drive
-from zg_core.types import Amount, Service
+from zg_core.money import Amount
+from zg_core.types import Service
 
 __all__ = ["account", "account_json", "chain_time", "ledger_json", "settlements", "wallet_balance"]
 

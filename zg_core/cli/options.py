@@ -16,7 +16,8 @@ from zg_core.cli.output import Output, clean
 from zg_core.cli.run import Run
 from zg_core.config import NETWORKS
 from zg_core.crypto import checksum_address, is_address
-from zg_core.types import Amount, Kind
+from zg_core.money import Amount
+from zg_core.types import Kind
 
 __all__ = ["AmountText", "InNeuron", "Provider", "Yes", "amount_of", "ask", "command", "consent"]
 

@@ -23,8 +23,8 @@ from zg_core.compare.progress import Bar
 from zg_core.compare.result import Comparison
 from zg_core.compare.rows import Row
 from zg_core.errors import BudgetExceeded, ConfigError, ZeroGError
+from zg_core.money import Amount
 from zg_core.progress import tell
-from zg_core.types import Amount, Service
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Status
 
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zg_core.compare.inputs import Target
-    from zg_core.compare.plan import Job
+    from zg_core.compare.rows import Job
     from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt
+    from zg_core.types import Service
 
 __all__ = ["BudgetWarning", "acompare", "aestimate", "compare", "estimate", "run_plan"]
 

@@ -8,7 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from zg_core import display
-from zg_core.types import Amount
+from zg_core.money import Amount
 
 if TYPE_CHECKING:
     from zg_core.compare.rows import Row

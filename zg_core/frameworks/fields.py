@@ -109,7 +109,7 @@ def objects_from_plain(values: dict[str, Any]) -> dict[str, Any]:
 
         made["verify"] = Policy.from_dict(plain)
     if isinstance(plain := values.get("routing"), dict):
-        from zg_core.routing.candidates import Routing
+        from zg_core.routing.routing import Routing
 
         made["routing"] = Routing.from_dict(plain)
     return values | made

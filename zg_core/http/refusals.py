@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from zg_core.config import blot
-from zg_core.exchange import parse_json
+from zg_core.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core.crypto import checksum_address, is_address, same_address, sha256_hex
 from zg_core.errors import ConfigError
-from zg_core.exchange import Exchange, SSEDecoder, parse_json
+from zg_core.exchange import Exchange
+from zg_core.jsontext import parse_json
 from zg_core.pricing import fee_of
+from zg_core.sse import SSEDecoder
 from zg_core.types import Kind, Usage
 from zg_core.verify.schemes.signed_hashes import SignatureDocument, examine
 from zg_core.verify.verdict import Binding, Status

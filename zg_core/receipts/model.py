@@ -15,7 +15,8 @@ from zg_core.types import Kind
 from zg_core.verify.verdict import Reason, Status, Verdict
 
 if TYPE_CHECKING:
-    from zg_core.types import Fee, Service, Usage
+    from zg_core.money import Fee
+    from zg_core.types import Service, Usage
 
 __all__ = ["OUTCOMES", "SCHEMA", "Receipt"]
 

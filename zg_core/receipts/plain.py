@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError
-from zg_core.types import Amount, Fee, Kind, Service, Usage
+from zg_core.money import Amount, Fee
+from zg_core.types import Kind, Service, Usage
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
 from zg_core.backends.base import Route
 from zg_core.backends.direct.refusals import refusal
 from zg_core.calls.call import TAIL_BYTES, Call, Slot, Tail
-from zg_core.calls.gate import Limits
+from zg_core.calls.limits import Limits
 from zg_core.calls.path import Calls
 from zg_core.calls.retries import Retries
 from zg_core.config import NETWORKS

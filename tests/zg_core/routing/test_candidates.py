@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zg_core import Amount, ConfigError, Kind, Service, neuron, og
-from zg_core.routing.candidates import Candidate, Explanation, Offer, Routing, failover, ranked
+from zg_core.routing.candidates import Candidate, Explanation, Offer, failover, ranked
 from zg_core.routing.health import Measured
+from zg_core.routing.routing import Routing
 
 A, B, C = ("0x" + letter * 40 for letter in "123")
 INFO = {

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from zg_core.errors import ConfigError, VerificationFailed, VerificationUnavailable, VerificationWarning
+from zg_core.money import Fee, neuron
 from zg_core.receipts.model import Receipt
-from zg_core.types import Fee, Kind, Service, neuron
+from zg_core.types import Kind, Service
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Reason, Status, Verdict
 

@@ -20,7 +20,7 @@ from zg_core.backends.direct.session import (
 from zg_core.config import Secret
 from zg_core.crypto import same_address
 from zg_core.errors import InsufficientFunds, NotAcknowledged, SessionRejected
-from zg_core.types import neuron
+from zg_core.money import neuron
 
 if TYPE_CHECKING:
     from zg_core.backends.direct.contracts.abi import Account

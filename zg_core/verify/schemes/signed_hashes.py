@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.crypto import SignatureError, recover_personal, same_address, sha256_hex
 from zg_core.errors import ChainError
-from zg_core.exchange import parse_json
+from zg_core.jsontext import parse_json
 from zg_core.types import Kind
 from zg_core.verify.schemes import gojson
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict

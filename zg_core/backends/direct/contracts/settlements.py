@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core.chain.rpc import RpcFailure
 from zg_core.crypto import SignatureError, checksum_address, keccak256, recover, same_address
 from zg_core.errors import ChainError
-from zg_core.types import Amount
+from zg_core.money import Amount
 
 if TYPE_CHECKING:
     from zg_core.chain.rpc import JsonRpc

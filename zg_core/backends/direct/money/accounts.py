@@ -17,8 +17,8 @@ from zg_core.backends.direct.contracts.settlements import read_settlements
 from zg_core.chain.rpc import RpcFailure
 from zg_core.crypto import checksum_address, is_address, same_address
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, ZeroGError
+from zg_core.money import Amount
 from zg_core.progress import tell
-from zg_core.types import Amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

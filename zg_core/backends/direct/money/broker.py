@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from zg_core.backends.direct.contracts.settlements import Settlement
     from zg_core.config import Network, Secret
+    from zg_core.money import Amount
     from zg_core.progress import Listener
-    from zg_core.types import Amount, Service
+    from zg_core.types import Service
 
 __all__ = ["AsyncBroker", "Broker"]
 

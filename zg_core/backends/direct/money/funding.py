@@ -28,13 +28,13 @@ from zg_core.errors import (
     WrongChain,
     ZeroGError,
 )
-from zg_core.exchange import parse_json
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import run
+from zg_core.jsontext import parse_json
+from zg_core.money import Amount, og
 from zg_core.progress import tell
-from zg_core.types import Amount, og
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
