@@ -96,8 +96,7 @@ def mine(where: dict[str, Any], owner: Any, provider: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def market() -> Iterator[LocalNet]:
     """A network of one provider with tiers in fractions, and more than a page of services that nobody runs."""
-    fractions = {"input_multiplier_denominator": 2, "output_multiplier_denominator": 4}
-    tier = Tier(0, input_multiplier=3, output_multiplier=5, **fractions)
+    tier = Tier(0, 3, 5, 2, 4)  # 3/2 for the prompt, 5/4 for the answer
     with LocalNet(providers=[ProviderSpec(model="tiered", tiers=(tier,))]) as network:
         texts = [("TeeML", info) for info in ODD_INFO] + [(word, "{}") for word in STRANGE_WORDS]
         texts += [("TeeML", "{}")] * (55 - len(texts))
