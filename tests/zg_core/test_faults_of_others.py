@@ -1,7 +1,4 @@
-"""What published clients get wrong with chain, money, keys and settings, and this package does not.
-
-Each test cites the fault it is about: a number of 0g-direct §10, or a line of peers §B4.
-"""
+"""What published clients get wrong, and this package does not: each test cites 0g-direct §10, or a line of peers §B4."""
 
 from __future__ import annotations
 
