@@ -21,6 +21,7 @@ __all__ = ["JsonRpc", "RpcFailure"]
 
 _TIMEOUTS = Timeouts(connect=10.0, read=30.0)
 _MAX_BYTES = 32 * 1024 * 1024
+_BROADCASTS = ("eth_sendRawTransaction", "eth_sendTransaction")
 _HINT = "check ZEROG_RPC_URL (rpc_url=…), or try again"
 
 
@@ -62,7 +63,9 @@ class JsonRpc:
 
     async def _post(self, message: Any) -> Any:
         body = json.dumps(message, separators=(",", ":")).encode()
-        request = Request("POST", self.url, {"Content-Type": "application/json"}, body, _TIMEOUTS)
+        # Not twice: a second answer to the same transaction says something else than the first.
+        once = any(call["method"] in _BROADCASTS for call in (message if isinstance(message, list) else [message]))
+        request = Request("POST", self.url, {"Content-Type": "application/json"}, body, _TIMEOUTS, once)
         try:
             response = await self._transport.send(request)
             content = await read_all(response, _MAX_BYTES)

@@ -30,6 +30,12 @@ class Target:
     authority: bytes
     path: bytes
 
+    @property
+    def loopback(self) -> bool:
+        """Whether it is on this machine; nothing between may get to see what is said there."""
+        host = self.origin[1].rstrip(".")
+        return host in ("localhost", "::1") or host.startswith("127.")
+
 
 def target_of(url: str) -> Target:
     """Take a URL apart.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.zg_core.raw_server import CLOSE, answer
 from zg_core.chain.rpc import JsonRpc, RpcFailure
 from zg_core.errors import ChainError
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
@@ -135,3 +136,21 @@ class TestFailures:
     def test_the_answer_null_is_an_answer(self, node: Any) -> None:
         node.result = lambda name, answer: None
         assert ask(node.url, CHAIN_ID) == [None]
+
+
+class TestServersThatHangUp:
+    """A kept connection dies as the next request goes out."""
+
+    @pytest.mark.parametrize(("method", "asked"), [("eth_call", 3), ("eth_sendRawTransaction", 2)])
+    def test_reads_are_sent_again_and_transactions_are_not(self, server: Any, method: str, asked: int) -> None:
+        said = answer(b'{"jsonrpc":"2.0","id":0,"result":"0x1"}')
+        server.script = [[said], [CLOSE], [said]]
+        rpc = JsonRpc(server.url, SyncTransport())
+        assert run(rpc.batch([CHAIN_ID])) == ["0x1"]
+        if method == "eth_call":
+            assert run(rpc.batch([(method, [])])) == ["0x1"]
+        else:
+            with pytest.raises(ChainError) as caught:
+                run(rpc.batch([(method, ["0x02"])]))
+            assert caught.value.code == "rpc_unavailable"
+        assert len(server.received) == asked
