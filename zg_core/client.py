@@ -87,6 +87,7 @@ class _Client:
         receipts: Retention | None = None,
         keep_bytes: bool = False,
         routing: Routing | None = None,
+        allow_private_providers: bool | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Make a client; nothing is read or sent yet.
@@ -131,6 +132,9 @@ class _Client:
             keep_bytes: Keep the bytes of request and response in receipts, so that others can check them again.
             routing: How the provider of each call is chosen among those that serve `model`, and which one a call goes
                 to when it was certainly not served; excludes `provider`. Without it one is chosen once and kept.
+            allow_private_providers: Whether the URLs that the chain names may lead to this machine and into private
+                networks; for people who run their own providers. Default ``ZEROG_ALLOW_PRIVATE_PROVIDERS``, else only
+                on a local network.
             environ: Environment to read instead of ``os.environ``.
 
         Raises:
@@ -150,6 +154,7 @@ class _Client:
             model=model,
             verify=word,
             store=store.url if isinstance(store, Store) else store,
+            allow_private_providers=allow_private_providers,
             environ=environ,
         )
         self.policy = Policy.of(
@@ -178,7 +183,7 @@ class _Client:
         if routing is not None:
             _check_routing(routing, provider, credential)
         self._transport = self._make_transport(ca_file, http_client)
-        self._catalogue = Catalogue(self._transport)
+        self._catalogue = Catalogue(self._transport, private=self.network.private_providers)
         self.backend: DirectBackend = DirectBackend(
             network=self.network,
             credential=credential,

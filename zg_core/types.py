@@ -15,7 +15,10 @@ from zg_core.jsontext import parse_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Kind", "PriceTier", "Service", "Usage"]
+__all__ = ["PROXY", "Kind", "PriceTier", "Service", "Usage"]
+
+PROXY = "/v1/proxy"
+"""What the OpenAI-shaped routes of a provider begin with (0g-direct §4.1)."""
 
 
 class Kind(StrEnum):
@@ -105,7 +108,7 @@ class Service:
     @property
     def endpoint(self) -> str:
         """Base URL of the OpenAI-shaped routes (0g-direct §4.1)."""
-        return self.url + "/v1/proxy"
+        return self.url + PROXY
 
     @property
     def usd_priced(self) -> bool:

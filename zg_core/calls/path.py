@@ -394,6 +394,7 @@ class Calls:
             call.exchange.request,
             self._timeouts,
             once=True,
+            public=not call.route.private,
         )
         call.started = time.monotonic()
         call.sent = True

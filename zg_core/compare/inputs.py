@@ -145,17 +145,22 @@ def read_prompts(path: str | Path) -> list[Prompt]:
 
 
 def choose(
-    targets: Iterable[str | Target | Service] | str | Target | Service | None, services: Sequence[Service]
+    targets: Iterable[str | Target | Service] | str | Target | Service | None,
+    services: Sequence[Service],
+    *,
+    private: bool = False,
 ) -> list[Choice]:
     """The services that `targets` name, each once, in the order they are named; None takes every chat service.
 
+    `private` says whether a service may be on this machine or in a private network.
+
     Raises:
-        ConfigError: a target that no service matches (code ``no_match``).
+        ConfigError: a target that no service matches (code ``no_match``), or one whose URL is none that may be used.
     """
     chats = [service for service in services if service.service_type == CHAT]
     found: list[tuple[Service, str]] = []
     if targets is None:
-        found = [(service, service.model) for service in chats if service.acknowledged]
+        found = [(service, service.model) for service in chats if service.acknowledged and _usable(service, private)]
         if not found:
             raise _no_match("any chat service", chats)
     else:
@@ -168,7 +173,7 @@ def choose(
     if not found:
         raise ConfigError("nothing to compare: no target is given", code="no_match", hint="targets=None takes all")
     for service, _ in found:
-        check_url(service.url, f"the URL of provider {service.provider}")
+        _check(service, private)
     counts = Counter(model for _, model in found)
     return [Choice(model if counts[model] == 1 else _long(model, service), service, model) for service, model in found]
 
@@ -177,6 +182,19 @@ def _matches(target: Target, service: Service) -> bool:
     if target.provider:
         return same_address(target.provider, service.provider)
     return service.model == target.model and service.acknowledged
+
+
+def _check(service: Service, private: bool) -> None:
+    check_url(service.url, f"the URL of provider {service.provider}", private=private)
+
+
+def _usable(service: Service, private: bool) -> bool:
+    """Whether it has a URL that may be used; one record with another must not end a comparison of all."""
+    try:
+        _check(service, private)
+    except ConfigError:
+        return False
+    return True
 
 
 def _no_match(what: str, chats: Sequence[Service]) -> ConfigError:

@@ -23,6 +23,7 @@ from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, Req
 from zg_core.http.bodies import Body, BodyBroken
 from zg_core.http.connections import Connections, Unsendable, target_of
 from zg_core.http.given import LibraryClient, leaf_sha256, library, ssl_context
+from zg_core.http.reach import OWN_PROVIDERS, OutOfReach
 from zg_core.http.signals import LoopSignal, ThreadSignal
 from zg_core.http.timeouts import Clock, Timeouts
 from zg_core.http.wires import AsyncWire, Broken, Late, NotConnected, SyncWire
@@ -51,7 +52,8 @@ class Request:
     """One HTTP request.
 
     `once` says that repeating it may cost money: when such a request is sent and no answer comes, its outcome is
-    unknown rather than failed.
+    unknown rather than failed. `public` says that a stranger chose the URL: only addresses of the public internet are
+    dialled for it (`zg_core.http.reach`).
     """
 
     method: str
@@ -60,6 +62,7 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     timeouts: Timeouts = field(default_factory=Timeouts)
     once: bool = False
+    public: bool = False
 
     def __post_init__(self) -> None:
         """Hide the headers."""
@@ -89,7 +92,7 @@ class Transport(Protocol):
         """Send and return once the response headers are there.
 
         Raises:
-            ProviderUnavailable: no connection could be made, so nothing was sent.
+            ProviderUnavailable: no connection could be made, or may be made, so nothing was sent.
             OutcomeUnknown: the request is `once`, was sent, and nothing came back.
         """
         ...
@@ -209,7 +212,7 @@ class _Engine:
             return await self._proxied.send(request, headers)
         times, connections = request.timeouts, self._connections
         clock = Clock(times.until_first)
-        link = await connections.take(target, times.connect)
+        link = await connections.take(target, times.connect, public=request.public)
         try:
             await link.wire.write(link.request(request.method, target, headers, request.body), times.read)
             head = await link.head(clock)
@@ -278,7 +281,7 @@ class _Pools:
     async def _send(sender: _Engine | LibraryClient, request: Request) -> Response:
         try:
             return await sender.send(request, SecretHeaders({**_HEADERS, **request.headers}))
-        except (NotConnected, Unsendable, Late, Broken) as error:
+        except (NotConnected, OutOfReach, Unsendable, Late, Broken) as error:
             raise _told(error, request) from _without_frames(error)
 
 
@@ -287,6 +290,13 @@ def _told(error: Exception, request: Request) -> RequestError:
         message = f"no request can be sent to {request.url!r} ({error})"
         return ProviderUnavailable(message, code="connect_failed", hint="choose another provider", retryable=False)
     host = request.url.partition("://")[2].partition("/")[0]
+    if isinstance(error, OutOfReach):
+        return ProviderUnavailable(
+            f"{host} leads to {error}, and a URL from a chain may not",
+            code="insecure_url",
+            hint=OWN_PROVIDERS,
+            retryable=False,
+        )
     if isinstance(error, NotConnected):
         return ProviderUnavailable(
             f"cannot connect to {host} ({error})",

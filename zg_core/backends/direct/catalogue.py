@@ -10,8 +10,9 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from zg_core.errors import ProviderUnavailable
-from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+from zg_core.errors import ConfigError, ProviderUnavailable
+from zg_core.http.provider_requests import provider_request
+from zg_core.http.transport import BodyBroken, Timeouts, read_all
 from zg_core.jsontext import parse_json
 from zg_core.pricing import Tariff
 from zg_core.tasks.models import ModelInfo
@@ -65,16 +66,19 @@ class Catalogue:
 
     Args:
         transport: HTTP.
+        private: Whether providers may be on this machine or in a private network.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, *, private: bool = False) -> None:
         self._transport = transport
+        self._private = private
         self._listed: dict[tuple[str, str], tuple[float, Any]] = {}
 
     async def info(self, service: Service, model: str) -> ModelInfo:
         """What the provider of `service` says about `model`.
 
         Raises:
+            ConfigError: its URL is none that may be used.
             ProviderUnavailable: it cannot be asked now; one that has no such list says nothing instead.
         """
         return model_info(service, model, await self._listing(service))
@@ -83,7 +87,7 @@ class Catalogue:
         """The provider's list price of `model`; None where it says none, or cannot be asked now."""
         try:
             return Tariff.read(service, _entry(service, model, await self._listing(service)))
-        except ProviderUnavailable:
+        except (ProviderUnavailable, ConfigError):
             return None
 
     async def _listing(self, service: Service) -> Any:
@@ -91,7 +95,7 @@ class Catalogue:
         if (listed := self._fresh(key)) is None:
             async with self._transport.lock(f"catalogue {service.provider}"):
                 if (listed := self._fresh(key)) is None:
-                    listed = (time.monotonic(), await self._read(f"{service.url}/v1/models"))
+                    listed = (time.monotonic(), await self._read(service))
                     self._listed[key] = listed
         return listed[1]
 
@@ -99,8 +103,17 @@ class Catalogue:
         kept = self._listed.get(key)
         return kept if kept is not None and time.monotonic() - kept[0] < LIFETIME else None
 
-    async def _read(self, url: str) -> Any:
-        answer = await self._transport.send(Request("GET", url, timeouts=_TIMEOUTS))
+    async def _read(self, service: Service) -> Any:
+        request = provider_request(
+            "GET",
+            service.url,
+            "/v1/models",
+            provider=service.provider,
+            private=self._private,
+            timeouts=_TIMEOUTS,
+        )
+        url = request.url
+        answer = await self._transport.send(request)
         try:
             body = await read_all(answer, _MAX_BYTES)
         except BodyBroken as error:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zg_core.backends.base import Route
 from zg_core.backends.direct.backend import DirectBackend
-from zg_core.config import check_url
 from zg_core.crypto import same_address
 from zg_core.errors import ChainError, ConfigError
 from zg_core.receipts.checking import Anchor, rebuilt
@@ -96,7 +95,6 @@ async def resolve_late(stored: ReceiptStore, chain: ChainReader, transport: Tran
     for each in waiting:
         service = each.service
         assert service is not None  # noqa: S101 - see _is_late
-        check_url(service.url, f"the URL of provider {each.provider}")
         before = each.verdict
         each.verdict = await backend.verify(Route(service, each.model), rebuilt(each))
         if each.verdict != before:

@@ -28,7 +28,8 @@ from zg_core.errors import (
     WrongChain,
     ZeroGError,
 )
-from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all, run
+from zg_core.http.provider_requests import provider_request
+from zg_core.http.transport import BodyBroken, Timeouts, read_all, run
 from zg_core.jsontext import parse_json
 from zg_core.money import Amount, og
 from zg_core.progress import tell
@@ -216,7 +217,8 @@ class _Core:
     async def _unsettled(self, url: str, provider: str, account: Account) -> int:
         """What the provider has served and not yet charged, in neuron."""
         wallet = self._accounts.sender.wallet
-        return await unsettled_fee(self._transport, wallet, url, provider, account.generation)
+        private = self._accounts.network.private_providers
+        return await unsettled_fee(self._transport, wallet, url, provider, account.generation, private=private)
 
     @asynccontextmanager
     async def _exclusive(self, provider: str) -> AsyncIterator[bool]:
@@ -397,20 +399,27 @@ class AsyncFunder(_Funder):
         await self.stop()
 
 
-async def unsettled_fee(transport: Transport, wallet: Wallet, url: str, provider: str, generation: int) -> int:
+async def unsettled_fee(
+    transport: Transport, wallet: Wallet, url: str, provider: str, generation: int, *, private: bool = False
+) -> int:
     """What a provider says it has served to `wallet` and not yet charged (0g-direct §4.5), in neuron.
+
+    `private` says whether it may be on this machine or in a private network.
 
     Raises:
         ConfigError: the provider's URL is no place for a token.
         ProviderUnavailable: it does not say.
     """
-    check_url(url, f"the URL of provider {provider}")
+    check_url(url, f"the URL of provider {provider}", private=private)  # before anything is signed
     now = time.time_ns() // 1_000_000
     token = make_token(wallet, provider, now_ms=now, generation=generation, expires_at=now + 600_000)
     headers = SecretHeaders({"Authorization": f"Bearer {token.reveal()}"})
-    target = f"{url}/v1/user/{wallet.address}/unsettledfee"
+    path = f"/v1/user/{wallet.address}/unsettledfee"
     hint = "nothing was transferred; the next look tries again"
-    response = await transport.send(Request("GET", target, headers, timeouts=_TIMEOUTS))
+    request = provider_request(
+        "GET", url, path, provider=provider, private=private, headers=headers, timeouts=_TIMEOUTS
+    )
+    response = await transport.send(request)
     try:
         body: Any = parse_json(await read_all(response, _MAX_BYTES))
         fee = int(body["unsettledFee"])
