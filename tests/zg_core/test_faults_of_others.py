@@ -1,4 +1,4 @@
-"""What published clients get wrong, and this package does not: each test cites 0g-direct §10, or a line of peers §B4."""
+"""What published clients get wrong, and this package does not: each test cites 0g-direct §10 or a line of peers §B4."""
 
 from __future__ import annotations
 
