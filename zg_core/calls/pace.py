@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from zg_core.backends.direct.refusals import retry_after
 from zg_core.errors import ConfigError
+from zg_core.http.refusals import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["AsyncWire", "Broken", "Late", "NotConnected", "SyncWire", "Wire"]
+__all__ = ["BAD_HEADER", "AsyncWire", "Broken", "Late", "NotConnected", "SyncWire", "Unsendable", "Wire"]
 
 _READ_BYTES = 64 * 1024
 _HIGH_WATER = 256 * 1024
+
+BAD_HEADER = "a header or the path holds characters that HTTP does not allow"
 
 
 class NotConnected(Exception):
@@ -31,6 +33,10 @@ class Late(Exception):
 
 class Broken(Exception):
     """The connection ended, or what comes over it is not HTTP."""
+
+
+class Unsendable(Exception):
+    """No request can be made of this: not a URL, or not a header. Nothing was sent."""
 
 
 class Wire(Protocol):

@@ -23,7 +23,9 @@ from zg_core.errors import (
     VerificationUnavailable,
     ZeroGError,
 )
-from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import Request, read_all
+from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
 from zg_core.pricing import fee_of
 from zg_core.store import Store
