@@ -97,7 +97,8 @@ class ZeroGReceipts:
         return f"ZeroGReceipts({len(self)} calls, {fees}{more})"
 
     def _repr_html_(self) -> str:
-        from zg_core.display import row, table
+        from zg_core.display import table
+        from zg_core.receipts.model import row
 
         return table("Receipts", [row(receipt) for receipt in self])
 
@@ -107,7 +108,8 @@ class ZeroGReceipts:
         Raises:
             ImportError: pandas is not installed; the extra ``notebooks`` brings it.
         """
-        from zg_core.display import frame, row
+        from zg_core.display import frame
+        from zg_core.receipts.model import row
 
         return frame([row(receipt) for receipt in self])
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         WrongChain,
         ZeroGError,
     )
-    from zg_core.http.transport import Timeouts
+    from zg_core.http.timeouts import Timeouts
     from zg_core.money import Amount, Fee, neuron, og
     from zg_core.openai_compat import async_openai_client, openai_client
     from zg_core.progress import Progress
@@ -178,7 +178,7 @@ _HOMES = {
     "Store": "store",
     "StreamTruncated": "errors",
     "SubAccount": "backends.direct.money.accounts",
-    "Timeouts": "http.transport",
+    "Timeouts": "http.timeouts",
     "TransactionResult": "chain.transactions",
     "TransactionReverted": "errors",
     "Usage": "types",

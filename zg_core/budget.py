@@ -55,7 +55,7 @@ class Budget:
         ConfigError: no limit is given, or one is not a positive amount of 0G.
 
     Example:
-        >>> from zg_core.types import og
+        >>> from zg_core.money import og
         >>> Budget(per_call=og("0.01"), per_run=og("1")).per_call
         Amount('0.01', '0G')
     """

@@ -14,7 +14,8 @@ from zg_core.calls.path import CHAT_PATH, Calls, Reply, Slot
 from zg_core.calls.retries import Retries
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
-from zg_core.http.transport import AsyncTransport, SyncTransport, Timeouts, run
+from zg_core.http.timeouts import Timeouts
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
 from zg_core.routing.routing import Routing

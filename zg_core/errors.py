@@ -31,7 +31,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zg_core.receipts.model import Receipt
+    from zg_core.receipts.model import Receipt  # circle: what a caller reads of `error.receipt` is typed
 
 __all__ = [
     "AttestationError",

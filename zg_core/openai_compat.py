@@ -12,11 +12,14 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from zg_core.backends.direct.refusals import GATEWAY
 from zg_core.calls.path import Tail
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.errors import ConfigError, RequestError, ZeroGError
-from zg_core.http.transport import USER_AGENT, BodyBroken, leaf_sha256, run, ssl_context
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.library import leaf_sha256, ssl_context
+from zg_core.http.messages import USER_AGENT
+from zg_core.http.refusals import GATEWAY
+from zg_core.http.transport import run
 from zg_core.jsontext import parse_json
 from zg_core.sse import SSEDecoder
 from zg_core.types import Usage

@@ -184,7 +184,7 @@ class TestParseJson:
     def test_a_hundred_thousand_brackets_do_not_kill_a_process_with_a_raised_recursion_limit(self) -> None:
         code = (
             "import sys; sys.setrecursionlimit(100_000)\n"  # as importing py_ecc does
-            "from zg_core.exchange import parse_json\n"
+            "from zg_core.jsontext import parse_json\n"
             "try: parse_json('[' * 100_000)\n"
             "except ValueError: print('refused')"
         )

@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zg_core.http.transport import BodyBroken
+from zg_core.http.bodies import BodyBroken
 from zg_core.tasks.chat import text_of
 
 if TYPE_CHECKING:
     from zg_core.backends.base import Route
     from zg_core.calls.gate import Place
     from zg_core.exchange import Exchange
-    from zg_core.http.transport import Response
+    from zg_core.http.messages import Response
     from zg_core.receipts.model import Receipt
     from zg_core.types import Usage
 

@@ -28,7 +28,8 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.exchange import Exchange
-from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import Request, read_all
 from zg_core.jsontext import encode_body, parse_json
 from zg_core.money import Amount, Fee
 from zg_core.progress import tell
@@ -47,7 +48,9 @@ if TYPE_CHECKING:
     from zg_core.backends.base import Backend, Route
     from zg_core.budget import Spending
     from zg_core.calls.limits import Limits
-    from zg_core.http.transport import Response, Transport
+    from zg_core.http.messages import Response
+    from zg_core.http.timeouts import Timeouts
+    from zg_core.http.transport import Transport
     from zg_core.progress import Listener
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Outcome

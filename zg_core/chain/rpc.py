@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ChainError, RequestError
-from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import Request, read_all
+from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
 
 if TYPE_CHECKING:

@@ -141,7 +141,9 @@ def _json(service: Service, states: dict[str, str] | None) -> dict[str, Any]:
 def _health(run: Run, url: str, transport: Any) -> dict[str, str]:
     """Health by provider address in lower case; nothing, and a warning, if the status service cannot tell."""
     from zg_core.config import check_url
-    from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+    from zg_core.http.bodies import BodyBroken
+    from zg_core.http.messages import Request, read_all
+    from zg_core.http.timeouts import Timeouts
     from zg_core.http.transport import run as drive
     from zg_core.jsontext import parse_json
 

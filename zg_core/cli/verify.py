@@ -136,7 +136,8 @@ def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str
     Raises:
         ConfigError: this is no local network, or its service is not known or does not answer.
     """
-    from zg_core.http.transport import BodyBroken, Request, read_all
+    from zg_core.http.bodies import BodyBroken
+    from zg_core.http.messages import Request, read_all
     from zg_core.http.transport import run as drive
 
     if not network.is_local:

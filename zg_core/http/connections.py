@@ -8,95 +8,29 @@ so that threads and event loops share it.
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import h11
 
-from zg_core.http.wires import Broken
+from zg_core.http.wires import BAD_HEADER, Broken, Unsendable
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Mapping
 
     from zg_core.http.timeouts import Clock
+    from zg_core.http.urls import Target
     from zg_core.http.wires import Wire
 
-__all__ = ["Connections", "Link", "Target", "Unsendable", "target_of"]
+__all__ = ["Connections", "Link"]
 
 IDLE_SECONDS = 30.0  # servers of this field hang up after 60 to 75 s
 MAX_IDLE = 100
 _MAX_HEAD_BYTES = 100 * 1024
 _PIECE_BYTES = 16 * 1024
-_PLAIN = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/%?]*")
-_PORTS = {"http": 80, "https": 443}
-
-
-BAD_HEADER = "a header or the path holds characters that HTTP does not allow"
-
-
-class Unsendable(Exception):
-    """No request can be made of this: not a URL, or not a header."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a request goes.
-
-    Attributes:
-        origin: Scheme, host and port: what a connection is for.
-        authority: The ``Host`` header.
-        path: What follows the authority, query included.
-    """
-
-    origin: tuple[str, str, int]
-    authority: bytes
-    path: bytes
-
-
-def target_of(url: str) -> Target:
-    """Take a URL apart.
-
-    Raises:
-        Unsendable: it is none for HTTP, or names no host.
-
-    Example:
-        >>> target_of("http://localhost:8080/v1/models?x=1")
-        Target(origin=('http', 'localhost', 8080), authority=b'localhost:8080', path=b'/v1/models?x=1')
-    """
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    if separator and _PLAIN.fullmatch(slash + path):  # as good as always: only the origin is looked up
-        origin, host = _origin(f"{scheme}://{authority}")
-        return Target(origin, host, (slash + path).encode())
-    origin, host = _origin(url)
-    return Target(origin, host, _library_url(url).raw_path)
-
-
-@lru_cache(maxsize=256)
-def _origin(url: str) -> tuple[tuple[str, str, int], bytes]:
-    parsed = _library_url(url)
-    if parsed.scheme not in _PORTS:
-        raise Unsendable(f"it is not http or https but {parsed.scheme!r}")
-    if not parsed.host:
-        raise Unsendable("it names no host")
-    port = parsed.port or _PORTS[parsed.scheme]
-    return (parsed.scheme, parsed.raw_host.decode("ascii").strip("[]"), port), parsed.netloc
-
-
-def _library_url(url: str) -> Any:
-    from zg_core.http.given import library
-
-    lib = library()
-    try:
-        return lib.URL(url)
-    except (lib.InvalidURL, UnicodeError) as error:  # the last from "https://a..b"
-        raise Unsendable(str(error)) from None
 
 
 # Origin, and whether only the public internet may be dialled for it: a connection into the user's own network must not

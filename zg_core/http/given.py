@@ -1,70 +1,27 @@
 """A client of the HTTP library: one that the user gives, or one of our own where a proxy stands before the network.
 
-Everything else goes over `zg_core.http.connections`, which is faster. The library is httpx2 (httpx where only that is
-installed, or where ``ZEROG_HTTP_LIBRARY=httpx`` asks for it); it also reads URLs and knows the system's authorities.
+Everything else goes over `zg_core.http.connections`, which is faster.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import os
-from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError
 from zg_core.http.bodies import Body, BodyBroken
-from zg_core.http.connections import BAD_HEADER, Unsendable
+from zg_core.http.guarding import PUBLIC, guard, judge, judge_in_loop
+from zg_core.http.library import leaf_sha256, library, library_of, ssl_context
+from zg_core.http.reach import OutOfReach
 from zg_core.http.timeouts import CLOCK, Clock, clocked, watch
-from zg_core.http.wires import Broken, Late, NotConnected
+from zg_core.http.wires import BAD_HEADER, Broken, Late, NotConnected, Unsendable
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Mapping
 
-    from zg_core.http.transport import Request
+    from zg_core.http.messages import Request
 
-__all__ = ["LibraryClient", "leaf_sha256", "library", "library_of", "ssl_context"]
-
-
-@cache
-def library() -> Any:
-    """The HTTP library in use: module httpx2, or httpx."""
-    names = ["httpx"] if os.environ.get("ZEROG_HTTP_LIBRARY") == "httpx" else ["httpx2", "httpx"]
-    for name in names:
-        try:
-            return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-    raise ModuleNotFoundError("neither httpx2 nor httpx is installed: pip install httpx2")
-
-
-@cache
-def ssl_context(ca_file: str | None) -> ssl.SSLContext:
-    """The TLS settings for the system's authorities, or for `ca_file`; shared, since making one costs about 20 ms."""
-    if ca_file is None:
-        context: ssl.SSLContext = library().create_ssl_context()
-        context.set_alpn_protocols(["http/1.1"])
-        return context
-    import ssl
-
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-        context.set_alpn_protocols(["http/1.1"])
-        return context
-    except (OSError, ValueError) as error:
-        message = f"ca_file={ca_file!r} holds no certificate authority: {error}"
-        raise ConfigError(message, code="bad_ca_file", hint="give the path of a PEM file") from None
-
-
-def leaf_sha256(response: Any) -> str:
-    """SHA-256 of the leaf certificate of the connection that carries `response`, "" for plain http."""
-    stream = response.extensions.get("network_stream")
-    tls = stream.get_extra_info("ssl_object") if stream is not None else None
-    certificate = tls.getpeercert(True) if tls is not None else None
-    return hashlib.sha256(certificate).hexdigest() if certificate else ""
+__all__ = ["LibraryClient"]
 
 
 class _Response(Body):
@@ -124,6 +81,7 @@ class LibraryClient:
         if client is None:
             made = getattr(self._lib, kind)(**_options(self._lib, ca_file))
             self._client = clocked(made, self._lib.ReadTimeout, asynchronous=asynchronous)
+        guard(self._client, self._lib.ConnectError, asynchronous=asynchronous)
 
     async def send(self, request: Request, headers: Mapping[str, str]) -> _Response:
         """Send `request` with `headers`, nothing of the client's own in it.
@@ -131,6 +89,7 @@ class LibraryClient:
         Raises:
             ConfigError: the given client is closed.
             NotConnected: nothing was sent.
+            OutOfReach: nothing may be: the URL is a stranger's, and leads into a private network.
             Unsendable: nothing can be.
             Late: no answer came in time.
             Broken: none came.
@@ -143,11 +102,16 @@ class LibraryClient:
                 hint="keep it open as long as it is used here; closing it is up to whoever made it",
             )
         clock = Clock(request.timeouts.until_first)
-        token = CLOCK.set(clock)
+        token, public = CLOCK.set(clock), PUBLIC.set(request.public)
         failure: Exception
         try:
-            sending = client.send(self._build(request, headers), stream=True, auth=None, follow_redirects=False)
+            built = self._build(request, headers)
+            if request.public:
+                await judge_in_loop(client, built.url) if self._asynchronous else judge(client, built.url)
+            sending = client.send(built, stream=True, auth=None, follow_redirects=False)
             response = await sending if self._asynchronous else sending
+        except OutOfReach as error:
+            failure = error
         except lib.LocalProtocolError:  # its text holds the header, which may be a token
             failure = Unsendable(BAD_HEADER)
         except (lib.InvalidURL, lib.UnsupportedProtocol, UnicodeError) as error:
@@ -162,6 +126,7 @@ class LibraryClient:
             return _Response(response, clock, request.timeouts.between, lib, asynchronous=self._asynchronous)
         finally:
             CLOCK.reset(token)
+            PUBLIC.reset(public)
         raise failure  # without the library's frames, which hold the headers
 
     def _build(self, request: Request, headers: Mapping[str, str]) -> Any:
@@ -194,16 +159,3 @@ def _options(lib: Any, ca_file: str | None) -> dict[str, Any]:
         "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),
         "limits": lib.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=30.0),
     }
-
-
-def library_of(client: Any, kind: str) -> Any:
-    """The module that made `client`; it need not be the one we use ourselves."""
-    for base in type(client).__mro__:
-        name = base.__module__.partition(".")[0]
-        if name in ("httpx", "httpx2") and isinstance(client, getattr(importlib.import_module(name), kind)):
-            return importlib.import_module(name)
-    raise ConfigError(
-        f"a {type(client).__name__} is given where an httpx2.{kind} (or httpx.{kind}) is needed",
-        code="bad_http_client",
-        hint="blocking calls take a Client, asynchronous ones an AsyncClient",
-    )

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zg_core.config import check_url
-from zg_core.http.transport import Request, Timeouts
+from zg_core.http.messages import Request
+from zg_core.http.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["OWN_PROVIDERS", "OutOfReach", "check_host", "objection", "reachable"]
+__all__ = ["LOOPBACK", "OWN_PROVIDERS", "OutOfReach", "check_host", "objection", "reachable"]
 
 OWN_PROVIDERS = (
     "choose another provider; if you run this one yourself, or a VPN of yours gives names such addresses: "
@@ -24,6 +24,8 @@ OWN_PROVIDERS = (
 )
 """The hint beside every refusal."""
 
+LOOPBACK = "a loopback address"
+"""What is said of this machine's own addresses."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are the IPv4 address that is meant
 _GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")  # all that is assigned to the internet so far
 _NO_GLOBAL_V6 = tuple(
@@ -93,7 +95,7 @@ def _of_v6(address: ipaddress.IPv6Address) -> str:
 
 def _kind(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str | None:
     if address.is_unspecified or address.is_loopback:
-        return "a loopback address"
+        return LOOPBACK
     if address.is_link_local:
         return "a link-local address"
     if address.is_multicast:
@@ -124,7 +126,7 @@ def check_host(host: str) -> None:
     elif _NUMBER.fullmatch(name.rpartition(".")[2]):  # so it is an IPv4 address, in one of the forms that are around
         why = _objection_to_number(name)
     elif any(name == own or name.endswith(f".{own}") for own in _OWN_NAMES):
-        why = "a loopback address" if name.endswith(("localhost", "localdomain")) else "a private name"
+        why = LOOPBACK if name.endswith(("localhost", "localdomain")) else "a private name"
     else:
         why = "" if name and "%" not in name else "no name"
     if why:

@@ -1,4 +1,4 @@
-"""HTTP: requests, responses, and the two transports.
+"""The two transports: what the logic above needs of the world, blocking and on asyncio.
 
 All logic above is written once, as coroutines over `Transport`. `SyncTransport` never suspends, so that `run` can
 drive such a coroutine to its end without an event loop; `AsyncTransport` keeps connections for each running loop.
@@ -15,74 +15,37 @@ import threading
 import time
 import weakref
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from zg_core.config import SecretHeaders
+from zg_core.config import SecretHeaders, shown_url
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, RequestError
 from zg_core.http.bodies import Body, BodyBroken
-from zg_core.http.connections import Connections, Unsendable, target_of
-from zg_core.http.given import LibraryClient, leaf_sha256, library, ssl_context
-from zg_core.http.reach import OWN_PROVIDERS, OutOfReach
+from zg_core.http.connections import Connections
+from zg_core.http.given import LibraryClient
+from zg_core.http.library import ssl_context
+from zg_core.http.messages import USER_AGENT
+from zg_core.http.reach import LOOPBACK, OWN_PROVIDERS, OutOfReach, objection
 from zg_core.http.signals import LoopSignal, ThreadSignal
-from zg_core.http.timeouts import Clock, Timeouts
-from zg_core.http.wires import AsyncWire, Broken, Late, NotConnected, SyncWire
+from zg_core.http.timeouts import Clock
+from zg_core.http.urls import target_of
+from zg_core.http.wires import AsyncWire, Broken, Late, NotConnected, SyncWire, Unsendable
 from zg_core.http.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from zg_core.http.connections import Link, Target
+    from zg_core.http.connections import Link
+    from zg_core.http.messages import Request, Response
     from zg_core.http.signals import Signal
+    from zg_core.http.urls import Target
     from zg_core.http.wires import Wire
 
-__all__ = [
-    "AsyncTransport", "BodyBroken", "Request", "Response", "SyncTransport", "Timeouts", "Transport", "leaf_sha256",
-    "library", "read_all", "run", "ssl_context",
-]  # fmt: skip
+__all__ = ["AsyncTransport", "SyncTransport", "Transport", "run"]
 
 _T = TypeVar("_T")
-USER_AGENT = "zerog-integrations"
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "keep-alive", "User-Agent": USER_AGENT}
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One HTTP request.
-
-    `once` says that repeating it may cost money: when such a request is sent and no answer comes, its outcome is
-    unknown rather than failed. `public` says that a stranger chose the URL: only addresses of the public internet are
-    dialled for it (`zg_core.http.reach`).
-    """
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)  # may hold a token, so they become `SecretHeaders`
-    body: bytes | None = field(default=None, repr=False)
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    once: bool = False
-    public: bool = False
-
-    def __post_init__(self) -> None:
-        """Hide the headers."""
-        object.__setattr__(self, "headers", SecretHeaders(self.headers))
-
-
-class Response(Protocol):
-    """An HTTP response whose body is still to be read."""
-
-    status: int
-    headers: Mapping[str, str]
-    certificate_sha256: str
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The content-decoded body as it arrives; raises `BodyBroken`."""
-        ...
-
-    async def close(self) -> None:
-        """Give the connection back or drop it."""
-        ...
 
 
 class Transport(Protocol):
@@ -120,32 +83,6 @@ class Transport(Protocol):
     def aside(self, work: Callable[..., None], *arguments: Any) -> None:
         """Run `work` like `blocking`, where nothing can be awaited any more; `close` waits for it."""
         ...
-
-
-async def read_all(response: Response, limit: int, seconds: float | None = None) -> bytes:
-    """The whole body, at most `limit` bytes.
-
-    Args:
-        response: Where it is read from.
-        limit: Bytes.
-        seconds: How long it may take in all; a sender that drips can keep below the time between two reads for ever.
-
-    Raises:
-        BodyBroken: it ended early, is larger, or takes longer.
-    """
-    parts: list[bytes] = []
-    size, began = 0, time.monotonic()
-    try:
-        async for chunk in response.chunks():
-            size += len(chunk)
-            if size > limit:
-                raise BodyBroken(f"the response is larger than {limit} bytes")
-            if seconds is not None and time.monotonic() - began >= seconds:
-                raise BodyBroken(f"the response takes longer than {seconds:.0f} s")
-            parts.append(chunk)
-    finally:
-        await response.close()
-    return b"".join(parts)
 
 
 def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
@@ -242,7 +179,7 @@ def _has_proxy() -> bool:
 def _is_loopback(target: Target) -> bool:
     """No proxy for other machines gets to see what is said to this one."""
     host = target.origin[1]
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return host == "localhost" or objection(host) == LOOPBACK
 
 
 _WORKERS = Workers()
@@ -287,7 +224,7 @@ class _Pools:
 
 def _told(error: Exception, request: Request) -> RequestError:
     if isinstance(error, Unsendable):
-        message = f"no request can be sent to {request.url!r} ({error})"
+        message = f"no request can be sent to {shown_url(request.url)!r} ({error})"
         return ProviderUnavailable(message, code="connect_failed", hint="choose another provider", retryable=False)
     host = request.url.partition("://")[2].partition("/")[0]
     if isinstance(error, OutOfReach):

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-__all__ = ["AsyncWire", "Broken", "Late", "NotConnected", "SyncWire", "Wire"]
+__all__ = ["BAD_HEADER", "AsyncWire", "Broken", "Late", "NotConnected", "SyncWire", "Unsendable", "Wire"]
 
 _P = TypeVar("_P", bound=asyncio.Protocol)
 _READ_BYTES = 64 * 1024
 _HIGH_WATER = 256 * 1024
+
+BAD_HEADER = "a header or the path holds characters that HTTP does not allow"
 
 
 class NotConnected(Exception):
@@ -35,6 +37,10 @@ class Late(Exception):
 
 class Broken(Exception):
     """The connection ended, or what comes over it is not HTTP."""
+
+
+class Unsendable(Exception):
+    """No request can be made of this: not a URL, or not a header. Nothing was sent."""
 
 
 class Wire(Protocol):

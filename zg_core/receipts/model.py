@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zg_core.money import Fee
     from zg_core.types import Service, Usage
 
-__all__ = ["OUTCOMES", "SCHEMA", "Receipt"]
+__all__ = ["OUTCOMES", "SCHEMA", "Receipt", "row"]
 
 Outcome = Literal["answered", "truncated", "abandoned", "failed", "unknown"]
 OUTCOMES: tuple[Outcome, ...] = ("answered", "truncated", "abandoned", "failed", "unknown")
@@ -79,7 +79,7 @@ class Receipt:
         flags: Words on what looks wrong beside the verdict, such as ``usage_implausible``, ``not_stored``.
 
     Example:
-        >>> from zg_core.types import Amount, Fee
+        >>> from zg_core.money import Amount, Fee
         >>> receipt = Receipt("direct", "local", 31337, "0x" + "ab" * 20, "m", Kind.TEE_ML, "11" * 32, 1, 2,
         ...                   Fee(Amount(7), exact=True))
         >>> Receipt.from_dict(receipt.to_dict()).fee.amount.units
@@ -260,12 +260,12 @@ class Receipt:
         return receipt
 
     def to_pandas(self) -> Any:
-        """One row of what a table of receipts shows (`display.row`).
+        """One row of what a table of receipts shows (`row`).
 
         Raises:
             ImportError: pandas is not installed; the extra ``notebooks`` brings it.
         """
-        return display.frame([display.row(self)])
+        return display.frame([row(self)])
 
     def __repr__(self) -> str:
         fee = str(self.fee.amount) if self.fee.exact else f"inexact ({self.fee.reason})"
@@ -275,7 +275,7 @@ class Receipt:
         )
 
     def _repr_html_(self) -> str:
-        return display.facts("Receipt", display.row(self))
+        return display.facts("Receipt", row(self))
 
     def __getstate__(self) -> dict[str, Any]:
         names = (name for name in self.__dataclass_fields__ if name != "_resolved")
@@ -291,3 +291,28 @@ def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise plain.bad_receipt(f"an object was expected, not a {type(value).__name__}")
     return value
+
+
+def row(receipt: Receipt) -> dict[str, Any]:
+    """What a table shows of one receipt. Amounts are neuron: in text, since they outgrow 64 bits."""
+    fee, usage = receipt.fee, receipt.usage
+    return {
+        "id": receipt.id,
+        "started_at": receipt.started_at,
+        "network": receipt.network,
+        "provider": receipt.provider,
+        "model": receipt.model,
+        "kind": str(receipt.kind),
+        "outcome": receipt.outcome,
+        "status": str(receipt.verdict.status),
+        "reason": str(receipt.verdict.reason),
+        "prompt_tokens": None if usage is None else usage.prompt_tokens,
+        "completion_tokens": None if usage is None else usage.completion_tokens,
+        "fee": str(fee.amount.units),
+        "fee_exact": fee.exact,
+        "fee_upper": None if fee.upper is None else str(fee.upper),
+        "unit": fee.amount.unit,
+        "chat_id": receipt.chat_id,
+        "seconds": round(receipt.seconds, 6),
+        "flags": " ".join(receipt.flags),
+    }

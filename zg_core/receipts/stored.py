@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core import display
 from zg_core.errors import ConfigError
 from zg_core.receipts import plain
-from zg_core.receipts.model import Receipt
+from zg_core.receipts.model import Receipt, row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -263,7 +263,7 @@ class ReceiptStore:
         return f"ReceiptStore({self._store!r}, {self.retention!r})"
 
     def _repr_html_(self) -> str:
-        return display.table("Receipts", [display.row(each) for each in self.select(newest=50)])
+        return display.table("Receipts", [row(each) for each in self.select(newest=50)])
 
     def to_pandas(self) -> Any:
         """All receipts as a DataFrame.
@@ -271,7 +271,7 @@ class ReceiptStore:
         Raises:
             ImportError: pandas is not installed; the extra ``notebooks`` brings it.
         """
-        return display.frame(map(display.row, self))
+        return display.frame(map(row, self))
 
 
 def _row(receipt: Receipt) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Routing:
         ConfigError: one of them is malformed (code ``bad_routing``).
 
     Example:
-        >>> from zg_core.types import og
+        >>> from zg_core.money import og
         >>> Routing(sort="latency", max_price=og("0.5"), kinds=["TeeML"], require={"tools"}).kinds
         frozenset({<Kind.TEE_ML: 'TeeML'>})
     """

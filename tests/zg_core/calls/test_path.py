@@ -24,8 +24,10 @@ from zg_core.calls.retries import Retries
 from zg_core.config import NETWORKS
 from zg_core.errors import ConfigError, OutcomeUnknown, RequestError, SessionRejected, StreamTruncated, ZeroGError
 from zg_core.exchange import Exchange
+from zg_core.http.bodies import BodyBroken
 from zg_core.http.signals import LoopSignal
-from zg_core.http.transport import AsyncTransport, BodyBroken, SyncTransport, Timeouts, run
+from zg_core.http.timeouts import Timeouts
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.pricing import fee_of
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.types import Kind, Service, Usage

@@ -121,7 +121,7 @@ class TestAPlace:
 
     @pytest.mark.parametrize("ending", BAD_ENDINGS.values(), ids=list(BAD_ENDINGS))
     def test_is_left_however_the_call_ends(self, turns: Turns, ending: list[Any]) -> None:
-        from zg_core.http.transport import Timeouts
+        from zg_core.http.timeouts import Timeouts
 
         turns.script(ending, turns.good)
         with pytest.raises(ZeroGError):

@@ -15,17 +15,11 @@ import pytest
 from tests.zg_core.driving import fetch, with_loop
 from tests.zg_core.raw_server import HEAD, STALL, answer, chunk
 from zg_core.errors import ConfigError, OutcomeUnknown
-from zg_core.http import transport as http
-from zg_core.http.transport import (
-    AsyncTransport,
-    BodyBroken,
-    Request,
-    SyncTransport,
-    Timeouts,
-    Transport,
-    read_all,
-    run,
-)
+from zg_core.http import library as http
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import Request, read_all
+from zg_core.http.timeouts import Timeouts
+from zg_core.http.transport import AsyncTransport, SyncTransport, Transport, run
 
 SLOW = Timeouts(connect=5.0, read=60.0, first_token=0.2, stall=60.0)
 STALLING = Timeouts(connect=5.0, read=60.0, first_token=60.0, stall=0.2)

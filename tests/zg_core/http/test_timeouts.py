@@ -9,7 +9,10 @@ import pytest
 from tests.zg_core.driving import fetch
 from tests.zg_core.raw_server import HEAD, STALL, Drip, Pause, Step, answer, chunk
 from zg_core.errors import ConfigError, OutcomeUnknown
-from zg_core.http.transport import BodyBroken, Request, Timeouts, Transport, read_all
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import Request, read_all
+from zg_core.http.timeouts import Timeouts
+from zg_core.http.transport import Transport
 
 DRIP = [bytes([b]) for b in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2000]
 ENDLESS = Drip([b"1;x=", *[b"x"] * 2000])  # the extension of a chunk's size

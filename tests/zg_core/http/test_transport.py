@@ -18,19 +18,11 @@ from tests.zg_core import raw_server
 from tests.zg_core.driving import fetch
 from tests.zg_core.raw_server import CLOSE, HEAD, RESET, STALL, Server, Step, answer, chunk
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable
-from zg_core.http import given as http_library
-from zg_core.http import transport as http
-from zg_core.http.bodies import Gunzip
-from zg_core.http.transport import (
-    AsyncTransport,
-    BodyBroken,
-    Request,
-    SyncTransport,
-    Timeouts,
-    Transport,
-    read_all,
-    run,
-)
+from zg_core.http import library as module
+from zg_core.http.bodies import BodyBroken, Gunzip
+from zg_core.http.messages import Request, read_all
+from zg_core.http.timeouts import Timeouts
+from zg_core.http.transport import AsyncTransport, SyncTransport, Transport, run
 
 QUICK = Timeouts(connect=5.0, read=0.3)
 
@@ -534,10 +526,10 @@ class TestLibrary:
         def missing(name: str) -> Any:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-        monkeypatch.setattr(http_library.importlib, "import_module", missing)
-        http.library.cache_clear()
+        monkeypatch.setattr(module.importlib, "import_module", missing)
+        module.library.cache_clear()
         try:
             with pytest.raises(ModuleNotFoundError, match="pip install httpx2"):
-                http.library()
+                module.library()
         finally:
-            http.library.cache_clear()
+            module.library.cache_clear()

@@ -23,8 +23,10 @@ from zg_core.errors import (
     VerificationUnavailable,
     ZeroGError,
 )
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import read_all
 from zg_core.http.provider_requests import provider_request
-from zg_core.http.transport import BodyBroken, Timeouts, read_all
+from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
 from zg_core.pricing import fee_of
 from zg_core.store import Store
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.credentials import Credential
     from zg_core.config import Network, Secret
     from zg_core.exchange import Exchange
-    from zg_core.http.transport import Request, Transport
+    from zg_core.http.messages import Request
+    from zg_core.http.transport import Transport
     from zg_core.money import Fee
     from zg_core.types import Service, Usage
     from zg_core.verify.attestation import AttestationOptions, AttestationReport

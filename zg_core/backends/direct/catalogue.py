@@ -11,8 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError, ProviderUnavailable
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import read_all
 from zg_core.http.provider_requests import provider_request
-from zg_core.http.transport import BodyBroken, Timeouts, read_all
+from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
 from zg_core.pricing import Tariff
 from zg_core.tasks.models import ModelInfo

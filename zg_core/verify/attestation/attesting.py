@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote as url_quote
 
 from zg_core.errors import ConfigError, RequestError
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import Request, read_all
 from zg_core.http.provider_requests import provider_request
-from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.timeouts import Timeouts
 from zg_core.types import PROXY
 from zg_core.verify.attestation import dcap, gpu
 from zg_core.verify.attestation.collateral import Collateral, CollateralUnavailable, fetch, forget

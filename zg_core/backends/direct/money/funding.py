@@ -28,8 +28,11 @@ from zg_core.errors import (
     WrongChain,
     ZeroGError,
 )
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import read_all
 from zg_core.http.provider_requests import provider_request
-from zg_core.http.transport import BodyBroken, Timeouts, read_all, run
+from zg_core.http.timeouts import Timeouts
+from zg_core.http.transport import run
 from zg_core.jsontext import parse_json
 from zg_core.money import Amount, og
 from zg_core.progress import tell
