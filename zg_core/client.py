@@ -184,7 +184,7 @@ class _Client:
         if routing is not None:
             _check_routing(routing, provider, credential)
         self._transport = self._make_transport(ca_file, http_client)
-        self._catalogue = Catalogue(self._transport, private=self.network.private_providers)
+        self._catalogue = Catalogue(self._transport)
         self.backend: DirectBackend = DirectBackend(
             network=self.network,
             credential=credential,

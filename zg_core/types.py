@@ -5,7 +5,7 @@ All are immutable but `Receipt`, whose verdict may arrive later.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,8 @@ class PriceTier:
 class Service:
     """One provider's service record as the chain holds it (0g-direct §2.2), with the facts derived from it.
 
-    Prices are neuron per token. `url` has no trailing slash.
+    Prices are neuron per token. `url` has no trailing slash; `private`, which is no part of the record, says whether it
+    may lead to this machine and into private networks, as on a local network (`Network.private_providers`).
     """
 
     provider: str
@@ -71,6 +72,7 @@ class Service:
     additional_info: str
     tee_signer: str
     acknowledged: bool
+    private: bool = field(default=False, repr=False, compare=False)
 
     @cached_property
     def info(self) -> Mapping[str, Any]:

@@ -25,8 +25,7 @@ class Route:
     """Where a call goes: the service that will answer, the model it is asked for, and what is known of the service.
 
     `attestation` is its report, where the policy asks for one; `block` the block at which its record was read;
-    `tariff` the provider's list price, where it does not bill what the chain says; `private` whether the service may be
-    on this machine or in a private network.
+    `tariff` the provider's list price, where it does not bill what the chain says.
     """
 
     service: Service
@@ -34,7 +33,6 @@ class Route:
     attestation: AttestationReport | None = None
     block: int | None = None
     tariff: Tariff | None = None
-    private: bool = False
 
 
 class Backend(Protocol):

@@ -397,7 +397,7 @@ class Calls:
             call.exchange.request,
             self._timeouts,
             once=True,
-            public=not call.route.private,
+            public=not call.route.service.private,
         )
         call.started = time.monotonic()
         call.sent = True

@@ -80,7 +80,6 @@ def verify(
                     level=level,
                     model=model,
                     options=options,
-                    private=broker.network.private_providers,
                     on_step=run.out.note,
                 )
             )
@@ -150,7 +149,7 @@ def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str
         )
 
     async def root() -> bytes:
-        response = await transport.send(Request("GET", f"{status_url}/attestation/root"))
+        response = await transport.send(Request("GET", f"{status_url}/attestation/root", public=False))
         body = await read_all(response, _ROOT_BYTES)
         if response.status != 200:
             raise BodyBroken(f"HTTP {response.status}")

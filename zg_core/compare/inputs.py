@@ -145,14 +145,9 @@ def read_prompts(path: str | Path) -> list[Prompt]:
 
 
 def choose(
-    targets: Iterable[str | Target | Service] | str | Target | Service | None,
-    services: Sequence[Service],
-    *,
-    private: bool = False,
+    targets: Iterable[str | Target | Service] | str | Target | Service | None, services: Sequence[Service]
 ) -> list[Choice]:
     """The services that `targets` name, each once, in the order they are named; None takes every chat service.
-
-    `private` says whether a service may be on this machine or in a private network.
 
     Raises:
         ConfigError: a target that no service matches (code ``no_match``), or one whose URL is none that may be used.
@@ -160,7 +155,7 @@ def choose(
     chats = [service for service in services if service.service_type == CHAT]
     found: list[tuple[Service, str]] = []
     if targets is None:
-        found = [(service, service.model) for service in chats if service.acknowledged and _usable(service, private)]
+        found = [(service, service.model) for service in chats if service.acknowledged and _usable(service)]
         if not found:
             raise _no_match("any chat service", chats)
     else:
@@ -173,7 +168,7 @@ def choose(
     if not found:
         raise ConfigError("nothing to compare: no target is given", code="no_match", hint="targets=None takes all")
     for service, _ in found:
-        _check(service, private)
+        _check(service)
     counts = Counter(model for _, model in found)
     return [Choice(model if counts[model] == 1 else _long(model, service), service, model) for service, model in found]
 
@@ -184,14 +179,14 @@ def _matches(target: Target, service: Service) -> bool:
     return service.model == target.model and service.acknowledged
 
 
-def _check(service: Service, private: bool) -> None:
-    check_url(service.url, f"the URL of provider {service.provider}", private=private)
+def _check(service: Service) -> None:
+    check_url(service.url, f"the URL of provider {service.provider}", private=service.private)
 
 
-def _usable(service: Service, private: bool) -> bool:
+def _usable(service: Service) -> bool:
     """Whether it has a URL that may be used; one record with another must not end a comparison of all."""
     try:
-        _check(service, private)
+        _check(service)
     except ConfigError:
         return False
     return True

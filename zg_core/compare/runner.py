@@ -80,7 +80,7 @@ async def aestimate(
     async with AsyncBroker.read_only(**where) as broker:
         network = broker.network
         cap = _cap(budget, options.get("environ"))
-        choices = choose(targets, await broker.services(), private=network.private_providers)
+        choices = choose(targets, await broker.services())
     return make_plan(
         choices,
         asked,

@@ -177,7 +177,7 @@ class Connections:
             self.drop(link)
         scheme, host, port = target.origin
         context = self._context() if scheme == "https" else None
-        wire = await self._wire.connect(host, port, context, seconds, public=public)
+        wire = await self._wire.connect(host, port, context, seconds, public)
         link = Link(place, wire)
         self._links.add(link)
         return link

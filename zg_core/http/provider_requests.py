@@ -14,29 +14,27 @@ from zg_core.http.timeouts import Timeouts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zg_core.types import Service
+
 __all__ = ["provider_request"]
 
 
 def provider_request(
     method: str,
-    url: str,
+    service: Service,
     path: str,
     *,
-    provider: str,
-    private: bool,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
     timeouts: Timeouts | None = None,
     once: bool = False,
 ) -> Request:
-    """A request to a provider.
+    """A request to the provider of a service.
 
     Args:
         method: ``"GET"`` or ``"POST"``.
-        url: The URL of its record.
-        path: What follows it, with a query where there is one.
-        provider: Whose it is, for errors.
-        private: Whether it may be on this machine or in a private network (`Network.private_providers`).
+        service: Its record.
+        path: What follows the record's URL, with a query where there is one.
         headers: Headers, which may hold a token.
         body: Body.
         timeouts: How long it may take.
@@ -45,5 +43,6 @@ def provider_request(
     Raises:
         ConfigError: the URL is none that may be used (codes ``bad_url``, ``insecure_url``).
     """
-    base = check_url(url, f"the URL of provider {provider}", private=private)
+    private = service.private
+    base = check_url(service.url, f"the URL of provider {service.provider}", private=private)
     return Request(method, base + path, headers or {}, body, timeouts or Timeouts(), once, public=not private)

@@ -51,7 +51,7 @@ class Wire(Protocol):
 
     @classmethod
     async def connect(
-        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, *, public: bool = False
+        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, public: bool = False
     ) -> Self:
         """Connect; with TLS where `context` is given, and only to addresses of the public internet where `public` is.
 
@@ -87,7 +87,7 @@ class SyncWire:
 
     @classmethod
     async def connect(
-        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, *, public: bool = False
+        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, public: bool = False
     ) -> Self:
         """See `Wire.connect`."""
         end = time.monotonic() + seconds
@@ -187,7 +187,7 @@ class AsyncWire(asyncio.Protocol):
 
     @classmethod
     async def connect(
-        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, *, public: bool = False
+        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, public: bool = False
     ) -> Self:
         """See `Wire.connect`."""
         loop = asyncio.get_running_loop()

@@ -28,7 +28,6 @@ class Attestations:
     Args:
         transport: HTTP.
         options: What is allowed and where evidence is looked up.
-        private: Whether providers may be on this machine or in a private network.
         clock: The time (UTC).
     """
 
@@ -36,13 +35,10 @@ class Attestations:
         self,
         transport: Transport,
         options: AttestationOptions | None = None,
-        *,
-        private: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._transport = transport
         self._options = options
-        self._private = private
         self._clock = clock
         self._kept: dict[tuple[str, str, str], tuple[datetime, AttestationReport]] = {}
 
@@ -55,15 +51,7 @@ class Attestations:
             if (kept := self._valid(key, level)) is not None:
                 return kept
             now = self._clock()
-            report = await attest(
-                service,
-                self._transport,
-                level=level,
-                model=model,
-                now=now,
-                options=self._options,
-                private=self._private,
-            )
+            report = await attest(service, self._transport, level=level, model=model, now=now, options=self._options)
             if report.satisfies(level):
                 end = now + _LONGEST
                 self._kept[key] = (end if report.expires_at is None else min(end, report.expires_at), report)

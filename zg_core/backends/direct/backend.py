@@ -113,7 +113,7 @@ class DirectBackend:
         if provider is None and isinstance(credential, ApiKeyCredential):
             provider = credential.claims.provider
         self._provider = provider
-        self._catalogue = catalogue or Catalogue(transport, private=network.private_providers)
+        self._catalogue = catalogue or Catalogue(transport)
         self._served: dict[str, tuple[float, frozenset[str]]] = {}
 
     @property
@@ -192,8 +192,7 @@ class DirectBackend:
         tariff = None
         if service.usd_priced or service.multi_model:
             tariff = await self._catalogue.tariff(service, wanted)
-        block = self._chain.block_of(service.provider)
-        return Route(service, wanted, report, block, tariff, self.network.private_providers)
+        return Route(service, wanted, report, self._chain.block_of(service.provider), tariff)
 
     async def _attested(self, service: Service, model: str) -> AttestationReport | None:
         """The attestation that the policy asks for, None if it asks for none.
@@ -208,9 +207,7 @@ class DirectBackend:
         if self._attestations is None:
             from zg_core.backends.direct.attesting import Attestations
 
-            self._attestations = Attestations(
-                self._transport, self._attestation_options, private=self.network.private_providers
-            )
+            self._attestations = Attestations(self._transport, self._attestation_options)
         report = await self._attestations.report(service, level, model)
         self._policy.admit(service, report)
         return report
@@ -221,8 +218,8 @@ class DirectBackend:
         self._check_url(service)
 
     def _check_url(self, service: Service) -> str:
-        whose = f"the URL of provider {service.provider}"
-        return check_url(service.url, whose, private=self.network.private_providers)
+        private = service.private and self.network.private_providers
+        return check_url(service.url, f"the URL of provider {service.provider}", private=private)
 
     async def authorise(self, route: Route) -> Mapping[str, str]:
         """See `Backend.authorise`."""
@@ -334,15 +331,7 @@ class DirectBackend:
         return names
 
     def _get(self, service: Service, path: str, headers: Mapping[str, str] | None = None) -> Request:
-        return provider_request(
-            "GET",
-            service.url,
-            path,
-            provider=service.provider,
-            private=self.network.private_providers,
-            headers=headers,
-            timeouts=_SIGNATURE_TIMEOUTS,
-        )
+        return provider_request("GET", service, path, headers=headers, timeouts=_SIGNATURE_TIMEOUTS)
 
     async def _get_json(self, request: Request) -> Any:
         """The JSON that is answered; None when there is none: an older broker has no such route.

@@ -68,12 +68,10 @@ class Catalogue:
 
     Args:
         transport: HTTP.
-        private: Whether providers may be on this machine or in a private network.
     """
 
-    def __init__(self, transport: Transport, *, private: bool = False) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._private = private
         self._listed: dict[tuple[str, str], tuple[float, Any]] = {}
 
     async def info(self, service: Service, model: str) -> ModelInfo:
@@ -106,14 +104,7 @@ class Catalogue:
         return kept if kept is not None and time.monotonic() - kept[0] < LIFETIME else None
 
     async def _read(self, service: Service) -> Any:
-        request = provider_request(
-            "GET",
-            service.url,
-            "/v1/models",
-            provider=service.provider,
-            private=self._private,
-            timeouts=_TIMEOUTS,
-        )
+        request = provider_request("GET", service, "/v1/models", timeouts=_TIMEOUTS)
         url = request.url
         answer = await self._transport.send(request)
         try:

@@ -43,7 +43,6 @@ async def attest(
     model: str | None = None,
     now: datetime | None = None,
     options: AttestationOptions | None = None,
-    private: bool = False,
     on_step: Callable[[str], None] | None = None,
 ) -> AttestationReport:
     """Fetch the evidence of `service` and examine it up to `level`.
@@ -57,7 +56,6 @@ async def attest(
         model: For a separate model enclave, the model to ask for; the service's own by default.
         now: The time to verify at (UTC), now by default.
         options: What is accepted, and where evidence is looked up.
-        private: Whether the provider may be on this machine or in a private network (`Network.private_providers`).
         on_step: Told, in words, what is done next.
     """
     options = options or AttestationOptions()
@@ -71,7 +69,7 @@ async def attest(
         tell(f"asking the {subject} for its report")
         nonces[subject] = secrets.token_hex(32)
         path = _path_of(subject, model or service.model, nonces[subject])
-        evidence = found[subject] = await _evidence(service, transport, path, private)
+        evidence = found[subject] = await _evidence(service, transport, path)
         if not isinstance(evidence, Evidence):
             continue
         if level >= Level.DCAP and dcap.installed():
@@ -89,7 +87,6 @@ async def attest(
         collateral=collateral,
         nras=nras,
         nonces=nonces,
-        private=private,
     )
     _drop_unfit(report, found, collateral, options)
     return report
@@ -101,13 +98,9 @@ def _path_of(subject: str, model: str, nonce: str) -> str:
     return f"{PROXY}/attestation/report?model={url_quote(model, safe='', errors='replace')}&nonce={nonce}"
 
 
-async def _evidence(
-    service: Service, transport: Transport, path: str, private: bool
-) -> Evidence | MalformedEvidence | Problem:
+async def _evidence(service: Service, transport: Transport, path: str) -> Evidence | MalformedEvidence | Problem:
     try:
-        request = provider_request(
-            "GET", service.url, path, provider=service.provider, private=private, timeouts=_TIMEOUTS
-        )
+        request = provider_request("GET", service, path, timeouts=_TIMEOUTS)
     except ConfigError as error:
         return Problem(str(error))
     body = await _get(transport, request)
@@ -146,8 +139,8 @@ async def _nras(
     payload: dict[str, Any] = evidence.nvidia or {}
     body = json.dumps(payload).encode()
     headers = {"Content-Type": "application/json"}
-    answer = await _get(transport, Request("POST", options.nras_url, headers, body, timeouts=_TIMEOUTS))
-    keys = await _get(transport, Request("GET", options.nras_keys_url, timeouts=_TIMEOUTS))
+    answer = await _get(transport, Request("POST", options.nras_url, headers, body, _TIMEOUTS, public=False))
+    keys = await _get(transport, Request("GET", options.nras_keys_url, timeouts=_TIMEOUTS, public=False))
     for part in (answer, keys):
         if isinstance(part, Problem):
             return part

@@ -67,7 +67,6 @@ def examine(
     collateral: Mapping[str, Collateral | Problem] | None = None,
     nras: Mapping[str, gpu.Answer | Problem] | None = None,
     nonces: Mapping[str, str] | None = None,
-    private: bool = False,
 ) -> AttestationReport:
     """Everything that the evidence shows, up to `level`.
 
@@ -79,10 +78,9 @@ def examine(
         options: What is accepted.
         collateral: For level 2, by subject.
         nras: For level 4, NVIDIA's answers by subject.
-        private: Whether the provider may be on this machine or in a private network.
         nonces: What the reports were asked with (hex), by subject; a quote that holds it was made for this request.
     """
-    results = [chain(service, private=private)]
+    results = [chain(service)]
     platforms, answers = collateral or {}, nras or {}
     for subject in subjects(service):
         found = evidence.get(subject, Problem("it was not asked for"))
@@ -104,7 +102,7 @@ def examine(
     return AttestationReport(service.provider, service.signer, service.kind, now, tuple(results), end, bodies)
 
 
-def chain(service: Service, *, private: bool = False) -> LevelResult:
+def chain(service: Service) -> LevelResult:
     """Level 0: the record itself."""
     facts = {"signer": service.signer, "kind": str(service.kind), "acknowledged": service.acknowledged}
     facts["url"] = service.url
@@ -114,7 +112,7 @@ def chain(service: Service, *, private: bool = False) -> LevelResult:
         reason = "the contract owner has not acknowledged the signing key"
         return LevelResult(Level.CHAIN, Outcome.FAIL, reason, "chain", facts)
     try:
-        check_url(service.url, "the provider's URL", private=private)
+        check_url(service.url, "the provider's URL", private=service.private)
     except ConfigError as error:
         return LevelResult(Level.CHAIN, Outcome.FAIL, str(error), "chain", facts)
     reason = "the record names an acknowledged signing key"

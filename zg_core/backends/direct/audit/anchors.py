@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from zg_core.backends.base import Route
@@ -96,6 +97,7 @@ async def resolve_late(stored: ReceiptStore, chain: ChainReader, transport: Tran
         service = each.service
         assert service is not None  # noqa: S101 - see _is_late
         before = each.verdict
+        service = replace(service, private=chain.network.private_providers)  # what a receipt says of it does not count
         each.verdict = await backend.verify(Route(service, each.model), rebuilt(each))
         if each.verdict != before:
             await transport.blocking(stored.append, each)
