@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from zg_core.backends.direct.changes import CHANGES
 from zg_core.backends.direct.contracts import abi
 from zg_core.backends.direct.contracts.settlements import read_settlements
-from zg_core.chain.rpc import RpcFailure
+from zg_core.chain.rpc import quantity
 from zg_core.crypto import checksum_address, is_address, same_address
-from zg_core.errors import ChainError, ConfigError, InsufficientFunds, ZeroGError
+from zg_core.errors import ConfigError, InsufficientFunds, ZeroGError
 from zg_core.money import Amount
 from zg_core.progress import tell
 
@@ -394,13 +394,7 @@ class Accounts:
 
     async def _chain_time(self) -> int:
         (block,) = await self.chain.rpc.batch([("eth_getBlockByNumber", ["latest", False])])
-        try:
-            if isinstance(block, RpcFailure):
-                raise TypeError(block.message)
-            return int(block["timestamp"], 16)
-        except (TypeError, KeyError, ValueError) as error:
-            message = f"the chain's RPC endpoint answers junk: eth_getBlockByNumber ({error})"
-            raise ChainError(message, code="rpc_junk", hint="check ZEROG_RPC_URL", retryable=True) from None
+        return quantity(block.get("timestamp") if isinstance(block, dict) else block, "eth_getBlockByNumber")
 
 
 def address(text: str, what: str) -> str:
