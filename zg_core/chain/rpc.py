@@ -12,9 +12,9 @@ import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from zg_core.chain.words import is_rate_limit
+from zg_core.config import shown_url
 from zg_core.errors import ChainError, RequestError
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
@@ -84,7 +84,7 @@ class JsonRpc:
         self._strikes = 0
 
     def __repr__(self) -> str:
-        return f"JsonRpc({_place(self.url)!r})"
+        return f"JsonRpc({shown_url(self.url)!r})"
 
     async def batch(self, calls: Sequence[Call]) -> list[Any]:
         """Answers to `calls`, in order: results, or `RpcFailure` values. One HTTP request where the node allows it.
@@ -185,8 +185,8 @@ class JsonRpc:
         """Refuse what is no answer of a node."""
         status = response.status
         if status in _REDIRECTS:
-            target = urlsplit(response.headers.get("location", ""))
-            where = f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.netloc else "another path"
+            target = response.headers.get("location", "")
+            where = shown_url(target) if "://" in target else "another path"
             raise ChainError(
                 f"the chain's RPC endpoint redirects to {where} (HTTP {status}); not followed",
                 code="rpc_redirect",
@@ -262,11 +262,6 @@ def _failure(answer: dict[str, Any]) -> RpcFailure:
     if isinstance(data, str) and not shown and data not in ("", message):
         message = f"{message}: {data}" if message else data  # Ethermint says there what it means
     return RpcFailure(code if isinstance(code, int) else 0, message[:500], shown)
-
-
-def _place(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}"
 
 
 def rpc_junk(what: str, *, status: int = 200, **details: Any) -> ChainError:
