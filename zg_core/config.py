@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from zg_core.crypto import checksum_address, is_address
+from zg_core.crypto import typed_address
 from zg_core.errors import ConfigError
 from zg_core.http.reach import OWN_PROVIDERS, OutOfReach, check_host
 
@@ -130,20 +130,25 @@ def conceal(text: str | Secret | None) -> Secret | None:
     return text if text is None or isinstance(text, Secret) else Secret(text)
 
 
-_PLACE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/?#\\\s]*@)?(\[[0-9A-Fa-f:.]*\]|[A-Za-z0-9._~-]*)(:[0-9]*)?")
+_PLACE = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#\\\s]*@)?(\[[0-9A-Fa-f:.]*\]|[A-Za-z0-9._~-]*)(:[0-9]*)?(?![A-Za-z0-9])"
+)
+_BARE_PLACE = re.compile(r"([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)(:[0-9]+)?(?=[/?#]|$)")
 
 
-def shown_url(url: str) -> str:
-    """Scheme and host of `url`, which is all that may be shown: what follows is an API key for many RPC endpoints.
+def shown_url(url: object) -> str:
+    """As much of a URL as may be shown: what follows the host, and what stands before it, may be a key.
 
     Example:
-        >>> shown_url("https://user:secret@rpc.example:8545/v2/key?x=1")
-        'https://rpc.example:8545/…'
+        >>> shown_url("https://user:secret@rpc.example:8545/v2/secret?key=secret"), shown_url("secret")
+        ('https://rpc.example:8545/…', 'a text of 6 characters')
     """
-    found = _PLACE.match(url)
+    if not isinstance(url, str):
+        return f"a {type(url).__name__}"
+    found = _PLACE.match(url) or _BARE_PLACE.match(url)
     if found is None:
         return f"a text of {len(url)} characters"
-    place = f"{found[1]}://{found[2]}{found[3] or ''}"
+    place = "".join(part or "" for part in found.groups())
     return place if url == place else place + "/…"
 
 
@@ -198,6 +203,9 @@ class Network:
     def private_providers(self) -> bool:
         """Whether providers may be on this machine or in a private network."""
         return self.allow_private_providers or self.is_local
+
+    def __repr__(self) -> str:
+        return f"Network({self.name!r}, chain_id={self.chain_id}, rpc_url={shown_url(self.rpc_url)!r})"
 
 
 # Addresses: 0g-direct §1.2. The local ones are those of a fresh local network (localnet §2).
@@ -289,6 +297,9 @@ class Settings:
         private = allow_private_providers
         if private is None and not whole:
             private = _switch(env, "ZEROG_ALLOW_PRIVATE_PROVIDERS")
+        if whole:
+            _address(base.ledger, "ledger")
+            _address(base.inference, "inference")
         base = replace(
             base,
             rpc_url=check_url(url, "rpc_url", secure=False) if url else base.rpc_url,
@@ -336,13 +347,14 @@ def _switch(env: Environment, name: str) -> bool | None:
 
 
 def _address(text: str, name: str) -> str:
-    if not is_address(text):
+    try:
+        return typed_address(text)
+    except ValueError as error:
         raise ConfigError(
-            f"{name} is not an address: {text!r}",
+            f"{name}: {error}",
             code="bad_address",
-            hint=f"{name}= (or ZEROG_{name.upper()}) takes 0x and 40 hex digits",
-        )
-    return checksum_address(text)
+            hint=f"copy it again; {name}= (or ZEROG_{name.upper()}) takes 0x and 40 hex digits",
+        ) from None
 
 
 def is_loopback(url: str) -> bool:
@@ -370,7 +382,7 @@ def check_url(url: str, name: str, *, secure: bool = True, private: bool = False
     Raises:
         ConfigError: it is no such URL; scheme and host are all that is shown of it.
     """
-    shown = shown_url(url) if isinstance(url, str) else repr(url)
+    shown = shown_url(url)
     url = Url(url if isinstance(url, str) else "")  # a traceback can show the locals of every frame
     host, problem = _parted(url, strict=secure)
     if problem == "none":

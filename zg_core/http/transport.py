@@ -224,7 +224,7 @@ class _Pools:
 
 def _told(error: Exception, request: Request) -> RequestError:
     if isinstance(error, Unsendable):
-        message = f"no request can be sent to {shown_url(request.url)!r} ({error})"
+        message = f"no request can be sent to {shown_url(request.url)} ({error})"
         return ProviderUnavailable(message, code="connect_failed", hint="choose another provider", retryable=False)
     host = request.url.partition("://")[2].partition("/")[0]
     if isinstance(error, OutOfReach):
