@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
     from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
     from zg_core.budget import Budget
+    from zg_core.calls.call import Reply
     from zg_core.calls.limits import Limits
-    from zg_core.calls.path import Reply
     from zg_core.chain.transactions import Sending, TransactionResult
     from zg_core.client import AsyncChatClient, ChatClient
     from zg_core.config import NETWORKS, Network, Settings
@@ -167,7 +167,7 @@ _HOMES = {
     "RateLimited": "errors",
     "Receipt": "receipts",
     "ReceiptStore": "receipts",
-    "Reply": "calls.path",
+    "Reply": "calls.call",
     "RequestError": "errors",
     "Retention": "receipts",
     "Routing": "routing.routing",

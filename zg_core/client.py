@@ -9,8 +9,9 @@ from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
 from zg_core.budget import Spending
+from zg_core.calls.call import Reply, Slot
 from zg_core.calls.limits import Limits
-from zg_core.calls.path import CHAT_PATH, Calls, Reply, Slot
+from zg_core.calls.path import CHAT_PATH, Calls
 from zg_core.calls.retries import Retries
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
