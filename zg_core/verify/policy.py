@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from zg_core.verify.attestation import AttestationReport
     from zg_core.verify.verdict import Verdict
 
-__all__ = ["DEFAULT_MINIMUM", "Policy", "suffices"]
+__all__ = ["DEFAULT_MINIMUM", "Policy", "renames_in", "suffices"]
 
 DEFAULT_MINIMUM = Status.VERIFIED
 """What is asked for wherever nothing is named: less has to be asked for by name."""
@@ -285,6 +285,14 @@ def _renames(value: Any) -> dict[str, str] | None:
             hint='name both: accept_models={"the name asked for": "the name that the provider forwards"}',
         )
     return dict(value) or None
+
+
+def renames_in(policy: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """The renames that a receipt says its owner accepted; None if it says none that could be read."""
+    try:
+        return _renames((policy or {}).get("accept_models"))
+    except ConfigError:
+        return None
 
 
 def _one_of(name: str, value: object, allowed: Iterable[str]) -> None:

@@ -95,6 +95,7 @@ class Verdict:
         tls_fingerprint: TeeTLS: SHA-256 of that vendor's leaf certificate.
         asked_model: With the binding ``renamed``: the model that was asked for.
         signed_model: The model named in the request that was signed instead.
+        signed_adapter: The adapter named in it beside that model, "" if none is.
 
     Example:
         >>> from zg_core.types import Kind
@@ -119,6 +120,7 @@ class Verdict:
     tls_fingerprint: str = ""
     asked_model: str = ""
     signed_model: str = ""
+    signed_adapter: str = ""
 
     @property
     def prompt_in_tee(self) -> bool:
@@ -133,10 +135,11 @@ class Verdict:
         """One sentence in plain words."""
         sentence = _SENTENCES.get(self.reason) or _SENTENCES.get(self.status, str(self.status))
         if self.binding is Binding.RENAMED and self.status in (Status.VERIFIED, Status.RESPONSE_BOUND):
+            adapter = f" and the adapter {self.signed_adapter!r}" if self.signed_adapter else ""
             accepted = ", as you accept" if self.status is Status.VERIFIED else ""
             sentence = (
                 "the provider's enclave key signed exactly these bytes, for this request with the model "
-                f"{self.signed_model!r} where {self.asked_model!r} was asked for{accepted}"
+                f"{self.signed_model!r}{adapter} where {self.asked_model!r} was asked for{accepted}"
             )
         if self.status in (Status.VERIFIED, Status.RESPONSE_BOUND) and self.provider_identity:
             return f"{sentence}; vendor {self.provider_identity} answered outside the enclave"
@@ -162,6 +165,7 @@ class Verdict:
             "tls_fingerprint": self.tls_fingerprint,
             "asked_model": self.asked_model,
             "signed_model": self.signed_model,
+            "signed_adapter": self.signed_adapter,
             "explanation": self.explain(),
         }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zg_core.crypto import SignatureError, recover_personal, same_address, sha256_hex
 from zg_core.errors import ChainError
@@ -20,7 +20,7 @@ from zg_core.verify.schemes import gojson
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from zg_core.exchange import Exchange
     from zg_core.types import Service
@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _HASH = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
+_BARE_SIGNATURE = re.compile(r"[0-9a-fA-F]{130}")
 
 
 class MalformedSignature(ValueError):
@@ -74,6 +75,8 @@ class SignatureDocument:
         if not all(isinstance(value.get(name), str) and value[name] for name in ("text", "signature")):
             raise NoDocument("no text, or no signature")
         fields = {name: value.get(name) or "" for name in cls.__slots__}
+        if _BARE_SIGNATURE.fullmatch(fields["signature"]):
+            fields["signature"] = "0x" + fields["signature"]
         if not all(isinstance(field, str) for field in fields.values()):
             raise MalformedSignature("a field is no text")
         if not all(field.isascii() for field in fields.values()):  # receipts repeat them (0g-direct §5.1: ASCII)
@@ -185,9 +188,12 @@ def examine(
         return replace(verdict, reason=Reason.CONTENT_MISMATCH)
     if exchange.replayed:
         return replace(verdict, reason=Reason.REPLAYED)
-    binding, asked, forwarded = _bind(exchange, service, signed.request_sha256, accept_models or {})
-    verdict = replace(verdict, binding=binding, asked_model=asked, signed_model=forwarded)
-    if binding in (Binding.EXACT, Binding.REWRITTEN) or (accept_models or {}).get(asked) == forwarded != "":
+    binding, form = _bind(exchange, service, signed.request_sha256, accept_models or {})
+    verdict = replace(
+        verdict, binding=binding, asked_model=form.asked, signed_model=form.signed, signed_adapter=form.adapter
+    )
+    accepted = binding is Binding.RENAMED and (accept_models or {}).get(form.asked) == form.signed
+    if binding in (Binding.EXACT, Binding.REWRITTEN) or accepted:
         return replace(verdict, status=Status.VERIFIED)
     if binding is Binding.RENAMED:
         return replace(verdict, status=Status.RESPONSE_BOUND, reason=Reason.MODEL_RENAMED)
@@ -254,27 +260,37 @@ async def verify(
     return examine(exchange, fresh, document, guard=guard, accept_models=accept_models)
 
 
-def _bind(exchange: Exchange, service: Service, signed: str, accepted: Mapping[str, str]) -> tuple[Binding, str, str]:
-    """How the signed request is ours; with it, for a renamed model, the name asked for and the name signed."""
+class Form(NamedTuple):
+    """One form in which a provider may forward a request; the names are given where the model is renamed in it.
+
+    Attributes:
+        body: Its bytes.
+        asked: The model that was asked for.
+        signed: The model that is named in it instead.
+        adapter: The adapter that it names beside that (``lora_adapter_name``).
+    """
+
+    body: bytes
+    asked: str = ""
+    signed: str = ""
+    adapter: str = ""
+
+
+def _bind(exchange: Exchange, service: Service, signed: str, accepted: Mapping[str, str]) -> tuple[Binding, Form]:
     if signed == exchange.request_sha256:
-        return Binding.EXACT, "", ""
-    for asked, named, candidate in rewrites(exchange.request, service, accepted):
-        if sha256_hex(candidate) == signed:
-            return (Binding.REWRITTEN, "", "") if asked == named else (Binding.RENAMED, asked, named)
-    return Binding.UNKNOWN, "", ""
+        return Binding.EXACT, Form(exchange.request)
+    for form in rewrites(exchange.request, service, accepted):
+        if sha256_hex(form.body) == signed:
+            return Binding.RENAMED if form.signed else Binding.REWRITTEN, form
+    return Binding.UNKNOWN, Form(b"")
 
 
-def rewrites(
-    request: bytes, service: Service, accepted: Mapping[str, str] | None = None
-) -> Iterator[tuple[str, str, bytes]]:
+def rewrites(request: bytes, service: Service, accepted: Mapping[str, str] | None = None) -> Iterator[Form]:
     """The forms in which a provider is documented to forward `request` (0g-direct §4.3, §5.5).
 
     All are re-marshalled by Go: as it is, with ``stream_options.include_usage``, with ``max_tokens`` and
     ``max_completion_tokens`` exchanged, under another name of the model, and combinations of these. Names are those on
     chain, and those that the user accepts; what a provider lists is no ground.
-
-    Yields:
-        The model asked for, the model named in the form ("" for both where the request names none), its bytes.
     """
     try:
         payload = json.loads(request, parse_int=float)  # as Go reads them, -0 included
@@ -282,34 +298,33 @@ def rewrites(
         return
     if not isinstance(payload, dict):
         return
-    asked = payload.get("model")
-    if asked is None:  # a provider then puts its own name in, which is what was asked for
-        forms: Iterable[tuple[str, dict[str, Any]]] = (("", payload), ("", {**payload, "model": service.model}))
-    else:
-        forms = _renamed(payload, asked, service, accepted or {}) if isinstance(asked, str) else (("", payload),)
-    asked = asked if isinstance(asked, str) else ""
-    for name, named in forms:
+    for form, named in _names(payload, service, accepted or {}):
         for tokens in _token_forms(named):
-            for form in _stream_forms(tokens):
+            for whole in _stream_forms(tokens):
                 try:
-                    yield asked, name, gojson.marshal(form)
+                    yield form._replace(body=gojson.marshal(whole))
                 except (ValueError, RecursionError):
                     return
 
 
-def _renamed(
-    payload: dict[str, Any], asked: str, service: Service, accepted: Mapping[str, str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _names(
+    payload: dict[str, Any], service: Service, accepted: Mapping[str, str]
+) -> Iterator[tuple[Form, dict[str, Any]]]:
     """The request under its own name first, then under every other that the provider may have put into it."""
-    yield asked, payload
+    same, asked = Form(b""), payload.get("model")
+    yield same, payload
+    if asked is None:  # a provider then puts its own name in, which is what was asked for
+        yield same, {**payload, "model": service.model}
+    if not isinstance(asked, str):
+        return
     canonical = service.info.get("CanonicalID") or service.info.get("canonicalId")
-    names = dict.fromkeys((service.model, canonical, accepted.get(asked)))
-    for name in names:
-        if not isinstance(name, str) or name == asked or not name:
+    for name in dict.fromkeys((service.model, canonical, accepted.get(asked))):
+        if not isinstance(name, str) or name in ("", asked):
             continue
-        yield name, {**payload, "model": name}
+        renamed = {**payload, "model": name}
+        yield Form(b"", asked, name), renamed
         if asked.startswith(ADAPTER_PREFIX):
-            yield name, {**payload, "model": name, "lora_adapter_name": asked}
+            yield Form(b"", asked, name, asked), {**renamed, "lora_adapter_name": asked}
 
 
 def _token_forms(payload: dict[str, Any]) -> Iterator[dict[str, Any]]:
