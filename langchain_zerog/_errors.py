@@ -139,6 +139,7 @@ _BY_CODE: dict[str, type[errors.ZeroGError]] = {
     "bad_message": InvalidRequest,
     "bad_request_body": InvalidRequest,
     "rpc_junk": ChainUnavailable,
+    "rpc_rate_limited": ChainUnavailable,
     "rpc_unavailable": ChainUnavailable,
     "context_length_exceeded": ContextOverflow,
     "refused": RequestRefused,
