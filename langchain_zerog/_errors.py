@@ -145,6 +145,7 @@ _BY_CODE: dict[str, type[errors.ZeroGError]] = {
     "bad_headers": InvalidRequest,
     "secret_in_request": InvalidRequest,
     "rpc_junk": ChainUnavailable,
+    "rpc_rate_limited": ChainUnavailable,
     "rpc_unavailable": ChainUnavailable,
     "context_length_exceeded": ContextOverflow,
     "refused": RequestRefused,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from zg_core.crypto import checksum_address, is_address
+from zg_core.crypto import typed_address
 from zg_core.errors import ConfigError, ZeroGError
 
 if TYPE_CHECKING:
@@ -150,6 +150,9 @@ class Network:
     inference: str
     status_url: str = ""
 
+    def __repr__(self) -> str:
+        return f"Network({self.name!r}, chain_id={self.chain_id}, rpc_url={shown_url(self.rpc_url)!r})"
+
 
 # Addresses: 0g-direct §1.2. The local ones are those of a fresh local network (localnet §2).
 NETWORKS: Mapping[str, Network] = {
@@ -248,6 +251,9 @@ class Settings:
         base = _network(wanted or DEFAULT_NETWORK, sources)
         whole = isinstance(network, Network)
         url = pick("rpc_url", rpc_url, *(() if whole else ("ZEROG_RPC_URL", "ZG_RPC_ENDPOINT")))
+        if whole:
+            _address(base.ledger, "ledger=")
+            _address(base.inference, "inference=")
         base = replace(
             base,
             rpc_url=check_url(url, source("rpc_url", sources).rstrip("="), secure=False) if url else base.rpc_url,
@@ -306,18 +312,34 @@ def _network(network: str | Network, sources: Mapping[str, str]) -> Network:
 
 
 def _address(text: str, name: str) -> str:
-    if not is_address(text):
+    try:
+        return typed_address(text)
+    except ValueError as error:
         raise ConfigError(
-            f"{name.rstrip('=')} is not an address: {text!r}",
+            f"{name.rstrip('=')}: {error}",
             code="bad_address",
-            hint=f"{name} takes 0x and 40 hex digits",
-        )
-    return checksum_address(text)
+            hint=f"copy it again; {name} takes 0x and 40 hex digits",
+        ) from None
 
 
 def is_loopback(url: str) -> bool:
     """Whether `url` points at this machine."""
     return (urlsplit(url).hostname or "") in _LOOPBACK
+
+
+def shown_url(url: object) -> str:
+    """As much of a URL as may be shown: what follows the host, and what stands before it, may be a key.
+
+    Example:
+        >>> shown_url("https://user:secret@rpc.example:8545/v2/secret?key=secret")
+        'https://rpc.example:8545/…'
+    """
+    if not isinstance(url, str):
+        return f"a {type(url).__name__}"
+    scheme, separator, rest = url.rpartition("://") if url.count("://") == 1 else ("", "", url)
+    host = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
+    shown = f"{scheme}{separator}{host.rpartition('@')[2]}"[:80]
+    return shown + ("/…" if rest != host else "")
 
 
 def check_url(url: str, name: str, *, secure: bool = True) -> str:
@@ -334,7 +356,7 @@ def check_url(url: str, name: str, *, secure: bool = True) -> str:
     except (ValueError, AttributeError, TypeError):
         valid = False
     if not valid:
-        raise ConfigError(f"{name} is not an http(s) URL: {url!r}", code="bad_url", hint=f"check {name}")
+        raise ConfigError(f"{name} is not an http(s) URL: {shown_url(url)}", code="bad_url", hint=f"check {name}")
     if parts.username or parts.password:
         raise ConfigError(f"{name} carries credentials", code="bad_url", hint="remove user:password@ from the URL")
     if secure and parts.scheme != "https" and not is_loopback(url):

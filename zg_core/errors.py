@@ -259,7 +259,8 @@ def never_served(error: BaseException) -> bool:
     return error.code in _NEVER_SENT or error.code == "future_generation" or error.details.get("status") in (429, 503)
 
 
-_NEVER_SENT = ("all_failed", "connect_failed", "no_turn", "rpc_unavailable")
+# A read of the chain comes before a request, or beside one that was refused.
+_NEVER_SENT = ("all_failed", "connect_failed", "no_turn", "rpc_junk", "rpc_rate_limited", "rpc_unavailable")
 
 
 class VerificationWarning(UserWarning):

@@ -11,6 +11,7 @@ from zg_core.calls.call import Call, Options
 from zg_core.calls.gate import gate_of, pace_of
 from zg_core.calls.retries import Attempts
 from zg_core.errors import (
+    ChainError,
     ConfigError,
     InsufficientFunds,
     NotAcknowledged,
@@ -118,9 +119,7 @@ class Sending:
             raise ConfigError(message, code="bad_request_body", hint="pass model='…', or leave it out")
         attempts, router, options = Attempts(self._retries), self._router, options or Options()
         if router is None:
-            route = await self._backend.route(model)
-            body = encode_body(payload if model is not None else for_model(payload, route.model))
-            once = partial(self._try, path, body, options, attempts, route)
+            once = partial(self._try_route, path, payload, options, attempts)
         else:
             wanted = self._backend.target(model)
             body = encode_body(payload if model else for_model(payload, wanted))
@@ -135,10 +134,20 @@ class Sending:
                     raise
                 unknown = error
             except ZeroGError as error:
-                if unknown is None:
+                if unknown is not None:
+                    raise unknown from error  # an earlier attempt may be billed, and that counts more
+                # The chain is read before a request leaves, or after one was refused.
+                pause = attempts.wait(error) if isinstance(error, ChainError) else None
+                if pause is None:
                     raise
-                raise unknown from error  # an earlier attempt may be billed, and that counts more
+                wait = pause
             await self._transport.sleep(wait)
+
+    async def _try_route(self, path: str, payload: Mapping[str, Any], options: Options, attempts: Attempts) -> Call:
+        model = payload.get("model")
+        route = await self._backend.route(model)
+        body = encode_body(payload if model is not None else for_model(payload, route.model))
+        return await self._try(path, body, options, attempts, route)
 
     async def _try(  # noqa: PLR0917 - the first are the same for every attempt
         self, path: str, body: bytes, options: Options, attempts: Attempts, route: Route, hasty: bool = False

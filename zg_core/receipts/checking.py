@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from zg_core.crypto import checksum_address, is_address, same_address, sha256_hex
+from zg_core.crypto import same_address, sha256_hex, typed_address
 from zg_core.errors import ConfigError
 from zg_core.exchange import Exchange
 from zg_core.jsontext import parse_json
@@ -264,10 +264,14 @@ def read_pins(path: Path, provider: str, chain_id: int) -> Anchor:
     for name, signers in value.items():
         chain, _, address = name.rpartition(":")
         listed: Sequence[Any] = signers if isinstance(signers, list) else [signers]
-        if not is_address(address) or not all(is_address(each) for each in listed) or (chain and not chain.isdigit()):
+        if chain and not chain.isdigit():
             raise _bad_pins(path, f"{name[:60]!r} is no address with its signers")
-        if same_address(address, provider) and chain in ("", str(chain_id)):
-            found += [checksum_address(each) for each in listed]
+        try:
+            owner, addresses = typed_address(address), [typed_address(each) for each in listed]
+        except ValueError as error:
+            raise _bad_pins(path, f"{name[:60]!r} is no address with its signers ({error})") from None
+        if same_address(owner, provider) and chain in ("", str(chain_id)):
+            found += addresses
     return Anchor(f"pins file {path.name}", tuple(found))
 
 
