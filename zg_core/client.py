@@ -76,6 +76,7 @@ class _Client:
         stream: str | None = None,
         identity: str | None = None,
         attest: int | None = None,
+        accept_models: Mapping[str, str] | None = None,
         attestation: AttestationOptions | None = None,
         limits: Limits | None = _AUTO,
         budget: Budget | None = None,
@@ -110,11 +111,14 @@ class _Client:
             inference: InferenceServing address instead of the network's own.
             verify: ``"off"``, ``"background"``, ``"warn"`` (default), ``"require"``, a condition such as
                 ``AllOf(ResponseBound(), Kinds("TeeML"), Attested(level=2))``, or a whole `Policy`.
-            minimum: Least verdict that satisfies, default ``"response_bound"``.
+            minimum: Least verdict that satisfies, default ``"verified"``. ``"response_bound"`` accepts answers that may
+                belong to another question than yours.
             kinds: Kinds of service that may see a prompt.
             stream: ``"after"`` (default) or ``"hold"``: whether chunks wait for the verdict.
             identity: TeeTLS: the upstream vendor that must have answered.
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
+            accept_models: Renames that you accept, ``{"asked": "forwarded"}``: a provider that puts its own name of the
+                model into the request it signs proves that request only if you say that both are the same.
             attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Rate and requests under way, counted for all clients of a process and, as for the rate, for all
                 who share `store`; by default the providers' own on real networks only, None lifts them.
@@ -169,6 +173,7 @@ class _Client:
                 stream=stream,
                 identity=identity,
                 attest=attest,
+                accept_models=accept_models,
             )
         """What is demanded of every reply."""
         self.network = settings.network

@@ -190,7 +190,7 @@ class DirectBackend:
         Raises:
             ConfigError: it is not registered, or its URL is none that a prompt may be sent to.
             ModelNotServed: it does not serve `model`.
-            AttestationError, VerificationUnavailable: the policy forbids it.
+            AttestationError, VerificationUnavailable: the policy forbids it, or asks for more than can be proven there.
         """
         with blaming("provider", self._sources if provider == self._provider else {}):
             service = await self._chain.service(provider)
@@ -203,6 +203,7 @@ class DirectBackend:
                 hint=f"it serves {names}; {self._other_way(wanted, model)}",
                 model=wanted,
             )
+        self._policy.admit(service, model=wanted)
         report = await self._attested(service, wanted)
         tariff = None
         if service.usd_priced or service.multi_model:
@@ -232,7 +233,7 @@ class DirectBackend:
 
             self._attestations = Attestations(self._transport, self._attestation_options)
         report = await self._attestations.report(service, level, model)
-        self._policy.admit(service, report)
+        self._policy.admit(service, report, model=model)
         return report
 
     def admit(self, service: Service) -> None:
@@ -310,8 +311,18 @@ class DirectBackend:
             except ConfigError:  # the provider has left the chain: nothing acknowledges its key any more
                 return _unregistered(route.service)
 
-        verdict = await response.verify(exchange, route.service, fetch=fetch, reread=reread, guard=self._guard)
-        if verdict.binding is Binding.REWRITTEN:  # so that this reply is known for ours when it comes again
+        verdict = await response.verify(
+            exchange,
+            route.service,
+            fetch=fetch,
+            reread=reread,
+            guard=self._guard,
+            accept_models=self._policy.accept_models,
+        )
+        if verdict.binding in (
+            Binding.REWRITTEN,
+            Binding.RENAMED,
+        ):  # so that this reply is known for ours when it comes again
             self._guard.sent(route.service.provider, verdict.signed_request_sha256)
         return verdict
 
