@@ -38,16 +38,21 @@ _PIECE_BYTES = 16 * 1024
 _EARLY_BYTES = 1024 * 1024
 
 
+# Origin, and whether only the public internet may be dialled for it: a connection into the user's own network must not
+# serve a request that may not go there.
+Place = tuple[tuple[str, str, int], bool]
+
+
 class Link:
     """A connection to one origin and the state of the protocol on it."""
 
     __slots__ = (
-        "_early", "_protocol", "_whole", "certificate_sha256", "ended", "heard", "idle_since", "origin", "silence",
+        "_early", "_protocol", "_whole", "certificate_sha256", "ended", "heard", "idle_since", "place", "silence",
         "wire",
     )  # fmt: skip
 
-    def __init__(self, origin: tuple[str, str, int], wire: Wire) -> None:
-        self.origin = origin
+    def __init__(self, place: Place, wire: Wire) -> None:
+        self.place = place
         self.wire = wire
         self.idle_since = 0.0
         self.silence: float | None = None
@@ -189,8 +194,8 @@ class Connections:
     def __init__(self, wire: type[Wire], context: Callable[[], ssl.SSLContext]) -> None:
         self._wire = wire
         self._context = context
-        self._idle: dict[tuple[str, str, int], deque[Link]] = {}
-        self._patience: dict[tuple[str, str, int], Patience] = {}
+        self._idle: dict[Place, deque[Link]] = {}
+        self._patience: dict[Place, Patience] = {}
         self._links: set[Link] = set()
         self._guard = threading.Lock()
         self._connecting = 0
@@ -198,28 +203,32 @@ class Connections:
         self.is_closed = False
         """Whether it was closed; what is still under way then hangs up when it ends."""
 
-    async def take(self, target: Target, seconds: float, *, paid: bool = False, new: bool = False) -> Link:
+    async def take(
+        self, target: Target, seconds: float, *, public: bool = False, paid: bool = False, new: bool = False
+    ) -> Link:
         """A connection for one request: the one used last, or a new one.
 
         Args:
             target: Where to.
             seconds: How long it may take to get one.
+            public: Whether only addresses of the public internet may be dialled.
             paid: Whether the request is lost where the server has just hung up.
             new: Whether it must be a new one.
 
         Raises:
             NotConnected: there is none to be had.
+            OutOfReach: there may be none.
         """
-        origin = target.origin
-        if not new and (link := self._idle_one(origin, paid=paid)) is not None:
+        place = target.origin, public
+        if not new and (link := self._idle_one(place, paid=paid)) is not None:
             return link
         end = time.monotonic() + seconds
-        if not self._reserve() and (link := await self._wait(origin, end, paid=paid)) is not None:
+        if not self._reserve() and (link := await self._wait(place, end, paid=paid)) is not None:
             return link
         try:
-            scheme, host, port = origin
+            scheme, host, port = target.origin
             context = self._context() if scheme == "https" else None
-            link = Link(origin, await self._wire.connect(host, port, context, end - time.monotonic()))
+            link = Link(place, await self._wire.connect(host, port, context, end - time.monotonic(), public))
             self._links.add(link)
         except BaseException:
             self._connected()
@@ -228,11 +237,11 @@ class Connections:
         self._connected()
         return link
 
-    def _idle_one(self, origin: tuple[str, str, int], *, paid: bool) -> Link | None:
-        idle = self._idle.get(origin)
+    def _idle_one(self, place: Place, *, paid: bool) -> Link | None:
+        idle = self._idle.get(place)
         if not idle:
             return None
-        patience, now = self._patience[origin], time.monotonic()
+        patience, now = self._patience[place], time.monotonic()
         bound = patience.bound(now, paid=paid)
         while idle:
             try:
@@ -271,14 +280,14 @@ class Connections:
         with self._guard:
             self._connecting -= 1
 
-    async def _wait(self, origin: tuple[str, str, int], end: float, *, paid: bool) -> Link | None:
+    async def _wait(self, place: Place, end: float, *, paid: bool) -> Link | None:
         """An idle connection as soon as there is one, or None, where one more may be made."""
         signal = self._wire.signal()
         self._waiting.append(signal)
         try:
             while True:
                 # Looked for only now: what is given back from here on wakes us.
-                if (link := self._idle_one(origin, paid=paid)) is not None or self._reserve():
+                if (link := self._idle_one(place, paid=paid)) is not None or self._reserve():
                     return link
                 if (left := end - time.monotonic()) <= 0:
                     raise NotConnected(f"all {MOST} connections are in use")
@@ -296,9 +305,9 @@ class Connections:
 
     def answered(self, link: Link, headers: Mapping[str, str]) -> None:
         """Note what an answer on `link` says of its server's patience."""
-        patience = self._patience.get(link.origin)
+        patience = self._patience.get(link.place)
         if patience is None:
-            patience = self._patience.setdefault(link.origin, Patience())
+            patience = self._patience.setdefault(link.place, Patience())
         if link.silence is not None:
             patience.survived(link.silence)
         if (word := headers.get("keep-alive")) is not None:
@@ -308,7 +317,7 @@ class Connections:
         """Whether `link` was kept and its server hung up before it answered anything."""
         if link.silence is None or link.heard:
             return False
-        self._patience[link.origin].hung_up(link.silence, time.monotonic())
+        self._patience[link.place].hung_up(link.silence, time.monotonic())
         return True
 
     def give(self, link: Link) -> None:
@@ -317,7 +326,7 @@ class Connections:
             self.drop(link)
             return
         now = link.idle_since = time.monotonic()
-        idle = self._idle.setdefault(link.origin, deque())
+        idle = self._idle.setdefault(link.place, deque())
         idle.append(link)
         with suppress(IndexError):  # another thread was faster
             while now - idle[0].idle_since > IDLE_SECONDS:

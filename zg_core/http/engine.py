@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from zg_core.config import shown_url
 from zg_core.errors import OutcomeUnknown, ProviderUnavailable, RequestError
 from zg_core.http.bodies import Body, BodyBroken
 from zg_core.http.connections import Connections
 from zg_core.http.given import LibraryClient
 from zg_core.http.library import ssl_context
 from zg_core.http.proxies import Proxies
+from zg_core.http.reach import OWN_PROVIDERS, OutOfReach
 from zg_core.http.timeouts import Clock
 from zg_core.http.urls import target_of
 from zg_core.http.wires import Broken, Late, NotConnected, Unsendable, Untrusted
@@ -102,6 +104,7 @@ class Engine:
         Raises:
             ConfigError: a proxy or an authority that is set is none.
             NotConnected: nothing was sent.
+            OutOfReach: nothing may be.
             Unsendable: nothing can be.
             Late: no answer came in time.
             Broken: none came.
@@ -110,7 +113,7 @@ class Engine:
         if self._elsewhere and (client := self._client(target)) is not None:
             return await client.send(request, headers)
         times, connections = request.timeouts, self._connections
-        link = await connections.take(target, times.connect, paid=request.once)
+        link = await connections.take(target, times.connect, public=request.public, paid=request.once)
         while True:
             clock = Clock(times.until_first)
             try:
@@ -124,7 +127,7 @@ class Engine:
             except BaseException:
                 connections.drop(link)
                 raise
-            link = await connections.take(target, times.connect, new=True)
+            link = await connections.take(target, times.connect, public=request.public, new=True)
         connections.answered(link, head[1])
         return _Response(connections, link, head, clock, times.between)
 
@@ -160,9 +163,16 @@ def failure_of(error: Exception, request: Request) -> RequestError:
 
 def _told(error: Exception, request: Request) -> RequestError:
     if isinstance(error, Unsendable):
-        message = f"no request can be sent to {request.url!r} ({error})"
+        message = f"no request can be sent to {shown_url(request.url)} ({error})"
         return ProviderUnavailable(message, code="connect_failed", hint="choose another provider", retryable=False)
     host = request.url.partition("://")[2].partition("/")[0]
+    if isinstance(error, OutOfReach):
+        return ProviderUnavailable(
+            f"{host} leads to {error}, and a URL from a chain may not",
+            code="insecure_url",
+            hint=OWN_PROVIDERS,
+            retryable=False,
+        )
     if isinstance(error, NotConnected):
         trusted = not isinstance(error, Untrusted)
         other = "check this machine's clock, or name the authority (ca_file=…)"

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError
 from zg_core.http.bodies import Body, BodyBroken
+from zg_core.http.guarding import PUBLIC, guard, judge, judge_in_loop
 from zg_core.http.library import leaf_sha256, library, library_of, ssl_context
+from zg_core.http.reach import OutOfReach
 from zg_core.http.timeouts import CLOCK, Clock, clocked, watch
 from zg_core.http.wires import BAD_HEADER, Broken, Late, NotConnected, Unsendable, Untrusted
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from zg_core.http.messages import Request
     from zg_core.http.proxies import Proxy
-    from zg_core.http.timeouts import Timeouts
 
 __all__ = ["LibraryClient"]
 
@@ -153,6 +154,7 @@ class LibraryClient:
                     raise
                 raise proxy.refused(error) from None
             self._client = clocked(made, self._lib.ReadTimeout, asynchronous=asynchronous)
+        guard(self._client, self._lib.ConnectError, asynchronous=asynchronous)
 
     async def send(self, request: Request, headers: Mapping[str, str]) -> _Response:
         """Send `request` with `headers`, nothing of the client's own in it.
@@ -160,6 +162,7 @@ class LibraryClient:
         Raises:
             ConfigError: the given client is closed.
             NotConnected: nothing was sent.
+            OutOfReach: nothing may be: the URL is a stranger's, and leads into a private network.
             Unsendable: nothing can be.
             Late: no answer came in time.
             Broken: none came.
@@ -171,23 +174,27 @@ class LibraryClient:
                 hint="keep it open as long as it is used here; closing it is up to whoever made it",
             )
         if request.once:
-            return await self._send(self._build(request, headers), request.timeouts)
+            return await self._send(request, self._build(request, headers))
         trace = _Trace()
         try:
-            return await self._send(self._build(request, headers, trace), request.timeouts)
+            return await self._send(request, self._build(request, headers, trace))
         except Broken:
             if not trace.reused:
                 raise
-        return await self._send(self._build(request, headers), request.timeouts)
+        return await self._send(request, self._build(request, headers))
 
-    async def _send(self, built: Any, timeouts: Timeouts) -> _Response:
-        lib = self._lib
+    async def _send(self, request: Request, built: Any) -> _Response:
+        lib, client, timeouts = self._lib, self._client, request.timeouts
         clock = Clock(timeouts.until_first)
-        token = CLOCK.set(clock)
+        token, public = CLOCK.set(clock), PUBLIC.set(request.public)
         failure: Exception
         try:
-            sending = self._client.send(built, stream=True, auth=None, follow_redirects=False)
+            if request.public:
+                await judge_in_loop(client, built.url) if self._asynchronous else judge(client, built.url)
+            sending = client.send(built, stream=True, auth=None, follow_redirects=False)
             response = await sending if self._asynchronous else sending
+        except OutOfReach as error:
+            failure = error
         except lib.LocalProtocolError:  # its text holds the header, which may be a token
             failure = Unsendable(BAD_HEADER)
         except (lib.ConnectError, lib.ConnectTimeout, lib.PoolTimeout, lib.ProxyError) as error:
@@ -201,6 +208,7 @@ class LibraryClient:
             return _Response(response, clock, timeouts.between, lib, asynchronous=self._asynchronous)
         finally:
             CLOCK.reset(token)
+            PUBLIC.reset(public)
         raise failure  # without the library's frames, which hold the headers
 
     def _build(self, request: Request, headers: Mapping[str, str], trace: _Trace | None = None) -> Any:

@@ -23,6 +23,7 @@ from zg_core.errors import ConfigError
 from zg_core.http.engine import Engine, failure_of
 from zg_core.http.given import LibraryClient
 from zg_core.http.messages import USER_AGENT
+from zg_core.http.reach import OutOfReach
 from zg_core.http.signals import LoopSignal, ThreadSignal
 from zg_core.http.wires import AsyncWire, Broken, Late, NotConnected, SyncWire, Unsendable
 from zg_core.http.workers import Workers
@@ -50,7 +51,7 @@ class Transport(Protocol):
         """Send and return once the response headers are there.
 
         Raises:
-            ProviderUnavailable: no connection could be made, so nothing was sent.
+            ProviderUnavailable: no connection could be made, or may be made, so nothing was sent.
             OutcomeUnknown: the request is `once`, was sent, and nothing came back.
         """
         ...
@@ -136,7 +137,7 @@ class _Pools:
     async def _send(sender: Engine | LibraryClient, request: Request) -> Response:
         try:
             return await sender.send(request, SecretHeaders({**_HEADERS, **request.headers}))
-        except (NotConnected, Unsendable, Late, Broken) as error:
+        except (NotConnected, OutOfReach, Unsendable, Late, Broken) as error:
             failure = failure_of(error, request)
             raise failure from failure.__cause__
 

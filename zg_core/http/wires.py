@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from zg_core.http.dialling import addresses, dial, dial_in_loop, keep_alive
+from zg_core.http.reach import reachable
 from zg_core.http.signals import LoopSignal, ThreadSignal
 
 if TYPE_CHECKING:
@@ -60,8 +61,13 @@ class Wire(Protocol):
     """When the server hung up (``time.monotonic``), where the wire notices that by itself."""
 
     @classmethod
-    async def connect(cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float) -> Self:
-        """Connect; with TLS where `context` is given. Raises `NotConnected`."""
+    async def connect(
+        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, public: bool = False
+    ) -> Self:
+        """Connect; with TLS where `context` is given, and only to addresses of the public internet where `public` is.
+
+        Raises `NotConnected`, and `OutOfReach` before anything is dialled.
+        """
         ...
 
     @staticmethod
@@ -105,13 +111,16 @@ class SyncWire:
         self._broken = False
 
     @classmethod
-    async def connect(cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float) -> Self:
+    async def connect(
+        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, public: bool = False
+    ) -> Self:
         """See `Wire.connect`."""
         end = time.monotonic() + seconds
         connected: socket.socket | None = None
         certificate = None
         try:
-            connected = dial(await addresses(host, port, seconds, cls.signal), _until(end))
+            found = await addresses(host, port, seconds, cls.signal)
+            connected = dial(reachable(found) if public else found, _until(end))
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             keep_alive(connected)
             if context is not None:
@@ -240,13 +249,16 @@ class AsyncWire(asyncio.Protocol):
         self.hung_up: float | None = None
 
     @classmethod
-    async def connect(cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float) -> Self:
+    async def connect(
+        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, public: bool = False
+    ) -> Self:
         """See `Wire.connect`."""
         loop = asyncio.get_running_loop()
         server_name = host if context is not None else None
         try:
             async with asyncio.timeout(seconds):
-                connected = await dial_in_loop(await addresses(host, port, seconds, cls.signal))
+                found = await addresses(host, port, seconds, cls.signal)
+                connected = await dial_in_loop(reachable(found) if public else found)
                 keep_alive(connected)
                 transport, wire = await loop.create_connection(
                     cls, sock=connected, ssl=context, server_hostname=server_name

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.contracts import abi
-from zg_core.chain.rpc import JsonRpc, RpcFailure
+from zg_core.chain.rpc import JsonRpc, RpcFailure, data_of, quantity, rpc_junk
 from zg_core.crypto import checksum_address
 from zg_core.errors import ChainError, ConfigError, WrongChain
 
@@ -67,7 +67,8 @@ class ChainReader:
         """
         provider = checksum_address(provider)
         (value,) = await self._read(abi.get_service(self.network.inference, provider), at=hex(block))
-        return abi.service(_required(value, "getService", self._unknown_provider(provider))[0])
+        found = _required(value, "getService", self._unknown_provider(provider))[0]
+        return abi.service(found, private=self.network.private_providers)
 
     async def service_and_account(self, provider: str, user: str) -> tuple[Service, abi.Account | None]:
         """Both records in one round trip, fresh; the account is None if there is none."""
@@ -160,20 +161,14 @@ class ChainReader:
                 code="no_contract",
                 hint="check ZEROG_LEDGER and ZEROG_INFERENCE, or leave them unset",
             )
+        data_of(answer, "eth_call")
         try:
             return call.decode(answer)
-        except (ValueError, AttributeError, TypeError) as error:
-            raise ChainError(
-                f"the chain's RPC endpoint answers junk: {error}", code="rpc_junk", hint="check ZEROG_RPC_URL"
-            ) from error
+        except ValueError as error:
+            raise rpc_junk(str(error)) from error
 
     def _check_chain(self, answer: Any) -> None:
-        if isinstance(answer, RpcFailure):
-            raise ChainError(f"eth_chainId failed: {answer.message}", code="rpc_junk", hint="check ZEROG_RPC_URL")
-        try:
-            found = int(answer, 16)
-        except (TypeError, ValueError):
-            raise ChainError("eth_chainId is not a number", code="rpc_junk", hint="check ZEROG_RPC_URL") from None
+        found = quantity(answer, "eth_chainId")
         if found != self.network.chain_id:
             raise WrongChain(
                 f"the RPC endpoint answers for chain {found}, network {self.network.name!r} is {self.network.chain_id}",
@@ -192,7 +187,7 @@ class ChainReader:
         return record
 
     def _keep(self, value: tuple[Any, ...], block: int | None = None) -> Service:
-        record = abi.service(value[0])
+        record = abi.service(value[0], private=self.network.private_providers)
         if block is None:
             self._blocks.pop(record.provider, None)
         else:
@@ -227,8 +222,8 @@ def _required(value: Any, what: str, missing: Exception | None = None) -> tuple[
 
 def _number(answer: Any) -> int | None:
     try:
-        return int(answer, 16)
-    except (TypeError, ValueError):  # known or not, the record is what counts
+        return quantity(answer, "eth_blockNumber")
+    except ChainError:  # known or not, the record is what counts
         return None
 
 
