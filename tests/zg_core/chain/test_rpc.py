@@ -329,8 +329,8 @@ class TestServersThatHangUp:
 
     @pytest.mark.parametrize(("method", "asked"), [("eth_call", 3), ("eth_sendRawTransaction", 2)])
     def test_reads_are_sent_again_and_transactions_are_not(self, server: Any, method: str, asked: int) -> None:
-        said = answer(b'{"jsonrpc":"2.0","id":0,"result":"0x1"}')
-        server.script = [[said], [CLOSE], [said]]
+        first, second = (answer(b'{"jsonrpc":"2.0","id":%d,"result":"0x1"}' % number) for number in range(2))
+        server.script = [[first], [CLOSE], [second]]
         rpc = JsonRpc(server.url, SyncTransport())
         assert run(rpc.batch([CHAIN_ID])) == ["0x1"]
         if method == "eth_call":
