@@ -10,10 +10,9 @@ import itertools
 import json
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zg_core.chain.words import is_rate_limit
+from zg_core.chain.words import RpcFailure, is_rate_limit
 from zg_core.config import shown_url
 from zg_core.errors import ChainError, RequestError
 from zg_core.http.bodies import BodyBroken
@@ -45,15 +44,6 @@ _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 
 Call = tuple[str, list[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class RpcFailure:
-    """An error object that the node answered; `data` is the revert data as hex, if any."""
-
-    code: int
-    message: str
-    data: str = ""
 
 
 class _Smaller(Exception):

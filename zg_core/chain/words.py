@@ -9,12 +9,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from zg_core.chain.rpc import RpcFailure
+__all__ = ["TABLE", "Meaning", "Minimum", "Row", "RpcFailure", "is_rate_limit", "meaning", "minimum"]
 
-__all__ = ["TABLE", "Meaning", "Minimum", "Row", "is_rate_limit", "meaning", "minimum"]
+
+@dataclass(frozen=True, slots=True)
+class RpcFailure:
+    """An error object that the node answered; `data` is the revert data as hex, if any."""
+
+    code: int
+    message: str
+    data: str = ""
 
 
 class Meaning(StrEnum):

@@ -329,7 +329,7 @@ class TestServersThatHangUp:
 
     @pytest.mark.parametrize(("method", "asked"), [("eth_call", 3), ("eth_sendRawTransaction", 2)])
     def test_reads_are_sent_again_and_transactions_are_not(self, server: Any, method: str, asked: int) -> None:
-        first, second = (answer(b'{"jsonrpc":"2.0","id":%d,"result":"0x1"}' % number) for number in range(2))
+        first, second = (answer(b'{"jsonrpc":"2.0","id":%d,"result":"0x1"}' % number) for number in (1, 2))
         server.script = [[first], [CLOSE], [second]]
         rpc = JsonRpc(server.url, SyncTransport())
         assert run(rpc.batch([CHAIN_ID])) == ["0x1"]
