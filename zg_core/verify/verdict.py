@@ -49,6 +49,7 @@ class Reason(StrEnum):
     NO_CHAT_ID = "no_chat_id"
     NO_SIGNATURE = "no_signature"
     RECORD_UNREADABLE = "record_unreadable"
+    RECORD_CHANGED = "record_changed"
     # not_checked
     POLICY_OFF = "policy_off"
     ABANDONED = "abandoned"
@@ -84,6 +85,8 @@ class Verdict:
         request_sha256: Hash of the bytes sent.
         provider_identity: TeeTLS: the upstream vendor the enclave routed to.
         tls_fingerprint: TeeTLS: SHA-256 of that vendor's leaf certificate.
+        record_age: Seconds before the call at which the chain record was read that this rests on; 0 where it was read
+            during the call, None where no record was used.
 
     Example:
         >>> from zg_core.types import Kind
@@ -106,6 +109,7 @@ class Verdict:
     request_sha256: str = ""
     provider_identity: str = ""
     tls_fingerprint: str = ""
+    record_age: float | None = None
 
     @property
     def prompt_in_tee(self) -> bool:
@@ -141,6 +145,7 @@ class Verdict:
             "request_sha256": self.request_sha256,
             "provider_identity": self.provider_identity,
             "tls_fingerprint": self.tls_fingerprint,
+            "record_age": self.record_age,
             "explanation": self.explain(),
         }
 
@@ -184,6 +189,7 @@ _SENTENCES: dict[str, str] = {
     Reason.NO_CHAT_ID: "the reply names no usable chat id, so no signature can be looked up",
     Reason.NO_SIGNATURE: "the provider has no signature for this reply",
     Reason.RECORD_UNREADABLE: "the chain record of the provider could not be read",
+    Reason.RECORD_CHANGED: "the chain record changed around this call, and it no longer names the key that signed",
     Reason.POLICY_OFF: "the policy is off",
     Reason.ABANDONED: "the reader broke off before the end",
     Reason.UNSIGNED_SERVICE: "this service signs nothing",
