@@ -10,9 +10,9 @@ import itertools
 import json
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zg_core.chain.failures import RpcFailure
 from zg_core.chain.words import is_rate_limit
 from zg_core.config import shown_url
 from zg_core.errors import ChainError, RequestError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zg_core.http.messages import Response
     from zg_core.http.transport import Transport
 
-__all__ = ["JsonRpc", "RpcFailure", "data_of", "quantity", "rpc_junk"]
+__all__ = ["JsonRpc", "data_of", "quantity", "rpc_junk"]
 
 _TIMEOUTS = Timeouts(connect=10.0, read=30.0)
 _MAX_BYTES = 32 * 1024 * 1024
@@ -44,15 +44,6 @@ _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 
 Call = tuple[str, list[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class RpcFailure:
-    """An error object that the node answered; `data` is the revert data as hex, if any."""
-
-    code: int
-    message: str
-    data: str = ""
 
 
 class _Smaller(Exception):
@@ -158,7 +149,8 @@ class JsonRpc:
 
     async def _post(self, message: Any) -> Any:
         body = json.dumps(message, separators=(",", ":")).encode()
-        request = Request("POST", self.url, {"Content-Type": "application/json"}, body, _TIMEOUTS)
+        headers = {"Content-Type": "application/json"}
+        request = Request("POST", self.url, headers, body, _TIMEOUTS, public=False)  # the user's own choice
         try:
             response = await self._transport.send(request)
             content = await read_all(response, _MAX_BYTES, _MAX_SECONDS)

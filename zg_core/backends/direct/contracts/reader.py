@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.contracts import abi
-from zg_core.chain.rpc import JsonRpc, RpcFailure, data_of, quantity, rpc_junk
+from zg_core.chain.failures import RpcFailure
+from zg_core.chain.rpc import JsonRpc, data_of, quantity, rpc_junk
 from zg_core.crypto import checksum_address
 from zg_core.errors import ChainError, ConfigError, WrongChain
 
@@ -61,7 +62,7 @@ class ChainReader:
         """
         provider = checksum_address(provider)
         now = time.monotonic()
-        since = now if fresh else now - self._ttl if since is None else since
+        since = now if fresh else math.nextafter(now - self._ttl, math.inf) if since is None else since
         if (kept := self._services.get(provider)) is not None and kept[0] >= since:
             return kept[1]
         async with self._transport.lock(f"record {provider}"):
@@ -93,7 +94,8 @@ class ChainReader:
         """
         provider = checksum_address(provider)
         (value,) = await self._read(abi.get_service(self.network.inference, provider), at=hex(block))
-        return abi.service(_required(value, "getService", self._unknown_provider(provider))[0])
+        found = _required(value, "getService", self._unknown_provider(provider))[0]
+        return abi.service(found, private=self.network.private_providers)
 
     async def service_and_account(self, provider: str, user: str) -> tuple[Service, abi.Account | None]:
         """Both records in one round trip, fresh; the account is None if there is none."""
@@ -218,7 +220,7 @@ class ChainReader:
         return record
 
     def _keep(self, value: tuple[Any, ...], began: float, block: int | None = None) -> Service:
-        record = abi.service(value[0])
+        record = abi.service(value[0], private=self.network.private_providers)
         kept = self._services.get(record.provider)
         if kept is not None and kept[0] > began:
             return record  # a read that began later was quicker
