@@ -49,9 +49,9 @@ class Route:
     earlier: Service | None = None
 
     @property
-    def record_age(self) -> float:
-        """How many seconds before the call the record was read; 0 where it was read during the call."""
-        return max(0.0, self.made - self.read)
+    def record_age(self) -> int | None:
+        """How many seconds before the call the record was read: 0 where it was during the call, None if not known."""
+        return math.ceil(max(0.0, self.made - self.read)) if math.isfinite(self.read) else None
 
 
 class Backend(Protocol):

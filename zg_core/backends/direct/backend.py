@@ -363,7 +363,7 @@ class DirectBackend:
             guard=self._guard,
             accept_models=self._policy.accept_models,
         )
-        verdict = replace(verdict, record_age=math.ceil(route.record_age))
+        verdict = replace(verdict, record_age=route.record_age)
         if route.stale and verdict.satisfies(Status.CLAIMED):  # what it names may hold no more
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
         # So that this reply is known for ours when it comes again.
