@@ -12,7 +12,8 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from zg_core.chain.words import RpcFailure, is_rate_limit
+from zg_core.chain.failures import RpcFailure
+from zg_core.chain.words import is_rate_limit
 from zg_core.config import shown_url
 from zg_core.errors import ChainError, RequestError
 from zg_core.http.bodies import BodyBroken
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from zg_core.http.messages import Response
     from zg_core.http.transport import Transport
 
-__all__ = ["JsonRpc", "RpcFailure", "data_of", "quantity", "rpc_junk"]
+__all__ = ["JsonRpc", "data_of", "quantity", "rpc_junk"]
 
 _TIMEOUTS = Timeouts(connect=10.0, read=30.0)
 _MAX_BYTES = 32 * 1024 * 1024

@@ -9,17 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-__all__ = ["TABLE", "Meaning", "Minimum", "Row", "RpcFailure", "is_rate_limit", "meaning", "minimum"]
+if TYPE_CHECKING:
+    from zg_core.chain.failures import RpcFailure
 
-
-@dataclass(frozen=True, slots=True)
-class RpcFailure:
-    """An error object that the node answered; `data` is the revert data as hex, if any."""
-
-    code: int
-    message: str
-    data: str = ""
+__all__ = ["TABLE", "Meaning", "Minimum", "Row", "is_rate_limit", "meaning", "minimum"]
 
 
 class Meaning(StrEnum):
@@ -151,7 +146,7 @@ def meaning(failure: RpcFailure | None) -> Meaning:
     """What a node's answer to ``eth_sendRawTransaction`` means; None is a hash.
 
     Example:
-        >>> from zg_core.chain.rpc import RpcFailure
+        >>> from zg_core.chain.failures import RpcFailure
         >>> meaning(RpcFailure(-32000, "INTERNAL_ERROR: nonce too low")).value
         'nonce_used'
         >>> meaning(RpcFailure(-32000, "request timed out")).value
@@ -204,7 +199,7 @@ def minimum(failure: RpcFailure | None) -> Minimum:
     """What a node that finds a transaction too cheap asks for, as far as it names it.
 
     Example:
-        >>> from zg_core.chain.rpc import RpcFailure
+        >>> from zg_core.chain.failures import RpcFailure
         >>> said = "transaction gas price below minimum: gas tip cap 1, minimum needed 2000000000"
         >>> minimum(RpcFailure(-32000, said))
         Minimum(tip=2000000000, cap=0)

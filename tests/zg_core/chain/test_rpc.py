@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.zg_core.raw_server import CLOSE, answer
-from zg_core.chain.rpc import JsonRpc, RpcFailure, data_of, quantity
+from zg_core.chain.failures import RpcFailure
+from zg_core.chain.rpc import JsonRpc, data_of, quantity
 from zg_core.errors import ChainError
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 
