@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.load.dump import dumpd
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
@@ -267,6 +268,7 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     """Further request parameters, for those a certain provider adds to OpenAI's."""
 
     _clients: Clients = PrivateAttr(default_factory=Clients)
+    _dumped: dict[str, Any] | None = PrivateAttr(default=None)
 
     # Errors must not repeat the arguments: a key may be among them.
     model_config = ConfigDict(
@@ -447,9 +449,16 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     def _async_client(self) -> AsyncChatClient:
         return self._clients.asynchronous(self._client_settings(asynchronous=True))
 
+    @property
+    def _serialized(self) -> dict[str, Any]:
+        # LangChain keeps it in the instance's dictionary, which then grows while another thread reads it.
+        if self._dumped is None:
+            self._dumped = dumpd(self)
+        return self._dumped
+
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        copied._clients = Clients()  # noqa: SLF001
+        copied._clients, copied._dumped = Clients(), None  # noqa: SLF001
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
