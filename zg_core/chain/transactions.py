@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zg_core.chain.earlier import Earlier
 from zg_core.chain.encoding import Unsigned
@@ -291,7 +291,7 @@ class Sender:
             if seen.known or seen.inconclusive or seen.mined > flight.nonce:
                 return
         flight.outcome = "refused"
-        raise refusal(flight.what, flight.failure, self._contracts, self.wallet.address, self.network)
+        raise self._refusal(flight.what, flight.failure)
 
     async def _result(self, flight: Flight, seen: Seen) -> TransactionResult:
         result = result_of(flight, seen, self._contracts)
@@ -305,7 +305,10 @@ class Sender:
         except ChainError:
             why = None
         failure = why if isinstance(why, RpcFailure) else RpcFailure(3, "execution reverted", "0x")
-        raise refusal(flight.what, failure, self._contracts, self.wallet.address, self.network, **result)
+        raise self._refusal(flight.what, failure, **result)
+
+    def _refusal(self, what: str, failure: RpcFailure, **details: Any) -> ChainError:
+        return refusal(what, failure, self._contracts, self.wallet.address, self.network, **details)
 
     def _dropped(self, flight: Flight) -> ChainError:
         flight.outcome = "dropped"

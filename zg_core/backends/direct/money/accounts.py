@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from zg_core.backends.direct.changes import CHANGES
 from zg_core.backends.direct.contracts import abi
 from zg_core.backends.direct.contracts.settlements import read_settlements
-from zg_core.chain.flights import Handed
 from zg_core.chain.rpc import quantity
 from zg_core.crypto import same_address, typed_address
 from zg_core.errors import ConfigError, InsufficientFunds, ZeroGError
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.direct.contracts.reader import ChainReader
     from zg_core.backends.direct.contracts.settlements import Settlement
+    from zg_core.chain.flights import Handed
     from zg_core.chain.intentions import Intention
     from zg_core.chain.transactions import Sender, TransactionResult
     from zg_core.http.transport import Transport
@@ -227,7 +227,7 @@ class Accounts:
         return await self._ledger_call(signature, arguments, value, again=again)
 
     async def transfer(
-        self, provider: str, amount: Amount, *, again: bool = False, handed: Handed | None = None
+        self, provider: str, amount: Amount, again: bool = False, handed: Handed | None = None
     ) -> TransactionResult:
         """Move money from the ledger to a sub-account.
 
@@ -263,14 +263,15 @@ class Accounts:
             message = f"the contract owner has not acknowledged the signer of {provider}: it serves nobody for now"
             tell(self.listener, "service_not_acknowledged", message, provider=provider)
         name = await self.chain.service_name()
-        sent = Handed() if handed is None else handed
+        signature, arguments = "transferFund(address,string,uint256)", [provider, name, value]
         try:
-            return await self._ledger_call(
-                "transferFund(address,string,uint256)", [provider, name, value], again=again, handed=sent
-            )
-        finally:
-            if sent.forms:  # mined, or it may be
+            result = await self._ledger_call(signature, arguments, again=again, handed=handed)
+        except ZeroGError as error:
+            if "transaction" in error.details:  # it may be mined
                 await self.note_change(provider)
+            raise
+        await self.note_change(provider)
+        return result
 
     async def acknowledge(self, provider: str) -> TransactionResult | None:
         """Acknowledge the provider's signer; None if that was done already."""
@@ -399,12 +400,15 @@ class Accounts:
         arguments: Sequence[Any],
         value: int = 0,
         *,
-        again: bool,
+        again: bool = False,
         handed: Handed | None = None,
     ) -> TransactionResult:
         call = abi.Call.of(self.network.ledger, signature, arguments)
         name = signature.partition("(")[0]
-        return await self.sender.send(name, call.to, call.data, value, again=again, handed=handed)
+        options: dict[str, Any] = {"again": True} if again else {}
+        if handed is not None:
+            options["handed"] = handed
+        return await self.sender.send(name, call.to, call.data, value, **options)
 
     async def _retrievable(self, user: str, providers: Iterable[str] | None) -> list[str]:
         """Providers where a retrieval does something; a named one where it cannot is an error."""

@@ -205,7 +205,7 @@ class _Core:
         handed = Handed()
         try:
             # An earlier one of this funder has ended, or this would not be reached; those of others are theirs.
-            result = await accounts.transfer(provider, Amount(amount), again=True, handed=handed)
+            result = await accounts.transfer(provider, Amount(amount), True, handed)
         except BaseException as error:
             # What a node was given counts, whatever it has said of it since.
             code, intention = (
