@@ -11,8 +11,8 @@ from zg_core.backends.base import Route
 from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
-from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential
-from zg_core.config import SecretHeaders, check_url, is_loopback
+from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential, NoCredential
+from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     AttestationError,
     ConfigError,
@@ -24,12 +24,13 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.http.bodies import BodyBroken
-from zg_core.http.messages import Request, read_all
+from zg_core.http.messages import read_all
+from zg_core.http.provider_requests import provider_request
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
 from zg_core.pricing import fee_of
 from zg_core.store import Store
-from zg_core.types import Kind
+from zg_core.types import PROXY, Kind
 from zg_core.verify.schemes import signed_hashes as response
 from zg_core.verify.verdict import Binding
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.credentials import Credential
     from zg_core.config import Network, Secret
     from zg_core.exchange import Exchange
+    from zg_core.http.messages import Request
     from zg_core.http.transport import Transport
     from zg_core.money import Fee
     from zg_core.types import Service, Usage
@@ -77,6 +79,7 @@ class DirectBackend:
         store: URL of the store where other processes note their transactions.
         attestation: How attestations are judged, for a policy that asks for one.
         catalogue: What providers say about their models.
+        sources: Of settings that come from the environment, the variable; hints name it.
     """
 
     name = "direct"
@@ -96,8 +99,10 @@ class DirectBackend:
         store: str = "memory:",
         attestation: AttestationOptions | None = None,
         catalogue: Catalogue | None = None,
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         self.network = network
+        self._sources = sources or {}
         self._credential = credential
         self._chain = chain
         self._transport = transport
@@ -118,6 +123,10 @@ class DirectBackend:
     def payer(self) -> str:
         """Address of the account that pays."""
         return self._credential.address
+
+    def gives_away(self, data: bytes) -> bool:
+        """Whether the key that pays, or a token, is part of `data`."""
+        return self._credential.is_in(data)
 
     async def services(self) -> list[Service]:
         """All services on chain."""
@@ -142,8 +151,14 @@ class DirectBackend:
     async def market(self, model: str) -> list[tuple[Service, Account | None]]:
         """All services of `model`, acknowledged or not, each with the payer's sub-account there."""
         services = [s for s in await self._chain.services() if self._sells(s) and s.model == model]
-        accounts = {a.provider: a for a in await self._chain.accounts(self.payer)} if services else {}
+        accounts = await self._accounts() if services else {}
         return [(service, accounts.get(service.provider)) for service in services]
+
+    async def _accounts(self) -> dict[str, Account]:
+        """The payer's sub-accounts by provider; none without a payer."""
+        if isinstance(self._credential, NoCredential):
+            return {}
+        return {a.provider: a for a in await self._chain.accounts(self.payer)}
 
     async def unserved(self, model: str) -> ModelNotServed:
         """The error for a model that nobody serves."""
@@ -154,9 +169,12 @@ class DirectBackend:
 
     def _unserved(self, model: str, services: list[Service]) -> ModelNotServed:
         known = sorted({s.model for s in services if s.acknowledged})
+        named = ""
+        if model == self._model and (variable := self._sources.get("model")):
+            named = f"; {variable} names the model"
         return ModelNotServed(
             f"no acknowledged provider on {self.network.name} serves {model!r}",
-            hint=f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`",
+            hint=f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`{named}",
             model=model,
         )
 
@@ -176,14 +194,15 @@ class DirectBackend:
             ModelNotServed: it does not serve `model`.
             AttestationError, VerificationUnavailable: the policy forbids it, or asks for more than can be proven there.
         """
-        service = await self._chain.service(provider)
+        with blaming("provider", self._sources if provider == self._provider else {}):
+            service = await self._chain.service(provider)
         self.admit(service)
         wanted = model or self._model or service.model
         if wanted != service.model and wanted not in (served := await self._models(service, wanted)):
             names = ", ".join([service.model, *sorted(served - {service.model})][:8])
             raise ModelNotServed(
                 f"provider {service.provider} does not serve {wanted!r}",
-                hint=f"it serves {names}; or leave out provider=… and give model={wanted!r}",
+                hint=f"it serves {names}; {self._other_way(wanted, model)}",
                 model=wanted,
             )
         self._policy.admit(service, model=wanted)
@@ -192,6 +211,14 @@ class DirectBackend:
         if service.usd_priced or service.multi_model:
             tariff = await self._catalogue.tariff(service, wanted)
         return Route(service, wanted, report, self._chain.block_of(service.provider), tariff)
+
+    def _other_way(self, wanted: str, asked: str | None) -> str:
+        """How to come to a provider of `wanted`, in words that name where provider and model were said."""
+        if variable := self._sources.get("provider"):
+            return f"{variable} names the provider: unset it, and give model={wanted!r}"
+        if asked is None and (variable := self._sources.get("model")):
+            return f"{variable} names the model"
+        return f"or leave out provider=… and give model={wanted!r}"
 
     async def _attested(self, service: Service, model: str) -> AttestationReport | None:
         """The attestation that the policy asks for, None if it asks for none.
@@ -214,13 +241,11 @@ class DirectBackend:
     def admit(self, service: Service) -> None:
         """Refuse a service that the policy forbids, or whose URL no prompt may be sent to."""
         self._policy.admit(service)
-        check_url(service.url, f"the URL of provider {service.provider}")
-        if is_loopback(service.url) and not is_loopback(self.network.rpc_url):
-            raise ConfigError(
-                f"provider {service.provider} gives a loopback URL: {service.url}",
-                code="insecure_url",
-                hint="its record on chain is wrong; choose another provider",
-            )
+        self._check_url(service)
+
+    def _check_url(self, service: Service) -> str:
+        private = service.private and self.network.private_providers
+        return check_url(service.url, f"the URL of provider {service.provider}", private=private)
 
     async def authorise(self, route: Route) -> Mapping[str, str]:
         """See `Backend.authorise`."""
@@ -234,6 +259,7 @@ class DirectBackend:
 
     def url(self, route: Route, path: str) -> str:
         """See `Backend.url`."""
+        self._check_url(route.service)
         return route.service.endpoint + path
 
     def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
@@ -313,11 +339,13 @@ class DirectBackend:
             if delay:
                 await self._transport.sleep(delay)
             for chat_id in chat_ids:
-                url = f"{route.service.endpoint}/signature/{chat_id}{query}"
                 try:
-                    answer = await self._transport.send(Request("GET", url, timeouts=_SIGNATURE_TIMEOUTS))
+                    request = self._get(route.service, f"{PROXY}/signature/{chat_id}{query}")
+                    answer = await self._transport.send(request)
                     body = await read_all(answer, _MAX_SIGNATURE_BYTES)
-                except (RequestError, BodyBroken):
+                except (ConfigError, RequestError, BodyBroken) as error:
+                    if isinstance(error, ZeroGError) and error.code in ("bad_url", "insecure_url"):
+                        return None
                     continue
                 if answer.status == 200:
                     return body
@@ -330,21 +358,25 @@ class DirectBackend:
         """Ids that the provider lists besides its on-chain model: other models, aliases and its adapters."""
         read, names = self._served.get(service.provider, (-math.inf, frozenset()))
         if wanted not in names and time.monotonic() - read > _MODELS_SECONDS:
-            listed = await self._get_json(f"{service.url}/v1/models")
+            listed = await self._get_json(self._get(service, "/v1/models"))
             ids = _names(listed, "data", "id") | _names(listed, "data", "canonical_id")
             headers = await self.authorise(Route(service, service.model))
-            adapters = await self._get_json(f"{service.url}/v1/lora/adapters", headers)
+            adapters = await self._get_json(self._get(service, "/v1/lora/adapters", headers))
             names = frozenset({service.model} | ids | _names(adapters, "adapters", "adapterName"))
             self._served[service.provider] = (time.monotonic(), names)
         return names
 
-    async def _get_json(self, url: str, headers: Mapping[str, str] | None = None) -> Any:
-        """The JSON behind `url`; None when there is none: an older broker has no such route.
+    def _get(self, service: Service, path: str, headers: Mapping[str, str] | None = None) -> Request:
+        return provider_request("GET", service, path, headers=headers, timeouts=_SIGNATURE_TIMEOUTS)
+
+    async def _get_json(self, request: Request) -> Any:
+        """The JSON that is answered; None when there is none: an older broker has no such route.
 
         Raises:
             ProviderUnavailable: it cannot be told now; asking for a wrong model may block the user for an hour.
         """
-        answer = await self._transport.send(Request("GET", url, headers or {}, timeouts=_SIGNATURE_TIMEOUTS))
+        url = request.url
+        answer = await self._transport.send(request)
         try:
             body = await read_all(answer, _MAX_MODELS_BYTES)
         except BodyBroken as error:
@@ -372,7 +404,7 @@ class DirectBackend:
                     objection = objection or error
         if not offers:
             raise objection or self._unserved(model, all_services)
-        accounts = {a.provider: a for a in await self._chain.accounts(self._credential.address)}
+        accounts = await self._accounts()
 
         def funded(service: Service) -> bool:
             account = accounts.get(service.provider)
@@ -382,6 +414,8 @@ class DirectBackend:
             return (not funded(service), -service.kind.strength, _price(service), service.provider.lower())
 
         ranked = sorted(offers, key=rank)
+        if isinstance(self._credential, NoCredential):  # to read with: a call will say what is missing
+            return ranked[0].provider
         if not funded(ranked[0]):
             cheapest = min(offers, key=lambda s: (_price(s), s.provider.lower()))
             raise InsufficientFunds(
