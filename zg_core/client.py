@@ -9,6 +9,7 @@ from zg_core.backends.direct.backend import DirectBackend
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
+from zg_core.backends.direct.records import RECORD_AGE, check_age
 from zg_core.budget import Spending
 from zg_core.calls.call import Options, Reply, Slot
 from zg_core.calls.limits import Limits
@@ -84,6 +85,7 @@ class _Client:
         max_retries: int = 2,
         retry_deadline: float = 60.0,
         retry_unknown: bool = False,
+        record_age: float | None = None,
         ca_file: str | None = None,
         http_client: Any = None,
         headers: Mapping[str, str] | None = None,
@@ -131,6 +133,10 @@ class _Client:
                 for a longer wait, the call fails at once, and its error says in ``details["retry_after"]`` how long.
             retry_unknown: Also send a request again that was sent and not answered. Both may be billed: each attempt
                 has a receipt and is held in the budget. Off by default: it is raised as `OutcomeUnknown`.
+            record_age: Seconds for which a service's record on chain is used as it is (10; on a local network, whose
+                records change between two calls, 0). An older one is read again: before the prompt leaves where
+                `kinds`, `identity`, `attest`, a condition or a budget depends on it, else beside the call. Verdicts and
+                exact fees rest on a record that was read after the call began, or at most so long before.
             ca_file: A certificate authority to trust instead of the system's, for local networks with TLS.
             http_client: An httpx2 (or httpx) client to send everything through; an `AsyncClient` for `AsyncChatClient`.
                 Of its settings only those of its connections apply; closing it is the caller's affair.
@@ -215,6 +221,9 @@ class _Client:
             store=settings.store,
             attestation=attestation,
             catalogue=self._catalogue,
+            record_age=_age(record_age, self.network),
+            careful=budget is not None,
+            retries=retries,
             sources=settings.sources,
         )
         self._router = None if routing is None else self._make_router(routing)
@@ -520,3 +529,9 @@ def _check_routing(routing: object, provider: str | None, credential: Credential
     else:
         return
     raise ConfigError(said, code="bad_routing", hint=hint)
+
+
+def _age(record_age: float | None, network: Network) -> float:
+    if record_age is None:  # a local network's clock and records are moved by hand
+        return 0.0 if network.name == "local" else RECORD_AGE
+    return check_age(record_age)

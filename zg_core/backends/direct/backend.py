@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -12,9 +13,11 @@ from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential, NoCredential
+from zg_core.backends.direct.records import RECORD_AGE, Records
 from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     AttestationError,
+    ChainError,
     ConfigError,
     InsufficientFunds,
     ModelNotServed,
@@ -28,19 +31,21 @@ from zg_core.http.messages import read_all
 from zg_core.http.provider_requests import provider_request
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
+from zg_core.money import either
 from zg_core.pricing import fee_of
 from zg_core.store import Store
 from zg_core.types import PROXY, Kind
 from zg_core.verify.schemes import signed_hashes as response
-from zg_core.verify.verdict import Binding
+from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from zg_core.backends.direct.attesting import Attestations
     from zg_core.backends.direct.contracts.abi import Account
     from zg_core.backends.direct.contracts.reader import ChainReader
     from zg_core.backends.direct.credentials import Credential
+    from zg_core.calls.retries import Retries
     from zg_core.config import Network, Secret
     from zg_core.exchange import Exchange
     from zg_core.http.messages import Request
@@ -50,7 +55,6 @@ if TYPE_CHECKING:
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
     from zg_core.verify.policy import Policy
     from zg_core.verify.replay import ReplayGuard
-    from zg_core.verify.verdict import Verdict
 
 __all__ = ["DirectBackend"]
 
@@ -80,6 +84,10 @@ class DirectBackend:
         attestation: How attestations are judged, for a policy that asks for one.
         catalogue: What providers say about their models.
         sources: Of settings that come from the environment, the variable; hints name it.
+        record_age: Seconds for which a service record is used as it is.
+        careful: Whether an older one is read again before a prompt leaves, because a budget depends on it; the policy
+            can ask for that, too.
+        retries: How often reading a record is tried again where a verdict waits for it.
     """
 
     name = "direct"
@@ -100,6 +108,9 @@ class DirectBackend:
         attestation: AttestationOptions | None = None,
         catalogue: Catalogue | None = None,
         sources: Mapping[str, str] | None = None,
+        record_age: float = RECORD_AGE,
+        careful: bool = False,
+        retries: Retries | None = None,
     ) -> None:
         self.network = network
         self._sources = sources or {}
@@ -117,6 +128,8 @@ class DirectBackend:
             provider = credential.claims.provider
         self._provider = provider
         self._catalogue = catalogue or Catalogue(transport)
+        self._records = Records(chain, transport, record_age, retries)
+        self._careful = careful or policy.looks_at_records
         self._served: dict[str, tuple[float, frozenset[str]]] = {}
 
     @property
@@ -194,8 +207,10 @@ class DirectBackend:
             ModelNotServed: it does not serve `model`.
             AttestationError, VerificationUnavailable: the policy forbids it, or asks for more than can be proven there.
         """
+        made = time.monotonic()
         with blaming("provider", self._sources if provider == self._provider else {}):
-            service = await self._chain.service(provider)
+            # What a prompt may not be sent without is read before; everything else beside the call, for its verdict.
+            service = await (self._records.young(provider, made) if self._careful else self._chain.service(provider))
         self.admit(service)
         wanted = model or self._model or service.model
         if wanted != service.model and wanted not in (served := await self._models(service, wanted)):
@@ -210,7 +225,29 @@ class DirectBackend:
         tariff = None
         if service.usd_priced or service.multi_model:
             tariff = await self._catalogue.tariff(service, wanted)
-        return Route(service, wanted, report, self._chain.block_of(service.provider), tariff)
+        read = self._chain.read_at(service.provider)
+        return Route(service, wanted, report, self._chain.block_of(service.provider), tariff, made, read)
+
+    async def refreshed(self, route: Route, *, patient: bool) -> Route:
+        """See `Backend.refreshed`."""
+        provider = route.service.provider
+        try:
+            record = await (self._records.patient if patient else self._records.young)(provider, route.made)
+        except ConfigError:  # it has left the chain: nothing acknowledges its key any more
+            return replace(route, service=_unregistered(route.service), read=time.monotonic())
+        except ChainError:
+            return replace(route, stale=True)
+        read = self._chain.read_at(provider)
+        if record == route.service:
+            return replace(route, read=read)
+        # How the change and the request followed each other cannot be told: the provider may have billed either price.
+        return replace(route, service=record, read=read, block=self._chain.block_of(provider), earlier=route.service)
+
+    def rests(self, route: Route, changed: Callable[[Route], None]) -> None:
+        """See `Backend.rests`."""
+        if not route.stale:
+            told = lambda record: changed(replace(route, service=record, earlier=route.service))  # noqa: E731
+            self._records.rests(route.service.provider, route.service, told)
 
     def _other_way(self, wanted: str, asked: str | None) -> str:
         """How to come to a provider of `wanted`, in words that name where provider and model were said."""
@@ -289,11 +326,17 @@ class DirectBackend:
 
     def fee(self, route: Route, usage: Usage | None) -> Fee:
         """See `Backend.fee`."""
-        return fee_of(route.service, usage, route.tariff)
+        fee = fee_of(route.service, usage, route.tariff)
+        if route.earlier is not None and route.tariff is None:
+            before = fee_of(route.earlier, usage)
+            if (before.amount, before.exact) != (fee.amount, fee.exact):
+                return either(before, fee, "price_changed")
+        return replace(fee, exact=False, reason="old_record", lower=0, upper=None) if route.stale and fee.exact else fee
 
     def sent(self, route: Route, exchange: Exchange) -> None:
         """See `Backend.sent`."""
         self._guard.sent(route.service.provider, exchange.request_sha256)
+        self._records.beside(route.service.provider, route.made)
 
     def arrived(self, route: Route, exchange: Exchange) -> None:
         """See `Backend.arrived`."""
@@ -320,10 +363,11 @@ class DirectBackend:
             guard=self._guard,
             accept_models=self._policy.accept_models,
         )
-        if verdict.binding in (
-            Binding.REWRITTEN,
-            Binding.RENAMED,
-        ):  # so that this reply is known for ours when it comes again
+        verdict = replace(verdict, record_age=route.record_age)
+        if route.stale and verdict.satisfies(Status.CLAIMED):  # what it names may hold no more
+            verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
+        # So that this reply is known for ours when it comes again.
+        if verdict.binding in (Binding.REWRITTEN, Binding.RENAMED):
             self._guard.sent(route.service.provider, verdict.signed_request_sha256)
         return verdict
 
@@ -449,8 +493,6 @@ def _price(service: Service) -> int:
 
 
 def _unregistered(service: Service) -> Service:
-    from dataclasses import replace
-
     return replace(service, acknowledged=False)
 
 
