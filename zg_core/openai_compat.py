@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zg_core.calls.call import Tail
 from zg_core.calls.reading import event, take
-from zg_core.client import AsyncChatClient, ChatClient
+from zg_core.client import SETTINGS, AsyncChatClient, ChatClient
 from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.library import leaf_sha256, ssl_context
@@ -23,6 +23,7 @@ from zg_core.http.refusals import GATEWAY
 from zg_core.http.transport import run
 from zg_core.jsontext import parse_json
 from zg_core.sse import SSEDecoder
+from zg_core.tasks.parameters import refuse_settings
 from zg_core.types import Usage
 
 if TYPE_CHECKING:
@@ -286,6 +287,7 @@ def _is_charged(request: Any) -> bool:
 
 async def _prepare(core: ChatClient | AsyncChatClient, body: bytes) -> Call:
     payload = json.loads(body)
+    refuse_settings(payload, SETTINGS)
     route = await core.backend.route(payload.get("model"))
     call = core.calls.sending.start(route, body)
     await core.calls.sending.depart(call)

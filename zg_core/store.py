@@ -131,6 +131,13 @@ MIGRATIONS: tuple[str, ...] = (
     )
     """,
     """
+    CREATE TABLE reply_marks (
+        mark VARCHAR(22) NOT NULL PRIMARY KEY,
+        holder VARCHAR(12) NOT NULL,
+        at DOUBLE PRECISION NOT NULL
+    )
+    """,
+    """
     ALTER TABLE nonce_leases ADD COLUMN process VARCHAR(200);
     CREATE TABLE lease_processes (
         name VARCHAR(200) NOT NULL PRIMARY KEY,

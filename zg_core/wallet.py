@@ -111,6 +111,13 @@ class Wallet:
         """EIP-191 ``personal_sign``: ``0x`` and 130 hex digits."""
         return "0x" + self.sign_digest(personal_hash(message)).hex()
 
+    def is_in(self, data: bytes) -> bool:
+        """Whether the key, as hex digits, is part of `data`; False as long as it was not needed."""
+        if self._secret is None:
+            return False
+        # Of either case: the two that people write.
+        return self._secret.reveal().encode() in data or self._secret.reveal().upper().encode() in data
+
     def _unlock(self) -> bytes:
         if self._secret is None:
             key = parse_private_key(self._load())

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Backend
     from zg_core.budget import Spending
+    from zg_core.calls.call import Options
     from zg_core.calls.limits import Limits
     from zg_core.calls.retries import Retries
     from zg_core.http.timeouts import Timeouts
@@ -67,6 +68,8 @@ class Calls:
         spending: Spending | None = None,
         router: Router | None = None,
         store: Store | None = None,
+        headers: Mapping[str, str] | None = None,
+        gives_away: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         self.policy = policy
         recorder = Recorder(receipts, stored, transport)
@@ -95,11 +98,13 @@ class Calls:
             timeouts=timeouts,
             on_progress=on_progress,
             keep_bytes=keep_bytes,
+            headers=headers or {},
+            gives_away=gives_away,
         )
 
-    async def create(self, payload: Mapping[str, Any], path: str = CHAT_PATH) -> Reply:
+    async def create(self, payload: Mapping[str, Any], path: str = CHAT_PATH, options: Options | None = None) -> Reply:
         """Send `payload`, read the whole answer, judge it."""
-        call = await self.sending.open(payload, path)
+        call = await self.sending.open(payload, path, options)
         parts: list[bytes] = []
         try:
             await consume(call, parts)
@@ -122,13 +127,15 @@ class Calls:
         self.policy.enforce(receipt, text_of(body))
         return Reply(body, receipt)
 
-    async def stream(self, payload: Mapping[str, Any], slot: Slot) -> AsyncGenerator[dict[str, Any], None]:
+    async def stream(
+        self, payload: Mapping[str, Any], slot: Slot, options: Options | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Send `payload` with ``stream``, yield its events as they come, judge the whole at the end.
 
         The receipt is in `slot` when the generator has ended, whichever way it ended.
         """
         try:
-            call = await self.sending.open(streaming(payload), CHAT_PATH)
+            call = await self.sending.open(streaming(payload), CHAT_PATH, options)
         except OutcomeUnknown as error:
             slot.receipt = error.receipt
             raise

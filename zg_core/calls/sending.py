@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.changes import STEP
-from zg_core.calls.call import Call
+from zg_core.calls.call import Call, Options
 from zg_core.calls.gate import gate_of, pace_of
 from zg_core.calls.retries import Attempts
 from zg_core.errors import (
@@ -70,6 +70,8 @@ class Sending:
         timeouts: How long a response may keep one waiting.
         on_progress: Told when a call waits for the provider.
         keep_bytes: Whether receipts hold the bytes.
+        headers: What is sent beside our own headers.
+        gives_away: Whether bytes hold a secret of ours.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class Sending:
         timeouts: Timeouts,
         on_progress: Listener | None,
         keep_bytes: bool,
+        headers: Mapping[str, str],
+        gives_away: Callable[[bytes], bool],
     ) -> None:
         self._backend = backend
         self._transport = transport
@@ -104,20 +108,23 @@ class Sending:
         self._timeouts = timeouts
         self._on_progress = on_progress
         self._keep_bytes = keep_bytes
+        self._headers = headers
+        self._gives_away = gives_away
 
-    async def open(self, payload: Mapping[str, Any], path: str) -> Call:
+    async def open(self, payload: Mapping[str, Any], path: str, options: Options | None = None) -> Call:
         """A call for `payload` whose response has begun."""
         model = payload.get("model")
         if not isinstance(model, str | None):
             message = f"model is a {type(model).__name__}, not text"
             raise ConfigError(message, code="bad_request_body", hint="pass model='…', or leave it out")
-        attempts, router = Attempts(self._retries), self._router
+        attempts, router, options = Attempts(self._retries), self._router, options or Options()
         if router is None:
-            once = partial(self._try_route, path, payload, attempts)
+            once = partial(self._try_route, path, payload, options, attempts)
         else:
             wanted = self._backend.target(model)
             body = encode_body(payload if model else for_model(payload, wanted))
-            once = partial(router.open, wanted, payload, partial(self._try, path, body, attempts), attempts.wait)
+            attempt = partial(self._try, path, body, options, attempts)
+            once = partial(router.open, wanted, payload, attempt, attempts.wait)
         unknown: OutcomeUnknown | None = None
         while True:
             try:
@@ -136,16 +143,18 @@ class Sending:
                 wait = pause
             await self._transport.sleep(wait)
 
-    async def _try_route(self, path: str, payload: Mapping[str, Any], attempts: Attempts) -> Call:
+    async def _try_route(self, path: str, payload: Mapping[str, Any], options: Options, attempts: Attempts) -> Call:
         model = payload.get("model")
         route = await self._backend.route(model)
         body = encode_body(payload if model is not None else for_model(payload, route.model))
-        return await self._try(path, body, attempts, route)
+        return await self._try(path, body, options, attempts, route)
 
-    async def _try(self, path: str, body: bytes, attempts: Attempts, route: Route, hasty: bool = False) -> Call:
+    async def _try(  # noqa: PLR0917 - the first are the same for every attempt
+        self, path: str, body: bytes, options: Options, attempts: Attempts, route: Route, hasty: bool = False
+    ) -> Call:
         """A call of its own, with its own receipt, whose response has begun."""
         call = self.start(route, body)
-        call.hasty = hasty
+        call.hasty, call.options = hasty, options
         headers = await self._backend.authorise(route)
         await self.depart(call)
         try:
@@ -205,7 +214,18 @@ class Sending:
             call.place.heard(headers, time.monotonic() - call.started)
 
     async def depart(self, call: Call) -> None:
-        """Wait as the limits ask, hold what it may cost, then note that the request is on its way."""
+        """Wait as the limits ask, hold what it may cost, then note that the request is on its way.
+
+        Raises:
+            ConfigError: it would give a secret of ours away (code ``secret_in_request``).
+        """
+        sent = (call.exchange.request, *(value.encode() for value in call.options.headers.values()))
+        if any(map(self._gives_away, sent)):
+            raise ConfigError(
+                "the request holds the key that pays; nothing was sent",
+                code="secret_in_request",
+                hint="look for it in the messages, parameters and headers of this call",
+            )
         if self._limits is not None:
             await self.queue(call)
         try:
@@ -296,10 +316,11 @@ class Sending:
         request = Request(
             "POST",
             self._backend.url(call.route, path),
-            {**headers, "Content-Type": "application/json"},
+            {**self._headers, **call.options.headers, **headers, "Content-Type": "application/json"},
             call.exchange.request,
-            self._timeouts,
+            call.options.timeouts or self._timeouts,
             once=True,
+            public=not call.route.service.private,
         )
         call.started = time.monotonic()
         call.sent = True

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zg_core.chain.encoding import Fees
-from zg_core.chain.rpc import RpcFailure, quantity
+from zg_core.chain.failures import RpcFailure
+from zg_core.chain.rpc import quantity
 from zg_core.errors import ChainError
 from zg_core.money import Amount
 

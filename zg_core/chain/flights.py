@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from zg_core.chain.failures import RpcFailure
 from zg_core.chain.nonces import Form
-from zg_core.chain.rpc import RpcFailure
 from zg_core.chain.words import Meaning, meaning
 from zg_core.errors import ChainError
 from zg_core.money import Amount

@@ -6,9 +6,10 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from zg_core.chain.failures import RpcFailure
 from zg_core.chain.fees import PRICES, Lid, quoted
 from zg_core.chain.results import refusal
-from zg_core.chain.rpc import RpcFailure, quantity
+from zg_core.chain.rpc import quantity
 from zg_core.errors import ChainError, InsufficientFunds, WrongChain
 from zg_core.money import Amount
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from zg_core.chain.rpc import RpcFailure, quantity
+from zg_core.chain.rpc import quantity
 from zg_core.chain.traces import block_of
 from zg_core.chain.words import Meaning, meaning
 from zg_core.errors import ChainError, InsufficientFunds, TransactionReverted
@@ -14,6 +14,7 @@ from zg_core.money import Amount
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from zg_core.chain.failures import RpcFailure
     from zg_core.chain.flights import Flight
     from zg_core.chain.traces import Seen
     from zg_core.config import Network

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zg_core.chain.encoding import rlp
-from zg_core.chain.rpc import RpcFailure, data_of, quantity
+from zg_core.chain.failures import RpcFailure
+from zg_core.chain.rpc import data_of, quantity
 from zg_core.crypto import SignatureError, keccak256, recover, same_address
 from zg_core.errors import ChainError
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.chain.earlier import Earlier
 from zg_core.chain.encoding import Unsigned
+from zg_core.chain.failures import RpcFailure
 from zg_core.chain.fees import Lid
 from zg_core.chain.flights import Desk, Flight, Handed
 from zg_core.chain.heartbeat import beating
@@ -24,7 +25,7 @@ from zg_core.chain.intentions import Intention, Intentions
 from zg_core.chain.nonces import Nonces
 from zg_core.chain.preflight import Preflight
 from zg_core.chain.results import AnyContract, TransactionResult, refusal, result_of
-from zg_core.chain.rpc import JsonRpc, RpcFailure, quantity
+from zg_core.chain.rpc import JsonRpc, quantity
 from zg_core.chain.sending import Sending
 from zg_core.chain.traces import Traces
 from zg_core.chain.waiting import Watch

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from zg_core.chain.transactions import TransactionResult
     from zg_core.http.transport import Transport
     from zg_core.store import Store
+    from zg_core.types import Service
 
 __all__ = ["AsyncFunder", "AutoFunding", "Funder"]
 
@@ -184,7 +185,7 @@ class _Core:
         accounts, plan = self._accounts, self._plan
         user = accounts.sender.wallet.address
         service, account = await accounts.chain.service_and_account(provider, user)
-        unsettled = 0 if account is None else await self._unsettled(service.url, provider, account)
+        unsettled = 0 if account is None else await self._unsettled(service, account)
         deficit = unsettled + plan.target.units - (0 if account is None else account.usable)
         if deficit <= 0:
             return None
@@ -271,21 +272,21 @@ class _Core:
         with self._lock:
             self._spent[provider] -= amount
 
-    async def _unsettled(self, url: str, provider: str, account: Account) -> int:
+    async def _unsettled(self, service: Service, account: Account) -> int:
         """What the provider has served and not yet charged, in neuron.
 
         Raises:
             ProviderUnavailable: it does not say, or says more than it could have served.
         """
         wallet = self._accounts.sender.wallet
-        fee = await unsettled_fee(self._transport, wallet, url, provider, account.generation)
+        fee = await unsettled_fee(self._transport, wallet, service, account.generation)
         if fee > account.balance:
             raise ProviderUnavailable(
-                f"{provider} says that {Amount(fee)} are unsettled; the sub-account holds {Amount(account.balance)}",
+                f"{service.provider} names {Amount(fee)} of unsettled fees; the account holds {Amount(account.balance)}",
                 code="absurd_fee",
                 hint="nothing was transferred; look at `zerog receipts audit`",
                 retryable=False,
-                provider=provider,
+                provider=service.provider,
             )
         return fee
 

@@ -11,7 +11,8 @@ from zg_core.backends.direct.session import make_token
 from zg_core.config import SecretHeaders, check_url
 from zg_core.errors import ProviderUnavailable
 from zg_core.http.bodies import BodyBroken
-from zg_core.http.messages import Request, read_all
+from zg_core.http.messages import read_all
+from zg_core.http.provider_requests import provider_request
 from zg_core.http.refusals import error_text
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.http.transport import Transport
+    from zg_core.types import Service
     from zg_core.wallet import Wallet
 
 __all__ = ["unsettled_fee"]
@@ -34,14 +36,13 @@ _MOST = 2**128
 _HINT = "nothing was transferred; the next look tries again"
 
 
-async def unsettled_fee(transport: Transport, wallet: Wallet, url: str, provider: str, generation: int) -> int:
+async def unsettled_fee(transport: Transport, wallet: Wallet, service: Service, generation: int) -> int:
     """What a provider says it has served to `wallet` and not yet charged, in neuron.
 
     Args:
         transport: HTTP.
         wallet: Whose.
-        url: Of the provider.
-        provider: Its address.
+        service: Of the provider.
         generation: Of the wallet's keys there (``Account[9]``).
 
     Raises:
@@ -49,12 +50,13 @@ async def unsettled_fee(transport: Transport, wallet: Wallet, url: str, provider
         ProviderUnavailable: it does not say, or says what cannot be (``absurd_fee``), or its clock and this machine's
             are too far apart (``clock_skew``).
     """
-    check_url(url, f"the URL of provider {provider}")
+    provider = service.provider
+    check_url(service.url, f"the URL of provider {provider}", private=service.private)  # before anything is signed
     now = time.time_ns() // 1_000_000
     token = make_token(wallet, provider, now_ms=now, generation=generation, expires_at=now + _SLACK_MS)
     headers = SecretHeaders({"Authorization": f"Bearer {token.reveal()}"})
-    request = Request("GET", f"{url}/v1/user/{wallet.address}/unsettledfee", headers, timeouts=_TIMEOUTS)
-    response = await transport.send(request)
+    path = f"/v1/user/{wallet.address}/unsettledfee"
+    response = await transport.send(provider_request("GET", service, path, headers=headers, timeouts=_TIMEOUTS))
     try:
         content = await read_all(response, _MAX_BYTES, _MAX_SECONDS)
     except BodyBroken as error:
