@@ -282,7 +282,7 @@ class _Core:
         fee = await unsettled_fee(self._transport, wallet, service, account.generation)
         if fee > account.balance:
             raise ProviderUnavailable(
-                f"{service.provider} names {Amount(fee)} of unsettled fees; the account holds {Amount(account.balance)}",
+                f"{service.provider} names {Amount(fee)} of unsettled fees; the account has {Amount(account.balance)}",
                 code="absurd_fee",
                 hint="nothing was transferred; look at `zerog receipts audit`",
                 retryable=False,
