@@ -7,6 +7,7 @@ of one of them is a failure, however it was skipped (marker, fixture, `pytest.sk
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import re
@@ -96,6 +97,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse a part nobody knows: it would require nothing."""
     if unknown := required_parts() - set(PARTS):
         raise pytest.UsageError(f"ZEROG_REQUIRE names {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without looking for garbage, and never look at what is there then: some tests collect it themselves."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
