@@ -57,11 +57,11 @@ test-newest: env-newest ## client and framework tests with the newest langchain-
 
 contracts: setup ## compile the contracts of the local network and make its genesis (needs Node)
 	cd $(CONTRACTS) && npm ci && node build.mjs
-	$(BIN)/python -m zg_core.localnet.genesis
+	$(BIN)/python -m zg_core.localnet.chain.genesis
 
 contracts-check: setup ## the same, but only compare with the committed files
 	cd $(CONTRACTS) && npm ci && node build.mjs --check
-	$(BIN)/python -m zg_core.localnet.genesis --check
+	$(BIN)/python -m zg_core.localnet.chain.genesis --check
 
 interop: ## the npm programs some tests run (anvil)
 	cd tests/interop && npm ci

@@ -13,8 +13,8 @@ from langchain_core.utils.function_calling import convert_to_openai_function
 from pydantic import BaseModel
 
 from zg_core.errors import ConfigError, RequestError
-from zg_core.exchange import parse_json
 from zg_core.frameworks.tool_calls import call_id, new_call_id
+from zg_core.jsontext import parse_json
 from zg_core.receipts.recent import KEY, metadata_of
 from zg_core.tasks.replies import content_text, first_choice, reasoning_of
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from zg_core.calls.path import Reply
+    from zg_core.calls.call import Reply
     from zg_core.receipts.model import Receipt
 
 __all__ = [

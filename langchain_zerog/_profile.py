@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from langchain_core.language_models import ModelProfile
 
-    from zg_core.backends.direct.catalogue import ModelInfo
+    from zg_core.tasks.models import ModelInfo
 
 __all__ = ["default_method", "profile_of", "recall", "remember"]
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import LLMResult
 
+    from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Fee
 
 __all__ = ["CachedReply", "RecordedCall", "Total", "ZeroGReceiptsHandler", "get_zerog_receipts"]
 

@@ -27,7 +27,7 @@ from langchain_zerog._errors import as_model_error
 from langchain_zerog._receipts import receipt_of
 from langchain_zerog.callbacks import get_zerog_receipts
 from zg_core.errors import BudgetExceeded, ConfigError, VerificationUnavailable, ZeroGError
-from zg_core.types import Amount
+from zg_core.money import Amount
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Status
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from langgraph.runtime import Runtime
     from langgraph.types import Command
 
+    from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Fee
 
     _Answer = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
 
@@ -54,7 +54,8 @@ class ZeroGVerificationMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     ``verify="background"`` the check runs while LangChain works on the answer, and this waits for its end.
 
     Args:
-        minimum: The least verdict, ``"response_bound"`` (default), ``"verified"``, …
+        minimum: The least verdict, ``"verified"`` by default. With ``"response_bound"`` tools run on answers that may
+            belong to another question than the agent's.
         timeout: Seconds to wait for a pending verdict.
 
     Raises:
@@ -71,7 +72,7 @@ class ZeroGVerificationMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         ```
     """
 
-    def __init__(self, minimum: str = "response_bound", *, timeout: float = 60.0) -> None:
+    def __init__(self, minimum: str = "verified", *, timeout: float = 60.0) -> None:
         super().__init__()
         self._policy = Policy.of("require", minimum=minimum)
         if timeout <= 0:

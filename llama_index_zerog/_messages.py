@@ -18,8 +18,8 @@ from llama_index.core.base.llms.types import (
 )
 
 from zg_core.errors import ConfigError
-from zg_core.exchange import parse_json
 from zg_core.frameworks.tool_calls import ToolCall, call_id, new_call_id
+from zg_core.jsontext import parse_json
 from zg_core.tasks.replies import content_text, reasoning_of
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from zg_core.money import Amount
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.totals import Total
-    from zg_core.types import Amount
 
 __all__ = ["Relay", "ZeroGReceipts", "current_sinks", "get_zerog_receipts", "telling"]
 
@@ -60,7 +60,7 @@ class ZeroGReceipts:
     @property
     def fees(self) -> dict[str, Amount]:
         """The sum of the exact fees, by currency."""
-        from zg_core.types import Amount
+        from zg_core.money import Amount
 
         found: dict[str, Amount] = {}
         for receipt in self:
@@ -97,7 +97,8 @@ class ZeroGReceipts:
         return f"ZeroGReceipts({len(self)} calls, {fees}{more})"
 
     def _repr_html_(self) -> str:
-        from zg_core.display import row, table
+        from zg_core.display import table
+        from zg_core.receipts.model import row
 
         return table("Receipts", [row(receipt) for receipt in self])
 
@@ -107,7 +108,8 @@ class ZeroGReceipts:
         Raises:
             ImportError: pandas is not installed; the extra ``notebooks`` brings it.
         """
-        from zg_core.display import frame, row
+        from zg_core.display import frame
+        from zg_core.receipts.model import row
 
         return frame([row(receipt) for receipt in self])
 

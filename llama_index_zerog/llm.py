@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
     from llama_index.core.tools.types import BaseTool
 
-    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.calls.call import Reply
     from zg_core.client import AsyncChatClient, ChatClient
+    from zg_core.tasks.models import ModelInfo
     from zg_core.types import Service
 
 __all__ = ["ZeroG"]

@@ -117,7 +117,7 @@ def test_the_scan_sees_lazy_relative_and_type_checking_imports(tmp_path: Path, m
     assert found == [
         ("web3.eth", False),
         ("zg_core.errors", False),
-        ("zg_core.backends.direct.contracts.abi.encode", False),
+        ("zg_core.chain.abi.encode", False),
         ("rich", True),
         ("zg_core.localnet.Chain", True),
     ]

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 from zg_core import _lazy
 
 if TYPE_CHECKING:
-    from zg_core.backends.direct.catalogue import ModelInfo
     from zg_core.backends.direct.money.accounts import Ledger, SubAccount
     from zg_core.backends.direct.money.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
     from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
     from zg_core.budget import Budget
-    from zg_core.calls.gate import Limits
-    from zg_core.calls.path import Reply
+    from zg_core.calls.call import Reply
+    from zg_core.calls.limits import Limits
     from zg_core.chain.transactions import Sending, TransactionResult
     from zg_core.client import AsyncChatClient, ChatClient
     from zg_core.config import NETWORKS, Network, Settings
     from zg_core.errors import (
+        ArgumentError,
         AttestationError,
         BudgetExceeded,
         ChainError,
@@ -46,13 +46,16 @@ if TYPE_CHECKING:
         WrongChain,
         ZeroGError,
     )
-    from zg_core.http.transport import Timeouts
+    from zg_core.http.timeouts import Timeouts
+    from zg_core.money import Amount, Fee, neuron, og
     from zg_core.openai_compat import async_openai_client, openai_client
     from zg_core.progress import Progress
     from zg_core.receipts import MemoryReceipts, Receipt, ReceiptStore, Retention
-    from zg_core.routing.candidates import Candidate, Explanation, Routing
+    from zg_core.routing.candidates import Candidate, Explanation
+    from zg_core.routing.routing import Routing
     from zg_core.store import Store
-    from zg_core.types import Amount, Fee, Kind, Service, Usage, neuron, og
+    from zg_core.tasks.models import ModelInfo
+    from zg_core.types import Kind, Service, Usage
     from zg_core.verify import Policy, Verdict
     from zg_core.wallet import Wallet
 
@@ -63,6 +66,7 @@ __all__ = [
     "Amount",
     "ApiKey",
     "ApiKeys",
+    "ArgumentError",
     "AsyncApiKeys",
     "AsyncBroker",
     "AsyncChatClient",
@@ -127,13 +131,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Amount": "types",
+    "Amount": "money",
     "ApiKey": "backends.direct.money.api_keys",
     "ApiKeys": "backends.direct.money.api_keys",
     "AsyncApiKeys": "backends.direct.money.api_keys",
     "AsyncBroker": "backends.direct.money.broker",
     "AsyncChatClient": "client",
     "AsyncFunder": "backends.direct.money.funding",
+    "ArgumentError": "errors",
     "AttestationError": "errors",
     "AutoFunding": "backends.direct.money.funding",
     "Broker": "backends.direct.money.broker",
@@ -144,14 +149,14 @@ _HOMES = {
     "ChatClient": "client",
     "ConfigError": "errors",
     "Explanation": "routing.candidates",
-    "Fee": "types",
+    "Fee": "money",
     "Funder": "backends.direct.money.funding",
     "InsufficientFunds": "errors",
     "Kind": "types",
     "Ledger": "backends.direct.money.accounts",
-    "Limits": "calls.gate",
+    "Limits": "calls.limits",
     "MemoryReceipts": "receipts",
-    "ModelInfo": "backends.direct.catalogue",
+    "ModelInfo": "tasks.models",
     "ModelNotServed": "errors",
     "NETWORKS": "config",
     "Network": "config",
@@ -165,10 +170,10 @@ _HOMES = {
     "RateLimited": "errors",
     "Receipt": "receipts",
     "ReceiptStore": "receipts",
-    "Reply": "calls.path",
+    "Reply": "calls.call",
     "RequestError": "errors",
     "Retention": "receipts",
-    "Routing": "routing.candidates",
+    "Routing": "routing.routing",
     "Sending": "chain.transactions",
     "Service": "types",
     "SessionRejected": "errors",
@@ -176,7 +181,7 @@ _HOMES = {
     "Store": "store",
     "StreamTruncated": "errors",
     "SubAccount": "backends.direct.money.accounts",
-    "Timeouts": "http.transport",
+    "Timeouts": "http.timeouts",
     "TransactionResult": "chain.transactions",
     "TransactionReverted": "errors",
     "Usage": "types",
@@ -188,8 +193,8 @@ _HOMES = {
     "WrongChain": "errors",
     "ZeroGError": "errors",
     "async_openai_client": "openai_compat",
-    "neuron": "types",
-    "og": "types",
+    "neuron": "money",
+    "og": "money",
     "openai_client": "openai_compat",
 }
 __getattr__, __dir__ = _lazy.lazily(__name__, _HOMES)

@@ -17,14 +17,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from zg_core.errors import BudgetExceeded, ConfigError
+from zg_core.money import Amount
 from zg_core.pricing import estimate
-from zg_core.types import Amount
 
 if TYPE_CHECKING:
+    from zg_core.money import Fee
     from zg_core.pricing import Tariff
     from zg_core.receipts.model import Receipt
     from zg_core.store import Store, Work
-    from zg_core.types import Fee, Service
+    from zg_core.types import Service
 
 __all__ = ["Budget", "Held", "Spending"]
 
@@ -54,7 +55,7 @@ class Budget:
         ConfigError: no limit is given, or one is not a positive amount of 0G.
 
     Example:
-        >>> from zg_core.types import og
+        >>> from zg_core.money import og
         >>> Budget(per_call=og("0.01"), per_run=og("1")).per_call
         Amount('0.01', '0G')
     """

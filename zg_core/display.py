@@ -11,37 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from zg_core.receipts.model import Receipt
 
-__all__ = ["facts", "frame", "row", "table"]
+__all__ = ["facts", "frame", "table"]
 
 _LONGEST = 300
 _MOST_ROWS = 50
-
-
-def row(receipt: Receipt) -> dict[str, Any]:
-    """What a table shows of one receipt. Amounts are neuron: in text, since they outgrow 64 bits."""
-    fee, usage = receipt.fee, receipt.usage
-    return {
-        "id": receipt.id,
-        "started_at": receipt.started_at,
-        "network": receipt.network,
-        "provider": receipt.provider,
-        "model": receipt.model,
-        "kind": str(receipt.kind),
-        "outcome": receipt.outcome,
-        "status": str(receipt.verdict.status),
-        "reason": str(receipt.verdict.reason),
-        "prompt_tokens": None if usage is None else usage.prompt_tokens,
-        "completion_tokens": None if usage is None else usage.completion_tokens,
-        "fee": str(fee.amount.units),
-        "fee_exact": fee.exact,
-        "fee_upper": None if fee.upper is None else str(fee.upper),
-        "unit": fee.amount.unit,
-        "chat_id": receipt.chat_id,
-        "seconds": round(receipt.seconds, 6),
-        "flags": " ".join(receipt.flags),
-    }
 
 
 def frame(rows: Iterable[Mapping[str, Any]]) -> Any:

@@ -6,85 +6,19 @@ What a provider signs are bytes (0g-direct §5.3), so they are hashed as they pa
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zg_core.crypto import sha256_hex
-from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Exchange", "SSEDecoder", "encode_body", "parse_json"]
+__all__ = ["Exchange"]
 
 # Chat ids go into URLs (0g-direct §4.9).
 _CHAT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-DONE = b"[DONE]"
-MAX_EVENT_BYTES = 8 * 1024 * 1024
-_DEEPEST = 500
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-# json.loads makes a decoder for every call with an option; events come by the hundred.
-_DECODER, _LENIENT = json.JSONDecoder(), json.JSONDecoder(strict=False)
-_SPACE = " \t\n\r"
-_BOM = b"\xef\xbb\xbf"
-_NO_BRACKET = bytes(set(range(256)) - set(_STEPS))
-
-
-def encode_body(payload: Mapping[str, Any]) -> bytes:
-    """`payload` as compact JSON in the caller's key order, UTF-8.
-
-    Raises:
-        ConfigError: something in it is not JSON (NaN included).
-    """
-    try:
-        return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        message = f"the request is not JSON: {error}"
-        raise ConfigError(message, code="bad_request_body", hint="send plain dicts, lists, texts and numbers") from None
-
-
-def parse_json(data: bytes | str, *, strict: bool = True) -> Any:
-    """Parse JSON that somebody else wrote.
-
-    Python's parser recurses in C, and some packages of this field (py_ecc, py-evm) raise the recursion limit beyond
-    what the stack holds: then a reply of a hundred thousand brackets would kill the process.
-
-    Args:
-        data: The text.
-        strict: Whether control characters inside strings are refused, as the standard says.
-
-    Raises:
-        ValueError: not JSON in UTF-8, or nested deeper than 500 levels.
-
-    Example:
-        >>> parse_json(b'{"a": [1, "]"]}')
-        {'a': [1, ']']}
-    """
-    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-    if len(raw) > _DEEPEST and raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
-        raise ValueError(f"JSON deeper than {_DEEPEST} levels")
-    text = data if isinstance(data, str) else data.removeprefix(_BOM).decode()
-    decoder = _DECODER if strict else _LENIENT
-    if text.startswith("{"):  # the common case, without the two searches for white space around it
-        value, end = decoder.raw_decode(text)
-        if end == len(text) or not text[end:].strip(_SPACE):
-            return value
-    return decoder.decode(text)
-
-
-def _is_deep(raw: bytes) -> bool:
-    brackets = _STRING.sub(b"", raw).translate(None, _NO_BRACKET)
-    depth = 0
-    for start in range(0, len(brackets), 65_536):
-        depths = list(accumulate(map(_STEPS.__getitem__, brackets[start : start + 65_536]), initial=depth))
-        if max(depths) > _DEEPEST:
-            return True
-        depth = depths[-1]
-    return False
 
 
 class Exchange:
@@ -161,60 +95,3 @@ class Exchange:
         inner = self.body_id.removeprefix("chatcmpl-").lower()
         marks = {self.chat_id.lower(), inner if _UUID.fullmatch(inner) else ""}
         return frozenset(marks - {""})
-
-
-class SSEDecoder:
-    r"""Cuts a byte stream into the ``data`` of its server-sent events, whatever the chunk boundaries.
-
-    Example:
-        >>> decoder = SSEDecoder()
-        >>> decoder.feed(b'data: {"a"'), decoder.feed(b':1}\n\n: comment\n\ndata: [DONE]\n\n')
-        ([], [b'{"a":1}', b'[DONE]'])
-    """
-
-    __slots__ = ("_data", "_held", "_open", "_parts", "_skip_newline")
-
-    def __init__(self) -> None:
-        self._data: list[bytes] = []  # lines of the event that has not ended yet, and their bytes
-        self._held = 0
-        self._parts: list[bytes] = []  # of the line that has not ended yet, and their bytes
-        self._open = 0
-        self._skip_newline = False
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The events completed by `chunk`.
-
-        Raises:
-            ValueError: one event is larger than 8 MB.
-        """
-        if not chunk:
-            return []
-        if self._skip_newline and chunk[:1] == b"\n":
-            chunk = chunk[1:]
-        self._skip_newline = chunk[-1:] == b"\r"
-        if b"\r" in chunk:
-            # A carriage return ends a line by itself; if the next chunk begins with its newline, that is dropped.
-            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        self._parts.append(chunk)
-        self._open += len(chunk)
-        events: list[bytes] = []
-        if b"\n" in chunk:  # joined only when the line ends: many small chunks of a long line cost no more
-            lines = b"".join(self._parts).split(b"\n")
-            self._parts = [lines.pop()]
-            self._open = len(self._parts[0])
-            for line in lines:
-                if not line:
-                    if self._data:
-                        events.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
-                        self._data = []
-                        self._held = 0
-                elif line[:5] == b"data:":
-                    self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-                    self._held += len(line)
-        if self._open + self._held > MAX_EVENT_BYTES:
-            raise ValueError("a server-sent event is larger than 8 MB")
-        return events
-
-    def flush(self) -> list[bytes]:
-        """The event that a stream without its last blank line leaves behind."""
-        return self.feed(b"\n\n")

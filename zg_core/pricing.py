@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from zg_core.exchange import encode_body, parse_json
-from zg_core.types import Amount, Fee, PriceTier, tiers_of
+from zg_core.jsontext import encode_body, parse_json
+from zg_core.money import Amount, Fee
+from zg_core.types import PriceTier, tiers_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,9 +17,12 @@ from tests.adversarial.flips import SEED
 from tests.zg_core.raw_server import HEAD, Server, chunk
 from tests.zg_core.verify.scene import CHAT_ID, Scene, service, sha
 from zg_core import AsyncChatClient
-from zg_core.exchange import Exchange, SSEDecoder, encode_body
-from zg_core.http.transport import Request, SyncTransport, run
+from zg_core.exchange import Exchange
+from zg_core.http.messages import Request
+from zg_core.http.transport import SyncTransport, run
+from zg_core.jsontext import encode_body
 from zg_core.localnet.provider import gojson
+from zg_core.sse import SSEDecoder
 from zg_core.types import Kind
 from zg_core.verify import Status
 

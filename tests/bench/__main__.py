@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.bench import langchain, llamaindex
 from tests.bench.contenders import running_server
-from zg_core.http.transport import library
+from zg_core.http.library import library
 from zg_core.localnet import Chain, LocalNet
 
 if TYPE_CHECKING:

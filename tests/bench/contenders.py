@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zg_core import Budget, og
-from zg_core.http.transport import library
+from zg_core.http.library import library
 
 QUESTION = "What is the answer to life, the universe and everything?"
 HTTP, OPENAI, CHAT_OPENAI = "HTTP library alone", "openai", "ChatOpenAI"

@@ -16,8 +16,9 @@ from langchain_core.runnables import Runnable
 from langchain_zerog import ChatZeroG
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
 from zg_core.localnet.model.upstream import UpstreamReply
+from zg_core.money import Amount, Fee
 from zg_core.receipts.model import Receipt
-from zg_core.types import Amount, Fee, Kind
+from zg_core.types import Kind
 
 SETTINGS = ("OPENAI_", "LANGSMITH_", "LANGCHAIN_", "PRIVATE_KEY", "ZG_", "LC_")
 OURS = ("NETWORK", "RPC_URL", "LEDGER", "INFERENCE", "PRIVATE_KEY", "API_KEY", "PROVIDER", "MODEL", "VERIFY", "STORE")

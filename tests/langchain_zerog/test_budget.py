@@ -14,7 +14,7 @@ from langchain_core.load import dumps
 from langchain_zerog import ChatZeroG, ZeroGEmbeddings, get_zerog_receipts, receipt_of
 from zg_core import Budget, BudgetExceeded
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
-from zg_core.types import neuron, og
+from zg_core.money import neuron, og
 
 QUESTION = "What is the capital of France?"
 Make = Callable[..., ChatZeroG]

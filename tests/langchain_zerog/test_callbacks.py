@@ -23,8 +23,9 @@ from langchain_core.tracers.context import _configure_hooks
 import zg_core
 from langchain_zerog import ChatZeroG, ZeroGReceiptsHandler, get_zerog_receipts
 from zg_core.localnet import LocalProvider
+from zg_core.money import Amount, Fee
 from zg_core.receipts.model import Receipt
-from zg_core.types import Amount, Fee, Kind
+from zg_core.types import Kind
 
 Make = Callable[..., ChatZeroG]
 

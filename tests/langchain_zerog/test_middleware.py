@@ -25,7 +25,7 @@ from langchain_zerog import ChatZeroG, get_zerog_receipts
 from langchain_zerog.middleware import ZeroGBudgetMiddleware, ZeroGVerificationMiddleware, _Spending
 from zg_core import og
 from zg_core.localnet import LocalProvider
-from zg_core.types import Amount, Fee, neuron
+from zg_core.money import Amount, Fee, neuron
 
 Make = Callable[..., ChatZeroG]
 QUESTION = "What is 6 times 7? Use the multiply tool."

@@ -14,7 +14,7 @@ import pytest
 from llama_index.core.llms import ChatMessage, ChatResponse
 
 from llama_index_zerog import ZeroG, ZeroGEmbedding
-from zg_core.exchange import encode_body
+from zg_core.jsontext import encode_body
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
 from zg_core.localnet.model.upstream import UpstreamReply
 
@@ -119,7 +119,7 @@ def sent(net: LocalNet, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
         bodies.append(encode_body(payload))
         return bodies[-1]
 
-    monkeypatch.setattr("zg_core.calls.path.encode_body", recorded)
+    monkeypatch.setattr("zg_core.calls.sending.encode_body", recorded)
 
     def last() -> dict[str, Any]:
         everywhere = [request for one in net.providers for request in one.requests]

@@ -14,7 +14,7 @@ from llama_index_zerog import ZeroG, ZeroGEmbedding, get_zerog_receipts, receipt
 from tests.llama_index_zerog.conftest import EMBED
 from zg_core import Budget, BudgetExceeded, ConfigError
 from zg_core.localnet import LocalNet, LocalProvider
-from zg_core.types import neuron, og
+from zg_core.money import neuron, og
 
 QUESTION = "What is the capital of France?"
 

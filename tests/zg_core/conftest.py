@@ -15,7 +15,7 @@ from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.hand_clock import Clock
 from tests.zg_core.raw_server import Server
 from zg_core import AsyncChatClient, ChatClient
-from zg_core.http import transport as http
+from zg_core.http import library as http
 from zg_core.localnet import LocalNet, ProviderSpec
 
 if TYPE_CHECKING:

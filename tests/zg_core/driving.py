@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from zg_core.http.transport import AsyncTransport, Request, SyncTransport, Transport, read_all, run
+from zg_core.http.messages import Request, read_all
+from zg_core.http.transport import AsyncTransport, SyncTransport, Transport, run
 
 Work = Callable[[Transport], Awaitable[Any]]
 

@@ -15,9 +15,10 @@ import pytest
 from zg_core import Budget, BudgetExceeded, ChatClient, ConfigError, OutcomeUnknown, RateLimited, Store, neuron, og
 from zg_core.budget import Spending
 from zg_core.localnet import Fault
+from zg_core.money import Amount, Fee
 from zg_core.pricing import estimate
 from zg_core.receipts.model import Receipt
-from zg_core.types import Amount, Fee, Kind, Service
+from zg_core.types import Kind, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,9 @@ import pytest
 import zg_core
 from zg_core import errors
 from zg_core.errors import ConfigError, RateLimited, StreamTruncated, VerificationFailed, ZeroGError
+from zg_core.money import Amount, Fee
 from zg_core.receipts.model import Receipt
-from zg_core.types import Amount, Fee, Kind
+from zg_core.types import Kind
 from zg_core.verify.verdict import Reason, Status, Verdict
 
 CLASSES = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, ZeroGError)]

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zg_core.errors import ConfigError
-from zg_core.exchange import MAX_EVENT_BYTES, Exchange, SSEDecoder, encode_body, parse_json
+from zg_core.exchange import Exchange
+from zg_core.jsontext import encode_body, parse_json
+from zg_core.sse import MAX_EVENT_BYTES, SSEDecoder
 
 UUID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 texts = st.text(st.characters(codec="utf-8"))
@@ -182,7 +184,7 @@ class TestParseJson:
     def test_a_hundred_thousand_brackets_do_not_kill_a_process_with_a_raised_recursion_limit(self) -> None:
         code = (
             "import sys; sys.setrecursionlimit(100_000)\n"  # as importing py_ecc does
-            "from zg_core.exchange import parse_json\n"
+            "from zg_core.jsontext import parse_json\n"
             "try: parse_json('[' * 100_000)\n"
             "except ValueError: print('refused')"
         )

@@ -1,7 +1,4 @@
-"""What published clients get wrong with chain, money, keys and settings, and this package does not.
-
-Each test cites the fault it is about: a number of 0g-direct §10, or a line of peers §B4.
-"""
+"""What published clients get wrong, and this package does not: each test cites 0g-direct §10, or peers §B4."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from typing import Any
 import pytest
 from eth_abi import encode
 
-from zg_core import Kind, Service, Store, TransactionReverted, Wallet, WrongChain, ZeroGError, neuron, og
+from zg_core import Kind, Service, Store, Timeouts, TransactionReverted, Wallet, WrongChain, ZeroGError, neuron, og
 from zg_core.backends.direct.contracts.abi import Call
 from zg_core.backends.direct.contracts.reverts import decode_revert
 from zg_core.backends.direct.credentials import check_account
@@ -26,11 +23,11 @@ from zg_core.backends.direct.money.api_keys import ApiKeys, AsyncApiKeys
 from zg_core.backends.direct.money.broker import AsyncBroker, Broker
 from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
 from zg_core.backends.direct.session import read_token
-from zg_core.chain.rpc import RpcFailure
+from zg_core.chain.failures import RpcFailure
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.crypto import checksum_address, keccak256
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, SessionRejected
-from zg_core.http.transport import Timeouts, run
+from zg_core.http.transport import run
 from zg_core.localnet import LocalNet, ProviderSpec, Tier
 from zg_core.localnet.base.keys import Key
 from zg_core.localnet.chain import abi
@@ -96,8 +93,7 @@ def mine(where: dict[str, Any], owner: Any, provider: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def market() -> Iterator[LocalNet]:
     """A network of one provider with tiers in fractions, and more than a page of services that nobody runs."""
-    fractions = {"input_multiplier_denominator": 2, "output_multiplier_denominator": 4}
-    tier = Tier(0, input_multiplier=3, output_multiplier=5, **fractions)
+    tier = Tier(0, 3, 5, 2, 4)  # 3/2 for the prompt, 5/4 for the answer
     with LocalNet(providers=[ProviderSpec(model="tiered", tiers=(tier,))]) as network:
         texts = [("TeeML", info) for info in ODD_INFO] + [(word, "{}") for word in STRANGE_WORDS]
         texts += [("TeeML", "{}")] * (55 - len(texts))

@@ -14,8 +14,9 @@ from zg_core import Budget, BudgetExceeded, ChatClient, ConfigError, og
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.http.transport import SyncTransport, run
 from zg_core.localnet import LocalNet, ProviderSpec
+from zg_core.money import Amount
 from zg_core.pricing import Tariff, estimate, fee_of
-from zg_core.types import Amount, Service, Usage
+from zg_core.types import Service, Usage
 
 MULTI = '{"MultiModel":true}'
 USD = '{"MultiModel":true,"priceDenomination":"USD"}'

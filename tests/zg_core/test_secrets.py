@@ -27,7 +27,9 @@ from zg_core.backends.direct.credentials import ApiKeyCredential, WalletCredenti
 from zg_core.backends.direct.session import make_token, read_token
 from zg_core.config import Network, Secret, SecretHeaders, Settings
 from zg_core.crypto import checksum_address
-from zg_core.http.transport import Request, library, run
+from zg_core.http.library import library
+from zg_core.http.messages import Request
+from zg_core.http.transport import run
 
 KEY = "0x5ec7e7" + "d15c0ba7" * 7 + "77"
 PASSWORD = "pa55phrase-of-the-marker"

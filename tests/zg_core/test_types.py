@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zg_core.errors import ConfigError
-from zg_core.types import Amount, Fee, Kind, PriceTier, Service, Usage, neuron, og
+from zg_core.money import Amount, Fee, neuron, og
+from zg_core.types import Kind, PriceTier, Service, Usage
 
 units = st.integers(-(10**40), 10**40)
 currencies = st.sampled_from(["0G", "OPG", "USD"])

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zg_core.http.transport import BodyBroken
-from zg_core.tasks.replies import first_choice
+from zg_core.http.bodies import BodyBroken
+from zg_core.tasks.chat import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from zg_core.backends.base import Route
     from zg_core.calls.gate import Place
     from zg_core.exchange import Exchange
-    from zg_core.http.transport import Response
+    from zg_core.http.messages import Response
+    from zg_core.http.timeouts import Timeouts
     from zg_core.receipts.model import Receipt
     from zg_core.types import Usage
 
-__all__ = ["Call", "Reply", "Slot", "Tail", "for_model", "streaming", "text_of"]
+__all__ = ["Call", "Options", "Reply", "Slot", "Tail"]
 
 # What may follow the last event: a server that talks on is cut off, and its bytes cannot be compared.
 TAIL_BYTES = 64 * 1024
@@ -44,6 +45,19 @@ class Reply:
         return text_of(self.body)
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one call asks for beside its payload.
+
+    Attributes:
+        timeouts: Instead of the client's.
+        headers: Beside the client's and our own.
+    """
+
+    timeouts: Timeouts | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Slot:
     """Where a running stream leaves its receipt."""
@@ -59,6 +73,7 @@ class Call:
     exchange: Exchange
     receipt: Receipt
     started: float
+    options: Options = field(default_factory=Options)
     response: Response | None = None
     usage: Usage | None = None
     text: list[str] = field(default_factory=list)
@@ -93,26 +108,3 @@ class Tail:
         """
         if size - self._size > TAIL_BYTES or time.monotonic() - self._began > TAIL_SECONDS:
             raise BodyBroken("the provider talks on after the end of the stream")
-
-
-def text_of(body: Mapping[str, Any]) -> str:
-    """Content of the first choice of a response, "" if it has none."""
-    message = (first_choice(body) or {}).get("message")
-    content = message.get("content") if isinstance(message, dict) else None
-    return content if isinstance(content, str) else ""
-
-
-def for_model(payload: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """`payload`, which names no model, for `model`."""
-    return {"model": model, **{name: value for name, value in payload.items() if name != "model"}}
-
-
-def streaming(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """`payload` for a stream that reports its usage."""
-    options = payload.get("stream_options")
-    # Asking for usage ourselves also keeps the provider from rewriting the body (0g-direct §4.3).
-    return {
-        **payload,
-        "stream": True,
-        "stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True},
-    }

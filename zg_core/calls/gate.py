@@ -13,53 +13,23 @@ import time
 import weakref
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zg_core.calls.pace import MemoryPace, StoredPace, Word
-from zg_core.errors import ConfigError, RateLimited
+from zg_core.errors import RateLimited
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zg_core.calls.limits import Limits
     from zg_core.calls.pace import Level, Pace, Taken
     from zg_core.http.signals import Signal
     from zg_core.http.transport import Transport
     from zg_core.store import Store
 
-__all__ = ["Gate", "Limits", "Place", "gate_of", "pace_of"]
+__all__ = ["Gate", "Place", "gate_of", "pace_of"]
 
 _KEYS = itertools.count()
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one payer allows itself at one provider, until the provider's ``x-ratelimit-*`` headers say another rate.
-
-    Attributes:
-        per_minute: Requests a minute, on average.
-        burst: Requests that may go at once after a pause.
-        in_flight: Requests that may be under way at once; a stream is until it ends or is closed.
-
-    Raises:
-        ConfigError: one of them is no whole number of at least 1.
-
-    Example:
-        >>> Limits()
-        Limits(per_minute=30, burst=5, in_flight=5)
-    """
-
-    per_minute: int = 30
-    burst: int = 5
-    in_flight: int = 5
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name in ("per_minute", "burst", "in_flight"):
-            number = getattr(self, name)
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                message = f"limits must be whole numbers of at least 1; {name} is {number!r}"
-                raise ConfigError(message, code="bad_limits", hint="limits=None lifts them")
 
 
 class Place:

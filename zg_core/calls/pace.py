@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from zg_core.backends.direct.refusals import retry_after
 from zg_core.errors import ConfigError
+from zg_core.http.refusals import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from zg_core.calls.gate import Limits
+    from zg_core.calls.limits import Limits
     from zg_core.store import Store
 
 __all__ = ["LONGEST_PAUSE", "Level", "MemoryPace", "Pace", "StoredPace", "Taken", "Word"]
@@ -86,7 +86,7 @@ class Level:
         paused: Until when the provider wants no request.
 
     Example:
-        >>> from zg_core.calls.gate import Limits
+        >>> from zg_core.calls.limits import Limits
         >>> level, limits = Level(), Limits(per_minute=30, burst=2)
         >>> [level.take(100.0, limits) for _ in range(3)]
         [0.0, 0.0, 2.1]
@@ -217,7 +217,7 @@ class MemoryPace(Pace):
     """The pace of this process.
 
     Example:
-        >>> from zg_core.calls.gate import Limits
+        >>> from zg_core.calls.limits import Limits
         >>> pace = MemoryPace(clock=lambda: 5.0)
         >>> [pace.take(Limits(per_minute=60, burst=1)).wait for _ in range(2)]
         [0.0, 1.1]

@@ -1,4 +1,7 @@
-"""The `zerog` command."""
+"""The `zerog` command: a module a group of commands, and the only place that prints.
+
+What a command does is a call of the library; here it is asked for and shown.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from zg_core.cli.run import Run
 from zg_core.compare import Plan, estimate, read_prompts
 from zg_core.compare.cache import default_directory
 from zg_core.errors import ConfigError
-from zg_core.types import Amount
+from zg_core.money import Amount
 
 __all__ = ["compare"]
 

@@ -9,7 +9,8 @@ from zg_core.cli.options import amount_of, command, parse_kind
 from zg_core.cli.output import money
 from zg_core.cli.run import Run
 from zg_core.errors import ZeroGError
-from zg_core.types import Amount, Kind, Service
+from zg_core.money import Amount
+from zg_core.types import Kind, Service
 
 __all__ = ["providers"]
 
@@ -140,16 +141,19 @@ def _json(service: Service, states: dict[str, str] | None) -> dict[str, Any]:
 def _health(run: Run, url: str, transport: Any) -> dict[str, str]:
     """Health by provider address in lower case; nothing, and a warning, if the status service cannot tell."""
     from zg_core.config import check_url
-    from zg_core.exchange import parse_json
-    from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+    from zg_core.http.bodies import BodyBroken
+    from zg_core.http.messages import Request, read_all
+    from zg_core.http.timeouts import Timeouts
     from zg_core.http.transport import run as drive
+    from zg_core.jsontext import parse_json
 
     if not url:
         run.out.warn("health is unknown: this network has no status service; name one with --status-url")
         return {}
 
     async def ask() -> tuple[int, bytes]:
-        request = Request("GET", f"{check_url(url, 'the status URL')}/health", timeouts=Timeouts(_SECONDS, _SECONDS))
+        base = check_url(url, "the status URL", private=True)
+        request = Request("GET", f"{base}/health", timeouts=Timeouts(_SECONDS, _SECONDS), public=False)
         response = await transport.send(request)
         return response.status, await read_all(response, _MAX_BYTES)
 

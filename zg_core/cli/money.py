@@ -14,7 +14,8 @@ from zg_core.cli.options import AmountText, InNeuron, Provider, Yes, amount_of, 
 from zg_core.cli.output import money
 from zg_core.cli.run import Run
 from zg_core.http.transport import run as drive
-from zg_core.types import Amount, Service, og
+from zg_core.money import Amount, og
+from zg_core.types import Service
 
 __all__ = ["acknowledge", "deposit", "refund", "retrieve", "sent_json", "show_sent", "transfer"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from zg_core.config import blot
-from zg_core.types import Amount
+from zg_core.money import Amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -17,12 +17,12 @@ from zg_core.cli.options import User, command, parse_address
 from zg_core.cli.run import Run
 from zg_core.config import NETWORKS
 from zg_core.errors import ChainError, ConfigError
-from zg_core.exchange import parse_json
 from zg_core.http.transport import run as drive
+from zg_core.jsontext import parse_json
+from zg_core.money import Amount
 from zg_core.receipts.checking import Anchor, Check, check, read_pins
 from zg_core.receipts.export import to_csv
 from zg_core.receipts.model import Receipt
-from zg_core.types import Amount
 
 __all__ = ["receipts"]
 

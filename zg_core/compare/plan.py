@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from zg_core.compare.cache import key_of
-from zg_core.compare.rows import Row
-from zg_core.exchange import encode_body
+from zg_core.compare.rows import Job, Row
+from zg_core.jsontext import encode_body
+from zg_core.money import Amount
 from zg_core.receipts.bounds import upper_bound
-from zg_core.types import Amount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,33 +19,10 @@ if TYPE_CHECKING:
     from zg_core.compare.inputs import Choice, Prompt
     from zg_core.config import Network
 
-__all__ = ["Job", "Plan", "Purse", "make_plan"]
+__all__ = ["Plan", "Purse", "make_plan"]
 
 # What the client adds to a payload to stream it; it counts as prompt in the upper bound.
 _STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One call that is to be made.
-
-    Attributes:
-        choice: Who is asked.
-        prompt: What.
-        repeat: The how-manieth time, from 1.
-        payload: What is sent.
-        key: Its name in the cache.
-        most: The most it can cost in neuron, None if the chain does not tell.
-        known: The row of an earlier run.
-    """
-
-    choice: Choice
-    prompt: Prompt
-    repeat: int
-    payload: Mapping[str, Any]
-    key: str
-    most: int | None
-    known: Row | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core import display
 from zg_core.compare.summary import Summary, summarise
 from zg_core.errors import ConfigError
-from zg_core.types import Amount
+from zg_core.money import Amount
 
 if TYPE_CHECKING:
     from zg_core.compare.inputs import Prompt

@@ -1,4 +1,4 @@
-"""One call of a comparison: a row for tables, and the form in which it is kept."""
+"""One call of a comparison: the job before it, the row after it, and the form in which that is kept."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from zg_core.verify.verdict import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zg_core.compare.plan import Job
-    from zg_core.types import Amount
+    from zg_core.compare.inputs import Choice, Prompt
+    from zg_core.money import Amount
 
-__all__ = ["NOT_SENT", "PROVEN", "Row"]
+__all__ = ["NOT_SENT", "Job", "Row"]
 
-PROVEN = (Status.VERIFIED, Status.RESPONSE_BOUND)
-"""Verdicts that count as verified: the enclave's key signed exactly the bytes that arrived."""
 NOT_SENT = ("budget_exceeded", "price_unknown")
 """Errors of calls that were not made, so that they count neither as failed nor as answered."""
 
@@ -87,8 +85,13 @@ class Row:
 
     @property
     def proven(self) -> bool:
-        """Whether the enclave's key signed exactly the bytes that arrived."""
-        return self.verdict in PROVEN
+        """Whether the enclave's key signed exactly the bytes that arrived, for exactly this request."""
+        return self.verdict == Status.VERIFIED
+
+    @property
+    def bound(self) -> bool:
+        """Whether it signed exactly the bytes that arrived, and that they answer this request is not shown."""
+        return self.verdict == Status.RESPONSE_BOUND
 
     def record(self) -> dict[str, Any]:
         """Plain data for tables. `fee` is an int in neuron, `fee_0g` the same as a float, for pictures."""
@@ -184,3 +187,26 @@ class Row:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One call that is to be made.
+
+    Attributes:
+        choice: Who is asked.
+        prompt: What.
+        repeat: The how-manieth time, from 1.
+        payload: What is sent.
+        key: Its name in the cache.
+        most: The most it can cost in neuron, None if the chain does not tell.
+        known: The row of an earlier run.
+    """
+
+    choice: Choice
+    prompt: Prompt
+    repeat: int
+    payload: Mapping[str, Any]
+    key: str
+    most: int | None
+    known: Row | None = None

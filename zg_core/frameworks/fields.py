@@ -27,7 +27,7 @@ __all__ = [
 CLIENT_FIELDS = (
     "provider", "model", "private_key", "api_key", "wallet", "network", "rpc_url", "ledger", "inference", "verify",
     "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "retry_deadline",
-    "retry_unknown", "ca_file", "on_verdict", "store", "budget", "routing",
+    "retry_unknown", "ca_file", "on_verdict", "store", "budget", "routing", "allow_private_providers",
 )  # fmt: skip
 """Fields that are settings of the client, under the same name."""
 
@@ -109,7 +109,7 @@ def objects_from_plain(values: dict[str, Any]) -> dict[str, Any]:
 
         made["verify"] = Policy.from_dict(plain)
     if isinstance(plain := values.get("routing"), dict):
-        from zg_core.routing.candidates import Routing
+        from zg_core.routing.routing import Routing
 
         made["routing"] = Routing.from_dict(plain)
     return values | made

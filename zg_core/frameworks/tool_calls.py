@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zg_core.exchange import parse_json
+from zg_core.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

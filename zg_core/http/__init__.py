@@ -1,4 +1,4 @@
-"""HTTP/1.1: messages, connections, wires, the library beside them, timeouts and bodies.
+"""HTTP/1.1: messages, URLs, connections, wires, the library beside them, timeouts, bodies and refusals.
 
 Bytes and headers only: nothing of a backend, a task or a verdict.
 """

@@ -1,4 +1,7 @@
-"""Receipts of calls: what they record, where they are kept, how they are checked again and compared with the chain."""
+"""Receipts of calls: what they record, where they are kept, and how one is checked again by itself.
+
+Comparing them with a chain is each backend's own: `zg_core.backends.direct.audit`.
+"""
 
 from __future__ import annotations
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from zg_core.money import Amount
 from zg_core.pricing import PROMPT_ALLOWANCE, Tariff, answer_limit
-from zg_core.types import Amount
 
 if TYPE_CHECKING:
+    from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Fee, Service
+    from zg_core.types import Service
 
 __all__ = ["bounded", "upper_bound"]
 

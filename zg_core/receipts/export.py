@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from zg_core import display
+from zg_core.receipts.model import row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +45,6 @@ def safe(value: Any) -> str:
 
 
 def _row(receipt: Receipt) -> dict[str, Any]:
-    row = display.row(receipt)
-    row["started_at"] = receipt.started_at.isoformat()
-    return row | {name: getattr(receipt, name) for name in _COLUMNS}
+    values = row(receipt)
+    values["started_at"] = receipt.started_at.isoformat()
+    return values | {name: getattr(receipt, name) for name in _COLUMNS}

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from zg_core import display
+from zg_core.receipts.model import row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ class MemoryReceipts:
             return iter(list(self._receipts.values()))
 
     def _repr_html_(self) -> str:
-        return display.table("Receipts", [display.row(each) for each in self])
+        return display.table("Receipts", [row(each) for each in self])
 
     def to_pandas(self) -> Any:
         """The receipts as a DataFrame, one a row.
@@ -61,7 +62,7 @@ class MemoryReceipts:
         Raises:
             ImportError: pandas is not installed; the extra ``notebooks`` brings it.
         """
-        return display.frame(map(display.row, self))
+        return display.frame(map(row, self))
 
     def __len__(self) -> int:
         return len(self._receipts)

@@ -15,9 +15,10 @@ from zg_core.types import Kind
 from zg_core.verify.verdict import Reason, Status, Verdict
 
 if TYPE_CHECKING:
-    from zg_core.types import Fee, Service, Usage
+    from zg_core.money import Fee
+    from zg_core.types import Service, Usage
 
-__all__ = ["OUTCOMES", "SCHEMA", "Receipt"]
+__all__ = ["OUTCOMES", "SCHEMA", "Receipt", "row"]
 
 Outcome = Literal["answered", "truncated", "abandoned", "failed", "unknown"]
 OUTCOMES: tuple[Outcome, ...] = ("answered", "truncated", "abandoned", "failed", "unknown")
@@ -41,14 +42,15 @@ if hasattr(os, "register_at_fork"):
 
 @dataclass(slots=True, eq=False)
 class Receipt:
-    """The record of one paid call. Everything but `verdict` is fixed once the call has ended.
+    """The record of one paid call. Everything but `verdict` and `model` is fixed once the call has ended.
 
     Attributes:
         id: Random id of this receipt.
         backend: ``"direct"``.
         network: Name of the network; `chain_id` is its id.
         provider: Provider address.
-        model: Model asked for.
+        model: The model in the signed request; the one asked for, unless the verdict shows another
+            (`Verdict.signed_model`).
         kind: Kind of the service.
         outcome: ``"answered"``; ``"truncated"`` or ``"abandoned"`` (cut off by them or by us); ``"failed"`` (error
             inside the reply); ``"unknown"`` (sent, not answered: it may have been billed).
@@ -78,7 +80,7 @@ class Receipt:
         flags: Words on what looks wrong beside the verdict, such as ``usage_implausible``, ``not_stored``.
 
     Example:
-        >>> from zg_core.types import Amount, Fee
+        >>> from zg_core.money import Amount, Fee
         >>> receipt = Receipt("direct", "local", 31337, "0x" + "ab" * 20, "m", Kind.TEE_ML, "11" * 32, 1, 2,
         ...                   Fee(Amount(7), exact=True))
         >>> Receipt.from_dict(receipt.to_dict()).fee.amount.units
@@ -144,6 +146,8 @@ class Receipt:
     def settle(self, verdict: Verdict) -> None:
         """Replace the verdict and wake those who wait for it."""
         self.verdict = verdict
+        if verdict.signed_model:
+            self.model = verdict.signed_adapter or verdict.signed_model
         if verdict.status is not Status.PENDING:
             with _EVENTS:
                 event = self._resolved
@@ -259,12 +263,12 @@ class Receipt:
         return receipt
 
     def to_pandas(self) -> Any:
-        """One row of what a table of receipts shows (`display.row`).
+        """One row of what a table of receipts shows (`row`).
 
         Raises:
             ImportError: pandas is not installed; the extra ``notebooks`` brings it.
         """
-        return display.frame([display.row(self)])
+        return display.frame([row(self)])
 
     def __repr__(self) -> str:
         fee = str(self.fee.amount) if self.fee.exact else f"inexact ({self.fee.reason})"
@@ -274,7 +278,7 @@ class Receipt:
         )
 
     def _repr_html_(self) -> str:
-        return display.facts("Receipt", display.row(self))
+        return display.facts("Receipt", row(self))
 
     def __getstate__(self) -> dict[str, Any]:
         names = (name for name in self.__dataclass_fields__ if name != "_resolved")
@@ -290,3 +294,28 @@ def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise plain.bad_receipt(f"an object was expected, not a {type(value).__name__}")
     return value
+
+
+def row(receipt: Receipt) -> dict[str, Any]:
+    """What a table shows of one receipt. Amounts are neuron: in text, since they outgrow 64 bits."""
+    fee, usage = receipt.fee, receipt.usage
+    return {
+        "id": receipt.id,
+        "started_at": receipt.started_at,
+        "network": receipt.network,
+        "provider": receipt.provider,
+        "model": receipt.model,
+        "kind": str(receipt.kind),
+        "outcome": receipt.outcome,
+        "status": str(receipt.verdict.status),
+        "reason": str(receipt.verdict.reason),
+        "prompt_tokens": None if usage is None else usage.prompt_tokens,
+        "completion_tokens": None if usage is None else usage.completion_tokens,
+        "fee": str(fee.amount.units),
+        "fee_exact": fee.exact,
+        "fee_upper": None if fee.upper is None else str(fee.upper),
+        "unit": fee.amount.unit,
+        "chat_id": receipt.chat_id,
+        "seconds": round(receipt.seconds, 6),
+        "flags": " ".join(receipt.flags),
+    }

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zg_core.types import Amount
+from zg_core.money import Amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Fee
 
 __all__ = ["Total", "spent_in", "totals_of"]
 

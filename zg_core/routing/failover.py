@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from zg_core.calls.call import Call
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Outcome, Receipt
-    from zg_core.routing.candidates import Routing
     from zg_core.routing.health import Health, HealthBook
+    from zg_core.routing.routing import Routing
     from zg_core.types import Service
 
     Attempt = Callable[[Route, bool], Awaitable[Call]]
@@ -367,7 +367,7 @@ def _certainly_unserved(error: ZeroGError) -> bool:
         return isinstance(error, InsufficientFunds | NotAcknowledged)
     if isinstance(error, SessionRejected | ModelNotServed | RateLimited):
         return True
-    return never_served(error) or error.code == "connect_failed"
+    return never_served(error) or error.code in ("connect_failed", "insecure_url")
 
 
 def _retry_after(error: ZeroGError) -> float:

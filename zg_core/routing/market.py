@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.catalogue import Catalogue
     from zg_core.backends.direct.contracts.abi import Account
     from zg_core.http.transport import Transport
-    from zg_core.routing.candidates import Routing
+    from zg_core.routing.routing import Routing
     from zg_core.types import Service
 
 __all__ = ["Listing", "Market"]

@@ -1,4 +1,7 @@
-"""Proof: verdicts on replies, and the policies that act on them."""
+"""Proof: verdicts on replies, and the policies that act on them.
+
+Without I/O; what evidence is fetched, and from whom, is a backend's. Schemes and attestation have folders of their own.
+"""
 
 from __future__ import annotations
 

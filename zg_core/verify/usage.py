@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zg_core.exchange import parse_json
+from zg_core.jsontext import parse_json
 from zg_core.pricing import PROMPT_ALLOWANCE
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_zerog import ChatZeroG
 from zg_core.backends.direct.session import make_token
 from zg_core.errors import VerificationFailed
-from zg_core.http.transport import library
+from zg_core.http.library import library
 from zg_core.localnet import LocalNet
 from zg_core.wallet import Wallet
 

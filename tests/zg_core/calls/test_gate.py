@@ -20,7 +20,8 @@ import pytest
 
 from tests.zg_core.driving import with_loop, without_loop
 from zg_core import Store
-from zg_core.calls.gate import Gate, Limits, Place, gate_of, pace_of
+from zg_core.calls.gate import Gate, Place, gate_of, pace_of
+from zg_core.calls.limits import Limits
 from zg_core.calls.pace import MemoryPace, StoredPace, Word
 from zg_core.errors import ConfigError, RateLimited, never_served
 from zg_core.http.signals import LoopSignal, ThreadSignal
@@ -434,7 +435,8 @@ class TestTurns:
 FORK = """
 import os, sys
 from zg_core.http.transport import SyncTransport, run
-from zg_core.calls.gate import Limits, gate_of
+from zg_core.calls.gate import gate_of
+from zg_core.calls.limits import Limits
 
 limits = Limits(per_minute=60, burst=3, in_flight=1)
 gate = gate_of(1, "payer", "provider")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zg_core import Store
-from zg_core.calls.gate import Limits
+from zg_core.calls.limits import Limits
 from zg_core.calls.pace import LONGEST_PAUSE, Level, MemoryPace, StoredPace, Word
 
 if TYPE_CHECKING:

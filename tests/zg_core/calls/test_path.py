@@ -18,14 +18,16 @@ from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
 from zg_core.backends.base import Route
 from zg_core.backends.direct.refusals import refusal
 from zg_core.calls.call import TAIL_BYTES, Call, Slot, Tail
-from zg_core.calls.gate import Limits
+from zg_core.calls.limits import Limits
 from zg_core.calls.path import Calls
 from zg_core.calls.retries import Retries
 from zg_core.config import NETWORKS
 from zg_core.errors import ConfigError, OutcomeUnknown, RequestError, SessionRejected, StreamTruncated, ZeroGError
 from zg_core.exchange import Exchange
+from zg_core.http.bodies import BodyBroken
 from zg_core.http.signals import LoopSignal
-from zg_core.http.transport import AsyncTransport, BodyBroken, SyncTransport, Timeouts, run
+from zg_core.http.timeouts import Timeouts
+from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.pricing import fee_of
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.types import Kind, Service, Usage
@@ -51,7 +53,7 @@ class Backend:
 
     @property
     def service(self) -> Service:
-        return Service(PROVIDER, "chatbot", self.url_, 1, 1, 0, "m", "TeeML", "", PROVIDER, True)
+        return Service(PROVIDER, "chatbot", self.url_, 1, 1, 0, "m", "TeeML", "", PROVIDER, True, private=True)
 
     async def route(self, model: str | None) -> Route:
         self.asked.append(model)
@@ -85,6 +87,12 @@ class Backend:
 
     def arrived(self, route: Route, exchange: Exchange) -> None:
         """Nothing to remember."""
+
+    async def refreshed(self, route: Route, *, patient: bool) -> Route:
+        return route
+
+    def rests(self, route: Route, changed: Any) -> None:
+        """Nothing changes."""
 
     def describe(self) -> dict[str, Any]:
         return {}
@@ -405,7 +413,7 @@ class TestTheEndOfAStream:
 
     def test_tail_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 50.0
-        monkeypatch.setattr("zg_core.calls.path.time.monotonic", lambda: now)
+        monkeypatch.setattr("zg_core.calls.call.time.monotonic", lambda: now)
         tail = Tail(1000)
         tail.check(1000 + TAIL_BYTES)
         with pytest.raises(BodyBroken):
@@ -464,6 +472,6 @@ def test_the_payer_is_asked_for_once_the_request_is_authorised(world: World) -> 
 
 def test_a_call_begins_with_nothing_proven(world: World) -> None:
     backend = Backend(world.server.url)
-    call = world.calls(SyncTransport()).start(Route(backend.service, "m"), b"{}")
+    call = world.calls(SyncTransport()).sending.start(Route(backend.service, "m"), b"{}")
     assert isinstance(call, Call)
     assert (call.receipt.outcome, call.receipt.verdict.status) == ("unknown", Status.NOT_CHECKED)

@@ -21,7 +21,8 @@ from zg_core.backends.base import Route
 from zg_core.budget import Spending
 from zg_core.calls import gate as limits
 from zg_core.calls.call import Slot
-from zg_core.calls.gate import Gate, Limits, gate_of
+from zg_core.calls.gate import Gate, gate_of
+from zg_core.calls.limits import Limits
 from zg_core.errors import BudgetExceeded, ConfigError, OutcomeUnknown, ProviderUnavailable, RateLimited, ZeroGError
 from zg_core.exchange import Exchange
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
@@ -120,7 +121,7 @@ class TestAPlace:
 
     @pytest.mark.parametrize("ending", BAD_ENDINGS.values(), ids=list(BAD_ENDINGS))
     def test_is_left_however_the_call_ends(self, turns: Turns, ending: list[Any]) -> None:
-        from zg_core.http.transport import Timeouts
+        from zg_core.http.timeouts import Timeouts
 
         turns.script(ending, turns.good)
         with pytest.raises(ZeroGError):

@@ -11,7 +11,7 @@ from zg_core.backends.direct.money.broker import Broker
 from zg_core.cli import failures
 from zg_core.cli.failures import Interrupted, NotConfirmed, exit_code
 from zg_core.errors import ChainError, VerificationFailed, VerificationUnavailable, ZeroGError
-from zg_core.types import neuron
+from zg_core.money import neuron
 
 READING = [["providers"], ["account"], ["settlements"], ["keys", "list"]]
 

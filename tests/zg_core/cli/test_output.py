@@ -7,8 +7,8 @@ import json
 import pytest
 
 from zg_core.cli.output import Output, clean, money, plain
+from zg_core.money import neuron, og
 from zg_core.progress import Progress
-from zg_core.types import neuron, og
 
 
 @pytest.mark.parametrize(

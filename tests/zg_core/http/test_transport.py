@@ -18,19 +18,10 @@ from tests.zg_core import raw_server
 from tests.zg_core.driving import fetch
 from tests.zg_core.raw_server import CLOSE, HEAD, RESET, STALL, Server, Step, answer, chunk
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable
-from zg_core.http import given as http_library
-from zg_core.http import transport as http
-from zg_core.http.bodies import Gunzip
-from zg_core.http.transport import (
-    AsyncTransport,
-    BodyBroken,
-    Request,
-    SyncTransport,
-    Timeouts,
-    Transport,
-    read_all,
-    run,
-)
+from zg_core.http.bodies import BodyBroken, Gunzip
+from zg_core.http.messages import Request, read_all
+from zg_core.http.timeouts import Timeouts
+from zg_core.http.transport import AsyncTransport, SyncTransport, Transport, run
 
 QUICK = Timeouts(connect=5.0, read=0.3)
 
@@ -529,15 +520,3 @@ class TestLibrary:
         shown = repr(Request("POST", "http://x", {"Authorization": "Bearer hidden"}, b"prompt"))
         assert "hidden" not in shown
         assert "prompt" not in shown
-
-    def test_without_any_library_it_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def missing(name: str) -> Any:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-        monkeypatch.setattr(http_library.importlib, "import_module", missing)
-        http.library.cache_clear()
-        try:
-            with pytest.raises(ModuleNotFoundError, match="pip install httpx2"):
-                http.library()
-        finally:
-            http.library.cache_clear()

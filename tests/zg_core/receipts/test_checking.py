@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from tests.zg_core.receipts.test_model import receipt
 from tests.zg_core.verify.scene import BROKER, PROVIDER, SIGNING, STRANGER, Scene
 from zg_core import ConfigError
+from zg_core.money import Fee, neuron
 from zg_core.receipts import Anchor, MemoryReceipts, Receipt, audit, check
 from zg_core.receipts.checking import read_pins
 from zg_core.receipts.export import safe, to_csv
 from zg_core.receipts.model import OUTCOMES
-from zg_core.types import Fee, Kind, Usage, neuron
+from zg_core.types import Kind, Usage
 from zg_core.verify.verdict import Status, Verdict
 
 SCHEMA = json.loads(files("zg_core.receipts").joinpath("schema-v1.json").read_text())

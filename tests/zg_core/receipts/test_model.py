@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from zg_core.money import Fee, neuron
 from zg_core.receipts.model import Receipt
-from zg_core.types import Fee, Kind, Usage, neuron
+from zg_core.types import Kind, Usage
 from zg_core.verify.verdict import Binding, Status, Verdict
 
 VERIFIED = Verdict(Status.VERIFIED, kind=Kind.TEE_ML, binding=Binding.EXACT, signed_text="a:b", signature="0x12")

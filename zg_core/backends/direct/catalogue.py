@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zg_core.errors import ProviderUnavailable
-from zg_core.exchange import parse_json
-from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+from zg_core.errors import ConfigError, ProviderUnavailable
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import read_all
+from zg_core.http.provider_requests import provider_request
+from zg_core.http.timeouts import Timeouts
+from zg_core.jsontext import parse_json
 from zg_core.pricing import Tariff
+from zg_core.tasks.models import ModelInfo
+from zg_core.verify.reach import ADAPTER_PREFIX
 
 if TYPE_CHECKING:
     from zg_core.http.transport import Transport
     from zg_core.types import Service
 
-__all__ = ["Catalogue", "ModelInfo", "model_info"]
+__all__ = ["Catalogue", "model_info"]
 
 LIFETIME = 600.0
 _TIMEOUTS = Timeouts(connect=10.0, read=15.0)
@@ -31,78 +35,6 @@ _MAX_WORDS = 256
 _MAX_NAME = 256
 _WORD = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth asking again
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What a provider says about one of its models. What it does not say is None or empty.
-
-    Attributes:
-        model: Name of the model, as asked for.
-        service_type: As on chain: ``"chatbot"``, ``"embedding"``, …
-        context_window: Tokens that prompt and answer may have together.
-        max_output_tokens: Tokens that an answer may have.
-        capabilities: Names of the request parameters it takes: ``"tools"``, ``"response_format"``, …
-        inputs: Modalities it reads: ``"text"``, ``"image"``, ``"audio"``, ``"file"``, …
-        outputs: Modalities it writes.
-
-    Example:
-        >>> info = ModelInfo("m", capabilities=frozenset({"tools", "response_format"}))
-        >>> info.tools, info.json_mode, info.structured_output, info.reasoning, info.images
-        (True, True, None, False, None)
-    """
-
-    model: str
-    service_type: str = ""
-    context_window: int | None = None
-    max_output_tokens: int | None = None
-    capabilities: frozenset[str] = frozenset()
-    inputs: frozenset[str] = frozenset()
-    outputs: frozenset[str] = frozenset()
-
-    def takes(self, *parameters: str) -> bool | None:
-        """Whether it takes one of these request parameters; None if it does not say what it takes."""
-        return any(name in self.capabilities for name in parameters) if self.capabilities else None
-
-    @property
-    def tools(self) -> bool | None:
-        """Whether it calls tools."""
-        return self.takes("tools", "tool_choice")
-
-    @property
-    def structured_output(self) -> bool | None:
-        """Whether answers can be held to a JSON schema; None also where it names ``response_format`` alone."""
-        if self.takes("structured_outputs") is False and "response_format" in self.capabilities:
-            return None
-        return self.takes("structured_outputs")
-
-    @property
-    def json_mode(self) -> bool | None:
-        """Whether answers can be held to some JSON object."""
-        return self.takes("response_format", "structured_outputs")
-
-    @property
-    def reasoning(self) -> bool | None:
-        """Whether it can be told how much to reason."""
-        return self.takes("reasoning", "reasoning_effort", "include_reasoning")
-
-    @property
-    def images(self) -> bool | None:
-        """Whether it reads images."""
-        return self._reads("image")
-
-    @property
-    def audio(self) -> bool | None:
-        """Whether it reads audio."""
-        return self._reads("audio")
-
-    @property
-    def files(self) -> bool | None:
-        """Whether it reads files, such as PDF."""
-        return self._reads("file")
-
-    def _reads(self, modality: str) -> bool | None:
-        return modality in self.inputs if self.inputs else None
 
 
 def model_info(service: Service, model: str, listed: Any) -> ModelInfo:
@@ -147,6 +79,7 @@ class Catalogue:
         """What the provider of `service` says about `model`.
 
         Raises:
+            ConfigError: its URL is none that may be used.
             ProviderUnavailable: it cannot be asked now; one that has no such list says nothing instead.
         """
         return model_info(service, model, await self._listing(service))
@@ -155,7 +88,7 @@ class Catalogue:
         """The provider's list price of `model`; None where it says none, or cannot be asked now."""
         try:
             return Tariff.read(service, _entry(service, model, await self._listing(service)))
-        except ProviderUnavailable:
+        except (ProviderUnavailable, ConfigError):
             return None
 
     async def _listing(self, service: Service) -> Any:
@@ -163,7 +96,7 @@ class Catalogue:
         if (listed := self._fresh(key)) is None:
             async with self._transport.lock(f"catalogue {service.provider}"):
                 if (listed := self._fresh(key)) is None:
-                    listed = (time.monotonic(), await self._read(f"{service.url}/v1/models"))
+                    listed = (time.monotonic(), await self._read(service))
                     self._listed[key] = listed
         return listed[1]
 
@@ -171,8 +104,10 @@ class Catalogue:
         kept = self._listed.get(key)
         return kept if kept is not None and time.monotonic() - kept[0] < LIFETIME else None
 
-    async def _read(self, url: str) -> Any:
-        answer = await self._transport.send(Request("GET", url, timeouts=_TIMEOUTS))
+    async def _read(self, service: Service) -> Any:
+        request = provider_request("GET", service, "/v1/models", timeouts=_TIMEOUTS)
+        url = request.url
+        answer = await self._transport.send(request)
         try:
             body = await read_all(answer, _MAX_BYTES)
         except BodyBroken as error:
@@ -188,10 +123,11 @@ class Catalogue:
 def _entry(service: Service, model: str, listed: Any) -> dict[str, Any]:
     entries = listed.get("data") if isinstance(listed, dict) else None
     known = [e for e in entries[:_MAX_ENTRIES] if isinstance(e, dict)] if isinstance(entries, list) else []
-    for name in ("id", "canonical_id"):
-        for entry in known:
-            if entry.get(name) == model:
-                return entry
+    for wanted in (model, service.model) if model.startswith(ADAPTER_PREFIX) else (model,):
+        for name in ("id", "canonical_id"):
+            for entry in known:
+                if entry.get(name) == wanted:
+                    return entry
     # The only model of a provider is the one on chain (and the base of its adapters), whatever it calls it here.
     return known[0] if len(known) == 1 and not service.multi_model else {}
 

@@ -5,11 +5,8 @@ The texts come from several broker versions, so only stable fragments are matche
 
 from __future__ import annotations
 
-import json
-import re
 from typing import TYPE_CHECKING
 
-from zg_core.config import blot
 from zg_core.errors import (
     InsufficientFunds,
     ModelNotServed,
@@ -22,7 +19,7 @@ from zg_core.errors import (
     SessionRejected,
     ZeroGError,
 )
-from zg_core.exchange import parse_json
+from zg_core.http.refusals import GATEWAY, error_text, retry_after
 from zg_core.tasks.context import said_sizes, too_long
 
 if TYPE_CHECKING:
@@ -30,57 +27,7 @@ if TYPE_CHECKING:
 
     from zg_core.types import Service
 
-__all__ = ["error_text", "refusal", "retry_after"]
-
-_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
-_RESET = re.compile(
-    r"(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9}(?:\.[0-9]+)?)s)?(?:([0-9]{1,9}(?:\.[0-9]+)?)ms)?"
-)
-_WAIT = re.compile(r"wait ([0-9]{1,9}) seconds")
-
-
-GATEWAY = frozenset({502, 504})
-"""Statuses of a gateway that had no answer from the provider behind it, which may go on and bill."""
-
-
-def error_text(body: bytes) -> str:
-    """The message inside an error body: ``error`` may be a text or an object (0g-direct §4.6). Tokens are blotted."""
-    try:
-        value = parse_json(body)
-    except (ValueError, RecursionError):
-        return blot(body.decode("utf-8", "replace").strip()[:2000])[:500]
-    error = (value.get("error") or value) if isinstance(value, dict) else value
-    if isinstance(error, dict):
-        error = error.get("message") or json.dumps(error)
-    return blot(str(error))[:2000]
-
-
-def retry_after(headers: Mapping[str, str], text: str = "") -> float | None:
-    """Seconds to wait, from ``Retry-After``, the rate-limit reset headers, or the message; never negative."""
-    if _SECONDS.fullmatch(value := headers.get("retry-after", "").strip()):
-        return float(value)
-    waits = [
-        seconds
-        for name, value in headers.items()
-        if name.startswith("x-ratelimit-reset")
-        and headers.get(name.replace("reset", "remaining"), "0") == "0"
-        and (seconds := _duration(value)) is not None
-    ]
-    if waits:
-        return max(waits)
-    match = _WAIT.search(text)
-    return float(match[1]) if match else None
-
-
-def _duration(value: str) -> float | None:
-    value = value.strip()
-    if _SECONDS.fullmatch(value):
-        return float(value)
-    match = _RESET.fullmatch(value)
-    if match is None or not any(match.groups()):
-        return None
-    hours, minutes, seconds, milliseconds = (float(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
+__all__ = ["refusal"]
 
 
 def refusal(service: Service, model: str, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core.config import Secret, conceal
 from zg_core.crypto import SignatureError, checksum_address, is_address, keccak256, recover_personal_bytes, same_address
 from zg_core.errors import ConfigError
-from zg_core.exchange import parse_json
+from zg_core.jsontext import parse_json
 
 if TYPE_CHECKING:
     from zg_core.wallet import Wallet

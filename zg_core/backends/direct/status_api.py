@@ -12,8 +12,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ZeroGError
-from zg_core.exchange import parse_json
-from zg_core.http.transport import BodyBroken, Request, Timeouts, read_all
+from zg_core.http.bodies import BodyBroken
+from zg_core.http.messages import Request, read_all
+from zg_core.http.timeouts import Timeouts
+from zg_core.jsontext import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,7 +67,7 @@ class StatusApi:
     async def ask(self, transport: Transport, url: str) -> None:
         """Read ``GET {url}/health``; a failure is logged, and leaves what was heard before."""
         try:
-            answer = await transport.send(Request("GET", f"{url}/health", timeouts=_TIMEOUTS))
+            answer = await transport.send(Request("GET", f"{url}/health", timeouts=_TIMEOUTS, public=False))
             body = await read_all(answer, _MAX_BYTES, _SECONDS)
             if answer.status == 200:
                 self._heard[url] = (self._clock(), _statuses(parse_json(body)))

@@ -11,7 +11,7 @@ from zg_core.localnet.chain.error import SERVER_ERROR, RpcError
 
 if TYPE_CHECKING:
     from zg_core.localnet.chain.blocks import LogFilter
-    from zg_core.localnet.chain.chain import Chain
+    from zg_core.localnet.chain.chain import Chain  # circle: `Chain.rpc` makes what answers for it
 
 MAX_FILTERS: Final = 1_000
 _Kind: TypeAlias = Literal["logs", "blocks", "transactions"]

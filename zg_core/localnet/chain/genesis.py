@@ -20,7 +20,7 @@ from zg_core.localnet.chain.devaccounts import DEV_BALANCE, DEV_KEYS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from zg_core.localnet.chain.chain import Chain
+    from zg_core.localnet.chain.chain import Chain  # circle: a chain starts with what an empty one was made into
 
 LOCK_TIME: Final = 86_400
 """Seconds until a requested refund can be taken (0g-abi, constants)."""
@@ -56,7 +56,7 @@ def build() -> dict[str, Account]:
     ledger implementation 0, beacon 1, proxy 2, initialize 3, inference implementation 4, beacon 5, proxy 6,
     initialize 7, registerService 8, setRecommendedService 9.
     """
-    from zg_core.localnet.chain.chain import Chain
+    from zg_core.localnet.chain.chain import Chain  # circle: see above
 
     chain = Chain(chain_id=abi.CHAIN_ID, clock=_StoppedClock(), genesis={})
     owner, key = next(iter(DEV_KEYS.items()))

@@ -28,7 +28,7 @@ from zg_core.localnet.chain.transactions import sign
 
 if TYPE_CHECKING:
     from zg_core.localnet.chain.blocks import Block, Mined
-    from zg_core.localnet.chain.chain import Chain
+    from zg_core.localnet.chain.chain import Chain  # circle: `Chain.rpc` makes what answers for it
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ class Methods:
         return hex(self._estimate(call, height))
 
     def _estimate(self, call: Call, height: int | None = None) -> int:
-        from zg_core.localnet.chain.chain import Reverted
+        from zg_core.localnet.chain.chain import Reverted  # circle: see above
 
         try:
             return self._chain.estimate_gas(call, block=height)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zg_core.errors import ConfigError
-from zg_core.exchange import parse_json
+from zg_core.jsontext import parse_json
 
 __all__ = ["Collateral", "CollateralUnavailable", "fetch", "forget"]
 

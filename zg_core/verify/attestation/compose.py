@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from zg_core.exchange import parse_json
+from zg_core.jsontext import parse_json
 
 __all__ = ["Image", "images_of"]
 

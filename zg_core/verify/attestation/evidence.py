@@ -7,7 +7,7 @@ import binascii
 from dataclasses import dataclass, field
 from typing import Any
 
-from zg_core.exchange import parse_json
+from zg_core.jsontext import parse_json
 from zg_core.verify.attestation.events import Event, parse_events
 from zg_core.verify.attestation.quote import MalformedEvidence, TdxQuote
 

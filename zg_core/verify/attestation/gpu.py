@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from zg_core.crypto import keccak256
-from zg_core.exchange import parse_json
+from zg_core.jsontext import parse_json
 from zg_core.verify.attestation.quote import MalformedEvidence, read_report_data
 
 if TYPE_CHECKING:

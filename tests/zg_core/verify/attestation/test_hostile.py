@@ -19,7 +19,7 @@ from tests.adversarial.exhibits import made_up
 from tests.zg_core.raw_server import CLOSE, HEAD, RESET, STALL, Server, answer, chunk
 from tests.zg_core.verify.attestation.conftest import KEY, Made, synchronous
 from tests.zg_core.verify.scene import service
-from zg_core.http.transport import Timeouts
+from zg_core.http.timeouts import Timeouts
 from zg_core.localnet.hardware import attestation as local
 from zg_core.types import Kind
 from zg_core.verify.attestation import AttestationOptions, Evidence, Outcome, examine
@@ -106,6 +106,7 @@ def test_a_model_name_is_data_in_the_address(server: Server, made: Made, model: 
         Kind.TEE_ML_SEPARATED,
         tee_signer=KEY.address,
         url=server.url,
+        private=True,
         additional_info=json.dumps({"TargetSeparated": True, "TargetTeeAddress": KEY.address}),
     )
     nonces = []

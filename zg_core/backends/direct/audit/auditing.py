@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from zg_core import display
+from zg_core.money import Amount
 from zg_core.pricing import PROMPT_ALLOWANCE
-from zg_core.types import Amount
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 
 if TYPE_CHECKING:

@@ -291,7 +291,7 @@ class _Shown:
 
     def __format__(self, spec: str) -> str:
         if spec == "0G":
-            from zg_core.types import Amount
+            from zg_core.money import Amount
 
             return str(Amount(self._value))
         return format(self._value, spec)

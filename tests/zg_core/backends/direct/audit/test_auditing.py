@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.zg_core.receipts.test_model import receipt
 from zg_core.backends.direct.contracts.settlements import Settlement, SettlementStatus
+from zg_core.money import Fee, neuron
 from zg_core.receipts import Audit, Receipt, audit
-from zg_core.types import Fee, Usage, neuron
+from zg_core.types import Usage
 
 PROVIDER = "0x" + "ab" * 20
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -32,7 +32,8 @@ from zg_core import (
     og,
 )
 from zg_core.budget import Spending
-from zg_core.http.transport import Request, Response, SyncTransport
+from zg_core.http.messages import Request, Response
+from zg_core.http.transport import SyncTransport
 
 QUESTION = {"messages": [{"role": "user", "content": "What is 6 times 7?"}]}
 PLAN = AutoFunding(max_total=og("10"), max_per_provider=og("6"), target=og("2"), interval=3600)

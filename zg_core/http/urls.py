@@ -1,0 +1,76 @@
+"""URLs: where a request goes, taken apart once per origin."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from zg_core.http.library import library
+from zg_core.http.reach import LOOPBACK, objection
+from zg_core.http.wires import Unsendable
+
+__all__ = ["Target", "target_of"]
+
+_PLAIN = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/%?]*")
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes.
+
+    Attributes:
+        origin: Scheme, host and port: what a connection is for.
+        authority: The ``Host`` header.
+        path: What follows the authority, query included.
+    """
+
+    origin: tuple[str, str, int]
+    authority: bytes
+    path: bytes
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it is on this machine; nothing between may get to see what is said there."""
+        host = self.origin[1].rstrip(".")
+        return host == "localhost" or objection(host) == LOOPBACK
+
+
+def target_of(url: str) -> Target:
+    """Take a URL apart.
+
+    Raises:
+        Unsendable: it is none for HTTP, or names no host.
+
+    Example:
+        >>> target_of("http://localhost:8080/v1/models?x=1")
+        Target(origin=('http', 'localhost', 8080), authority=b'localhost:8080', path=b'/v1/models?x=1')
+    """
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    if separator and _PLAIN.fullmatch(slash + path):  # as good as always: only the origin is looked up
+        origin, host = _origin(f"{scheme}://{authority}")
+        return Target(origin, host, (slash + path).encode())
+    origin, host = _origin(url)
+    return Target(origin, host, _library_url(url).raw_path)
+
+
+@lru_cache(maxsize=256)
+def _origin(url: str) -> tuple[tuple[str, str, int], bytes]:
+    parsed = _library_url(url)
+    if parsed.scheme not in _PORTS:
+        raise Unsendable(f"it is not http or https but {parsed.scheme!r}")
+    if not parsed.host:
+        raise Unsendable("it names no host")
+    port = parsed.port or _PORTS[parsed.scheme]
+    return (parsed.scheme, parsed.raw_host.decode("ascii").strip("[]"), port), parsed.netloc
+
+
+def _library_url(url: str) -> Any:
+    lib = library()
+    try:
+        return lib.URL(url)
+    except (lib.InvalidURL, UnicodeError) as error:  # the last from "https://a..b"
+        raise Unsendable(str(error)) from None

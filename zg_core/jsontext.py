@@ -1,0 +1,78 @@
+"""JSON as it goes over the wire: encoded compactly in the caller's order, parsed without trust in who wrote it."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from zg_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["encode_body", "parse_json"]
+
+
+_DEEPEST = 500
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+# json.loads makes a decoder for every call with an option; events come by the hundred.
+_DECODER, _LENIENT = json.JSONDecoder(), json.JSONDecoder(strict=False)
+_SPACE = " \t\n\r"
+_BOM = b"\xef\xbb\xbf"
+_NO_BRACKET = bytes(set(range(256)) - set(_STEPS))
+
+
+def encode_body(payload: Mapping[str, Any]) -> bytes:
+    """`payload` as compact JSON in the caller's key order, UTF-8.
+
+    Raises:
+        ConfigError: something in it is not JSON (NaN included).
+    """
+    try:
+        return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"the request is not JSON: {error}"
+        raise ConfigError(message, code="bad_request_body", hint="send plain dicts, lists, texts and numbers") from None
+
+
+def parse_json(data: bytes | str, *, strict: bool = True) -> Any:
+    """Parse JSON that somebody else wrote.
+
+    Python's parser recurses in C, and some packages of this field (py_ecc, py-evm) raise the recursion limit beyond
+    what the stack holds: then a reply of a hundred thousand brackets would kill the process.
+
+    Args:
+        data: The text.
+        strict: Whether control characters inside strings are refused, as the standard says.
+
+    Raises:
+        ValueError: not JSON in UTF-8, or nested deeper than 500 levels.
+
+    Example:
+        >>> parse_json(b'{"a": [1, "]"]}')
+        {'a': [1, ']']}
+    """
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if len(raw) > _DEEPEST and raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
+        raise ValueError(f"JSON deeper than {_DEEPEST} levels")
+    text = data if isinstance(data, str) else data.removeprefix(_BOM).decode()
+    decoder = _DECODER if strict else _LENIENT
+    if text.startswith("{"):  # the common case, without the two searches for white space around it
+        value, end = decoder.raw_decode(text)
+        if end == len(text) or not text[end:].strip(_SPACE):
+            return value
+    return decoder.decode(text)
+
+
+def _is_deep(raw: bytes) -> bool:
+    brackets = _STRING.sub(b"", raw).translate(None, _NO_BRACKET)
+    depth = 0
+    for start in range(0, len(brackets), 65_536):
+        depths = list(accumulate(map(_STEPS.__getitem__, brackets[start : start + 65_536]), initial=depth))
+        if max(depths) > _DEEPEST:
+            return True
+        depth = depths[-1]
+    return False
