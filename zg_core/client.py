@@ -235,6 +235,7 @@ class _Client:
             self._transport,
             policy=self.policy,
             receipts=self.receipts,
+            guard=_GUARD,
             payer=lambda: backend.payer,  # asked for when needed: a keystore file is read then
             limits=limits,
             retries=retries,

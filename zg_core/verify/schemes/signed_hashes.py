@@ -233,7 +233,7 @@ async def verify(
         return replace(blank, status=Status.NOT_VERIFIABLE, reason=Reason.UNSIGNED_SERVICE)
     if not exchange.complete:
         return replace(blank, reason=Reason.INCOMPLETE)
-    if exchange.replayed:
+    if exchange.known_id:
         return replace(blank, status=Status.FAILED, reason=Reason.REPLAYED)
     if not exchange.chat_ids:
         return replace(blank, reason=Reason.NO_CHAT_ID)

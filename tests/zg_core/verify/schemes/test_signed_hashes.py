@@ -258,6 +258,11 @@ def the_signature_is_never_there(scene: Scene) -> None:
     scene.found = False
 
 
+@row(Status.UNAVAILABLE, Reason.NO_SIGNATURE)
+def the_same_bytes_were_seen_before_and_nobody_signed_them(scene: Scene) -> None:
+    scene.replayed, scene.found = True, False  # an error page, for example
+
+
 @row(Status.UNAVAILABLE, Reason.RECORD_UNREADABLE)
 def another_key_signed_and_the_chain_is_down(scene: Scene) -> None:
     scene.key, scene.record_after = STRANGER, None
@@ -498,6 +503,11 @@ def the_document_leaves_the_routing_facts_out(scene: Scene) -> None:
 
 @row(Status.FAILED, Reason.REPLAYED)
 def the_chat_id_was_seen_before(scene: Scene) -> None:
+    scene.known_id = True
+
+
+@row(Status.FAILED, Reason.REPLAYED)
+def the_same_bytes_were_seen_before_under_another_id(scene: Scene) -> None:
     scene.replayed = True
 
 
