@@ -9,6 +9,7 @@ from zg_core.backends.direct.backend import DirectBackend
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
+from zg_core.backends.direct.records import RECORD_AGE, check_age
 from zg_core.budget import Spending
 from zg_core.calls.call import Options, Reply, Slot
 from zg_core.calls.limits import Limits
@@ -85,6 +86,7 @@ class _Client:
         max_retries: int = 2,
         retry_deadline: float = 60.0,
         retry_unknown: bool = False,
+        record_age: float | None = None,
         ca_file: str | None = None,
         http_client: Any = None,
         headers: Mapping[str, str] | None = None,
@@ -96,6 +98,7 @@ class _Client:
         receipts: Retention | None = None,
         keep_bytes: bool = False,
         routing: Routing | None = None,
+        allow_private_providers: bool | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Make a client; nothing is read or sent yet.
@@ -131,6 +134,10 @@ class _Client:
                 for a longer wait, the call fails at once, and its error says in ``details["retry_after"]`` how long.
             retry_unknown: Also send a request again that was sent and not answered. Both may be billed: each attempt
                 has a receipt and is held in the budget. Off by default: it is raised as `OutcomeUnknown`.
+            record_age: Seconds for which a service's record on chain is used as it is (10; on a local network, whose
+                records change between two calls, 0). An older one is read again: before the prompt leaves where
+                `kinds`, `identity`, `attest`, a condition or a budget depends on it, else beside the call. Verdicts and
+                exact fees rest on a record that was read after the call began, or at most so long before.
             ca_file: A certificate authority to trust instead of the system's, for local networks with TLS.
             http_client: An httpx2 (or httpx) client to send everything through; an `AsyncClient` for `AsyncChatClient`.
                 Of its settings only those of its connections apply; closing it is the caller's affair.
@@ -145,6 +152,9 @@ class _Client:
             keep_bytes: Keep the bytes of request and response in receipts, so that others can check them again.
             routing: How the provider of each call is chosen among those that serve `model`, and which one a call goes
                 to when it was certainly not served; excludes `provider`. Without it one is chosen once and kept.
+            allow_private_providers: Whether the URLs that the chain names may lead to this machine and into private
+                networks; for people who run their own providers. Default ``ZEROG_ALLOW_PRIVATE_PROVIDERS``, else only
+                on a local network.
             environ: Environment to read instead of ``os.environ``.
 
         Raises:
@@ -168,6 +178,7 @@ class _Client:
             model=model,
             verify=word,
             store=store.url if isinstance(store, Store) else store,
+            allow_private_providers=allow_private_providers,
             environ=environ,
         )
         with blaming("verify", settings.sources):
@@ -215,6 +226,9 @@ class _Client:
             store=settings.store,
             attestation=attestation,
             catalogue=self._catalogue,
+            record_age=_age(record_age, self.network),
+            careful=budget is not None,
+            retries=retries,
             sources=settings.sources,
         )
         self._router = None if routing is None else self._make_router(routing)
@@ -518,3 +532,9 @@ def _check_routing(provider: str | None, credential: Credential) -> None:
     else:
         return
     raise ConfigError(said, code="bad_routing", hint=hint)
+
+
+def _age(record_age: float | None, network: Network) -> float:
+    if record_age is None:  # a local network's clock and records are moved by hand
+        return 0.0 if network.name == "local" else RECORD_AGE
+    return check_age(record_age)

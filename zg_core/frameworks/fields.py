@@ -196,6 +196,12 @@ class ClientFields(OwnsClients, BaseModel):
     at once, and its error says in ``details["retry_after"]`` how long."""
     retry_unknown: bool = False
     """Whether a request that was sent and not answered is sent again: it may be paid twice, with a receipt each."""
+    record_age: float | None = None
+    """Seconds for which a service's record on chain is used as it is (10; on a local network 0); older ones are read
+    again. Verdicts and exact fees rest on a record that is no older."""
+    allow_private_providers: bool | None = Field(default=None, exclude=True, repr=False)
+    """Whether the chain's URLs may lead to this machine and into private networks: for people who run their own
+    providers. Default ``ZEROG_ALLOW_PRIVATE_PROVIDERS``, else only on a local network."""
     ca_file: str | None = None
     """A certificate authority to trust instead of the system's, for local networks with TLS."""
     http_client: Any = Field(default=None, exclude=True, repr=False)

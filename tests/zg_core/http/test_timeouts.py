@@ -101,7 +101,11 @@ class TestForms:
         with pytest.raises(ConfigError, match="no end"):
             timeouts_of(kind(None, connect=5))
 
-    @pytest.mark.parametrize("given", ["60", (1,), (1, 2, 3), [], {"read": 5}, object(), 0, True, -1, (5, 0)], ids=repr)
+    @pytest.mark.parametrize(
+        "given",
+        ["60", (1,), (1, 2, 3), [], {"read": 5}, pytest.param(object(), id="object"), 0, True, -1, (5, 0)],
+        ids=repr,
+    )
     def test_anything_else_is_refused(self, given):
         with pytest.raises(ConfigError) as caught:
             timeouts_of(given)

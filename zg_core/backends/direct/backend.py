@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -12,9 +13,11 @@ from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential, NoCredential
-from zg_core.config import SecretHeaders, blaming, check_url, is_loopback
+from zg_core.backends.direct.records import RECORD_AGE, Records
+from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     AttestationError,
+    ChainError,
     ConfigError,
     InsufficientFunds,
     ModelNotServed,
@@ -24,31 +27,34 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.http.bodies import BodyBroken
-from zg_core.http.messages import Request, read_all
+from zg_core.http.messages import read_all
+from zg_core.http.provider_requests import provider_request
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
+from zg_core.money import either
 from zg_core.pricing import fee_of
 from zg_core.store import Store
-from zg_core.types import Kind
+from zg_core.types import PROXY, Kind
 from zg_core.verify.schemes import signed_hashes as response
-from zg_core.verify.verdict import Binding
+from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from zg_core.backends.direct.attesting import Attestations
     from zg_core.backends.direct.contracts.abi import Account
     from zg_core.backends.direct.contracts.reader import ChainReader
     from zg_core.backends.direct.credentials import Credential
+    from zg_core.calls.retries import Retries
     from zg_core.config import Network, Secret
     from zg_core.exchange import Exchange
+    from zg_core.http.messages import Request
     from zg_core.http.transport import Transport
     from zg_core.money import Fee
     from zg_core.types import Service, Usage
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
     from zg_core.verify.policy import Policy
     from zg_core.verify.replay import ReplayGuard
-    from zg_core.verify.verdict import Verdict
 
 __all__ = ["DirectBackend"]
 
@@ -78,6 +84,10 @@ class DirectBackend:
         attestation: How attestations are judged, for a policy that asks for one.
         catalogue: What providers say about their models.
         sources: Of settings that come from the environment, the variable; hints name it.
+        record_age: Seconds for which a service record is used as it is.
+        careful: Whether an older one is read again before a prompt leaves, because a budget depends on it; the policy
+            can ask for that, too.
+        retries: How often reading a record is tried again where a verdict waits for it.
     """
 
     name = "direct"
@@ -98,6 +108,9 @@ class DirectBackend:
         attestation: AttestationOptions | None = None,
         catalogue: Catalogue | None = None,
         sources: Mapping[str, str] | None = None,
+        record_age: float = RECORD_AGE,
+        careful: bool = False,
+        retries: Retries | None = None,
     ) -> None:
         self.network = network
         self._sources = sources or {}
@@ -115,6 +128,8 @@ class DirectBackend:
             provider = credential.claims.provider
         self._provider = provider
         self._catalogue = catalogue or Catalogue(transport)
+        self._records = Records(chain, transport, record_age, retries)
+        self._careful = careful or policy.looks_at_records
         self._served: dict[str, tuple[float, frozenset[str]]] = {}
 
     @property
@@ -197,8 +212,10 @@ class DirectBackend:
             ModelNotServed: it does not serve `model`.
             AttestationError, VerificationUnavailable: the policy forbids it, or asks for more than can be proven there.
         """
+        made = time.monotonic()
         with blaming("provider", self._sources if provider == self._provider else {}):
-            service = await self._chain.service(provider)
+            # What a prompt may not be sent without is read before; everything else beside the call, for its verdict.
+            service = await (self._records.young(provider, made) if self._careful else self._chain.service(provider))
         self.admit(service)
         wanted = model or self._model or service.model
         if wanted != service.model and wanted not in (served := await self._models(service, wanted)):
@@ -213,7 +230,29 @@ class DirectBackend:
         tariff = None
         if service.usd_priced or service.multi_model:
             tariff = await self._catalogue.tariff(service, wanted)
-        return Route(service, wanted, report, self._chain.block_of(service.provider), tariff)
+        read = self._chain.read_at(service.provider)
+        return Route(service, wanted, report, self._chain.block_of(service.provider), tariff, made, read)
+
+    async def refreshed(self, route: Route, *, patient: bool) -> Route:
+        """See `Backend.refreshed`."""
+        provider = route.service.provider
+        try:
+            record = await (self._records.patient if patient else self._records.young)(provider, route.made)
+        except ConfigError:  # it has left the chain: nothing acknowledges its key any more
+            return replace(route, service=_unregistered(route.service), read=time.monotonic())
+        except ChainError:
+            return replace(route, stale=True)
+        read = self._chain.read_at(provider)
+        if record == route.service:
+            return replace(route, read=read)
+        # How the change and the request followed each other cannot be told: the provider may have billed either price.
+        return replace(route, service=record, read=read, block=self._chain.block_of(provider), earlier=route.service)
+
+    def rests(self, route: Route, changed: Callable[[Route], None]) -> None:
+        """See `Backend.rests`."""
+        if not route.stale:
+            told = lambda record: changed(replace(route, service=record, earlier=route.service))  # noqa: E731
+            self._records.rests(route.service.provider, route.service, told)
 
     def _other_way(self, wanted: str, asked: str | None) -> str:
         """How to come to a provider of `wanted`, in words that name where provider and model were said."""
@@ -244,13 +283,11 @@ class DirectBackend:
     def admit(self, service: Service) -> None:
         """Refuse a service that the policy forbids, or whose URL no prompt may be sent to."""
         self._policy.admit(service)
-        check_url(service.url, f"the URL of provider {service.provider}")
-        if is_loopback(service.url) and not is_loopback(self.network.rpc_url):
-            raise ConfigError(
-                f"provider {service.provider} gives a loopback URL: {service.url}",
-                code="insecure_url",
-                hint="its record on chain is wrong; choose another provider",
-            )
+        self._check_url(service)
+
+    def _check_url(self, service: Service) -> str:
+        private = service.private and self.network.private_providers
+        return check_url(service.url, f"the URL of provider {service.provider}", private=private)
 
     async def authorise(self, route: Route) -> Mapping[str, str]:
         """See `Backend.authorise`."""
@@ -264,6 +301,7 @@ class DirectBackend:
 
     def url(self, route: Route, path: str) -> str:
         """See `Backend.url`."""
+        self._check_url(route.service)
         return route.service.endpoint + path
 
     def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
@@ -293,11 +331,17 @@ class DirectBackend:
 
     def fee(self, route: Route, usage: Usage | None) -> Fee:
         """See `Backend.fee`."""
-        return fee_of(route.service, usage, route.tariff)
+        fee = fee_of(route.service, usage, route.tariff)
+        if route.earlier is not None and route.tariff is None:
+            before = fee_of(route.earlier, usage)
+            if (before.amount, before.exact) != (fee.amount, fee.exact):
+                return either(before, fee, "price_changed")
+        return replace(fee, exact=False, reason="old_record", lower=0, upper=None) if route.stale and fee.exact else fee
 
     def sent(self, route: Route, exchange: Exchange) -> None:
         """See `Backend.sent`."""
         self._guard.sent(route.service.provider, exchange.request_sha256)
+        self._records.beside(route.service.provider, route.made)
 
     def arrived(self, route: Route, exchange: Exchange) -> None:
         """See `Backend.arrived`."""
@@ -324,10 +368,11 @@ class DirectBackend:
             guard=self._guard,
             accept_models=self._policy.accept_models,
         )
-        if verdict.binding in (
-            Binding.REWRITTEN,
-            Binding.RENAMED,
-        ):  # so that this reply is known for ours when it comes again
+        verdict = replace(verdict, record_age=route.record_age)
+        if route.stale and verdict.satisfies(Status.CLAIMED):  # what it names may hold no more
+            verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
+        # So that this reply is known for ours when it comes again.
+        if verdict.binding in (Binding.REWRITTEN, Binding.RENAMED):
             self._guard.sent(route.service.provider, verdict.signed_request_sha256)
         return verdict
 
@@ -343,11 +388,13 @@ class DirectBackend:
             if delay:
                 await self._transport.sleep(delay)
             for chat_id in chat_ids:
-                url = f"{route.service.endpoint}/signature/{chat_id}{query}"
                 try:
-                    answer = await self._transport.send(Request("GET", url, timeouts=_SIGNATURE_TIMEOUTS))
+                    request = self._get(route.service, f"{PROXY}/signature/{chat_id}{query}")
+                    answer = await self._transport.send(request)
                     body = await read_all(answer, _MAX_SIGNATURE_BYTES)
-                except (RequestError, BodyBroken):
+                except (ConfigError, RequestError, BodyBroken) as error:
+                    if isinstance(error, ZeroGError) and error.code in ("bad_url", "insecure_url"):
+                        return None
                     continue
                 if answer.status == 200:
                     return body
@@ -360,21 +407,25 @@ class DirectBackend:
         """Ids that the provider lists besides its on-chain model: other models, aliases and its adapters."""
         read, names = self._served.get(service.provider, (-math.inf, frozenset()))
         if wanted not in names and time.monotonic() - read > _MODELS_SECONDS:
-            listed = await self._get_json(f"{service.url}/v1/models")
+            listed = await self._get_json(self._get(service, "/v1/models"))
             ids = _names(listed, "data", "id") | _names(listed, "data", "canonical_id")
             headers = await self.authorise(Route(service, service.model))
-            adapters = await self._get_json(f"{service.url}/v1/lora/adapters", headers)
+            adapters = await self._get_json(self._get(service, "/v1/lora/adapters", headers))
             names = frozenset({service.model} | ids | _names(adapters, "adapters", "adapterName"))
             self._served[service.provider] = (time.monotonic(), names)
         return names
 
-    async def _get_json(self, url: str, headers: Mapping[str, str] | None = None) -> Any:
-        """The JSON behind `url`; None when there is none: an older broker has no such route.
+    def _get(self, service: Service, path: str, headers: Mapping[str, str] | None = None) -> Request:
+        return provider_request("GET", service, path, headers=headers, timeouts=_SIGNATURE_TIMEOUTS)
+
+    async def _get_json(self, request: Request) -> Any:
+        """The JSON that is answered; None when there is none: an older broker has no such route.
 
         Raises:
             ProviderUnavailable: it cannot be told now; asking for a wrong model may block the user for an hour.
         """
-        answer = await self._transport.send(Request("GET", url, headers or {}, timeouts=_SIGNATURE_TIMEOUTS))
+        url = request.url
+        answer = await self._transport.send(request)
         try:
             body = await read_all(answer, _MAX_MODELS_BYTES)
         except BodyBroken as error:
@@ -447,8 +498,6 @@ def _price(service: Service) -> int:
 
 
 def _unregistered(service: Service) -> Service:
-    from dataclasses import replace
-
     return replace(service, acknowledged=False)
 
 
