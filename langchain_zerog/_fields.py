@@ -77,7 +77,7 @@ class ChatFields(LangChainFields, RequestFields):
             ArgumentError: there is one.
         """
         try:
-            self._rules().split(kwargs, self._secrets())
+            self._rules().split(kwargs, self._secrets)
         except ZeroGError as error:
             raise self._as_error(error) from None
 
@@ -88,7 +88,7 @@ class ChatFields(LangChainFields, RequestFields):
             ArgumentError: an argument of the call is no parameter of a request.
             ConfigError: it cannot be sent.
         """
-        call = self._rules().split(kwargs, self._secrets())
+        call = self._rules().split(kwargs, self._secrets)
         parameters = parameters_for(call, self._parameters(), self.model_kwargs, self.extra_body or {})
         if stop is not None:
             parameters["stop"] = stop

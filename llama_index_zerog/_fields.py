@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +17,38 @@ if TYPE_CHECKING:
 
     from zg_core.receipts.model import Receipt
 
-__all__ = ["LlamaIndexFields"]
+__all__ = ["LlamaIndexFields", "checked"]
+
+
+_OWN = ("chat_history", "messages", "prompt", "tools", "user_msg")  # what a method asks with
+
+
+def checked(method: Any) -> Any:
+    """`method` of a model; arguments that a call does not take are refused before LlamaIndex's events hear of them.
+
+    Raises:
+        TypeError: there is one (`zg_core.ArgumentError`).
+    """
+
+    def check(model: LlamaIndexFields, kwargs: Mapping[str, Any]) -> None:
+        passed = {name: value for name, value in kwargs.items() if name not in _OWN}
+        model._rules().split(passed, model._secrets)  # noqa: SLF001
+
+    if inspect.iscoroutinefunction(method):
+
+        @functools.wraps(method)
+        async def later(self: LlamaIndexFields, *args: Any, **kwargs: Any) -> Any:
+            check(self, kwargs)
+            return await method(self, *args, **kwargs)
+
+        return later
+
+    @functools.wraps(method)
+    def now(self: LlamaIndexFields, *args: Any, **kwargs: Any) -> Any:
+        check(self, kwargs)
+        return method(self, *args, **kwargs)
+
+    return now
 
 
 class LlamaIndexFields(ClientFields):

@@ -31,7 +31,7 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 
-from llama_index_zerog._fields import LlamaIndexFields
+from llama_index_zerog._fields import LlamaIndexFields, checked
 from llama_index_zerog._messages import assistant_message, openai_messages, tool_arguments, whole_arguments
 from llama_index_zerog._stream import ResponseMaker
 from llama_index_zerog.instrumentation import current_sinks, telling
@@ -382,13 +382,19 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
             ArgumentError: an argument of the call is no parameter of a request.
             ConfigError: it cannot be sent.
         """
-        call = self._rules().split(kwargs, self._secrets())
+        call = self._rules().split(kwargs, self._secrets)
         parameters = parameters_for(call, self._parameters(), self.additional_kwargs)
         payload = request_of(openai_messages(messages), parameters, self.model)
         info = self._told() if payload.get("model") == self.model else None
         if window := self.context_window or (info and info.context_window):
             check_fits(payload, window, payload.get("model") or (info.model if info else "the provider's own model"))
         return payload, call.options
+
+
+# Outermost: spans and events come further in.
+_CHATS = ("chat", "achat", "stream_chat", "astream_chat")
+for _name in (*_CHATS, *(chat.replace("chat", "complete") for chat in _CHATS), "_prepare_chat_with_tools"):
+    setattr(ZeroG, _name, checked(getattr(ZeroG, _name)))
 
 
 def _choice(tool_choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:

@@ -12,7 +12,7 @@ from zg_core.errors import ArgumentError
 from zg_core.tasks.parameters import REQUEST_OPTIONS, refuse_settings, setting_named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from zg_core.http.timeouts import Patience
 
@@ -94,12 +94,12 @@ class CallRules:
     extra: tuple[str, ...]
     elsewhere: Mapping[str, str]
 
-    def split(self, given: Mapping[str, Any], secrets: Iterable[str] = ()) -> CallArguments:
+    def split(self, given: Mapping[str, Any], secrets: Callable[[], Iterable[str]] = tuple) -> CallArguments:
         """Tell what is for whom.
 
         Args:
             given: The arguments of a call.
-            secrets: Texts that may leave in no parameter.
+            secrets: Tells the texts that may leave in no parameter.
 
         Raises:
             ArgumentError: an argument is none of a call; the message says where it belongs. Values are not repeated.
@@ -107,6 +107,7 @@ class CallRules:
         parameters: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         timeout, headers = None, None
+        hidden = secrets() if given else ()
         for name, value in given.items():
             if name in self.tolerated:
                 continue
@@ -115,7 +116,7 @@ class CallRules:
             elif name == "extra_headers":
                 headers = value
             elif name in self.extra:
-                self.check_extra(name, value, secrets)
+                self.check_extra(name, value, hidden)
                 extra |= value or {}
             elif name in self.aliases:
                 parameters[self.aliases[name]] = value
@@ -124,7 +125,7 @@ class CallRules:
             else:
                 raise self._refused(name, value)
         for name, value in parameters.items():
-            refuse_secrets(value, name, secrets)
+            refuse_secrets(value, name, hidden)
         return CallArguments(parameters, extra, timeout, headers)
 
     def check_extra(self, place: str, value: object, secrets: Iterable[str] = ()) -> None:

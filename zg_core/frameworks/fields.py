@@ -453,7 +453,7 @@ def _rules(cls: type[ClientFields]) -> CallRules:
     return CallRules(
         owner=cls.__name__,
         parameters=cls._of_requests - {"messages", "input", "stream"},
-        settings=SETTINGS | frozenset(ClientFields.model_fields),
+        settings=SETTINGS | frozenset(ClientFields.model_fields) | (aliases_of(ClientFields) - {"model_name"}),
         fields=frozenset({*cls.model_fields, *aliases_of(cls)}),
         aliases={"model_name": "model", "stop_sequences": "stop"},
         tolerated=cls._tolerated | cls._of_the_framework | {"stream"},
