@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -168,13 +169,14 @@ def test_processes_share_a_file(tmp_path):
     code = (
         "import sys\nfrom zg_core import Store\nfrom zg_core.chain.nonces import Nonces\n"
         "nonces = Nonces(Store.open(sys.argv[1]), 1, sys.argv[2])\n"
-        "print([nonces.take(0, 0).nonce for _ in range(25)])"
+        "print([nonces.take(0, 0).nonce for _ in range(25)], flush=True)\n"
+        "sys.stdin.read()"  # what a dead process holds is free at once
     )
-    running = [
-        subprocess.Popen([sys.executable, "-c", code, url, ADDRESS], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
-    taken = [number for process in running for number in eval(process.communicate(timeout=120)[0])]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen([sys.executable, "-c", code, url, ADDRESS], cwd=ROOT, **pipes) for _ in range(4)]
+    taken = [number for process in running for number in eval(process.stdout.readline())]
+    for process in running:
+        process.communicate(timeout=120)
     assert sorted(taken) == list(range(100))
 
 
