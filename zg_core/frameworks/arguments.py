@@ -12,7 +12,7 @@ from zg_core.errors import ArgumentError
 from zg_core.tasks.parameters import REQUEST_OPTIONS, refuse_settings, setting_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from zg_core.http.timeouts import Patience
 
@@ -20,7 +20,12 @@ __all__ = ["CallArguments", "CallRules", "refuse_secrets", "reject_unknown"]
 
 
 def reject_unknown(
-    owner: str, given: Iterable[object], known: set[str], *, advice: str, elsewhere: Mapping[str, str] | None = None
+    owner: str,
+    given: Iterable[object],
+    known: Collection[str],
+    *,
+    advice: str,
+    elsewhere: Mapping[str, str] | None = None,
 ) -> None:
     """Refuse arguments that nobody reads: the frameworks' base classes would drop them without a word.
 

@@ -257,8 +257,7 @@ class ClientFields(OwnsClients, BaseModel):
         if not isinstance(values, dict):
             made: Self = handler(values)
             return made
-        known = {*cls.model_fields, *aliases_of(cls), *cls._tolerated}
-        reject_unknown(cls.__name__, values, known, advice=cls._advice, elsewhere=cls._elsewhere)
+        reject_unknown(cls.__name__, values, _known(cls), advice=cls._advice, elsewhere=cls._elsewhere)
         # Of the environment, though passed: the object is made of another one's values.
         marked = {name: value for name, value in values.items() if isinstance(value, EnvText | EnvSecret)}
         made = handler(_objects_from_plain(values))
@@ -444,6 +443,12 @@ def _variables(cls: type[ClientFields]) -> tuple[dict[str, tuple[str, ...]], fro
     backed = of(cls)
     never = [variable for name, names in of(ClientFields).items() if name not in backed for variable in names]
     return backed, frozenset(never)
+
+
+@cache
+def _known(cls: type[ClientFields]) -> frozenset[str]:
+    """What the constructor of a class takes."""
+    return frozenset({*cls.model_fields, *aliases_of(cls), *cls._tolerated})
 
 
 @cache

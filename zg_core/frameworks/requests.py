@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -40,7 +41,12 @@ class RequestFields(BaseModel):
     def _parameters(self) -> dict[str, Any]:
         """Those that were set, by the names they go under."""
         values = self.__dict__
-        return {name: values[name] for name in RequestFields.model_fields if _says(values[name])}
+        return {name: values[name] for name in _names() if _says(values[name])}
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(RequestFields.model_fields)
 
 
 def parameters_for(call: CallArguments, *defaults: Mapping[str, Any]) -> dict[str, Any]:
