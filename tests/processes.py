@@ -1,4 +1,4 @@
-"""One program in several processes at once: loaded once, forked, and let go together."""
+"""One program in several processes at once: loaded once, forked, let go together, and ended together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 300
-# Loads what the program imports and what it would import later, then forks. Each child waits until all are there.
+# Loads what the program imports and what it would import later, then forks. Each child waits until all are there, and
+# at the end until all are through, unless one failed.
 _LAUNCHER = """
 import ast, importlib, json, os, sys, traceback
 
@@ -24,6 +25,7 @@ for name in preload:
     importlib.import_module(name)
 program = compile(tree, "<program>", "exec")
 ready, go = os.pipe()
+over, end = os.pipe()
 outputs, children = [], []
 for _ in range(count):
     output, ours = os.pipe()
@@ -32,10 +34,14 @@ for _ in range(count):
         status = 1
         try:
             os.dup2(ours, 1)
+            os.close(ours)
             os.close(go)
+            os.close(end)
             os.read(ready, 1)
             exec(program, {"__name__": "__main__"})
             sys.stdout.flush()
+            os.close(1)
+            os.read(over, 1)
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -46,6 +52,7 @@ for _ in range(count):
     children.append(child)
 os.close(go)
 said = [output.read() for output in outputs]
+os.close(end)
 failed = [child for child in children if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]
 json.dump(said, sys.stdout)
 sys.exit(1 if failed else 0)
@@ -55,7 +62,7 @@ sys.exit(1 if failed else 0)
 def together(
     count: int, code: str, *arguments: str, preload: tuple[str, ...] = (), environ: Mapping[str, str] | None = None
 ) -> list[str]:
-    """What each of `count` processes printed that run `code` at the same time.
+    """What each of `count` processes printed that run `code` at the same time; none ends before all are through.
 
     Args:
         count: How many.

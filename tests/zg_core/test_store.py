@@ -169,6 +169,7 @@ def test_processes_share_a_file(tmp_path):
         "nonces = Nonces(Store.open(sys.argv[1]), 1, sys.argv[2])\n"
         "print([nonces.take(0, 0).nonce for _ in range(25)])"
     )
+    # What a dead process holds is free at once: none of these ends before all are through.
     said = together(4, code, url, ADDRESS, preload=("sqlalchemy.dialects.sqlite",))
     taken = [number for numbers in said for number in eval(numbers)]
     assert sorted(taken) == list(range(100))

@@ -105,7 +105,7 @@ class Closing:
         receipt.settle(Verdict(Status.PENDING, kind=receipt.kind))
         if self._policy.mode == "background" and call.exchange.complete:
             await self._keep_closed(receipt)
-            self._transport.spawn(lambda: self._judge_later(call))
+            self._transport.spawn(lambda: self._judge_later(call), receipt.provider)
             return receipt
         try:
             await self._recorder.closed(receipt)
