@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import together
 from tests.zg_core.conftest import ask
 from tests.zg_core.receipts.test_model import PENDING, VERIFIED, receipt
 from zg_core import AsyncChatClient, ChatClient, ConfigError, OutcomeUnknown
@@ -307,8 +308,7 @@ class TestMany:
             "from zg_core.receipts import ReceiptStore; kept = ReceiptStore(Store(sys.argv[1]));"
             "[kept.write(receipt()) for _ in range(50)]"
         )
-        workers = [subprocess.Popen([sys.executable, "-c", code, url], cwd=ROOT) for _ in range(4)]
-        assert [worker.wait(60) for worker in workers] == [0, 0, 0, 0]
+        together(4, code, url, preload=("sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql"))
         assert len(kept) == 200
 
 

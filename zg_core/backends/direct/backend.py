@@ -132,6 +132,11 @@ class DirectBackend:
         """Address of the account that pays."""
         return self._credential.address
 
+    @property
+    def pays(self) -> bool:
+        """Whether there is a wallet or API key."""
+        return not isinstance(self._credential, NoCredential)
+
     def gives_away(self, data: bytes) -> bool:
         """Whether the key that pays, or a token, is part of `data`."""
         return self._credential.is_in(data)
