@@ -6,7 +6,6 @@ import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from zg_core.backends.base import Route
 from zg_core.backends.direct import refusals
@@ -14,6 +13,7 @@ from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential, NoCredential, WalletCredential
 from zg_core.backends.direct.records import RECORD_AGE, Records
+from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, fetch_signature
 from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     AttestationError,
@@ -22,7 +22,6 @@ from zg_core.errors import (
     InsufficientFunds,
     ModelNotServed,
     ProviderUnavailable,
-    RequestError,
     VerificationUnavailable,
     ZeroGError,
 )
@@ -34,7 +33,6 @@ from zg_core.jsontext import parse_json
 from zg_core.money import either
 from zg_core.pricing import fee_of
 from zg_core.store import Store
-from zg_core.types import PROXY, Kind
 from zg_core.verify.schemes import signed_hashes as response
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
@@ -59,10 +57,7 @@ if TYPE_CHECKING:
 __all__ = ["DirectBackend"]
 
 CHAT = "chatbot"
-# The signature is stored after the reply's last byte, so the first look-ups can miss (0g-direct §5.2).
-SIGNATURE_DELAYS = (0.0, 0.05, 0.2, 0.4, 0.8, 1.6)
-_SIGNATURE_TIMEOUTS = Timeouts(connect=10.0, read=15.0)
-_MAX_SIGNATURE_BYTES = 64 * 1024
+_MODELS_TIMEOUTS = Timeouts(connect=10.0, read=15.0, whole=30.0)
 _MAX_MODELS_BYTES = 5 * 1024 * 1024  # 0g-direct §4.8
 _MODELS_SECONDS = 60.0  # an unknown name is looked for again in a list that is older: an adapter may be new
 
@@ -76,7 +71,7 @@ class DirectBackend:
         chain: Reads of the contracts.
         transport: HTTP.
         policy: Which kinds may see a prompt.
-        guard: Memory of exchanges, for replays.
+        guard: Knows the requests that were ours.
         provider: The provider to use; None chooses by `model`.
         model: The model to ask for; None takes the provider's.
         service_type: Which services to choose among.
@@ -136,6 +131,11 @@ class DirectBackend:
     def payer(self) -> str:
         """Address of the account that pays."""
         return self._credential.address
+
+    @property
+    def pays(self) -> bool:
+        """Whether there is a wallet or API key."""
+        return not isinstance(self._credential, NoCredential)
 
     def gives_away(self, data: bytes) -> bool:
         """Whether the key that pays, or a token, is part of `data`."""
@@ -334,21 +334,15 @@ class DirectBackend:
                 return either(before, fee, "price_changed")
         return replace(fee, exact=False, reason="old_record", lower=0, upper=None) if route.stale and fee.exact else fee
 
-    def sent(self, route: Route, exchange: Exchange) -> None:
+    def sent(self, route: Route, exchange: Exchange) -> None:  # noqa: ARG002 - the interface's
         """See `Backend.sent`."""
-        self._guard.sent(route.service.provider, exchange.request_sha256)
         self._records.beside(route.service.provider, route.made)
-
-    def arrived(self, route: Route, exchange: Exchange) -> None:
-        """See `Backend.arrived`."""
-        seen = [self._guard.arrived(route.service.provider, mark) for mark in exchange.marks]
-        exchange.replayed = any(seen)
 
     async def verify(self, route: Route, exchange: Exchange) -> Verdict:
         """See `Backend.verify`."""
 
         async def fetch(chat_ids: tuple[str, ...]) -> bytes | None:
-            return await self._signature(route, chat_ids)
+            return await fetch_signature(self._transport, route.service, route.model, chat_ids, delays=SIGNATURE_DELAYS)
 
         async def reread() -> Service:
             try:
@@ -376,29 +370,6 @@ class DirectBackend:
         """See `Backend.describe`."""
         return {"backend": self.name, "network": self.network.name, "provider": self._provider, "model": self._model}
 
-    async def _signature(self, route: Route, chat_ids: tuple[str, ...]) -> bytes | None:
-        query = ""
-        if route.service.multi_model or route.service.kind is Kind.TEE_ML_SEPARATED:
-            query = f"?model={quote(route.model, safe='')}"  # needed where the route is proxied (0g-direct §5.1)
-        for delay in SIGNATURE_DELAYS:
-            if delay:
-                await self._transport.sleep(delay)
-            for chat_id in chat_ids:
-                try:
-                    request = self._get(route.service, f"{PROXY}/signature/{chat_id}{query}")
-                    answer = await self._transport.send(request)
-                    body = await read_all(answer, _MAX_SIGNATURE_BYTES)
-                except (ConfigError, RequestError, BodyBroken) as error:
-                    if isinstance(error, ZeroGError) and error.code in ("bad_url", "insecure_url"):
-                        return None
-                    continue
-                if answer.status == 200:
-                    return body
-                missing = answer.status == 400 and b"chat_id_not_found" in body
-                if not (missing or answer.status == 404 or answer.status >= 500):
-                    return None
-        return None
-
     async def _models(self, service: Service, wanted: str) -> frozenset[str]:
         """Ids that the provider lists besides its on-chain model: other models, aliases and its adapters."""
         read, names = self._served.get(service.provider, (-math.inf, frozenset()))
@@ -412,7 +383,7 @@ class DirectBackend:
         return names
 
     def _get(self, service: Service, path: str, headers: Mapping[str, str] | None = None) -> Request:
-        return provider_request("GET", service, path, headers=headers, timeouts=_SIGNATURE_TIMEOUTS)
+        return provider_request("GET", service, path, headers=headers, timeouts=_MODELS_TIMEOUTS)
 
     async def _get_json(self, request: Request) -> Any:
         """The JSON that is answered; None when there is none: an older broker has no such route.

@@ -152,23 +152,13 @@ def no_model_was_asked_for_and_the_provider_named_its_own(scene: Scene) -> None:
 
 
 @row(Status.VERIFIED)
-def a_hash_is_in_capitals(scene: Scene) -> None:
-    scene.signed_answer = scene.signed_answer.upper()
-
-
-@row(Status.VERIFIED)
 def the_hashes_have_0x(scene: Scene) -> None:
     scene.signed_request, scene.signed_answer = "0x" + scene.signed_request, "0x" + scene.signed_answer
 
 
-@row(Status.VERIFIED)
-def the_signature_has_no_0x(scene: Scene) -> None:
-    scene.document["signature"] = json.loads(scene.signature_body())["signature"].removeprefix("0x")
-
-
 @row(Status.VERIFIED, kinds=TLS)
 def the_certificate_has_0x_in_one_place(scene: Scene) -> None:
-    scene.document["tls_cert_fingerprint"] = "0x" + FINGERPRINT.upper()
+    scene.document["tls_cert_fingerprint"] = "0x" + FINGERPRINT
 
 
 # response_bound: the model was renamed ------------------------------------------------------------------------------
@@ -266,6 +256,11 @@ def the_chat_id_is_not_fit_for_a_url(scene: Scene) -> None:
 @row(Status.UNAVAILABLE, Reason.NO_SIGNATURE)
 def the_signature_is_never_there(scene: Scene) -> None:
     scene.found = False
+
+
+@row(Status.UNAVAILABLE, Reason.NO_SIGNATURE)
+def the_same_bytes_were_seen_before_and_nobody_signed_them(scene: Scene) -> None:
+    scene.replayed, scene.found = True, False  # an error page, for example
 
 
 @row(Status.UNAVAILABLE, Reason.RECORD_UNREADABLE)
@@ -419,7 +414,9 @@ no_document("the document is a list", lambda d: [d])
 no_document("the document is null", b"null")
 no_document("the document is cut", lambda d: json.dumps(d)[:80])
 no_document("the document is an error", lambda d: {"error": {"message": "signature service restarting"}})
-no_document("the signature is empty", lambda d: d | {"signature": ""})
+document_row("the signature is empty", lambda d: d | {"signature": ""})
+document_row("the signature has no 0x", lambda d: d | {"signature": d["signature"][2:]}, Status.VERIFIED, Reason.NONE)
+document_row("the signature has X", lambda d: d | {"signature": "0X" + d["signature"][2:]})
 no_document("the text is missing", lambda d: {k: v for k, v in d.items() if k != "text"})
 no_document("the text is empty", lambda d: d | {"text": ""})
 no_document("the text is a list", lambda d: d | {"text": [d["text"]]})
@@ -446,6 +443,11 @@ def the_signed_text_is_one_hash(scene: Scene) -> None:
     scene.document["text"] = text = sha(REQUEST)
     signature = Account.sign_message(encode_defunct(text=text), scene.key).signature
     scene.document["signature"] = "0x" + bytes(signature).hex()
+
+
+@row(Status.FAILED, Reason.MALFORMED)
+def a_hash_is_in_capitals(scene: Scene) -> None:
+    scene.signed_answer = scene.signed_answer.upper()
 
 
 @row(Status.FAILED, Reason.MALFORMED)
@@ -501,6 +503,11 @@ def the_document_leaves_the_routing_facts_out(scene: Scene) -> None:
 
 @row(Status.FAILED, Reason.REPLAYED)
 def the_chat_id_was_seen_before(scene: Scene) -> None:
+    scene.known_id = True
+
+
+@row(Status.FAILED, Reason.REPLAYED)
+def the_same_bytes_were_seen_before_under_another_id(scene: Scene) -> None:
     scene.replayed = True
 
 
