@@ -160,7 +160,7 @@ class Receipt:
             "provider": self.provider,
             "network": self.network,
             "kind": str(self.kind),
-            "prompt_in_tee": self.kind.prompt_in_tee,
+            "prompt": str((self.verdict.kind or self.kind).prompt),
             "verdict": self.verdict.to_dict(),
             "payment": {
                 **self.fee.to_dict(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote as url_quote
@@ -14,11 +15,12 @@ from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts
 from zg_core.verify.attestation import dcap, gpu
-from zg_core.verify.attestation.collateral import Collateral, CollateralUnavailable, fetch, forget
+from zg_core.verify.attestation.collateral import Collateral
 from zg_core.verify.attestation.evidence import Evidence
 from zg_core.verify.attestation.examining import Problem, examine, has_gpu, subjects
 from zg_core.verify.attestation.options import AttestationOptions
-from zg_core.verify.attestation.quote import MalformedEvidence
+from zg_core.verify.attestation.pccs import CollateralUnavailable, fetch, forget
+from zg_core.verify.attestation.quote import MalformedEvidence, NoReport
 from zg_core.verify.attestation.report import AttestationReport, Level
 
 if TYPE_CHECKING:
@@ -30,15 +32,18 @@ if TYPE_CHECKING:
 __all__ = ["attest"]
 
 _MAX_BYTES = 8 * 1024 * 1024
-_MAX_SECONDS = 120.0
-_TIMEOUTS = Timeouts(connect=10.0, read=30.0)
+MAX_SECONDS = 60.0  # for one piece of evidence, with all attempts; one that drips can stay below every other bound
+_READ_SECONDS = 30.0
+# A gateway that is busy, or says something of its own in place of the report, may be over in a moment.
+_DELAYS = (0.3, 1.0)
+_PASSING = (429, 502, 503, 504)
 
 
 async def attest(
     service: Service,
     transport: Transport,
     *,
-    level: int = Level.CONFIG,
+    level: int = Level.DCAP,
     model: str | None = None,
     now: datetime | None = None,
     options: AttestationOptions | None = None,
@@ -95,13 +100,24 @@ async def _evidence(service: Service, transport: Transport, url: str) -> Evidenc
         check_url(service.url, "the provider's URL")
     except ConfigError as error:
         return Problem(str(error))
-    body = await _get(transport, Request("GET", url, timeouts=_TIMEOUTS))
-    if isinstance(body, Problem):
-        return body
-    try:
-        return Evidence.parse(body)
-    except MalformedEvidence as error:
-        return error
+    deadline = time.monotonic() + MAX_SECONDS
+    found: Evidence | MalformedEvidence | Problem
+    for delay in (*_DELAYS, None):
+        status, body = await _get(transport, "GET", url, deadline)
+        if isinstance(body, Problem):
+            found = body
+        else:
+            try:
+                return Evidence.parse(body)
+            except NoReport as error:
+                found = error
+            except MalformedEvidence as error:
+                return error
+        again = isinstance(found, NoReport) or status in _PASSING
+        if delay is None or not again or time.monotonic() + delay >= deadline:
+            return found
+        await transport.sleep(delay)
+    raise AssertionError("the last attempt returns")
 
 
 async def _collateral(
@@ -110,7 +126,7 @@ async def _collateral(
     if isinstance(options.collateral, Collateral):
         return options.collateral
     try:
-        return await transport.blocking(fetch, evidence.quote.raw, options.pccs_url, now)
+        return await fetch(transport, evidence.quote.raw, options.pccs_url, now, options.collateral_max_age)
     except CollateralUnavailable as error:
         return Problem(str(error))
 
@@ -129,20 +145,29 @@ async def _nras(
     if options.nras_url is None:
         return Problem("it is switched off")
     payload: dict[str, Any] = evidence.nvidia or {}
-    body = json.dumps(payload).encode()
-    headers = {"Content-Type": "application/json"}
-    answer = await _get(transport, Request("POST", options.nras_url, headers, body, timeouts=_TIMEOUTS))
-    keys = await _get(transport, Request("GET", options.nras_keys_url, timeouts=_TIMEOUTS))
+    deadline = time.monotonic() + MAX_SECONDS
+    _, answer = await _get(transport, "POST", options.nras_url, deadline, json.dumps(payload).encode())
+    _, keys = await _get(transport, "GET", options.nras_keys_url, deadline)
     for part in (answer, keys):
         if isinstance(part, Problem):
             return part
     return gpu.judge(bytes(answer), bytes(keys), str(payload.get("nonce", "")), now)  # type: ignore[arg-type]
 
 
-async def _get(transport: Transport, request: Request) -> bytes | Problem:
+async def _get(
+    transport: Transport, method: str, url: str, deadline: float, body: bytes | None = None
+) -> tuple[int, bytes | Problem]:
+    """Status and body of an answer, 0 where there is none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        return 0, Problem("it takes too long")
+    times = Timeouts(connect=min(10.0, left), read=min(_READ_SECONDS, left))
+    headers = {} if body is None else {"Content-Type": "application/json"}
     try:
-        answer = await transport.send(request)
-        body = await read_all(answer, _MAX_BYTES, _MAX_SECONDS)
+        answer = await transport.send(Request(method, url, headers, body, timeouts=times))
+        said = await read_all(answer, _MAX_BYTES, max(deadline - time.monotonic(), 0.0))
     except (RequestError, BodyBroken) as error:
-        return Problem(str(error))
-    return body if answer.status == 200 else Problem(f"{request.url.partition('?')[0]} answered {answer.status}")
+        return 0, Problem(str(error))
+    if answer.status != 200:
+        return answer.status, Problem(f"{url.partition('?')[0]} answered {answer.status}")
+    return 200, said
