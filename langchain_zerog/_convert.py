@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from langchain_core.messages import BaseMessage
 
-    from zg_core.calls.path import Reply
+    from zg_core.calls.call import Reply
     from zg_core.receipts.model import Receipt
 
 __all__ = [

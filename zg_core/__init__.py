@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
     from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
     from zg_core.budget import Budget
+    from zg_core.calls.call import Reply
     from zg_core.calls.limits import Limits
-    from zg_core.calls.path import Reply
     from zg_core.chain.transactions import Sending, TransactionResult
     from zg_core.client import AsyncChatClient, ChatClient
     from zg_core.config import NETWORKS, Network, Settings
     from zg_core.errors import (
+        ArgumentError,
         AttestationError,
         BudgetExceeded,
         ChainError,
@@ -65,6 +66,7 @@ __all__ = [
     "Amount",
     "ApiKey",
     "ApiKeys",
+    "ArgumentError",
     "AsyncApiKeys",
     "AsyncBroker",
     "AsyncChatClient",
@@ -136,6 +138,7 @@ _HOMES = {
     "AsyncBroker": "backends.direct.money.broker",
     "AsyncChatClient": "client",
     "AsyncFunder": "backends.direct.money.funding",
+    "ArgumentError": "errors",
     "AttestationError": "errors",
     "AutoFunding": "backends.direct.money.funding",
     "Broker": "backends.direct.money.broker",
@@ -167,7 +170,7 @@ _HOMES = {
     "RateLimited": "errors",
     "Receipt": "receipts",
     "ReceiptStore": "receipts",
-    "Reply": "calls.path",
+    "Reply": "calls.call",
     "RequestError": "errors",
     "Retention": "receipts",
     "Routing": "routing.routing",

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from zg_core.crypto import checksum_address, is_address
-from zg_core.errors import ConfigError
+from zg_core.crypto import typed_address
+from zg_core.errors import ConfigError, ZeroGError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,6 +150,9 @@ class Network:
     inference: str
     status_url: str = ""
 
+    def __repr__(self) -> str:
+        return f"Network({self.name!r}, chain_id={self.chain_id}, rpc_url={shown_url(self.rpc_url)!r})"
+
 
 # Addresses: 0g-direct §1.2. The local ones are those of a fresh local network (localnet §2).
 NETWORKS: Mapping[str, Network] = {
@@ -197,6 +201,8 @@ class Settings:
     verify: str = "warn"
     store: str = "memory:"
     chosen: bool = field(default=True, repr=False)
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Of settings that come from the environment, the variable."""
 
     @classmethod
     def resolve(
@@ -217,7 +223,8 @@ class Settings:
         """Combine arguments with ``ZEROG_*`` variables; arguments win, and a `Network` is taken as it is.
 
         An API key given as an argument is used even if the environment also holds a wallet key, and the other way
-        round; with both in the environment, the wallet key is used.
+        round; with both in the environment, the wallet key is used. Provider and model say together who answers, so an
+        argument for one of them replaces both variables.
 
         Raises:
             ConfigError: unknown network, malformed address or URL.
@@ -225,63 +232,114 @@ class Settings:
         # A traceback can show the locals of every frame: nothing in this one is a key from here on.
         key, token, env = conceal(private_key), conceal(api_key), Environment(environ)
         private_key = api_key = environ = None
+        sources: dict[str, str] = {}
 
-        def pick(argument: str | None, *names: str) -> str | None:
-            return argument if argument is not None else env.first(*names)
+        def pick(name: str, argument: str | None, *variables: str) -> str | None:
+            if argument is not None:
+                return argument
+            found = next((variable for variable in variables if env.get(variable)), None)
+            if found is None:
+                return None
+            sources[name] = found
+            return env[found]
 
-        base = _network(network if network is not None else env.first("ZEROG_NETWORK") or DEFAULT_NETWORK)
+        def address(name: str, argument: str | None, *variables: str) -> str | None:
+            text = pick(name, argument, *variables)
+            return _address(text, source(name, sources)) if text else None
+
+        wanted = network if isinstance(network, Network) else pick("network", network, "ZEROG_NETWORK")
+        base = _network(wanted or DEFAULT_NETWORK, sources)
         whole = isinstance(network, Network)
-        url = rpc_url if whole else pick(rpc_url, "ZEROG_RPC_URL", "ZG_RPC_ENDPOINT")
-        own_ledger = ledger if whole else pick(ledger, "ZEROG_LEDGER")
-        own_inference = inference if whole else pick(inference, "ZEROG_INFERENCE")
+        url = pick("rpc_url", rpc_url, *(() if whole else ("ZEROG_RPC_URL", "ZG_RPC_ENDPOINT")))
+        if whole:
+            _address(base.ledger, "ledger=")
+            _address(base.inference, "inference=")
         base = replace(
             base,
-            rpc_url=check_url(url, "rpc_url", secure=False) if url else base.rpc_url,
-            ledger=_address(own_ledger, "ledger") if own_ledger else base.ledger,
-            inference=_address(own_inference, "inference") if own_inference else base.inference,
+            rpc_url=check_url(url, source("rpc_url", sources).rstrip("="), secure=False) if url else base.rpc_url,
+            ledger=address("ledger", ledger, *(() if whole else ("ZEROG_LEDGER",))) or base.ledger,
+            inference=address("inference", inference, *(() if whole else ("ZEROG_INFERENCE",))) or base.inference,
         )
         if key is None and token is None:
-            key = conceal(env.first(*KEY_NAMES))
-            token = conceal(env.first("ZEROG_API_KEY")) if key is None else None
-        wanted = pick(provider, "ZEROG_PROVIDER")
-        mode = pick(verify, "ZEROG_VERIFY") or "warn"
+            key = conceal(pick("private_key", None, *KEY_NAMES))
+            token = conceal(pick("api_key", None, "ZEROG_API_KEY")) if key is None else None
+        asked = provider is None and model is None
         return cls(
             network=base,
             private_key=key if key is not None and key.reveal() else None,
             api_key=token if token is not None and token.reveal() else None,
-            provider=_address(wanted, "provider") if wanted else None,
-            model=pick(model, "ZEROG_MODEL"),
-            verify=mode,
-            store=pick(store, "ZEROG_STORE") or "memory:",
-            chosen=network is not None or env.first("ZEROG_NETWORK") is not None,
+            provider=address("provider", provider, *(("ZEROG_PROVIDER",) if asked else ())),
+            model=pick("model", model, *(("ZEROG_MODEL",) if asked else ())),
+            verify=pick("verify", verify, "ZEROG_VERIFY") or "warn",
+            store=pick("store", store, "ZEROG_STORE") or "memory:",
+            chosen=wanted is not None,
+            sources=sources,
         )
 
 
-def _network(network: str | Network) -> Network:
+@contextmanager
+def blaming(name: str, sources: Mapping[str, str]) -> Iterator[None]:
+    """Have an error about the setting `name` say which variable of the environment it came from, if it did."""
+    try:
+        yield
+    except ZeroGError as error:
+        variable = sources.get(name)
+        if variable and not re.search(rf"\b{variable}\b", str(error)):
+            error.hint = f"{error.hint}; {variable} says so" if error.hint else f"{variable} says so"
+        raise
+
+
+def source(name: str, sources: Mapping[str, str]) -> str:
+    """What to blame for the setting `name`: the variable that it came from, else the argument.
+
+    Example:
+        >>> source("provider", {"provider": "ZEROG_PROVIDER"}), source("provider", {})
+        ('ZEROG_PROVIDER', 'provider=')
+    """
+    return sources.get(name, f"{name}=")
+
+
+def _network(network: str | Network, sources: Mapping[str, str]) -> Network:
     if isinstance(network, Network):
         return network
     if network not in NETWORKS:
         raise ConfigError(
             f"unknown network {network!r}",
             code="unknown_network",
-            hint=f"use one of {', '.join(NETWORKS)} (argument network=… or ZEROG_NETWORK), or pass a Network",
+            hint=f"{source('network', sources)} takes one of {', '.join(NETWORKS)}; network= also takes a Network",
         )
     return NETWORKS[network]
 
 
 def _address(text: str, name: str) -> str:
-    if not is_address(text):
+    try:
+        return typed_address(text)
+    except ValueError as error:
         raise ConfigError(
-            f"{name} is not an address: {text!r}",
+            f"{name.rstrip('=')}: {error}",
             code="bad_address",
-            hint=f"{name}= (or ZEROG_{name.upper()}) takes 0x and 40 hex digits",
-        )
-    return checksum_address(text)
+            hint=f"copy it again; {name} takes 0x and 40 hex digits",
+        ) from None
 
 
 def is_loopback(url: str) -> bool:
     """Whether `url` points at this machine."""
     return (urlsplit(url).hostname or "") in _LOOPBACK
+
+
+def shown_url(url: object) -> str:
+    """As much of a URL as may be shown: what follows the host, and what stands before it, may be a key.
+
+    Example:
+        >>> shown_url("https://user:secret@rpc.example:8545/v2/secret?key=secret")
+        'https://rpc.example:8545/…'
+    """
+    if not isinstance(url, str):
+        return f"a {type(url).__name__}"
+    scheme, separator, rest = url.rpartition("://") if url.count("://") == 1 else ("", "", url)
+    host = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
+    shown = f"{scheme}{separator}{host.rpartition('@')[2]}"[:80]
+    return shown + ("/…" if rest != host else "")
 
 
 def check_url(url: str, name: str, *, secure: bool = True) -> str:
@@ -298,7 +356,7 @@ def check_url(url: str, name: str, *, secure: bool = True) -> str:
     except (ValueError, AttributeError, TypeError):
         valid = False
     if not valid:
-        raise ConfigError(f"{name} is not an http(s) URL: {url!r}", code="bad_url", hint=f"check {name}")
+        raise ConfigError(f"{name} is not an http(s) URL: {shown_url(url)}", code="bad_url", hint=f"check {name}")
     if parts.username or parts.password:
         raise ConfigError(f"{name} carries credentials", code="bad_url", hint="remove user:password@ from the URL")
     if secure and parts.scheme != "https" and not is_loopback(url):

@@ -4,6 +4,7 @@
 
     ZeroGError
     ├── ConfigError               a setting, key or argument is missing or malformed
+    │   └── ArgumentError         an argument that nobody takes there, such as a client setting in a request
     ├── ChainError                the chain could not be read, or says no
     │   ├── InsufficientFunds     no ledger, no sub-account, or too little in it
     │   ├── NotAcknowledged       the TEE signer is not acknowledged by owner or user
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt  # circle: what a caller reads of `error.receipt` is typed
 
 __all__ = [
+    "ArgumentError",
     "AttestationError",
     "BudgetExceeded",
     "ChainError",
@@ -112,6 +114,15 @@ class ConfigError(ZeroGError, ValueError):
     """A setting, key or argument is missing or malformed; nothing was sent."""
 
     default_code = "config"
+
+
+class ArgumentError(ConfigError, TypeError):
+    """An argument or request parameter that nobody takes there; nothing was sent.
+
+    A `TypeError` too, as for any function that is called with a name it does not know.
+    """
+
+    default_code = "bad_argument"
 
 
 class ChainError(ZeroGError):
@@ -248,7 +259,8 @@ def never_served(error: BaseException) -> bool:
     return error.code in _NEVER_SENT or error.code == "future_generation" or error.details.get("status") in (429, 503)
 
 
-_NEVER_SENT = ("all_failed", "connect_failed", "no_turn", "rpc_unavailable")
+# A read of the chain comes before a request, or beside one that was refused.
+_NEVER_SENT = ("all_failed", "connect_failed", "no_turn", "rpc_junk", "rpc_rate_limited", "rpc_unavailable")
 
 
 class VerificationWarning(UserWarning):

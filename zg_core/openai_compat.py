@@ -12,8 +12,9 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from zg_core.calls.path import Tail
-from zg_core.client import AsyncChatClient, ChatClient
+from zg_core.calls.call import Tail
+from zg_core.calls.reading import event, take
+from zg_core.client import SETTINGS, AsyncChatClient, ChatClient
 from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.library import leaf_sha256, ssl_context
@@ -22,6 +23,7 @@ from zg_core.http.refusals import GATEWAY
 from zg_core.http.transport import run
 from zg_core.jsontext import parse_json
 from zg_core.sse import SSEDecoder
+from zg_core.tasks.parameters import refuse_settings
 from zg_core.types import Usage
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI, OpenAI
 
-    from zg_core.calls.path import Call, Calls
+    from zg_core.calls.call import Call
+    from zg_core.calls.path import Calls
 
 __all__ = ["async_openai_client", "openai_client"]
 
@@ -196,7 +199,7 @@ def _transport(lib: Any) -> Callable[..., Any]:
                     response.read()
                     again = run(_again(self._core, call, request, response))
                 except BaseException:
-                    calls.refused(call)
+                    calls.closing.refused(call)
                     raise
                 if not again:
                     _declined(calls, call, response)
@@ -253,7 +256,7 @@ def _async_transport(lib: Any) -> Callable[..., Any]:
                     await response.aread()
                     again = await _again(self._core, call, request, response)
                 except BaseException:
-                    calls.refused(call)
+                    calls.closing.refused(call)
                     raise
                 if not again:
                     _declined(calls, call, response)
@@ -284,42 +287,43 @@ def _is_charged(request: Any) -> bool:
 
 async def _prepare(core: ChatClient | AsyncChatClient, body: bytes) -> Call:
     payload = json.loads(body)
+    refuse_settings(payload, SETTINGS)
     route = await core.backend.route(payload.get("model"))
-    call = core.calls.start(route, body)
-    await core.calls.depart(call)
+    call = core.calls.sending.start(route, body)
+    await core.calls.sending.depart(call)
     return call
 
 
 async def _again(core: ChatClient | AsyncChatClient, call: Call, request: Any, response: Any) -> bool:
     """Whether `request` is to be sent again, with a session that suits; its refusal has been read."""
     headers = {name.lower(): value for name, value in response.headers.items()}
-    error = core.calls.refusal(call, response.status_code, headers, response.content)
-    if not await core.calls.second_chance(call, error):
+    error = core.calls.sending.refusal(call, response.status_code, headers, response.content)
+    if not await core.calls.sending.second_chance(call, error):
         return False
     request.headers.update(await core.backend.authorise(call.route))
-    await core.calls.queue(call)
+    await core.calls.sending.queue(call)
     return True
 
 
 def _unanswered(lib: Any, calls: Calls, call: Call, error: BaseException) -> None:
     if not isinstance(error, Exception):  # broken off
-        calls.abandon(call)
+        calls.closing.abandon(call)
     elif not isinstance(error, (lib.ConnectError, lib.ConnectTimeout, lib.PoolTimeout, lib.UnsupportedProtocol)):
-        calls.unanswered(call)
+        calls.closing.unanswered(call)
     else:
-        calls.refused(call)
+        calls.closing.refused(call)
 
 
 def _declined(calls: Calls, call: Call, response: Any) -> None:
     if response.status_code in GATEWAY:
-        calls.unanswered(call)
+        calls.closing.unanswered(call)
     else:
-        calls.refused(call)
+        calls.closing.refused(call)
 
 
 def _answered(lib: Any, calls: Calls, call: Call, request: Any, response: Any) -> Any:
     headers = {name.lower(): value for name, value in response.headers.items()}
-    calls.answered(call, response.status_code, headers, leaf_sha256(response))
+    calls.sending.answered(call, response.status_code, headers, leaf_sha256(response))
     return lib.Response(response.status_code, headers=response.headers, stream=response.stream, request=request)
 
 
@@ -355,14 +359,14 @@ async def _record(calls: Calls, call: Call, chunks: AsyncIterator[bytes], lib: A
         except (lib.TransportError, lib.StreamError, lib.DecodingError) as error:
             broken = f"the connection broke ({type(error).__name__})"
         if broken:
-            raise await calls.truncated(call, broken, "".join(call.text))
+            raise await calls.closing.truncated(call, broken, "".join(call.text))
         call.exchange.complete = True
-        receipt = await calls.judge(call, "failed" if watch.failed else "answered")
+        receipt = await calls.closing.judge(call, "failed" if watch.failed else "answered")
         calls.policy.enforce(receipt, watch.text())
     except ZeroGError:
         raise
     except BaseException:
-        calls.abandon(call)
+        calls.closing.abandon(call)
         raise
     for chunk in held:
         yield chunk
@@ -386,7 +390,7 @@ class _Watch:
 
     def take(self, chunk: bytes) -> None:
         """The next chunk."""
-        self._calls.take(self._call, chunk)
+        take(self._call, chunk)
         if self._decoder is None:
             self._body.append(chunk)
             return
@@ -427,7 +431,7 @@ class _Watch:
     def _events(self, events: list[bytes]) -> None:
         for data in events:
             try:
-                self._calls.event(self._call, data)
+                event(self._call, data)
             except RequestError:
                 self.failed = True  # the official client raises its own error for it
 

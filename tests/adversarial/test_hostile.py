@@ -184,7 +184,7 @@ def test_a_signature_document_that_is_junk_never_verifies(everyone, hostile, tal
 
 
 def test_a_reply_without_end_is_cut_off(everyone, hostile, tally, monkeypatch):
-    monkeypatch.setattr("zg_core.calls.path.MAX_REPLY_BYTES", 1_000_000)
+    monkeypatch.setattr("zg_core.calls.reading.MAX_REPLY_BYTES", 1_000_000)
     piece = chunk((b": " + b"x" * 65_000 + b"\n\n") if everyone.stream else b" " * 65_004)
     hostile.server.script = [[HEAD, *[piece] * 40, STALL]]
     found = outcome(everyone, hostile.settings)
@@ -195,7 +195,7 @@ def test_a_reply_without_end_is_cut_off(everyone, hostile, tally, monkeypatch):
 
 def test_an_event_without_end_is_cut_off(everyone, hostile, tally, monkeypatch):
     monkeypatch.setattr("zg_core.sse.MAX_EVENT_BYTES", 200_000)
-    monkeypatch.setattr("zg_core.calls.path.MAX_REPLY_BYTES", 1_000_000)
+    monkeypatch.setattr("zg_core.calls.reading.MAX_REPLY_BYTES", 1_000_000)
     hostile.server.script = [[HEAD, *[chunk(b"data: " + b"x" * 65_000)] * 40, STALL]]
     found = outcome(everyone, hostile.settings)
     assert found.code == "stream_truncated", found
@@ -203,7 +203,7 @@ def test_an_event_without_end_is_cut_off(everyone, hostile, tally, monkeypatch):
 
 
 def test_a_small_body_does_not_become_a_huge_one(everyone, hostile, tally, monkeypatch):
-    monkeypatch.setattr("zg_core.calls.path.MAX_REPLY_BYTES", 1_000_000)
+    monkeypatch.setattr("zg_core.calls.reading.MAX_REPLY_BYTES", 1_000_000)
     bomb = gzip.compress(b" " * 50_000_000)
     assert len(bomb) < 60_000
     hostile.server.script = [[answer(bomb, Content_Encoding="gzip")]]

@@ -20,7 +20,7 @@ from langchain_zerog._convert import (
     openai_response_format,
     usage_metadata,
 )
-from zg_core.calls.path import Reply
+from zg_core.calls.call import Reply
 from zg_core.errors import ConfigError, RequestError
 from zg_core.receipts.model import Receipt
 

@@ -202,7 +202,7 @@ class TestLimits:
     @pytest.fixture
     def gate(self, monkeypatch: pytest.MonkeyPatch) -> Gate:
         gate = Gate()
-        monkeypatch.setattr("zg_core.calls.path.gate_of", lambda *key: gate)
+        monkeypatch.setattr("zg_core.calls.sending.gate_of", lambda *key: gate)
         return gate
 
     @pytest.fixture

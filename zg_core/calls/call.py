@@ -10,14 +10,17 @@ from zg_core.http.bodies import BodyBroken
 from zg_core.tasks.chat import text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from zg_core.backends.base import Route
     from zg_core.calls.gate import Place
     from zg_core.exchange import Exchange
     from zg_core.http.messages import Response
+    from zg_core.http.timeouts import Timeouts
     from zg_core.receipts.model import Receipt
     from zg_core.types import Usage
 
-__all__ = ["Call", "Reply", "Slot", "Tail"]
+__all__ = ["Call", "Options", "Reply", "Slot", "Tail"]
 
 # What may follow the last event: a server that talks on is cut off, and its bytes cannot be compared.
 TAIL_BYTES = 64 * 1024
@@ -42,6 +45,19 @@ class Reply:
         return text_of(self.body)
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one call asks for beside its payload.
+
+    Attributes:
+        timeouts: Instead of the client's.
+        headers: Beside the client's and our own.
+    """
+
+    timeouts: Timeouts | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Slot:
     """Where a running stream leaves its receipt."""
@@ -57,6 +73,7 @@ class Call:
     exchange: Exchange
     receipt: Receipt
     started: float
+    options: Options = field(default_factory=Options)
     response: Response | None = None
     usage: Usage | None = None
     text: list[str] = field(default_factory=list)

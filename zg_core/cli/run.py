@@ -97,9 +97,5 @@ class Run:
         """A client for `provider` or `model`; what is given replaces both of the environment's."""
         from zg_core.client import ChatClient
 
-        environ = dict(os.environ)
-        if provider is not None or model is not None:
-            for name in ("ZEROG_PROVIDER", "ZEROG_MODEL"):
-                environ.pop(name, None)
         options.setdefault("store", self._store_url())
-        return ChatClient(provider=provider, model=model, environ=environ, **self._where, **options)
+        return ChatClient(provider=provider, model=model, **self._where, **options)

@@ -11,7 +11,7 @@ from typing import Any
 
 from zg_core.backends.direct.backend import CHAT
 from zg_core.config import check_url
-from zg_core.crypto import is_address, same_address
+from zg_core.crypto import is_address, same_address, typed_address
 from zg_core.errors import ConfigError
 from zg_core.types import Service
 
@@ -52,6 +52,10 @@ class Target:
             raise ConfigError(message, code="bad_target", hint='"model", "0x…", "0x…/model" or a Service')
         text = value.strip()
         if is_address(text[:_ADDRESS]) and text[_ADDRESS : _ADDRESS + 1] in ("", "/"):
+            try:
+                typed_address(text[:_ADDRESS])
+            except ValueError as error:
+                raise ConfigError(str(error), code="bad_target", hint="copy the address again") from None
             return cls(text[:_ADDRESS], text[_ADDRESS + 1 :])
         return cls(model=text)
 

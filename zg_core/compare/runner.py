@@ -52,6 +52,9 @@ class BudgetWarning(UserWarning):
     """A budget is too small for all calls of a comparison; says how far it gets."""
 
 
+_OF_THE_POLICY = ("minimum", "kinds", "identity", "attest", "accept_models")
+
+
 class _Record(Policy):
     """Checks every reply and raises nothing: what was found is in the row."""
 
@@ -218,8 +221,9 @@ class _Run:
         self._plan = plan
         self._cache = cache
         self._listener = listener
-        self._policy = _Record(minimum=options.get("minimum"), kinds=options.get("kinds"), attest=options.get("attest"))
-        self._options = {name: value for name, value in options.items() if name not in ("minimum", "kinds", "attest")}
+        demanded: dict[str, Any] = {name: options.get(name) for name in _OF_THE_POLICY}
+        self._policy = _Record(**demanded)
+        self._options = {name: value for name, value in options.items() if name not in _OF_THE_POLICY}
         self._purse = Purse(plan.budget)
         self._clients: dict[str, AsyncChatClient] = {}
         self._rows: dict[int, Row] = {}

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from zg_core.config import SecretHeaders
+from zg_core.config import SecretHeaders, shown_url
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, RequestError
 from zg_core.http.bodies import Body, BodyBroken
 from zg_core.http.connections import Connections
@@ -223,7 +223,7 @@ class _Pools:
 
 def _told(error: Exception, request: Request) -> RequestError:
     if isinstance(error, Unsendable):
-        message = f"no request can be sent to {request.url!r} ({error})"
+        message = f"no request can be sent to {shown_url(request.url)} ({error})"
         return ProviderUnavailable(message, code="connect_failed", hint="choose another provider", retryable=False)
     host = request.url.partition("://")[2].partition("/")[0]
     if isinstance(error, NotConnected):

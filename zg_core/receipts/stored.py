@@ -295,5 +295,5 @@ def _verdict_row(receipt_id: str, verdict: Verdict) -> dict[str, Any]:
 def _receipt(row: Mapping[str, Any]) -> Receipt:
     receipt = Receipt.from_dict(json.loads(row["data"]))
     if row["verdict"] is not None:
-        receipt.verdict = plain.verdict_of(json.loads(row["verdict"]))
+        receipt.settle(plain.verdict_of(json.loads(row["verdict"])))
     return receipt

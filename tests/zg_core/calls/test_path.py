@@ -407,7 +407,7 @@ class TestTheEndOfAStream:
 
     def test_tail_bounds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 50.0
-        monkeypatch.setattr("zg_core.calls.path.time.monotonic", lambda: now)
+        monkeypatch.setattr("zg_core.calls.call.time.monotonic", lambda: now)
         tail = Tail(1000)
         tail.check(1000 + TAIL_BYTES)
         with pytest.raises(BodyBroken):
@@ -466,6 +466,6 @@ def test_the_payer_is_asked_for_once_the_request_is_authorised(world: World) -> 
 
 def test_a_call_begins_with_nothing_proven(world: World) -> None:
     backend = Backend(world.server.url)
-    call = world.calls(SyncTransport()).start(Route(backend.service, "m"), b"{}")
+    call = world.calls(SyncTransport()).sending.start(Route(backend.service, "m"), b"{}")
     assert isinstance(call, Call)
     assert (call.receipt.outcome, call.receipt.verdict.status) == ("unknown", Status.NOT_CHECKED)

@@ -11,8 +11,8 @@ from zg_core.backends.base import Route
 from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
-from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential
-from zg_core.config import SecretHeaders, check_url, is_loopback
+from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential, NoCredential
+from zg_core.config import SecretHeaders, blaming, check_url, is_loopback
 from zg_core.errors import (
     AttestationError,
     ConfigError,
@@ -77,6 +77,7 @@ class DirectBackend:
         store: URL of the store where other processes note their transactions.
         attestation: How attestations are judged, for a policy that asks for one.
         catalogue: What providers say about their models.
+        sources: Of settings that come from the environment, the variable; hints name it.
     """
 
     name = "direct"
@@ -96,8 +97,10 @@ class DirectBackend:
         store: str = "memory:",
         attestation: AttestationOptions | None = None,
         catalogue: Catalogue | None = None,
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         self.network = network
+        self._sources = sources or {}
         self._credential = credential
         self._chain = chain
         self._transport = transport
@@ -118,6 +121,10 @@ class DirectBackend:
     def payer(self) -> str:
         """Address of the account that pays."""
         return self._credential.address
+
+    def gives_away(self, data: bytes) -> bool:
+        """Whether the key that pays, or a token, is part of `data`."""
+        return self._credential.is_in(data)
 
     async def services(self) -> list[Service]:
         """All services on chain."""
@@ -142,8 +149,14 @@ class DirectBackend:
     async def market(self, model: str) -> list[tuple[Service, Account | None]]:
         """All services of `model`, acknowledged or not, each with the payer's sub-account there."""
         services = [s for s in await self._chain.services() if self._sells(s) and s.model == model]
-        accounts = {a.provider: a for a in await self._chain.accounts(self.payer)} if services else {}
+        accounts = await self._accounts() if services else {}
         return [(service, accounts.get(service.provider)) for service in services]
+
+    async def _accounts(self) -> dict[str, Account]:
+        """The payer's sub-accounts by provider; none without a payer."""
+        if isinstance(self._credential, NoCredential):
+            return {}
+        return {a.provider: a for a in await self._chain.accounts(self.payer)}
 
     async def unserved(self, model: str) -> ModelNotServed:
         """The error for a model that nobody serves."""
@@ -154,9 +167,12 @@ class DirectBackend:
 
     def _unserved(self, model: str, services: list[Service]) -> ModelNotServed:
         known = sorted({s.model for s in services if s.acknowledged})
+        named = ""
+        if model == self._model and (variable := self._sources.get("model")):
+            named = f"; {variable} names the model"
         return ModelNotServed(
             f"no acknowledged provider on {self.network.name} serves {model!r}",
-            hint=f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`",
+            hint=f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`{named}",
             model=model,
         )
 
@@ -174,23 +190,33 @@ class DirectBackend:
         Raises:
             ConfigError: it is not registered, or its URL is none that a prompt may be sent to.
             ModelNotServed: it does not serve `model`.
-            AttestationError, VerificationUnavailable: the policy forbids it.
+            AttestationError, VerificationUnavailable: the policy forbids it, or asks for more than can be proven there.
         """
-        service = await self._chain.service(provider)
+        with blaming("provider", self._sources if provider == self._provider else {}):
+            service = await self._chain.service(provider)
         self.admit(service)
         wanted = model or self._model or service.model
         if wanted != service.model and wanted not in (served := await self._models(service, wanted)):
             names = ", ".join([service.model, *sorted(served - {service.model})][:8])
             raise ModelNotServed(
                 f"provider {service.provider} does not serve {wanted!r}",
-                hint=f"it serves {names}; or leave out provider=… and give model={wanted!r}",
+                hint=f"it serves {names}; {self._other_way(wanted, model)}",
                 model=wanted,
             )
+        self._policy.admit(service, model=wanted)
         report = await self._attested(service, wanted)
         tariff = None
         if service.usd_priced or service.multi_model:
             tariff = await self._catalogue.tariff(service, wanted)
         return Route(service, wanted, report, self._chain.block_of(service.provider), tariff)
+
+    def _other_way(self, wanted: str, asked: str | None) -> str:
+        """How to come to a provider of `wanted`, in words that name where provider and model were said."""
+        if variable := self._sources.get("provider"):
+            return f"{variable} names the provider: unset it, and give model={wanted!r}"
+        if asked is None and (variable := self._sources.get("model")):
+            return f"{variable} names the model"
+        return f"or leave out provider=… and give model={wanted!r}"
 
     async def _attested(self, service: Service, model: str) -> AttestationReport | None:
         """The attestation that the policy asks for, None if it asks for none.
@@ -207,7 +233,7 @@ class DirectBackend:
 
             self._attestations = Attestations(self._transport, self._attestation_options)
         report = await self._attestations.report(service, level, model)
-        self._policy.admit(service, report)
+        self._policy.admit(service, report, model=model)
         return report
 
     def admit(self, service: Service) -> None:
@@ -285,8 +311,18 @@ class DirectBackend:
             except ConfigError:  # the provider has left the chain: nothing acknowledges its key any more
                 return _unregistered(route.service)
 
-        verdict = await response.verify(exchange, route.service, fetch=fetch, reread=reread, guard=self._guard)
-        if verdict.binding is Binding.REWRITTEN:  # so that this reply is known for ours when it comes again
+        verdict = await response.verify(
+            exchange,
+            route.service,
+            fetch=fetch,
+            reread=reread,
+            guard=self._guard,
+            accept_models=self._policy.accept_models,
+        )
+        if verdict.binding in (
+            Binding.REWRITTEN,
+            Binding.RENAMED,
+        ):  # so that this reply is known for ours when it comes again
             self._guard.sent(route.service.provider, verdict.signed_request_sha256)
         return verdict
 
@@ -361,7 +397,7 @@ class DirectBackend:
                     objection = objection or error
         if not offers:
             raise objection or self._unserved(model, all_services)
-        accounts = {a.provider: a for a in await self._chain.accounts(self._credential.address)}
+        accounts = await self._accounts()
 
         def funded(service: Service) -> bool:
             account = accounts.get(service.provider)
@@ -371,6 +407,8 @@ class DirectBackend:
             return (not funded(service), -service.kind.strength, _price(service), service.provider.lower())
 
         ranked = sorted(offers, key=rank)
+        if isinstance(self._credential, NoCredential):  # to read with: a call will say what is missing
+            return ranked[0].provider
         if not funded(ranked[0]):
             cheapest = min(offers, key=lambda s: (_price(s), s.provider.lower()))
             raise InsufficientFunds(

@@ -17,6 +17,7 @@ from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
 from zg_core.pricing import Tariff
 from zg_core.tasks.models import ModelInfo
+from zg_core.verify.reach import ADAPTER_PREFIX
 
 if TYPE_CHECKING:
     from zg_core.http.transport import Transport
@@ -118,10 +119,11 @@ class Catalogue:
 def _entry(service: Service, model: str, listed: Any) -> dict[str, Any]:
     entries = listed.get("data") if isinstance(listed, dict) else None
     known = [e for e in entries[:_MAX_ENTRIES] if isinstance(e, dict)] if isinstance(entries, list) else []
-    for name in ("id", "canonical_id"):
-        for entry in known:
-            if entry.get(name) == model:
-                return entry
+    for wanted in (model, service.model) if model.startswith(ADAPTER_PREFIX) else (model,):
+        for name in ("id", "canonical_id"):
+            for entry in known:
+                if entry.get(name) == wanted:
+                    return entry
     # The only model of a provider is the one on chain (and the base of its adapters), whatever it calls it here.
     return known[0] if len(known) == 1 and not service.multi_model else {}
 

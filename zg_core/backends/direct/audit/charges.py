@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from zg_core.errors import ChainError, ZeroGError
+from zg_core.chain.rpc import quantity, rpc_junk
+from zg_core.errors import ZeroGError
 from zg_core.money import Amount
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ async def _unsettled(
 
 
 def _time(answer: Any) -> datetime:
+    seconds = quantity(answer.get("timestamp") if isinstance(answer, dict) else answer, "eth_getBlockByNumber")
     try:
-        return datetime.fromtimestamp(int(answer["timestamp"], 16), UTC)
-    except (TypeError, ValueError, KeyError, OverflowError, OSError):
-        message = "the chain's RPC endpoint answers junk: eth_getBlockByNumber"
-        raise ChainError(message, code="rpc_junk", hint="check ZEROG_RPC_URL (--rpc-url)", retryable=True) from None
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise rpc_junk("eth_getBlockByNumber") from None

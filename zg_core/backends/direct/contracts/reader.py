@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.contracts import abi
-from zg_core.chain.rpc import JsonRpc, RpcFailure
+from zg_core.chain.rpc import JsonRpc, RpcFailure, data_of, quantity, rpc_junk
 from zg_core.crypto import checksum_address
 from zg_core.errors import ChainError, ConfigError, WrongChain
 
@@ -160,20 +160,14 @@ class ChainReader:
                 code="no_contract",
                 hint="check ZEROG_LEDGER and ZEROG_INFERENCE, or leave them unset",
             )
+        data_of(answer, "eth_call")
         try:
             return call.decode(answer)
-        except (ValueError, AttributeError, TypeError) as error:
-            raise ChainError(
-                f"the chain's RPC endpoint answers junk: {error}", code="rpc_junk", hint="check ZEROG_RPC_URL"
-            ) from error
+        except ValueError as error:
+            raise rpc_junk(str(error)) from error
 
     def _check_chain(self, answer: Any) -> None:
-        if isinstance(answer, RpcFailure):
-            raise ChainError(f"eth_chainId failed: {answer.message}", code="rpc_junk", hint="check ZEROG_RPC_URL")
-        try:
-            found = int(answer, 16)
-        except (TypeError, ValueError):
-            raise ChainError("eth_chainId is not a number", code="rpc_junk", hint="check ZEROG_RPC_URL") from None
+        found = quantity(answer, "eth_chainId")
         if found != self.network.chain_id:
             raise WrongChain(
                 f"the RPC endpoint answers for chain {found}, network {self.network.name!r} is {self.network.chain_id}",
@@ -227,8 +221,8 @@ def _required(value: Any, what: str, missing: Exception | None = None) -> tuple[
 
 def _number(answer: Any) -> int | None:
     try:
-        return int(answer, 16)
-    except (TypeError, ValueError):  # known or not, the record is what counts
+        return quantity(answer, "eth_blockNumber")
+    except ChainError:  # known or not, the record is what counts
         return None
 
 

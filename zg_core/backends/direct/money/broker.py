@@ -229,7 +229,7 @@ class Broker(_Broker):
 
     def deposit_for(self, recipient: str, amount: Amount) -> TransactionResult:
         """Move money from the wallet to somebody else's ledger; at least 3 0G if that is new."""
-        return run(self.core.deposit(amount, recipient))
+        return run(self.core.deposit_for(recipient, amount))
 
     def transfer(self, provider: str, amount: Amount) -> TransactionResult:
         """Move money from the ledger to the sub-account at `provider`, which also acknowledges its signer.
@@ -349,7 +349,7 @@ class AsyncBroker(_Broker):
 
     async def deposit_for(self, recipient: str, amount: Amount) -> TransactionResult:
         """See `Broker.deposit_for`."""
-        return await self.core.deposit(amount, recipient)
+        return await self.core.deposit_for(recipient, amount)
 
     async def transfer(self, provider: str, amount: Amount) -> TransactionResult:
         """See `Broker.transfer`."""

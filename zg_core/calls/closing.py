@@ -1,0 +1,204 @@
+"""How a call ends: its receipt is closed and kept, its verdict made, its budget settled, and who listens is told."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from zg_core.config import blot
+from zg_core.errors import ConfigError, RequestError, StreamTruncated
+from zg_core.receipts.bounds import bounded
+from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
+from zg_core.verify.verdict import Reason, Status, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zg_core.backends.base import Backend
+    from zg_core.budget import Spending
+    from zg_core.calls.call import Call
+    from zg_core.http.transport import Transport
+    from zg_core.receipts.model import Outcome, Receipt
+    from zg_core.receipts.recorder import Recorder
+    from zg_core.routing.failover import Router
+    from zg_core.verify.policy import Policy
+
+__all__ = ["Closing"]
+
+logger = logging.getLogger(__name__)
+
+
+class Closing:
+    """Ends the calls of one client.
+
+    Args:
+        backend: Knows fees and verdicts.
+        transport: How background and blocking work is done.
+        recorder: Where receipts are kept.
+        policy: What is done with a verdict.
+        spending: The budget, None without one.
+        router: Learns how calls end, None where nothing is routed.
+        on_receipt: Told of every receipt.
+        on_verdict: Told when a background check has ended.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        transport: Transport,
+        recorder: Recorder,
+        policy: Policy,
+        *,
+        spending: Spending | None,
+        router: Router | None,
+        on_receipt: Callable[[Receipt], None] | None,
+        on_verdict: Callable[[Receipt], None] | None,
+    ) -> None:
+        self._backend = backend
+        self._transport = transport
+        self._recorder = recorder
+        self._policy = policy
+        self._spending = spending
+        self._router = router
+        self._on_receipt = on_receipt
+        self._on_verdict = on_verdict
+
+    def unanswered(self, call: Call) -> Receipt:
+        """Record that the request was sent and nothing came back."""
+        self._close(call, "unknown")
+        call.receipt.settle(Verdict(Status.UNAVAILABLE, Reason.INCOMPLETE, call.route.service.kind))
+        self._recorder.broken_off(call.receipt)
+        self.keep(call.receipt)
+        return call.receipt
+
+    def refused(self, call: Call) -> None:
+        """Record that the request was never served: it cost nothing."""
+        call.leave()
+        self._recorder.dropped(call.receipt)
+        if self._spending is not None:
+            self._transport.aside(self._spending.release, call.receipt)
+
+    async def judge(self, call: Call, outcome: Outcome) -> Receipt:
+        """Close the call, keep its receipt, and make the verdict as the policy says."""
+        receipt = call.receipt
+        self._close(call, outcome)
+        if call.exchange.complete:
+            self._backend.arrived(call.route, call.exchange)
+            receipt.replayed = call.exchange.replayed
+        if self._policy.mode == "off":
+            receipt.settle(Verdict(Status.NOT_CHECKED, Reason.POLICY_OFF, receipt.kind))
+            await self._keep_closed(receipt)
+            return receipt
+        receipt.settle(Verdict(Status.PENDING, kind=receipt.kind))
+        if self._policy.mode == "background" and call.exchange.complete:
+            await self._keep_closed(receipt)
+            self._transport.spawn(lambda: self._judge_later(call))
+            return receipt
+        try:
+            await self._recorder.closed(receipt)
+            receipt.settle(await self._backend.verify(call.route, call.exchange))
+        except BaseException:  # broken off while checking: the store says pending, so it can be made up for
+            receipt.settle(Verdict(Status.NOT_CHECKED, Reason.ABANDONED, receipt.kind))
+            self.keep(receipt)
+            raise
+        try:
+            await self._recorder.judged(receipt)
+        finally:
+            self.keep(receipt)
+        return receipt
+
+    async def _keep_closed(self, receipt: Receipt) -> None:
+        try:
+            await self._recorder.closed(receipt)
+        finally:
+            self.keep(receipt)
+
+    async def _judge_later(self, call: Call) -> None:
+        verdict = Verdict(Status.UNAVAILABLE, Reason.NO_SIGNATURE, call.receipt.kind)
+        try:
+            verdict = await self._backend.verify(call.route, call.exchange)
+        except Exception:
+            logger.exception("background verification of receipt %s failed", call.receipt.id)
+        finally:
+            call.receipt.settle(verdict)
+            if self._router is not None:
+                self._router.judged(call.receipt)
+            await self._recorder.judged(call.receipt)
+            self._tell(self._on_verdict, call.receipt)
+
+    def _close(self, call: Call, outcome: Outcome) -> None:
+        call.leave()
+        receipt, exchange = call.receipt, call.exchange
+        receipt.outcome = outcome
+        receipt.seconds = time.monotonic() - call.started
+        receipt.chat_id = exchange.chat_id
+        receipt.response_sha256 = exchange.response_sha256
+        receipt.response_bytes = exchange.size
+        receipt.usage = call.usage
+        receipt.signature_ids = exchange.chat_ids
+        receipt.complete = exchange.complete
+        receipt.response_body = None if call.kept is None else b"".join(call.kept)
+        if outcome == "answered":
+            fee = self._backend.fee(call.route, call.usage)
+            receipt.fee = bounded(fee, receipt, exchange.request, call.route.tariff)
+            if doubt := implausible(call.usage, exchange.request, exchange.size):
+                receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
+                logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
+        if self._spending is not None:
+            self._transport.aside(self._settle, receipt)
+        if self._router is not None:
+            self._router.measured(call, outcome)
+
+    def _settle(self, receipt: Receipt) -> None:
+        assert self._spending is not None  # noqa: S101 - asked by the caller
+        try:
+            self._spending.settle(receipt)
+        except ConfigError as error:  # must not cost the user a paid answer; the whole amount stays held
+            logger.warning("receipt %s could not be settled in its budget: %s", receipt.id, error.message)
+
+    def abandon(self, call: Call) -> None:
+        """Record that the reader broke off."""
+        self._close(call, "abandoned")
+        call.receipt.settle(Verdict(Status.NOT_CHECKED, Reason.ABANDONED, call.receipt.kind))
+        self._recorder.broken_off(call.receipt)
+        self.keep(call.receipt)
+
+    async def truncated(self, call: Call, reason: str, text: str) -> StreamTruncated:
+        """Record that the reply ended before its end; the error to raise."""
+        if call.response is not None:
+            await call.response.close()
+        receipt = await self.judge(call, "truncated")
+        return StreamTruncated(
+            f"the reply of {receipt.provider} ended before its end: {reason}",
+            hint="error.text holds what arrived; the provider may bill it",
+            receipt=receipt,
+            text=text,
+        )
+
+    async def junk(self, call: Call, body: bytes) -> RequestError:
+        """Record that the reply is no JSON object; the error to raise."""
+        receipt = await self.judge(call, "failed")
+        return RequestError(
+            f"provider {receipt.provider} answered {call.exchange.status} with a body that is no JSON object",
+            code="malformed_reply",
+            hint="choose another provider; error.text holds the body",
+            receipt=receipt,
+            text=blot(body[:10_000].decode("utf-8", "replace")),
+        )
+
+    def keep(self, receipt: Receipt) -> None:
+        """Store the receipt of a call that has ended and tell the listener."""
+        self._recorder.kept(receipt)
+        if self._router is not None:
+            self._router.judged(receipt)
+        self._tell(self._on_receipt, receipt)
+
+    @staticmethod
+    def _tell(listener: Callable[[Receipt], None] | None, receipt: Receipt) -> None:
+        if listener is None:
+            return
+        try:
+            listener(receipt)
+        except Exception:  # a listener must not cost the user a paid answer
+            logger.exception("a receipt listener failed for receipt %s", receipt.id)
