@@ -231,6 +231,9 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     """Whether a request that was sent and not answered is sent again: it may be paid twice, with a receipt each."""
     ca_file: str | None = None
     """A certificate authority to trust instead of the system's, for local networks with TLS."""
+    allow_private_providers: bool | None = Field(default=None, exclude=True, repr=False)
+    """Whether the chain's URLs may lead to this machine and into private networks: for people who run their own
+    providers. Default ``ZEROG_ALLOW_PRIVATE_PROVIDERS``, else only on a local network."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
     """An `httpx2.Client` (or `httpx.Client`) for blocking calls. Only its connections are used: proxies, TLS settings,
     transports; not its headers, cookies, credentials or redirects. It stays yours to close."""

@@ -95,6 +95,7 @@ class _Client:
         receipts: Retention | None = None,
         keep_bytes: bool = False,
         routing: Routing | None = None,
+        allow_private_providers: bool | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Make a client; nothing is read or sent yet.
@@ -144,6 +145,9 @@ class _Client:
             keep_bytes: Keep the bytes of request and response in receipts, so that others can check them again.
             routing: How the provider of each call is chosen among those that serve `model`, and which one a call goes
                 to when it was certainly not served; excludes `provider`. Without it one is chosen once and kept.
+            allow_private_providers: Whether the URLs that the chain names may lead to this machine and into private
+                networks; for people who run their own providers. Default ``ZEROG_ALLOW_PRIVATE_PROVIDERS``, else only
+                on a local network.
             environ: Environment to read instead of ``os.environ``.
 
         Raises:
@@ -163,6 +167,7 @@ class _Client:
             model=model,
             verify=word,
             store=store.url if isinstance(store, Store) else store,
+            allow_private_providers=allow_private_providers,
             environ=environ,
         )
         with blaming("verify", settings.sources):

@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 
 from zg_core.crypto import typed_address
 from zg_core.errors import ConfigError, ZeroGError
+from zg_core.http.reach import OWN_PROVIDERS, OutOfReach, check_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["NETWORKS", "Network", "Secret", "Settings"]
+__all__ = ["NETWORKS", "Network", "Secret", "Settings", "shown_url"]
 
 KEY_NAMES = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
 """Variables of the environment that may hold the wallet's key, the first that is set."""
@@ -130,6 +131,42 @@ def conceal(text: str | Secret | None) -> Secret | None:
     return text if text is None or isinstance(text, Secret) else Secret(text)
 
 
+_PLACE = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#\\\s]*@)?(\[[0-9A-Fa-f:.]*\]|[A-Za-z0-9._~-]*)(:[0-9]*)?(?![A-Za-z0-9])"
+)
+_BARE_PLACE = re.compile(r"([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)(:[0-9]+)?(?=[/?#]|$)")
+
+
+def shown_url(url: object) -> str:
+    """As much of a URL as may be shown: what follows the host, and what stands before it, may be a key.
+
+    Example:
+        >>> shown_url("https://user:secret@rpc.example:8545/v2/secret?key=secret"), shown_url("secret")
+        ('https://rpc.example:8545/…', 'a text of 6 characters')
+    """
+    if not isinstance(url, str):
+        return f"a {type(url).__name__}"
+    found = _PLACE.match(url) or _BARE_PLACE.match(url)
+    if found is None:
+        return f"a text of {len(url)} characters"
+    place = "".join(part or "" for part in found.groups())
+    return place if url == place else place + "/…"
+
+
+class Url(str):
+    """A URL that shows scheme and host only, in tracebacks, too; as a text it is itself.
+
+    Example:
+        >>> Url("https://rpc.example/v2/key")
+        Url('https://rpc.example/…')
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Url({shown_url(self)!r})"
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """One chain with the serving contracts on it (0g-direct §1).
@@ -137,10 +174,12 @@ class Network:
     Attributes:
         name: ``"mainnet"``, ``"testnet"``, ``"local"`` or the user's own.
         chain_id: What ``eth_chainId`` must answer.
-        rpc_url: JSON-RPC endpoint.
+        rpc_url: JSON-RPC endpoint; of it, ``repr`` shows scheme and host only.
         ledger: LedgerManager address.
         inference: InferenceServing address.
         status_url: Public status API, "" if none.
+        allow_private_providers: Whether the URLs that this chain names may lead to this machine and into private
+            networks; for people who run their own providers.
     """
 
     name: str
@@ -149,6 +188,22 @@ class Network:
     ledger: str
     inference: str
     status_url: str = ""
+    allow_private_providers: bool = False
+
+    def __post_init__(self) -> None:
+        """Hide the path of the RPC endpoint."""
+        if isinstance(self.rpc_url, str):
+            object.__setattr__(self, "rpc_url", Url(self.rpc_url))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a local network: it is called so, and its RPC endpoint is on this machine."""
+        return self.name == "local" and is_loopback(self.rpc_url)
+
+    @property
+    def private_providers(self) -> bool:
+        """Whether providers may be on this machine or in a private network."""
+        return self.allow_private_providers or self.is_local
 
     def __repr__(self) -> str:
         return f"Network({self.name!r}, chain_id={self.chain_id}, rpc_url={shown_url(self.rpc_url)!r})"
@@ -199,7 +254,7 @@ class Settings:
     provider: str | None = None
     model: str | None = None
     verify: str = "warn"
-    store: str = "memory:"
+    store: str = field(default="memory:", repr=False)
     chosen: bool = field(default=True, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Of settings that come from the environment, the variable."""
@@ -218,6 +273,7 @@ class Settings:
         model: str | None = None,
         verify: str | None = None,
         store: str | None = None,
+        allow_private_providers: bool | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Settings:
         """Combine arguments with ``ZEROG_*`` variables; arguments win, and a `Network` is taken as it is.
@@ -232,6 +288,7 @@ class Settings:
         # A traceback can show the locals of every frame: nothing in this one is a key from here on.
         key, token, env = conceal(private_key), conceal(api_key), Environment(environ)
         private_key = api_key = environ = None
+        rpc_url = hidden(rpc_url)
         sources: dict[str, str] = {}
 
         def pick(name: str, argument: str | None, *variables: str) -> str | None:
@@ -250,7 +307,10 @@ class Settings:
         wanted = network if isinstance(network, Network) else pick("network", network, "ZEROG_NETWORK")
         base = _network(wanted or DEFAULT_NETWORK, sources)
         whole = isinstance(network, Network)
-        url = pick("rpc_url", rpc_url, *(() if whole else ("ZEROG_RPC_URL", "ZG_RPC_ENDPOINT")))
+        url = hidden(pick("rpc_url", rpc_url, *(() if whole else ("ZEROG_RPC_URL", "ZG_RPC_ENDPOINT"))))
+        private = allow_private_providers
+        if private is None and not whole:
+            private = _switch(env, "ZEROG_ALLOW_PRIVATE_PROVIDERS")
         if whole:
             _address(base.ledger, "ledger=")
             _address(base.inference, "inference=")
@@ -259,6 +319,7 @@ class Settings:
             rpc_url=check_url(url, source("rpc_url", sources).rstrip("="), secure=False) if url else base.rpc_url,
             ledger=address("ledger", ledger, *(() if whole else ("ZEROG_LEDGER",))) or base.ledger,
             inference=address("inference", inference, *(() if whole else ("ZEROG_INFERENCE",))) or base.inference,
+            allow_private_providers=base.allow_private_providers if private is None else private is True,
         )
         if key is None and token is None:
             key = conceal(pick("private_key", None, *KEY_NAMES))
@@ -311,6 +372,16 @@ def _network(network: str | Network, sources: Mapping[str, str]) -> Network:
     return NETWORKS[network]
 
 
+def _switch(env: Environment, name: str) -> bool | None:
+    """What a variable that is on or off says; None where it is not set."""
+    word = env.first(name)
+    if word is None:
+        return None
+    if word.lower() not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
+        raise ConfigError(f"{name} is neither on nor off: {word!r}", code="bad_setting", hint=f"{name}=1 or {name}=0")
+    return word.lower() in ("1", "true", "yes", "on")
+
+
 def _address(text: str, name: str) -> str:
     try:
         return typed_address(text)
@@ -327,42 +398,60 @@ def is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in _LOOPBACK
 
 
-def shown_url(url: object) -> str:
-    """As much of a URL as may be shown: what follows the host, and what stands before it, may be a key.
-
-    Example:
-        >>> shown_url("https://user:secret@rpc.example:8545/v2/secret?key=secret")
-        'https://rpc.example:8545/…'
-    """
-    if not isinstance(url, str):
-        return f"a {type(url).__name__}"
-    scheme, separator, rest = url.rpartition("://") if url.count("://") == 1 else ("", "", url)
-    host = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
-    shown = f"{scheme}{separator}{host.rpartition('@')[2]}"[:80]
-    return shown + ("/…" if rest != host else "")
+def hidden(url: str | None) -> str | None:
+    """`url` as one that shows scheme and host only; what is no text stays what it is, for `check_url`."""
+    return Url(url) if isinstance(url, str) else url
 
 
-def check_url(url: str, name: str, *, secure: bool = True) -> str:
-    """`url` without trailing slashes, if it is http(s), and https when `secure` unless it is loopback.
+def check_url(url: str, name: str, *, secure: bool = True, private: bool = False) -> str:
+    """`url` without trailing slashes, if requests may be sent there.
+
+    What its name resolves to is judged when it is dialled (`zg_core.http.reach`).
+
+    Args:
+        url: The URL.
+        name: What to call it in the error.
+        secure: Whether a stranger chose it, say on chain. Then it is to be https (http on this machine only),
+            without query and fragment, and lead to the public internet. Otherwise any http(s) URL will do.
+        private: Whether it may lead to this machine and into private networks all the same.
 
     Raises:
-        ConfigError: not a URL, or plain http to another machine.
+        ConfigError: it is no such URL; scheme and host are all that is shown of it.
     """
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        # What one parser drops or folds, another may not: then the host that is checked is not the one that is called.
-        valid = valid and url.isascii() and url.isprintable() and not set(url) & set(" \\")
-    except (ValueError, AttributeError, TypeError):
-        valid = False
-    if not valid:
-        raise ConfigError(f"{name} is not an http(s) URL: {shown_url(url)}", code="bad_url", hint=f"check {name}")
-    if parts.username or parts.password:
-        raise ConfigError(f"{name} carries credentials", code="bad_url", hint="remove user:password@ from the URL")
-    if secure and parts.scheme != "https" and not is_loopback(url):
+    shown = shown_url(url)
+    url = Url(url if isinstance(url, str) else "")  # a traceback can show the locals of every frame
+    host, problem = _parted(url, strict=secure)
+    if problem == "none":
+        raise ConfigError(f"{name} is not an http(s) URL: {shown}", code="bad_url", hint=f"check {name}")
+    if problem:
+        hint = "remove user:password@ from the URL" if problem == "credentials" else "choose another provider"
+        raise ConfigError(f"{name} carries {problem}: {shown}", code="bad_url", hint=hint)
+    if secure and not url.lower().startswith("https:") and not is_loopback(url):
         raise ConfigError(
-            f"{name} is plain http: {url}",
+            f"{name} is plain http: {shown}",
             code="insecure_url",
             hint="prompts and tokens travel over https only; choose another provider (provider=…)",
         )
-    return url.rstrip("/")
+    if secure and not private:
+        try:
+            check_host(host)
+        except OutOfReach as error:
+            message = f"{name} leads to {error}: {shown}"
+            raise ConfigError(message, code="insecure_url", hint=OWN_PROVIDERS) from None
+    return Url(url.rstrip("/"))
+
+
+def _parted(url: str, *, strict: bool) -> tuple[str, str]:
+    """The host of `url`, and what is wrong with it: "none" where it is no URL, or what it carries."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        valid = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+    except ValueError:
+        return "", "none"
+    # What one parser drops or folds, another may not: then the host that is checked is not the one that is called.
+    if not valid or not url.isascii() or not url.isprintable() or set(url) & set(" \\"):
+        return "", "none"
+    if "@" in parts.netloc:
+        return host, "credentials"
+    return host, ("a query" if "?" in url else "a fragment" if "#" in url else "") if strict else ""

@@ -199,7 +199,7 @@ class TestCheckUrl:
         ],
     )
     def test_accepts(self, url: str, clean: str) -> None:
-        assert check_url(url, "the URL") == clean
+        assert check_url(url, "the URL", private=True) == clean
 
     @pytest.mark.parametrize(
         "url",

@@ -320,6 +320,7 @@ class Sending:
             call.exchange.request,
             call.options.timeouts or self._timeouts,
             once=True,
+            public=not call.route.service.private,
         )
         call.started = time.monotonic()
         call.sent = True

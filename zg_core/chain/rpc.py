@@ -158,7 +158,8 @@ class JsonRpc:
 
     async def _post(self, message: Any) -> Any:
         body = json.dumps(message, separators=(",", ":")).encode()
-        request = Request("POST", self.url, {"Content-Type": "application/json"}, body, _TIMEOUTS)
+        headers = {"Content-Type": "application/json"}
+        request = Request("POST", self.url, headers, body, _TIMEOUTS, public=False)  # the user's own choice
         try:
             response = await self._transport.send(request)
             content = await read_all(response, _MAX_BYTES, _MAX_SECONDS)

@@ -99,6 +99,16 @@ _COMMON: dict[str, Any] = {
             rich_help_panel="Common options",
         ),
     ],
+    "allow_private_providers": Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-private-providers/--no-private-providers",
+            help="Dial providers on this machine and in private networks; for your own. "
+            "Default ZEROG_ALLOW_PRIVATE_PROVIDERS.",
+            show_default=False,
+            rich_help_panel="Common options",
+        ),
+    ],
 }
 _AS_JSON = Annotated[bool, typer.Option("--json", help="Print one JSON document.", rich_help_panel="Common options")]
 

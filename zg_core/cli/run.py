@@ -26,16 +26,25 @@ class Run:
         network: Name of the network; None asks the environment.
         rpc_url: JSON-RPC endpoint; None asks the environment.
         ca_file: Certificate authority to trust.
+        allow_private_providers: Whether providers may be on this machine or in a private network; None asks the
+            environment.
     """
 
     def __init__(
-        self, out: Output, *, network: str | None = None, rpc_url: str | None = None, ca_file: Path | None = None
+        self,
+        out: Output,
+        *,
+        network: str | None = None,
+        rpc_url: str | None = None,
+        ca_file: Path | None = None,
+        allow_private_providers: bool | None = None,
     ) -> None:
         self.out = out
         self._where: dict[str, Any] = {
             "network": network,
             "rpc_url": rpc_url,
             "ca_file": None if ca_file is None else str(ca_file),
+            "allow_private_providers": allow_private_providers,
             "on_progress": out.step,
         }
 

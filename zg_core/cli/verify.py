@@ -182,7 +182,7 @@ def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str
     from zg_core.http.messages import Request, read_all
     from zg_core.http.transport import run as drive
 
-    if network.name != "local" or not is_loopback(network.rpc_url):
+    if not network.is_local:
         raise ConfigError("--local-root is for local networks only", code="not_local", hint="leave it out")
     if not status_url or not is_loopback(status_url):
         raise ConfigError(
@@ -192,7 +192,7 @@ def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str
         )
 
     async def get(path: str) -> bytes:
-        response = await transport.send(Request("GET", f"{status_url}/attestation/{path}"))
+        response = await transport.send(Request("GET", f"{status_url}/attestation/{path}", public=False))
         body = await read_all(response, _MOST_BYTES)
         if response.status != 200:
             raise BodyBroken(f"HTTP {response.status}")

@@ -42,7 +42,7 @@ __all__ = ["BudgetWarning", "acompare", "aestimate", "compare", "estimate", "run
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_WHERE = ("network", "rpc_url", "ledger", "inference", "ca_file", "environ")
+_WHERE = ("network", "rpc_url", "ledger", "inference", "ca_file", "allow_private_providers", "environ")
 _FIXED = {"provider", "model", "verify", "stream", "service_type", "on_progress"}
 _DEFAULT: Any = object()
 MAX_TOKENS = 256

@@ -33,13 +33,18 @@ _MAX_HEAD_BYTES = 100 * 1024
 _PIECE_BYTES = 16 * 1024
 
 
+# Origin, and whether only the public internet may be dialled for it: a connection into the user's own network must not
+# serve a request that may not go there.
+Place = tuple[tuple[str, str, int], bool]
+
+
 class Link:
     """A connection to one origin and the state of the protocol on it."""
 
-    __slots__ = ("_failed", "_protocol", "certificate_sha256", "ended", "idle_since", "origin", "wire")
+    __slots__ = ("_failed", "_protocol", "certificate_sha256", "ended", "idle_since", "place", "wire")
 
-    def __init__(self, origin: tuple[str, str, int], wire: Wire) -> None:
-        self.origin = origin
+    def __init__(self, place: Place, wire: Wire) -> None:
+        self.place = place
         self.wire = wire
         self.idle_since = 0.0
         self.ended = False
@@ -143,18 +148,25 @@ class Connections:
     def __init__(self, wire: type[Wire], context: Callable[[], ssl.SSLContext]) -> None:
         self._wire = wire
         self._context = context
-        self._idle: dict[tuple[str, str, int], deque[Link]] = {}
+        self._idle: dict[Place, deque[Link]] = {}
         self._links: set[Link] = set()
         self.is_closed = False
         """Whether it was closed; what is still under way then hangs up when it ends."""
 
-    async def take(self, target: Target, seconds: float) -> Link:
+    async def take(self, target: Target, seconds: float, *, public: bool = False) -> Link:
         """A connection for one request: the one used last, or a new one within `seconds`.
+
+        Args:
+            target: Where to.
+            seconds: How long connecting may take.
+            public: Whether only addresses of the public internet may be dialled.
 
         Raises:
             NotConnected: there is none to be had.
+            OutOfReach: there may be none.
         """
-        idle = self._idle.get(target.origin)
+        place = target.origin, public
+        idle = self._idle.get(place)
         while idle:
             try:
                 link = idle.pop()
@@ -164,8 +176,9 @@ class Connections:
                 return link
             self.drop(link)
         scheme, host, port = target.origin
-        wire = await self._wire.connect(host, port, self._context() if scheme == "https" else None, seconds)
-        link = Link(target.origin, wire)
+        context = self._context() if scheme == "https" else None
+        wire = await self._wire.connect(host, port, context, seconds, public)
+        link = Link(place, wire)
         self._links.add(link)
         return link
 
@@ -175,7 +188,7 @@ class Connections:
             self.drop(link)
             return
         now = link.idle_since = time.monotonic()
-        idle = self._idle.setdefault(link.origin, deque())
+        idle = self._idle.setdefault(link.place, deque())
         idle.append(link)
         with suppress(IndexError):  # another thread was faster
             while len(idle) > MAX_IDLE or now - idle[0].idle_since > IDLE_SECONDS:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError
 from zg_core.http.bodies import Body, BodyBroken
+from zg_core.http.guarding import PUBLIC, guard, judge, judge_in_loop
 from zg_core.http.library import leaf_sha256, library, library_of, ssl_context
+from zg_core.http.reach import OutOfReach
 from zg_core.http.timeouts import CLOCK, Clock, clocked, watch
 from zg_core.http.wires import BAD_HEADER, Broken, Late, NotConnected, Unsendable
 
@@ -79,6 +81,7 @@ class LibraryClient:
         if client is None:
             made = getattr(self._lib, kind)(**_options(self._lib, ca_file))
             self._client = clocked(made, self._lib.ReadTimeout, asynchronous=asynchronous)
+        guard(self._client, self._lib.ConnectError, asynchronous=asynchronous)
 
     async def send(self, request: Request, headers: Mapping[str, str]) -> _Response:
         """Send `request` with `headers`, nothing of the client's own in it.
@@ -86,6 +89,7 @@ class LibraryClient:
         Raises:
             ConfigError: the given client is closed.
             NotConnected: nothing was sent.
+            OutOfReach: nothing may be: the URL is a stranger's, and leads into a private network.
             Unsendable: nothing can be.
             Late: no answer came in time.
             Broken: none came.
@@ -98,11 +102,16 @@ class LibraryClient:
                 hint="keep it open as long as it is used here; closing it is up to whoever made it",
             )
         clock = Clock(request.timeouts.until_first)
-        token = CLOCK.set(clock)
+        token, public = CLOCK.set(clock), PUBLIC.set(request.public)
         failure: Exception
         try:
-            sending = client.send(self._build(request, headers), stream=True, auth=None, follow_redirects=False)
+            built = self._build(request, headers)
+            if request.public:
+                await judge_in_loop(client, built.url) if self._asynchronous else judge(client, built.url)
+            sending = client.send(built, stream=True, auth=None, follow_redirects=False)
             response = await sending if self._asynchronous else sending
+        except OutOfReach as error:
+            failure = error
         except lib.LocalProtocolError:  # its text holds the header, which may be a token
             failure = Unsendable(BAD_HEADER)
         except (lib.InvalidURL, lib.UnsupportedProtocol, UnicodeError) as error:
@@ -117,6 +126,7 @@ class LibraryClient:
             return _Response(response, clock, request.timeouts.between, lib, asynchronous=self._asynchronous)
         finally:
             CLOCK.reset(token)
+            PUBLIC.reset(public)
         raise failure  # without the library's frames, which hold the headers
 
     def _build(self, request: Request, headers: Mapping[str, str]) -> Any:

@@ -25,6 +25,7 @@ from zg_core.http.connections import Connections
 from zg_core.http.given import LibraryClient
 from zg_core.http.library import ssl_context
 from zg_core.http.messages import USER_AGENT
+from zg_core.http.reach import LOOPBACK, OWN_PROVIDERS, OutOfReach, objection
 from zg_core.http.signals import LoopSignal, ThreadSignal
 from zg_core.http.timeouts import Clock
 from zg_core.http.urls import target_of
@@ -54,7 +55,7 @@ class Transport(Protocol):
         """Send and return once the response headers are there.
 
         Raises:
-            ProviderUnavailable: no connection could be made, so nothing was sent.
+            ProviderUnavailable: no connection could be made, or may be made, so nothing was sent.
             OutcomeUnknown: the request is `once`, was sent, and nothing came back.
         """
         ...
@@ -148,7 +149,7 @@ class _Engine:
             return await self._proxied.send(request, headers)
         times, connections = request.timeouts, self._connections
         clock = Clock(times.until_first)
-        link = await connections.take(target, times.connect)
+        link = await connections.take(target, times.connect, public=request.public)
         try:
             await link.wire.write(link.request(request.method, target, headers, request.body), times.read)
             head = await link.head(clock)
@@ -178,7 +179,7 @@ def _has_proxy() -> bool:
 def _is_loopback(target: Target) -> bool:
     """No proxy for other machines gets to see what is said to this one."""
     host = target.origin[1]
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return host == "localhost" or objection(host) == LOOPBACK
 
 
 _WORKERS = Workers()
@@ -217,7 +218,7 @@ class _Pools:
     async def _send(sender: _Engine | LibraryClient, request: Request) -> Response:
         try:
             return await sender.send(request, SecretHeaders({**_HEADERS, **request.headers}))
-        except (NotConnected, Unsendable, Late, Broken) as error:
+        except (NotConnected, OutOfReach, Unsendable, Late, Broken) as error:
             raise _told(error, request) from _without_frames(error)
 
 
@@ -226,6 +227,13 @@ def _told(error: Exception, request: Request) -> RequestError:
         message = f"no request can be sent to {shown_url(request.url)} ({error})"
         return ProviderUnavailable(message, code="connect_failed", hint="choose another provider", retryable=False)
     host = request.url.partition("://")[2].partition("/")[0]
+    if isinstance(error, OutOfReach):
+        return ProviderUnavailable(
+            f"{host} leads to {error}, and a URL from a chain may not",
+            code="insecure_url",
+            hint=OWN_PROVIDERS,
+            retryable=False,
+        )
     if isinstance(error, NotConnected):
         return ProviderUnavailable(
             f"cannot connect to {host} ({error})",

@@ -10,13 +10,17 @@ import select
 import socket
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+from zg_core.http.reach import reachable
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
 __all__ = ["BAD_HEADER", "AsyncWire", "Broken", "Late", "NotConnected", "SyncWire", "Unsendable", "Wire"]
 
+_P = TypeVar("_P", bound=asyncio.Protocol)
 _READ_BYTES = 64 * 1024
 _HIGH_WATER = 256 * 1024
 
@@ -46,8 +50,13 @@ class Wire(Protocol):
     """The server's certificate (DER), None without TLS."""
 
     @classmethod
-    async def connect(cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float) -> Self:
-        """Connect; with TLS where `context` is given. Raises `NotConnected`."""
+    async def connect(
+        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, public: bool = False
+    ) -> Self:
+        """Connect; with TLS where `context` is given, and only to addresses of the public internet where `public` is.
+
+        Raises `NotConnected`, and `OutOfReach` before anything is dialled.
+        """
         ...
 
     async def read(self, seconds: float) -> bytes:
@@ -77,13 +86,16 @@ class SyncWire:
         self.certificate = certificate
 
     @classmethod
-    async def connect(cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float) -> Self:
+    async def connect(
+        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, public: bool = False
+    ) -> Self:
         """See `Wire.connect`."""
         end = time.monotonic() + seconds
         connected: socket.socket | None = None
         certificate = None
         try:
-            connected = socket.create_connection((host, port), seconds)
+            resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            connected = _dial(reachable(resolved) if public else resolved, end)
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if context is not None:
                 connected.settimeout(max(end - time.monotonic(), 0.001))
@@ -138,6 +150,25 @@ class SyncWire:
             self._socket.close()
 
 
+def _dial(resolved: list[tuple[Any, ...]], end: float) -> socket.socket:
+    """A connection to the first of the addresses that takes one; none of them is looked up again."""
+    failure: OSError = OSError("the name has no address")
+    for family, kind, protocol, _, address in resolved:
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.settimeout(max(end - time.monotonic(), 0.001))
+            made.connect(address)
+        except OSError as error:
+            made.close()
+            failure = error
+        except BaseException:
+            made.close()
+            raise
+        else:
+            return made
+    raise failure
+
+
 class AsyncWire(asyncio.Protocol):
     """A connection of the event loop in which it was made."""
 
@@ -155,15 +186,21 @@ class AsyncWire(asyncio.Protocol):
         self.certificate: bytes | None = None
 
     @classmethod
-    async def connect(cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float) -> Self:
+    async def connect(
+        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, public: bool = False
+    ) -> Self:
         """See `Wire.connect`."""
         loop = asyncio.get_running_loop()
         server_name = host if context is not None else None
         try:
             async with asyncio.timeout(seconds):
-                transport, wire = await loop.create_connection(
-                    cls, host, port, ssl=context, server_hostname=server_name, happy_eyeballs_delay=0.25
-                )
+                if not public:
+                    transport, wire = await loop.create_connection(
+                        cls, host, port, ssl=context, server_hostname=server_name, happy_eyeballs_delay=0.25
+                    )
+                else:
+                    resolved = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                    transport, wire = await _dial_in(loop, cls, reachable(resolved), context, server_name)
         except (OSError, UnicodeError) as error:  # of which TimeoutError is one
             raise NotConnected(_told(error)) from None
         tls = transport.get_extra_info("ssl_object")
@@ -249,6 +286,24 @@ class AsyncWire(asyncio.Protocol):
         """Note that it reads again."""
         self._writable = True
         _wake(self._writer)
+
+
+async def _dial_in(
+    loop: asyncio.AbstractEventLoop,
+    protocol: Callable[[], _P],
+    resolved: list[tuple[Any, ...]],
+    context: ssl.SSLContext | None,
+    server_name: str | None,
+) -> tuple[asyncio.Transport, _P]:
+    """As `_dial`; a loop does not look up what is an address already."""
+    failure: OSError = OSError("the name has no address")
+    for info in resolved:
+        host, port = info[4][:2]
+        try:
+            return await loop.create_connection(protocol, host, port, ssl=context, server_hostname=server_name)
+        except OSError as error:
+            failure = error
+    raise failure
 
 
 def _wake(future: asyncio.Future[None] | None) -> None:

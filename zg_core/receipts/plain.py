@@ -120,7 +120,7 @@ def bad_receipt(what: str) -> ConfigError:
 
 def service_to_dict(service: Service) -> dict[str, Any]:
     """A service record as the chain holds it; prices as decimal text."""
-    values = {each.name: getattr(service, each.name) for each in fields(Service)}
+    values = {each.name: getattr(service, each.name) for each in fields(Service) if each.compare}
     return values | {name: str(values[name]) for name in _PRICES}
 
 

@@ -53,7 +53,7 @@ class Backend:
 
     @property
     def service(self) -> Service:
-        return Service(PROVIDER, "chatbot", self.url_, 1, 1, 0, "m", "TeeML", "", PROVIDER, True)
+        return Service(PROVIDER, "chatbot", self.url_, 1, 1, 0, "m", "TeeML", "", PROVIDER, True, private=True)
 
     async def route(self, model: str | None) -> Route:
         self.asked.append(model)

@@ -12,7 +12,7 @@ from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential, NoCredential
-from zg_core.config import SecretHeaders, blaming, check_url, is_loopback
+from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     AttestationError,
     ConfigError,
@@ -24,12 +24,13 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.http.bodies import BodyBroken
-from zg_core.http.messages import Request, read_all
+from zg_core.http.messages import read_all
+from zg_core.http.provider_requests import provider_request
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
 from zg_core.pricing import fee_of
 from zg_core.store import Store
-from zg_core.types import Kind
+from zg_core.types import PROXY, Kind
 from zg_core.verify.schemes import signed_hashes as response
 from zg_core.verify.verdict import Binding
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.credentials import Credential
     from zg_core.config import Network, Secret
     from zg_core.exchange import Exchange
+    from zg_core.http.messages import Request
     from zg_core.http.transport import Transport
     from zg_core.money import Fee
     from zg_core.types import Service, Usage
@@ -239,13 +241,11 @@ class DirectBackend:
     def admit(self, service: Service) -> None:
         """Refuse a service that the policy forbids, or whose URL no prompt may be sent to."""
         self._policy.admit(service)
-        check_url(service.url, f"the URL of provider {service.provider}")
-        if is_loopback(service.url) and not is_loopback(self.network.rpc_url):
-            raise ConfigError(
-                f"provider {service.provider} gives a loopback URL: {service.url}",
-                code="insecure_url",
-                hint="its record on chain is wrong; choose another provider",
-            )
+        self._check_url(service)
+
+    def _check_url(self, service: Service) -> str:
+        private = service.private and self.network.private_providers
+        return check_url(service.url, f"the URL of provider {service.provider}", private=private)
 
     async def authorise(self, route: Route) -> Mapping[str, str]:
         """See `Backend.authorise`."""
@@ -259,6 +259,7 @@ class DirectBackend:
 
     def url(self, route: Route, path: str) -> str:
         """See `Backend.url`."""
+        self._check_url(route.service)
         return route.service.endpoint + path
 
     def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
@@ -338,11 +339,13 @@ class DirectBackend:
             if delay:
                 await self._transport.sleep(delay)
             for chat_id in chat_ids:
-                url = f"{route.service.endpoint}/signature/{chat_id}{query}"
                 try:
-                    answer = await self._transport.send(Request("GET", url, timeouts=_SIGNATURE_TIMEOUTS))
+                    request = self._get(route.service, f"{PROXY}/signature/{chat_id}{query}")
+                    answer = await self._transport.send(request)
                     body = await read_all(answer, _MAX_SIGNATURE_BYTES)
-                except (RequestError, BodyBroken):
+                except (ConfigError, RequestError, BodyBroken) as error:
+                    if isinstance(error, ZeroGError) and error.code in ("bad_url", "insecure_url"):
+                        return None
                     continue
                 if answer.status == 200:
                     return body
@@ -355,21 +358,25 @@ class DirectBackend:
         """Ids that the provider lists besides its on-chain model: other models, aliases and its adapters."""
         read, names = self._served.get(service.provider, (-math.inf, frozenset()))
         if wanted not in names and time.monotonic() - read > _MODELS_SECONDS:
-            listed = await self._get_json(f"{service.url}/v1/models")
+            listed = await self._get_json(self._get(service, "/v1/models"))
             ids = _names(listed, "data", "id") | _names(listed, "data", "canonical_id")
             headers = await self.authorise(Route(service, service.model))
-            adapters = await self._get_json(f"{service.url}/v1/lora/adapters", headers)
+            adapters = await self._get_json(self._get(service, "/v1/lora/adapters", headers))
             names = frozenset({service.model} | ids | _names(adapters, "adapters", "adapterName"))
             self._served[service.provider] = (time.monotonic(), names)
         return names
 
-    async def _get_json(self, url: str, headers: Mapping[str, str] | None = None) -> Any:
-        """The JSON behind `url`; None when there is none: an older broker has no such route.
+    def _get(self, service: Service, path: str, headers: Mapping[str, str] | None = None) -> Request:
+        return provider_request("GET", service, path, headers=headers, timeouts=_SIGNATURE_TIMEOUTS)
+
+    async def _get_json(self, request: Request) -> Any:
+        """The JSON that is answered; None when there is none: an older broker has no such route.
 
         Raises:
             ProviderUnavailable: it cannot be told now; asking for a wrong model may block the user for an hour.
         """
-        answer = await self._transport.send(Request("GET", url, headers or {}, timeouts=_SIGNATURE_TIMEOUTS))
+        url = request.url
+        answer = await self._transport.send(request)
         try:
             body = await read_all(answer, _MAX_MODELS_BYTES)
         except BodyBroken as error:

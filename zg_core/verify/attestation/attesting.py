@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote as url_quote
 
-from zg_core.config import check_url
 from zg_core.errors import ConfigError, RequestError
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
+from zg_core.http.provider_requests import provider_request
 from zg_core.http.timeouts import Timeouts
+from zg_core.types import PROXY
 from zg_core.verify.attestation import dcap, gpu
 from zg_core.verify.attestation.collateral import Collateral
 from zg_core.verify.attestation.evidence import Evidence
@@ -72,8 +74,8 @@ async def attest(
     for subject in subjects(service) if level >= Level.BINDING else ():
         tell(f"asking the {subject} for its report")
         nonces[subject] = secrets.token_hex(32)
-        url = _url_of(service, subject, model or service.model, nonces[subject])
-        evidence = found[subject] = await _evidence(service, transport, url)
+        path = _path_of(subject, model or service.model, nonces[subject])
+        evidence = found[subject] = await _evidence(service, transport, path)
         if not isinstance(evidence, Evidence):
             continue
         if level >= Level.DCAP and dcap.installed():
@@ -83,27 +85,34 @@ async def attest(
             tell(f"asking NVIDIA about the {subject}'s GPU")
             nras[subject] = await _nras(evidence, transport, options, now)
     report = examine(
-        service, found, level=level, now=now, options=options, collateral=collateral, nras=nras, nonces=nonces
+        service,
+        found,
+        level=level,
+        now=now,
+        options=options,
+        collateral=collateral,
+        nras=nras,
+        nonces=nonces,
     )
     _drop_unfit(report, found, collateral, options)
     return report
 
 
-def _url_of(service: Service, subject: str, model: str, nonce: str) -> str:
+def _path_of(subject: str, model: str, nonce: str) -> str:
     if subject == "broker":  # which takes no nonce (0g-direct §6.2)
-        return f"{service.url}/v1/quote"
-    return f"{service.endpoint}/attestation/report?model={url_quote(model, safe='', errors='replace')}&nonce={nonce}"
+        return "/v1/quote"
+    return f"{PROXY}/attestation/report?model={url_quote(model, safe='', errors='replace')}&nonce={nonce}"
 
 
-async def _evidence(service: Service, transport: Transport, url: str) -> Evidence | MalformedEvidence | Problem:
+async def _evidence(service: Service, transport: Transport, path: str) -> Evidence | MalformedEvidence | Problem:
     try:
-        check_url(service.url, "the provider's URL")
+        request = provider_request("GET", service, path)
     except ConfigError as error:
         return Problem(str(error))
     deadline = time.monotonic() + MAX_SECONDS
     found: Evidence | MalformedEvidence | Problem
     for delay in (*_DELAYS, None):
-        status, body = await _get(transport, "GET", url, deadline)
+        status, body = await _get(transport, request, deadline)
         if isinstance(body, Problem):
             found = body
         else:
@@ -146,28 +155,26 @@ async def _nras(
         return Problem("it is switched off")
     payload: dict[str, Any] = evidence.nvidia or {}
     deadline = time.monotonic() + MAX_SECONDS
-    _, answer = await _get(transport, "POST", options.nras_url, deadline, json.dumps(payload).encode())
-    _, keys = await _get(transport, "GET", options.nras_keys_url, deadline)
+    body, headers = json.dumps(payload).encode(), {"Content-Type": "application/json"}
+    _, answer = await _get(transport, Request("POST", options.nras_url, headers, body, public=False), deadline)
+    _, keys = await _get(transport, Request("GET", options.nras_keys_url, public=False), deadline)
     for part in (answer, keys):
         if isinstance(part, Problem):
             return part
     return gpu.judge(bytes(answer), bytes(keys), str(payload.get("nonce", "")), now)  # type: ignore[arg-type]
 
 
-async def _get(
-    transport: Transport, method: str, url: str, deadline: float, body: bytes | None = None
-) -> tuple[int, bytes | Problem]:
+async def _get(transport: Transport, request: Request, deadline: float) -> tuple[int, bytes | Problem]:
     """Status and body of an answer, 0 where there is none."""
     left = deadline - time.monotonic()
     if left <= 0:
         return 0, Problem("it takes too long")
     times = Timeouts(connect=min(10.0, left), read=min(_READ_SECONDS, left))
-    headers = {} if body is None else {"Content-Type": "application/json"}
     try:
-        answer = await transport.send(Request(method, url, headers, body, timeouts=times))
-        said = await read_all(answer, _MAX_BYTES, max(deadline - time.monotonic(), 0.0))
+        answer = await transport.send(replace(request, timeouts=times))
+        body = await read_all(answer, _MAX_BYTES, max(deadline - time.monotonic(), 0.0))
     except (RequestError, BodyBroken) as error:
         return 0, Problem(str(error))
     if answer.status != 200:
-        return answer.status, Problem(f"{url.partition('?')[0]} answered {answer.status}")
-    return 200, said
+        return answer.status, Problem(f"{request.url.partition('?')[0]} answered {answer.status}")
+    return 200, body

@@ -159,7 +159,7 @@ class _Service:
             raise CollateralUnavailable(f"{self._base} did not answer in {FETCH_SECONDS:.0f} s")
         try:
             times = Timeouts(connect=min(10.0, left), read=left)
-            answer = await self._transport.send(Request("GET", url, timeouts=times))
+            answer = await self._transport.send(Request("GET", url, timeouts=times, public=False))
             body = await read_all(answer, _MOST_BYTES, max(self._deadline - time.monotonic(), 0.0))
         except (RequestError, BodyBroken) as error:
             if time.monotonic() >= self._deadline:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from zg_core.backends.base import Route
 from zg_core.backends.direct.backend import DirectBackend
-from zg_core.config import check_url
 from zg_core.crypto import same_address
 from zg_core.errors import ChainError, ConfigError
 from zg_core.receipts.checking import Anchor, rebuilt
@@ -96,8 +96,8 @@ async def resolve_late(stored: ReceiptStore, chain: ChainReader, transport: Tran
         )
         service = each.service
         assert service is not None  # noqa: S101 - see _is_late
-        check_url(service.url, f"the URL of provider {each.provider}")
         before = each.verdict
+        service = replace(service, private=chain.network.private_providers)  # what a receipt says of it does not count
         each.settle(await backend.verify(Route(service, each.model), rebuilt(each)))
         if each.verdict != before:
             await transport.blocking(stored.append, each)

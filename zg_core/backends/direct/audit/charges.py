@@ -88,7 +88,7 @@ async def _unsettled(
         try:
             account = await accounts.chain.account(user, service.provider)
             if account is not None and wallet is not None:
-                fee = await unsettled_fee(transport, wallet, service.url, service.provider, account.generation)
+                fee = await unsettled_fee(transport, wallet, service, account.generation)
                 found[service.provider] = Amount(fee)
         except ZeroGError as error:
             logger.warning("provider %s does not tell what is unsettled: %s", service.provider, error.message)

@@ -67,7 +67,8 @@ class ChainReader:
         """
         provider = checksum_address(provider)
         (value,) = await self._read(abi.get_service(self.network.inference, provider), at=hex(block))
-        return abi.service(_required(value, "getService", self._unknown_provider(provider))[0])
+        found = _required(value, "getService", self._unknown_provider(provider))[0]
+        return abi.service(found, private=self.network.private_providers)
 
     async def service_and_account(self, provider: str, user: str) -> tuple[Service, abi.Account | None]:
         """Both records in one round trip, fresh; the account is None if there is none."""
@@ -186,7 +187,7 @@ class ChainReader:
         return record
 
     def _keep(self, value: tuple[Any, ...], block: int | None = None) -> Service:
-        record = abi.service(value[0])
+        record = abi.service(value[0], private=self.network.private_providers)
         if block is None:
             self._blocks.pop(record.provider, None)
         else:
