@@ -110,6 +110,8 @@ class _Builder:
                 raise UnreadableYaml("a key is no plain text")
             self._name(text, plain=plain)
             return
+        if plain and text == _MERGE:
+            raise UnreadableYaml("a value looks like a merge")
         value = None if plain and text in _NULLS else text
         if event.anchor is not None:
             self._anchors[event.anchor] = value, 1

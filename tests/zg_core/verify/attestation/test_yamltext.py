@@ -66,6 +66,7 @@ REFUSED = {
     "what is merged is a text": "<<: a",
     "what is merged is a list of texts": "<<: [a]",
     "nothing is merged": "<<: []",
+    "a merge as a value": "a: <<",
     "an alias of nothing": "a: *x",
     "an alias inside of what it names": "a: &x [*x]",
     "another line break": "a: 1\x85b: 2",
