@@ -9,6 +9,7 @@ from zg_core.backends.direct.backend import DirectBackend
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
+from zg_core.backends.direct.records import RECORD_AGE, check_age
 from zg_core.budget import Spending
 from zg_core.calls.call import Options, Reply, Slot
 from zg_core.calls.limits import Limits
@@ -19,9 +20,9 @@ from zg_core.errors import ConfigError
 from zg_core.http.extra_headers import extra_headers
 from zg_core.http.timeouts import timeouts_of
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
+from zg_core.objects import check_objects
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
-from zg_core.routing.routing import Routing
 from zg_core.store import Store
 from zg_core.tasks.parameters import refuse_settings
 from zg_core.verify.policy import Policy
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
     from zg_core.routing.candidates import Explanation
     from zg_core.routing.failover import Router
+    from zg_core.routing.routing import Routing
     from zg_core.tasks.models import ModelInfo
     from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions
@@ -84,6 +86,7 @@ class _Client:
         max_retries: int = 2,
         retry_deadline: float = 60.0,
         retry_unknown: bool = False,
+        record_age: float | None = None,
         ca_file: str | None = None,
         http_client: Any = None,
         headers: Mapping[str, str] | None = None,
@@ -131,6 +134,10 @@ class _Client:
                 for a longer wait, the call fails at once, and its error says in ``details["retry_after"]`` how long.
             retry_unknown: Also send a request again that was sent and not answered. Both may be billed: each attempt
                 has a receipt and is held in the budget. Off by default: it is raised as `OutcomeUnknown`.
+            record_age: Seconds for which a service's record on chain is used as it is (10; on a local network, whose
+                records change between two calls, 0). An older one is read again: before the prompt leaves where
+                `kinds`, `identity`, `attest`, a condition or a budget depends on it, else beside the call. Verdicts and
+                exact fees rest on a record that was read after the call began, or at most so long before.
             ca_file: A certificate authority to trust instead of the system's, for local networks with TLS.
             http_client: An httpx2 (or httpx) client to send everything through; an `AsyncClient` for `AsyncChatClient`.
                 Of its settings only those of its connections apply; closing it is the caller's affair.
@@ -156,6 +163,10 @@ class _Client:
         # A traceback can show the locals of every frame: nothing in this one is a key from here on.
         private_key, api_key, environ = conceal(private_key), conceal(api_key), Environment(environ)
         word = verify if isinstance(verify, str) else None
+        check_objects(
+            {"wallet": wallet, "budget": budget, "routing": routing, "attestation": attestation, "receipts": receipts}
+            | ({} if limits is _AUTO else {"limits": limits})
+        )
         settings = Settings.resolve(
             network=network,
             rpc_url=rpc_url,
@@ -199,7 +210,7 @@ class _Client:
         with blaming("api_key", settings.sources):
             credential = credential_of(wallet, settings.api_key)
         if routing is not None:
-            _check_routing(routing, provider, credential)
+            _check_routing(provider, credential)
         self._transport = self._make_transport(ca_file, http_client)
         self._catalogue = Catalogue(self._transport)
         self.backend: DirectBackend = DirectBackend(
@@ -215,6 +226,9 @@ class _Client:
             store=settings.store,
             attestation=attestation,
             catalogue=self._catalogue,
+            record_age=_age(record_age, self.network),
+            careful=budget is not None,
+            retries=retries,
             sources=settings.sources,
         )
         self._router = None if routing is None else self._make_router(routing)
@@ -510,13 +524,17 @@ def _options(timeout: Patience, headers: Mapping[str, str] | None) -> Options | 
     return Options(None if timeout is None else timeouts_of(timeout), extra_headers(headers))
 
 
-def _check_routing(routing: object, provider: str | None, credential: Credential) -> None:
-    if not isinstance(routing, Routing):
-        said, hint = f"routing is a {type(routing).__name__}", 'pass a zg_core.Routing, such as Routing(sort="price")'
-    elif provider is not None:
+def _check_routing(provider: str | None, credential: Credential) -> None:
+    if provider is not None:
         said, hint = "routing and provider exclude each other", "leave one of them out, or use Routing(allow=[…])"
     elif isinstance(credential, ApiKeyCredential):
         said, hint = "an API key is for one provider, so nothing can be routed", "pay with a wallet (ZEROG_PRIVATE_KEY)"
     else:
         return
     raise ConfigError(said, code="bad_routing", hint=hint)
+
+
+def _age(record_age: float | None, network: Network) -> float:
+    if record_age is None:  # a local network's clock and records are moved by hand
+        return 0.0 if network.name == "local" else RECORD_AGE
+    return check_age(record_age)

@@ -10,9 +10,9 @@ import itertools
 import json
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zg_core.chain.failures import RpcFailure
 from zg_core.chain.words import is_rate_limit
 from zg_core.config import shown_url
 from zg_core.errors import ChainError, RequestError
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from zg_core.http.messages import Response
     from zg_core.http.transport import Transport
 
-__all__ = ["JsonRpc", "RpcFailure", "data_of", "quantity", "rpc_junk"]
+__all__ = ["JsonRpc", "data_of", "quantity", "rpc_junk"]
 
 _TIMEOUTS = Timeouts(connect=10.0, read=30.0)
 _MAX_BYTES = 32 * 1024 * 1024
+_BROADCASTS = ("eth_sendRawTransaction", "eth_sendTransaction")
 _MAX_SECONDS = 60.0  # for a whole answer: one that drips would keep below the time between two reads
 _HINT = "check ZEROG_RPC_URL (rpc_url=…), or try again"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -44,15 +45,6 @@ _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _DATA = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
 
 Call = tuple[str, list[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class RpcFailure:
-    """An error object that the node answered; `data` is the revert data as hex, if any."""
-
-    code: int
-    message: str
-    data: str = ""
 
 
 class _Smaller(Exception):
@@ -158,8 +150,10 @@ class JsonRpc:
 
     async def _post(self, message: Any) -> Any:
         body = json.dumps(message, separators=(",", ":")).encode()
+        # Not twice: a second answer to the same transaction says something else than the first.
+        once = any(call["method"] in _BROADCASTS for call in (message if isinstance(message, list) else [message]))
         headers = {"Content-Type": "application/json"}
-        request = Request("POST", self.url, headers, body, _TIMEOUTS, public=False)  # the user's own choice
+        request = Request("POST", self.url, headers, body, _TIMEOUTS, once, public=False)  # the user's own choice
         try:
             response = await self._transport.send(request)
             content = await read_all(response, _MAX_BYTES, _MAX_SECONDS)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zg_core.chain.rpc import RpcFailure
+    from zg_core.chain.failures import RpcFailure
 
 __all__ = ["TABLE", "Meaning", "Minimum", "Row", "is_rate_limit", "meaning", "minimum"]
 
@@ -146,7 +146,7 @@ def meaning(failure: RpcFailure | None) -> Meaning:
     """What a node's answer to ``eth_sendRawTransaction`` means; None is a hash.
 
     Example:
-        >>> from zg_core.chain.rpc import RpcFailure
+        >>> from zg_core.chain.failures import RpcFailure
         >>> meaning(RpcFailure(-32000, "INTERNAL_ERROR: nonce too low")).value
         'nonce_used'
         >>> meaning(RpcFailure(-32000, "request timed out")).value
@@ -199,7 +199,7 @@ def minimum(failure: RpcFailure | None) -> Minimum:
     """What a node that finds a transaction too cheap asks for, as far as it names it.
 
     Example:
-        >>> from zg_core.chain.rpc import RpcFailure
+        >>> from zg_core.chain.failures import RpcFailure
         >>> said = "transaction gas price below minimum: gas tip cap 1, minimum needed 2000000000"
         >>> minimum(RpcFailure(-32000, said))
         Minimum(tip=2000000000, cap=0)

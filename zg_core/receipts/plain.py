@@ -158,6 +158,7 @@ def verdict_of(value: Any) -> Verdict:
         "reason": read.word("reason", Reason, ""),
         "binding": read.word("binding", Binding, "unchecked"),
         "kind": read.optional("kind", lambda _: read.word("kind", Kind)),
+        "record_age": None if read.raw("record_age", None) is None else read.integer("record_age"),
     }
     for each in fields(Verdict):
         if each.init and each.name not in words and read.raw(each.name, None) is not None:

@@ -194,6 +194,11 @@ class Policy:
             parts.append(self.condition)
         return parts[0] if len(parts) == 1 else AllOf(*parts)
 
+    @property
+    def looks_at_records(self) -> bool:
+        """Whether what it demands may depend on the chain record, so that a prompt waits for a young one."""
+        return any(part is not None for part in (self.kinds, self.identity, self.attest, self.condition))
+
     def admit(self, service: Service, report: AttestationReport | None = None, *, model: str | None = None) -> None:
         """Refuse a service that this policy can never accept, before anything is sent.
 

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     NO_CHAT_ID = "no_chat_id"
     NO_SIGNATURE = "no_signature"
     RECORD_UNREADABLE = "record_unreadable"
+    RECORD_CHANGED = "record_changed"
     # not_checked
     POLICY_OFF = "policy_off"
     ABANDONED = "abandoned"
@@ -98,6 +99,8 @@ class Verdict:
         asked_model: With the binding ``renamed``: the model that was asked for.
         signed_model: The model named in the request that was signed instead.
         signed_adapter: The adapter named in it beside that model, "" if none is.
+        record_age: Whole seconds before the call at which the chain record was read that this rests on; 0 where it was
+            read during the call, None where no record was used.
 
     Example:
         >>> from zg_core.types import Kind
@@ -123,6 +126,7 @@ class Verdict:
     asked_model: str = ""
     signed_model: str = ""
     signed_adapter: str = ""
+    record_age: int | None = None
 
     @property
     def prompt(self) -> Prompt:
@@ -168,6 +172,7 @@ class Verdict:
             "asked_model": self.asked_model,
             "signed_model": self.signed_model,
             "signed_adapter": self.signed_adapter,
+            "record_age": self.record_age,
             "explanation": self.explain(),
         }
 
@@ -212,6 +217,7 @@ _SENTENCES: dict[str, str] = {
     Reason.NO_CHAT_ID: "the reply names no usable chat id, so no signature can be looked up",
     Reason.NO_SIGNATURE: "the provider has no signature for this reply",
     Reason.RECORD_UNREADABLE: "the chain record of the provider could not be read",
+    Reason.RECORD_CHANGED: "the chain record changed around this call, and it no longer names the key that signed",
     Reason.POLICY_OFF: "the policy is off",
     Reason.ABANDONED: "the reader broke off before the end",
     Reason.UNSIGNED_SERVICE: "this service signs nothing",

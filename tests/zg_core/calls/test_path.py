@@ -88,6 +88,12 @@ class Backend:
     def arrived(self, route: Route, exchange: Exchange) -> None:
         """Nothing to remember."""
 
+    async def refreshed(self, route: Route, *, patient: bool) -> Route:
+        return route
+
+    def rests(self, route: Route, changed: Any) -> None:
+        """Nothing changes."""
+
     def describe(self) -> dict[str, Any]:
         return {}
 

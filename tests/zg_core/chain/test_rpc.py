@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from zg_core.chain.rpc import JsonRpc, RpcFailure, data_of, quantity
+from tests.zg_core.raw_server import CLOSE, answer
+from zg_core.chain.failures import RpcFailure
+from zg_core.chain.rpc import JsonRpc, data_of, quantity
 from zg_core.errors import ChainError
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 
@@ -321,3 +323,21 @@ class TestFailures:
     def test_the_answer_null_is_an_answer(self, node: Any) -> None:
         node.result = lambda name, answer: None
         assert ask(node.url, CHAIN_ID) == [None]
+
+
+class TestServersThatHangUp:
+    """A kept connection dies as the next request goes out."""
+
+    @pytest.mark.parametrize(("method", "asked"), [("eth_call", 3), ("eth_sendRawTransaction", 2)])
+    def test_reads_are_sent_again_and_transactions_are_not(self, server: Any, method: str, asked: int) -> None:
+        first, second = (answer(b'{"jsonrpc":"2.0","id":%d,"result":"0x1"}' % number) for number in (1, 2))
+        server.script = [[first], [CLOSE], [second]]
+        rpc = JsonRpc(server.url, SyncTransport())
+        assert run(rpc.batch([CHAIN_ID])) == ["0x1"]
+        if method == "eth_call":
+            assert run(rpc.batch([(method, [])])) == ["0x1"]
+        else:
+            with pytest.raises(ChainError) as caught:
+                run(rpc.batch([(method, ["0x02"])]))
+            assert caught.value.code == "rpc_unavailable"
+        assert len(server.received) == asked

@@ -19,6 +19,7 @@ from zg_core.verify.schemes.signed_hashes import verify
 from zg_core.verify.verdict import Verdict
 
 BROKER, ENCLAVE, STRANGER = ("0x" + digit * 64 for digit in "123")
+BROKER_ADDRESS = Account.from_key(BROKER).address
 PROVIDER = "0x" + "ab" * 20
 CHAT_ID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 FINGERPRINT = "ab" * 32
@@ -48,7 +49,7 @@ def service(kind: Kind, **changes: Any) -> Service:
         "model": "m",
         "verifiability": "TeeML",
         "additional_info": json.dumps(INFO[kind]),
-        "tee_signer": Account.from_key(BROKER).address,
+        "tee_signer": BROKER_ADDRESS,
         "acknowledged": True,
     }
     return Service(**values | changes)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from zg_core.backends.base import Route
 from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential, NoCredential
+from zg_core.backends.direct.records import RECORD_AGE, Records
+from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, fetch_signature
 from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     AttestationError,
+    ChainError,
     ConfigError,
     InsufficientFunds,
     ModelNotServed,
     ProviderUnavailable,
-    RequestError,
     VerificationUnavailable,
     ZeroGError,
 )
@@ -28,19 +30,20 @@ from zg_core.http.messages import read_all
 from zg_core.http.provider_requests import provider_request
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
+from zg_core.money import either
 from zg_core.pricing import fee_of
 from zg_core.store import Store
-from zg_core.types import PROXY, Kind
 from zg_core.verify.schemes import signed_hashes as response
-from zg_core.verify.verdict import Binding
+from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from zg_core.backends.direct.attesting import Attestations
     from zg_core.backends.direct.contracts.abi import Account
     from zg_core.backends.direct.contracts.reader import ChainReader
     from zg_core.backends.direct.credentials import Credential
+    from zg_core.calls.retries import Retries
     from zg_core.config import Network, Secret
     from zg_core.exchange import Exchange
     from zg_core.http.messages import Request
@@ -50,15 +53,11 @@ if TYPE_CHECKING:
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
     from zg_core.verify.policy import Policy
     from zg_core.verify.replay import ReplayGuard
-    from zg_core.verify.verdict import Verdict
 
 __all__ = ["DirectBackend"]
 
 CHAT = "chatbot"
-# The signature is stored after the reply's last byte, so the first look-ups can miss (0g-direct §5.2).
-SIGNATURE_DELAYS = (0.0, 0.05, 0.2, 0.4, 0.8, 1.6)
-_SIGNATURE_TIMEOUTS = Timeouts(connect=10.0, read=15.0)
-_MAX_SIGNATURE_BYTES = 64 * 1024
+_MODELS_TIMEOUTS = Timeouts(connect=10.0, read=15.0, whole=30.0)
 _MAX_MODELS_BYTES = 5 * 1024 * 1024  # 0g-direct §4.8
 _MODELS_SECONDS = 60.0  # an unknown name is looked for again in a list that is older: an adapter may be new
 
@@ -80,6 +79,10 @@ class DirectBackend:
         attestation: How attestations are judged, for a policy that asks for one.
         catalogue: What providers say about their models.
         sources: Of settings that come from the environment, the variable; hints name it.
+        record_age: Seconds for which a service record is used as it is.
+        careful: Whether an older one is read again before a prompt leaves, because a budget depends on it; the policy
+            can ask for that, too.
+        retries: How often reading a record is tried again where a verdict waits for it.
     """
 
     name = "direct"
@@ -100,6 +103,9 @@ class DirectBackend:
         attestation: AttestationOptions | None = None,
         catalogue: Catalogue | None = None,
         sources: Mapping[str, str] | None = None,
+        record_age: float = RECORD_AGE,
+        careful: bool = False,
+        retries: Retries | None = None,
     ) -> None:
         self.network = network
         self._sources = sources or {}
@@ -117,12 +123,19 @@ class DirectBackend:
             provider = credential.claims.provider
         self._provider = provider
         self._catalogue = catalogue or Catalogue(transport)
+        self._records = Records(chain, transport, record_age, retries)
+        self._careful = careful or policy.looks_at_records
         self._served: dict[str, tuple[float, frozenset[str]]] = {}
 
     @property
     def payer(self) -> str:
         """Address of the account that pays."""
         return self._credential.address
+
+    @property
+    def pays(self) -> bool:
+        """Whether there is a wallet or API key."""
+        return not isinstance(self._credential, NoCredential)
 
     def gives_away(self, data: bytes) -> bool:
         """Whether the key that pays, or a token, is part of `data`."""
@@ -194,8 +207,10 @@ class DirectBackend:
             ModelNotServed: it does not serve `model`.
             AttestationError, VerificationUnavailable: the policy forbids it, or asks for more than can be proven there.
         """
+        made = time.monotonic()
         with blaming("provider", self._sources if provider == self._provider else {}):
-            service = await self._chain.service(provider)
+            # What a prompt may not be sent without is read before; everything else beside the call, for its verdict.
+            service = await (self._records.young(provider, made) if self._careful else self._chain.service(provider))
         self.admit(service)
         wanted = model or self._model or service.model
         if wanted != service.model and wanted not in (served := await self._models(service, wanted)):
@@ -210,7 +225,29 @@ class DirectBackend:
         tariff = None
         if service.usd_priced or service.multi_model:
             tariff = await self._catalogue.tariff(service, wanted)
-        return Route(service, wanted, report, self._chain.block_of(service.provider), tariff)
+        read = self._chain.read_at(service.provider)
+        return Route(service, wanted, report, self._chain.block_of(service.provider), tariff, made, read)
+
+    async def refreshed(self, route: Route, *, patient: bool) -> Route:
+        """See `Backend.refreshed`."""
+        provider = route.service.provider
+        try:
+            record = await (self._records.patient if patient else self._records.young)(provider, route.made)
+        except ConfigError:  # it has left the chain: nothing acknowledges its key any more
+            return replace(route, service=_unregistered(route.service), read=time.monotonic())
+        except ChainError:
+            return replace(route, stale=True)
+        read = self._chain.read_at(provider)
+        if record == route.service:
+            return replace(route, read=read)
+        # How the change and the request followed each other cannot be told: the provider may have billed either price.
+        return replace(route, service=record, read=read, block=self._chain.block_of(provider), earlier=route.service)
+
+    def rests(self, route: Route, changed: Callable[[Route], None]) -> None:
+        """See `Backend.rests`."""
+        if not route.stale:
+            told = lambda record: changed(replace(route, service=record, earlier=route.service))  # noqa: E731
+            self._records.rests(route.service.provider, route.service, told)
 
     def _other_way(self, wanted: str, asked: str | None) -> str:
         """How to come to a provider of `wanted`, in words that name where provider and model were said."""
@@ -289,11 +326,17 @@ class DirectBackend:
 
     def fee(self, route: Route, usage: Usage | None) -> Fee:
         """See `Backend.fee`."""
-        return fee_of(route.service, usage, route.tariff)
+        fee = fee_of(route.service, usage, route.tariff)
+        if route.earlier is not None and route.tariff is None:
+            before = fee_of(route.earlier, usage)
+            if (before.amount, before.exact) != (fee.amount, fee.exact):
+                return either(before, fee, "price_changed")
+        return replace(fee, exact=False, reason="old_record", lower=0, upper=None) if route.stale and fee.exact else fee
 
     def sent(self, route: Route, exchange: Exchange) -> None:
         """See `Backend.sent`."""
         self._guard.sent(route.service.provider, exchange.request_sha256)
+        self._records.beside(route.service.provider, route.made)
 
     def arrived(self, route: Route, exchange: Exchange) -> None:
         """See `Backend.arrived`."""
@@ -304,7 +347,7 @@ class DirectBackend:
         """See `Backend.verify`."""
 
         async def fetch(chat_ids: tuple[str, ...]) -> bytes | None:
-            return await self._signature(route, chat_ids)
+            return await fetch_signature(self._transport, route.service, route.model, chat_ids, delays=SIGNATURE_DELAYS)
 
         async def reread() -> Service:
             try:
@@ -320,39 +363,17 @@ class DirectBackend:
             guard=self._guard,
             accept_models=self._policy.accept_models,
         )
-        if verdict.binding in (
-            Binding.REWRITTEN,
-            Binding.RENAMED,
-        ):  # so that this reply is known for ours when it comes again
+        verdict = replace(verdict, record_age=route.record_age)
+        if route.stale and verdict.satisfies(Status.CLAIMED):  # what it names may hold no more
+            verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
+        # So that this reply is known for ours when it comes again.
+        if verdict.binding in (Binding.REWRITTEN, Binding.RENAMED):
             self._guard.sent(route.service.provider, verdict.signed_request_sha256)
         return verdict
 
     def describe(self) -> dict[str, Any]:
         """See `Backend.describe`."""
         return {"backend": self.name, "network": self.network.name, "provider": self._provider, "model": self._model}
-
-    async def _signature(self, route: Route, chat_ids: tuple[str, ...]) -> bytes | None:
-        query = ""
-        if route.service.multi_model or route.service.kind is Kind.TEE_ML_SEPARATED:
-            query = f"?model={quote(route.model, safe='')}"  # needed where the route is proxied (0g-direct §5.1)
-        for delay in SIGNATURE_DELAYS:
-            if delay:
-                await self._transport.sleep(delay)
-            for chat_id in chat_ids:
-                try:
-                    request = self._get(route.service, f"{PROXY}/signature/{chat_id}{query}")
-                    answer = await self._transport.send(request)
-                    body = await read_all(answer, _MAX_SIGNATURE_BYTES)
-                except (ConfigError, RequestError, BodyBroken) as error:
-                    if isinstance(error, ZeroGError) and error.code in ("bad_url", "insecure_url"):
-                        return None
-                    continue
-                if answer.status == 200:
-                    return body
-                missing = answer.status == 400 and b"chat_id_not_found" in body
-                if not (missing or answer.status == 404 or answer.status >= 500):
-                    return None
-        return None
 
     async def _models(self, service: Service, wanted: str) -> frozenset[str]:
         """Ids that the provider lists besides its on-chain model: other models, aliases and its adapters."""
@@ -367,7 +388,7 @@ class DirectBackend:
         return names
 
     def _get(self, service: Service, path: str, headers: Mapping[str, str] | None = None) -> Request:
-        return provider_request("GET", service, path, headers=headers, timeouts=_SIGNATURE_TIMEOUTS)
+        return provider_request("GET", service, path, headers=headers, timeouts=_MODELS_TIMEOUTS)
 
     async def _get_json(self, request: Request) -> Any:
         """The JSON that is answered; None when there is none: an older broker has no such route.
@@ -449,8 +470,6 @@ def _price(service: Service) -> int:
 
 
 def _unregistered(service: Service) -> Service:
-    from dataclasses import replace
-
     return replace(service, acknowledged=False)
 
 

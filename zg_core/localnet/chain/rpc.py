@@ -13,6 +13,7 @@ import time
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from zg_core.localnet.base.visitors import objection
 from zg_core.localnet.chain.error import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, RpcError
 
 if TYPE_CHECKING:
@@ -276,6 +277,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(413, f"the body has {length} bytes; at most {MAX_BODY} are read")
             return
         body = self.rfile.read(length)
+        if why := objection(self.headers.items()):
+            self._refuse(403, why)
+            return
         if len(body) < length or self.server.chain.clock.now() < self.server.down_until:
             self.close_connection = True
             return
@@ -286,7 +290,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(200, response)
 
     def do_GET(self) -> None:
-        self._refuse(405, "this is a JSON-RPC endpoint: send a POST")
+        if why := objection(self.headers.items()):
+            self._refuse(403, why)
+        else:
+            self._refuse(405, "this is a JSON-RPC endpoint: send a POST")
 
     do_HEAD = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = do_GET  # noqa: N815 - names http.server looks for
 

@@ -36,8 +36,7 @@ __all__ = [
     "verify",
 ]
 
-_HASH = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
-_BARE_SIGNATURE = re.compile(r"[0-9a-fA-F]{130}")
+_HASH = re.compile(r"(?:0x)?([0-9a-f]{64})")
 
 
 class MalformedSignature(ValueError):
@@ -72,11 +71,9 @@ class SignatureDocument:
             raise NoDocument("not JSON") from None
         if not isinstance(value, dict):
             raise NoDocument("not an object")
-        if not all(isinstance(value.get(name), str) and value[name] for name in ("text", "signature")):
+        if not (isinstance(value.get("text"), str) and value["text"] and isinstance(value.get("signature"), str)):
             raise NoDocument("no text, or no signature")
         fields = {name: value.get(name) or "" for name in cls.__slots__}
-        if _BARE_SIGNATURE.fullmatch(fields["signature"]):
-            fields["signature"] = "0x" + fields["signature"]
         if not all(isinstance(field, str) for field in fields.values()):
             raise MalformedSignature("a field is no text")
         if not all(field.isascii() for field in fields.values()):  # receipts repeat them (0g-direct §5.1: ASCII)
@@ -133,9 +130,9 @@ def parse_signed_text(document: SignatureDocument, kind: Kind) -> SignedText:
 
 
 def _hash(text: str) -> str:
-    """A hash in the one form that is compared; "" if it is none. Some write 0x before it, or capitals."""
+    """A hash in the one form that is compared, without 0x; "" if it is none."""
     found = _HASH.fullmatch(text)
-    return "" if found is None else found[1].lower()
+    return "" if found is None else found[1]
 
 
 def examine(

@@ -455,7 +455,13 @@ class TestVerification:
 
     @pytest.mark.parametrize(
         "misses",
-        [[], [MISSING], [MISSING] * 3, [(404, b"")], [(500, b""), (503, b"")], [(299, b"half"), MISSING, (404, b"")]],
+        [
+            *([], [MISSING], [MISSING] * 3, [(404, b"")], [(500, b""), (503, b"")]),
+            *([(299, b"half"), MISSING, (404, b"")], [(429, b"slow down")] * 2, [(408, b""), (425, b"")]),
+            # what a gateway answers in the provider's place
+            *([(200, page)] for page in (b"<html>", b"", b"null", b"[]", b'{"text":', b'{"error":{"message":"soon"}}')),
+            [(200, {"text": {"request": "a"}, "signature": "0x"}), (200, {"text": "a:b"})],
+        ],
     )
     def test_a_signature_that_comes_late_is_waited_for(
         self, backend: Any, provider: Provider, misses: list[Any]
@@ -464,6 +470,10 @@ class TestVerification:
         assert self.judge(backend, self.exchange()) == ("verified", "")
         assert len(provider.asked) == len(misses) + 1
         assert {token for _, token in provider.asked} == {""}, "the route is free: it gets no token"
+
+    def test_a_gateway_that_always_answers_in_its_place_accuses_nobody(self, backend: Any, provider: Provider) -> None:
+        provider.says(PATH + "abc", (200, b"<!DOCTYPE html><title>Just a moment...</title>"))
+        assert self.judge(backend, self.exchange()) == ("unavailable", "no_signature")
 
     def test_one_that_never_comes_ends_the_waiting(self, backend: Any, provider: Provider) -> None:
         provider.says(PATH + "abc", MISSING)
