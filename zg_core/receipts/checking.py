@@ -35,6 +35,7 @@ _HASHES_ONLY = "hashes only: the bytes were not kept, so their hashes are taken 
 # What a rewritten request comes to, which only its bytes can show.
 _OF_THE_REQUEST = ("status", "reason", "binding", "asked_model", "signed_model", "signed_adapter")
 _ADDRESSES = ("expected_signer", "recovered_signer")
+_NO_EVIDENCE = ("record_age",)  # how old the record was that the client had, by its own clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +184,15 @@ class _Checking:
         """The first field of the verdict that its evidence contradicts."""
         claimed = self._receipt.verdict
         rewritten = claimed.binding in (Binding.REWRITTEN, Binding.RENAMED)
-        open_ = _OF_THE_REQUEST if rewritten and self._receipt.request_body is None else ()
+        left_out = {*_NO_EVIDENCE}
+        if rewritten and self._receipt.request_body is None:
+            left_out |= {*_OF_THE_REQUEST}
+        if claimed.status is Status.UNAVAILABLE:  # the client could not read the chain then: it claims less
+            left_out |= {"status", "reason"}
         for each in fields(Verdict):
             said, found = getattr(claimed, each.name), getattr(own, each.name)
             same = same_address(said, found) if each.name in _ADDRESSES else said == found
-            if not same and each.name not in open_:
+            if not same and each.name not in left_out:
                 return each.name
         return None
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote as url_quote
 
 from zg_core.errors import ConfigError, RequestError
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
 from zg_core.http.provider_requests import provider_request
+from zg_core.http.refusals import retry_after
 from zg_core.http.timeouts import Timeouts
 from zg_core.types import PROXY
 from zg_core.verify.attestation import dcap, gpu
@@ -110,23 +112,25 @@ async def _evidence(service: Service, transport: Transport, path: str) -> Eviden
     except ConfigError as error:
         return Problem(str(error))
     deadline = time.monotonic() + MAX_SECONDS
-    found: Evidence | MalformedEvidence | Problem
-    for delay in (*_DELAYS, None):
-        status, body = await _get(transport, request, deadline)
-        if isinstance(body, Problem):
-            found = body
-        else:
-            try:
-                return Evidence.parse(body)
-            except NoReport as error:
-                found = error
-            except MalformedEvidence as error:
-                return error
-        again = isinstance(found, NoReport) or status in _PASSING
-        if delay is None or not again or time.monotonic() + delay >= deadline:
-            return found
-        await transport.sleep(delay)
-    raise AssertionError("the last attempt returns")
+    found: Evidence | MalformedEvidence | Problem = Problem("it takes too long")
+    for delay in (*_DELAYS, math.inf):
+        answer = await _get(transport, request, deadline)
+        found = _read(answer)
+        again = isinstance(found, NoReport) or answer.status in _PASSING
+        pause = max(delay, answer.pause)
+        if not again or time.monotonic() + pause >= deadline:
+            break
+        await transport.sleep(pause)
+    return found
+
+
+def _read(answer: _Answer) -> Evidence | MalformedEvidence | Problem:
+    if isinstance(answer.body, Problem):
+        return answer.body
+    try:
+        return Evidence.parse(answer.body)
+    except MalformedEvidence as error:
+        return error
 
 
 async def _collateral(
@@ -156,25 +160,33 @@ async def _nras(
     payload: dict[str, Any] = evidence.nvidia or {}
     deadline = time.monotonic() + MAX_SECONDS
     body, headers = json.dumps(payload).encode(), {"Content-Type": "application/json"}
-    _, answer = await _get(transport, Request("POST", options.nras_url, headers, body, public=False), deadline)
-    _, keys = await _get(transport, Request("GET", options.nras_keys_url, public=False), deadline)
+    answer = (await _get(transport, Request("POST", options.nras_url, headers, body, public=False), deadline)).body
+    keys = (await _get(transport, Request("GET", options.nras_keys_url, public=False), deadline)).body
     for part in (answer, keys):
         if isinstance(part, Problem):
             return part
     return gpu.judge(bytes(answer), bytes(keys), str(payload.get("nonce", "")), now)  # type: ignore[arg-type]
 
 
-async def _get(transport: Transport, request: Request, deadline: float) -> tuple[int, bytes | Problem]:
-    """Status and body of an answer, 0 where there is none."""
+class _Answer(NamedTuple):
+    """One answer: its status (0: there is none), its body or why there is none, and seconds to wait before the next."""
+
+    status: int
+    body: bytes | Problem
+    pause: float = 0.0
+
+
+async def _get(transport: Transport, request: Request, deadline: float) -> _Answer:
     left = deadline - time.monotonic()
     if left <= 0:
-        return 0, Problem("it takes too long")
-    times = Timeouts(connect=min(10.0, left), read=min(_READ_SECONDS, left))
+        return _Answer(0, Problem("it takes too long"))
+    times = Timeouts(connect=min(10.0, left), read=min(_READ_SECONDS, left), whole=left)
     try:
         answer = await transport.send(replace(request, timeouts=times))
-        body = await read_all(answer, _MAX_BYTES, max(deadline - time.monotonic(), 0.0))
+        body = await read_all(answer, _MAX_BYTES, left)
     except (RequestError, BodyBroken) as error:
-        return 0, Problem(str(error))
+        return _Answer(0, Problem(str(error)))
     if answer.status != 200:
-        return answer.status, Problem(f"{request.url.partition('?')[0]} answered {answer.status}")
-    return 200, body
+        problem = Problem(f"{request.url.partition('?')[0]} answered {answer.status}")
+        return _Answer(answer.status, problem, retry_after(answer.headers) or 0.0)
+    return _Answer(200, body)

@@ -158,9 +158,9 @@ class _Service:
         if left <= 0:
             raise CollateralUnavailable(f"{self._base} did not answer in {FETCH_SECONDS:.0f} s")
         try:
-            times = Timeouts(connect=min(10.0, left), read=left)
+            times = Timeouts(connect=min(10.0, left), read=left, whole=left)
             answer = await self._transport.send(Request("GET", url, timeouts=times, public=False))
-            body = await read_all(answer, _MOST_BYTES, max(self._deadline - time.monotonic(), 0.0))
+            body = await read_all(answer, _MOST_BYTES, left)
         except (RequestError, BodyBroken) as error:
             if time.monotonic() >= self._deadline:
                 raise CollateralUnavailable(f"{self._base} did not answer in {FETCH_SECONDS:.0f} s") from None
