@@ -70,7 +70,7 @@ class DirectBackend:
         chain: Reads of the contracts.
         transport: HTTP.
         policy: Which kinds may see a prompt.
-        guard: Memory of exchanges, for replays.
+        guard: Knows the requests that were ours.
         provider: The provider to use; None lets `choose` find one.
         model: The model to ask for; None takes the provider's.
         service_type: Which services to choose among.
@@ -133,6 +133,11 @@ class DirectBackend:
     def payer(self) -> str:
         """Address of the account that pays."""
         return self._credential.address
+
+    @property
+    def pays(self) -> bool:
+        """Whether there is a wallet or API key."""
+        return not isinstance(self._credential, NoCredential)
 
     def gives_away(self, data: bytes) -> bool:
         """Whether the key that pays, or a token, is part of `data`."""
@@ -330,15 +335,9 @@ class DirectBackend:
                 return either(before, fee, "price_changed")
         return replace(fee, exact=False, reason="old_record", lower=0, upper=None) if route.stale and fee.exact else fee
 
-    def sent(self, route: Route, exchange: Exchange) -> None:
+    def sent(self, route: Route, exchange: Exchange) -> None:  # noqa: ARG002 - the interface's
         """See `Backend.sent`."""
-        self._guard.sent(route.service.provider, exchange.request_sha256)
         self._records.beside(route.service.provider, route.made)
-
-    def arrived(self, route: Route, exchange: Exchange) -> None:
-        """See `Backend.arrived`."""
-        seen = [self._guard.arrived(route.service.provider, mark) for mark in exchange.marks]
-        exchange.replayed = any(seen)
 
     async def verify(self, route: Route, exchange: Exchange) -> Verdict:
         """See `Backend.verify`."""
