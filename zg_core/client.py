@@ -30,7 +30,7 @@ from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from zg_core.backends.base import Route
@@ -230,6 +230,7 @@ class _Client:
             careful=budget is not None,
             retries=retries,
             sources=settings.sources,
+            choose=choice(self._transport, self._catalogue),
         )
         self._router = None if routing is None else self._make_router(routing)
         if limits is _AUTO:
@@ -240,6 +241,7 @@ class _Client:
             self._transport,
             policy=self.policy,
             receipts=self.receipts,
+            guard=_GUARD,
             payer=lambda: backend.payer,  # asked for when needed: a keystore file is read then
             limits=limits,
             retries=retries,
@@ -538,3 +540,16 @@ def _age(record_age: float | None, network: Network) -> float:
     if record_age is None:  # a local network's clock and records are moved by hand
         return 0.0 if network.name == "local" else RECORD_AGE
     return check_age(record_age)
+
+
+def choice(
+    transport: SyncTransport | AsyncTransport, catalogue: Catalogue
+) -> Callable[[DirectBackend, str], Awaitable[str]]:
+    """How a provider is found where neither `provider` nor `routing` is given; routing is loaded only then."""
+
+    async def choose(backend: DirectBackend, model: str) -> str:
+        from zg_core.routing.failover import Router
+
+        return await Router(None, backend, transport, catalogue).choose(model)
+
+    return choose
