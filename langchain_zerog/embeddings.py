@@ -23,7 +23,7 @@ from zg_core.frameworks.fields import (
     reject_unknown,
     secret_from_env,
 )
-from zg_core.tasks.embeddings import ENVIRONMENT, PATH, SERVICE_TYPE, payload_of, vectors_of
+from zg_core.tasks.embeddings import EMBEDDINGS, ENVIRONMENT, payload_of, vectors_of
 
 if TYPE_CHECKING:
     from zg_core.client import AsyncChatClient, ChatClient
@@ -130,7 +130,7 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
         vectors: list[list[float]] = []
         for batch in self._batches(texts):
             with _model_errors(), scope(sink_of(None)):
-                reply = self._client().create(self._payload(batch), path=PATH)
+                reply = self._client().create(self._payload(batch), path=EMBEDDINGS.path)
                 vectors += vectors_of(reply, len(batch))
         return vectors
 
@@ -143,7 +143,9 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
         vectors: list[list[float]] = []
         for batch in self._batches(texts):
             with _model_errors(), scope(sink_of(None)):
-                vectors += vectors_of(await self._async_client().create(self._payload(batch), path=PATH), len(batch))
+                vectors += vectors_of(
+                    await self._async_client().create(self._payload(batch), path=EMBEDDINGS.path), len(batch)
+                )
         return vectors
 
     async def aembed_query(self, text: str) -> list[float]:
@@ -169,7 +171,7 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
     def _settings(self) -> Mapping[str, Any]:
         names = (name for name in type(self).model_fields if name not in _OF_REQUESTS)
         relay = Relay(self.on_receipt)
-        return client_settings(self, names, service_type=SERVICE_TYPE, on_receipt=relay, environ=ENVIRONMENT)
+        return client_settings(self, names, service_type=EMBEDDINGS.service_type, on_receipt=relay, environ=ENVIRONMENT)
 
     def __getstate__(self) -> dict[Any, Any]:
         state = super().__getstate__()

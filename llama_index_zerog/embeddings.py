@@ -10,7 +10,7 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index_zerog._fields import ClientFields
 from llama_index_zerog._index_check import check_lengths, check_same, stored_samples
 from zg_core.errors import ConfigError
-from zg_core.tasks.embeddings import ENVIRONMENT, PATH, SERVICE_TYPE, payload_of, vectors_of
+from zg_core.tasks.embeddings import EMBEDDINGS, ENVIRONMENT, payload_of, vectors_of
 
 if TYPE_CHECKING:
     from llama_index.core.indices.base import BaseIndex
@@ -88,14 +88,14 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
             ```
         """
         if texts := self._to_compare(index, samples):
-            reply = self._client().create(self._payload(texts), path=PATH)
+            reply = self._client().create(self._payload(texts), path=EMBEDDINGS.path)
             self._compare(reply, index, samples, least)
 
     async def acheck_index(self, index: BaseIndex[Any], *, samples: int = 3, least: float = 0.95) -> None:
         """Async twin of `check_index`."""
         if texts := self._to_compare(index, samples):
             client = self._async_client()
-            self._compare(await client.create(self._payload(texts), path=PATH), index, samples, least)
+            self._compare(await client.create(self._payload(texts), path=EMBEDDINGS.path), index, samples, least)
 
     def _to_compare(self, index: BaseIndex[Any], samples: int) -> list[str]:
         if samples < 1:
@@ -115,11 +115,11 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         client = self._client()
-        return self._vectors(client.create(self._payload(texts), path=PATH), len(texts))
+        return self._vectors(client.create(self._payload(texts), path=EMBEDDINGS.path), len(texts))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         client = self._async_client()
-        return self._vectors(await client.create(self._payload(texts), path=PATH), len(texts))
+        return self._vectors(await client.create(self._payload(texts), path=EMBEDDINGS.path), len(texts))
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
@@ -157,4 +157,4 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
         return self._clients.asynchronous(self._settings())
 
     def _settings(self) -> dict[str, Any]:
-        return self._client_settings(service_type=SERVICE_TYPE, environ=ENVIRONMENT)
+        return self._client_settings(service_type=EMBEDDINGS.service_type, environ=ENVIRONMENT)

@@ -11,7 +11,7 @@ from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
 from zg_core.budget import Spending
 from zg_core.calls.call import Reply, Slot
 from zg_core.calls.limits import Limits
-from zg_core.calls.path import CHAT_PATH, Calls
+from zg_core.calls.path import Calls
 from zg_core.calls.retries import Retries
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
@@ -21,6 +21,7 @@ from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
 from zg_core.routing.routing import Routing
 from zg_core.store import Store
+from zg_core.tasks.chat import CHAT
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet
@@ -263,7 +264,7 @@ class ChatClient(_Client):
     def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport:
         return SyncTransport(ca_file, client=http_client)
 
-    def create(self, payload: Mapping[str, Any], *, path: str = CHAT_PATH) -> Reply:
+    def create(self, payload: Mapping[str, Any], *, path: str = CHAT.path) -> Reply:
         """Send an OpenAI-shaped payload and return the whole answer.
 
         Raises:
@@ -335,7 +336,7 @@ class AsyncChatClient(_Client):
     def _make_transport(self, ca_file: str | None, http_client: Any) -> AsyncTransport:
         return AsyncTransport(ca_file, client=http_client)
 
-    async def create(self, payload: Mapping[str, Any], *, path: str = CHAT_PATH) -> Reply:
+    async def create(self, payload: Mapping[str, Any], *, path: str = CHAT.path) -> Reply:
         """See `ChatClient.create`."""
         return await self.calls.create(payload, path)
 

@@ -28,13 +28,14 @@ class Exchange:
         request: The bytes sent.
         status: HTTP status, 0 before the response began.
         headers: Response headers, names in lower case.
-        complete: Whether the response was read to its end.
+        complete: Whether the response is there to be compared.
+        cut: Whether its end was not seen all the same: then what is missing may be why its bytes are not those signed.
         size: Bytes of the (content-decoded) response so far.
     """
 
     __slots__ = (
-        "_hash", "_request_sha256", "body_id", "certificate_sha256", "complete", "headers", "replayed", "request",
-        "size", "status",
+        "_hash", "_request_sha256", "body_id", "certificate_sha256", "complete", "cut", "headers", "replayed",
+        "request", "size", "status",
     )  # fmt: skip
 
     def __init__(self, request: bytes) -> None:
@@ -42,6 +43,7 @@ class Exchange:
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self.complete = False
+        self.cut = False
         self.size = 0
         self.body_id = ""  # `id` inside the body, the fallback chat id
         self.certificate_sha256 = ""

@@ -70,11 +70,16 @@ class Clock:
         limit: Seconds from the first read (when the request has been sent) until `restart`.
     """
 
-    __slots__ = ("_deadline", "_limit")
+    __slots__ = ("_deadline", "_last", "_limit")
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
         self._deadline: float | None = None
+        self._last = math.inf
+
+    def end_within(self, seconds: float) -> None:
+        """Allow so many seconds from now on for all that is still to come, however often it is restarted."""
+        self._last = time.monotonic() + seconds
 
     def restart(self, limit: float) -> None:
         """Allow `limit` seconds from now on."""
@@ -85,7 +90,7 @@ class Clock:
         now = time.monotonic()
         if self._deadline is None:
             self._deadline = now + self._limit
-        return self._deadline - now
+        return min(self._deadline, self._last) - now
 
 
 CLOCK: ContextVar[Clock | None] = ContextVar("zerog_clock", default=None)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zg_core.tasks.base import Task
 from zg_core.tasks.replies import first_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+__all__ = ["CHAT", "for_model", "streaming", "text_of"]
 
-__all__ = ["for_model", "streaming", "text_of"]
+CHAT = Task("chat", "chatbot", "/chat/completions", streams=True)
 
 
 def text_of(body: Mapping[str, Any]) -> str:

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import RequestError
+from zg_core.tasks.base import Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zg_core.calls.call import Reply
 
-__all__ = ["ENVIRONMENT", "PATH", "SERVICE_TYPE", "payload_of", "vectors_of"]
+__all__ = ["EMBEDDINGS", "ENVIRONMENT", "payload_of", "vectors_of"]
 
-PATH = "/embeddings"
-SERVICE_TYPE = "embedding"
+EMBEDDINGS = Task("embeddings", "embedding", "/embeddings")
 
 
 def payload_of(texts: Sequence[str], model: str | None, dimensions: int | None) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     # not_checked
     POLICY_OFF = "policy_off"
     ABANDONED = "abandoned"
+    REFUSED = "refused"
     # not_verifiable
     UNSIGNED_SERVICE = "unsigned_service"
 
@@ -186,5 +187,6 @@ _SENTENCES: dict[str, str] = {
     Reason.RECORD_UNREADABLE: "the chain record of the provider could not be read",
     Reason.POLICY_OFF: "the policy is off",
     Reason.ABANDONED: "the reader broke off before the end",
+    Reason.REFUSED: "the request was refused, so there is no reply to check",
     Reason.UNSIGNED_SERVICE: "this service signs nothing",
 }
