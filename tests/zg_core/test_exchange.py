@@ -221,6 +221,8 @@ def reference(data: bytes) -> list[bytes]:
         if line.startswith(b"data:"):
             value = line[5:]
             current.append(value.removeprefix(b" "))
+        elif line == b"data":
+            current.append(b"")
         elif not line and current:
             events.append(b"\n".join(current))
             current = []

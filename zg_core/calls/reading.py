@@ -81,8 +81,8 @@ class Reading:
             return "".join(self._call.text)
         return blot(b"".join(self._whole)[:_MOST_SHOWN].decode("utf-8", "replace"))
 
-    def feed(self, chunk: bytes) -> list[Any]:
-        """Take the next bytes; what its caller may see now.
+    def feed(self, chunk: bytes) -> Iterator[Any]:
+        """Take the next bytes; what its caller may see now, up to where an error is met.
 
         Raises:
             BodyBroken: the response, one event, or what follows the end is too large.
@@ -93,10 +93,10 @@ class Reading:
             chunk = self._begin(chunk)
         if self._decoder is None:
             self._whole.append(chunk)
-            return []
-        return self._events(chunk) if chunk else []
+        elif chunk:
+            yield from self._events(chunk)
 
-    def close(self) -> list[Any]:
+    def close(self) -> Iterator[Any]:
         """The body has ended; what its caller may see yet, but for the end itself.
 
         Raises:
@@ -105,11 +105,11 @@ class Reading:
         """
         if self._decoder is None:
             self.done = True
-            return [self._body()]
-        shown = self._events(b"\n\n", flushed=True)
+            yield self._body()
+            return
+        yield from self._events(b"\n\n", flushed=True)
         if not (self.done or self._call.finished):
             raise BodyBroken("the stream ended without its end")
-        return shown
 
     def last(self) -> list[Any]:
         """The end itself, for those who read bytes: shown once the verdict is made."""
@@ -151,10 +151,9 @@ class Reading:
         self._raw.append(head[: len(head) - len(bare)])
         return bare
 
-    def _events(self, chunk: bytes, *, flushed: bool = False) -> list[Any]:
+    def _events(self, chunk: bytes, *, flushed: bool = False) -> Iterator[Any]:
         decoder = self._decoder
         assert decoder is not None  # noqa: S101 - the caller has looked
-        shown: list[Any] = []
         for part in [chunk] if self._form is not Form.RAW else _parts(chunk):
             try:
                 events = decoder.feed(part)
@@ -163,13 +162,12 @@ class Reading:
             for data in events:
                 event = self._hear(data)
                 if event is not None and self._form is not Form.RAW:
-                    shown.append(event)
+                    yield event
             if self._form is Form.RAW:
                 if not flushed:
                     self._raw.append(part)
                 if not self.done and (decoder.idle or flushed):
-                    shown += self._released()
-        return shown
+                    yield from self._released()
 
     def _released(self) -> list[bytes]:
         raw, self._raw = b"".join(self._raw), []
