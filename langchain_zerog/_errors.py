@@ -42,6 +42,10 @@ class InvalidRequest(errors.ConfigError, ModelInvalidRequestError):
     """The messages or parameters cannot be sent."""
 
 
+class ArgumentError(errors.ArgumentError, ModelInvalidRequestError):
+    """An argument that nobody takes there; nothing was sent."""
+
+
 class ChainError(errors.ChainError, ModelError):
     """The chain could not be read, or what it says forbids the call."""
 
@@ -138,7 +142,10 @@ _BY_CODE: dict[str, type[errors.ZeroGError]] = {
     "no_credential": CredentialError,
     "bad_message": InvalidRequest,
     "bad_request_body": InvalidRequest,
+    "bad_headers": InvalidRequest,
+    "secret_in_request": InvalidRequest,
     "rpc_junk": ChainUnavailable,
+    "rpc_rate_limited": ChainUnavailable,
     "rpc_unavailable": ChainUnavailable,
     "context_length_exceeded": ContextOverflow,
     "refused": RequestRefused,
@@ -151,6 +158,7 @@ _BY_CODE: dict[str, type[errors.ZeroGError]] = {
 _BY_CLASS: dict[type[errors.ZeroGError], type[errors.ZeroGError]] = {
     errors.ZeroGError: ZeroGError,
     errors.ConfigError: ConfigError,
+    errors.ArgumentError: ArgumentError,
     errors.ChainError: ChainError,
     errors.InsufficientFunds: InsufficientFunds,
     errors.NotAcknowledged: NotAcknowledged,

@@ -40,7 +40,7 @@ def plain_values(model: ChatZeroG) -> dict[str, Any]:
     from zg_core.verify.conditions import Condition
     from zg_core.verify.policy import Policy
 
-    if isinstance(policy, Condition) or (isinstance(policy, Policy) and policy.condition is not None):
+    if isinstance(policy, Condition) or (isinstance(policy, Policy) and (policy.condition or policy.accept_models)):
         plain["verify"] = Policy.of(policy).to_dict()
     elif isinstance(policy, Policy):
         plain |= {"verify": policy.mode, "minimum": str(policy.minimum), "stream_policy": policy.stream}

@@ -75,7 +75,7 @@ class ChatZeroG(OwnsClients, BaseChatModel):
         api_key: A 0G API key (``app-sk-…``) instead of a wallet; default ``ZEROG_API_KEY``.
         network: ``"mainnet"``, ``"testnet"`` or ``"local"``.
         verify: ``"off"``, ``"background"``, ``"warn"`` (default) or ``"require"``: what is done with the verdict.
-        minimum: The least verdict that ``"require"`` accepts, ``"response_bound"`` if not given.
+        minimum: The least verdict that ``"require"`` accepts, ``"verified"`` if not given.
         stream_policy: ``"hold"`` keeps a stream's chunks until the verdict is made, ``"after"`` (default) does not.
         timeout: Seconds until the first byte of a reply and between two of them, or `zg_core.Timeouts` with `connect`,
             `read`, `first_token` and `stall`.
@@ -201,7 +201,7 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     """``"off"``, ``"background"``, ``"warn"`` (default), ``"require"``, a `zg_core.Policy`, or a condition of
     `zg_core.verify`, which is required. Default ``ZEROG_VERIFY``."""
     minimum: str | None = None
-    """The least verdict that satisfies: ``"verified"``, ``"response_bound"`` (default), …"""
+    """The least verdict that satisfies: ``"verified"`` (default), ``"response_bound"``, …"""
     kinds: list[str] | None = None
     """Kinds of service that may see a prompt, for example ``["TeeML"]``; all if not given."""
     stream_policy: Literal["after", "hold"] | None = None
@@ -231,6 +231,9 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     """Whether a request that was sent and not answered is sent again: it may be paid twice, with a receipt each."""
     ca_file: str | None = None
     """A certificate authority to trust instead of the system's, for local networks with TLS."""
+    allow_private_providers: bool | None = Field(default=None, exclude=True, repr=False)
+    """Whether the chain's URLs may lead to this machine and into private networks: for people who run their own
+    providers. Default ``ZEROG_ALLOW_PRIVATE_PROVIDERS``, else only on a local network."""
     http_client: Any = Field(default=None, exclude=True, repr=False)
     """An `httpx2.Client` (or `httpx.Client`) for blocking calls. Only its connections are used: proxies, TLS settings,
     transports; not its headers, cookies, credentials or redirects. It stays yours to close."""

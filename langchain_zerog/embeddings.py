@@ -91,6 +91,7 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
     retry_deadline: float = Field(default=60.0, ge=0, allow_inf_nan=False)
     retry_unknown: bool = False
     ca_file: str | None = None
+    allow_private_providers: bool | None = Field(default=None, exclude=True, repr=False)
     on_receipt: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
     on_verdict: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
     dimensions: int | None = Field(default=None, ge=1)

@@ -54,7 +54,8 @@ class ZeroGVerificationMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     ``verify="background"`` the check runs while LangChain works on the answer, and this waits for its end.
 
     Args:
-        minimum: The least verdict, ``"response_bound"`` (default), ``"verified"``, …
+        minimum: The least verdict, ``"verified"`` by default. With ``"response_bound"`` tools run on answers that may
+            belong to another question than the agent's.
         timeout: Seconds to wait for a pending verdict.
 
     Raises:
@@ -71,7 +72,7 @@ class ZeroGVerificationMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         ```
     """
 
-    def __init__(self, minimum: str = "response_bound", *, timeout: float = 60.0) -> None:
+    def __init__(self, minimum: str = "verified", *, timeout: float = 60.0) -> None:
         super().__init__()
         self._policy = Policy.of("require", minimum=minimum)
         if timeout <= 0:

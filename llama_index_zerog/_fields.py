@@ -79,6 +79,9 @@ class ClientFields(OwnsClients, BaseModel):
     """Whether a request that was sent and not answered is sent again: it may be paid twice, with a receipt each."""
     ca_file: str | None = None
     """A certificate authority to trust instead of the system's, for local networks with TLS."""
+    allow_private_providers: bool | None = Field(default=None, exclude=True, repr=False)
+    """Whether the chain's URLs may lead to this machine and into private networks: for people who run their own
+    providers. Default ``ZEROG_ALLOW_PRIVATE_PROVIDERS``, else only on a local network."""
     store: str | None = Field(default=None, exclude=True, repr=False)
     """Where receipts are kept; default ``ZEROG_STORE``, else memory."""
     on_receipt: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)

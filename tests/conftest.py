@@ -7,6 +7,7 @@ of one of them is a failure, however it was skipped (marker, fixture, `pytest.sk
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import re
@@ -93,9 +94,15 @@ def missing_part(reason: str) -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a part nobody knows: it would require nothing."""
+    """Refuse a part nobody knows, which would require nothing; choose the event loop."""
     if unknown := required_parts() - set(PARTS):
         raise pytest.UsageError(f"ZEROG_REQUIRE names {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
+    if (loop := os.environ.get("ZEROG_LOOP", "asyncio")) not in ("asyncio", "uvloop"):
+        raise pytest.UsageError(f"ZEROG_LOOP is asyncio or uvloop, not {loop!r}")
+    if loop == "uvloop":
+        import uvloop
+
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

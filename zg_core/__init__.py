@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from zg_core.client import AsyncChatClient, ChatClient
     from zg_core.config import NETWORKS, Network, Settings
     from zg_core.errors import (
+        ArgumentError,
         AttestationError,
         BudgetExceeded,
         ChainError,
@@ -65,6 +66,7 @@ __all__ = [
     "Amount",
     "ApiKey",
     "ApiKeys",
+    "ArgumentError",
     "AsyncApiKeys",
     "AsyncBroker",
     "AsyncChatClient",
@@ -136,6 +138,7 @@ _HOMES = {
     "AsyncBroker": "backends.direct.money.broker",
     "AsyncChatClient": "client",
     "AsyncFunder": "backends.direct.money.funding",
+    "ArgumentError": "errors",
     "AttestationError": "errors",
     "AutoFunding": "backends.direct.money.funding",
     "Broker": "backends.direct.money.broker",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.backends.direct.backend import DirectBackend
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
+from zg_core.backends.direct.records import RECORD_AGE, check_age
 from zg_core.budget import Spending
-from zg_core.calls.call import Reply, Slot
+from zg_core.calls.call import Options, Reply, Slot
 from zg_core.calls.limits import Limits
 from zg_core.calls.path import Calls
 from zg_core.calls.retries import Retries
-from zg_core.config import Environment, Settings, check_url, conceal
+from zg_core.config import Environment, Settings, blaming, check_url, conceal
 from zg_core.errors import ConfigError
-from zg_core.http.timeouts import Timeouts
+from zg_core.http.extra_headers import extra_headers
+from zg_core.http.timeouts import timeouts_of
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.credentials import Credential
     from zg_core.budget import Budget
     from zg_core.config import Network, Secret
+    from zg_core.http.timeouts import Patience
     from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt
     from zg_core.routing.candidates import Explanation
@@ -73,15 +77,18 @@ class _Client:
         stream: str | None = None,
         identity: str | None = None,
         attest: int | None = None,
+        accept_models: Mapping[str, str] | None = None,
         attestation: AttestationOptions | None = None,
         limits: Limits | None = _AUTO,
         budget: Budget | None = None,
-        timeout: float | Timeouts | None = None,
+        timeout: Patience = None,
         max_retries: int = 2,
         retry_deadline: float = 60.0,
         retry_unknown: bool = False,
+        record_age: float | None = None,
         ca_file: str | None = None,
         http_client: Any = None,
+        headers: Mapping[str, str] | None = None,
         service_type: str = "chatbot",
         on_receipt: Callable[[Receipt], None] | None = None,
         on_verdict: Callable[[Receipt], None] | None = None,
@@ -90,6 +97,7 @@ class _Client:
         receipts: Retention | None = None,
         keep_bytes: bool = False,
         routing: Routing | None = None,
+        allow_private_providers: bool | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Make a client; nothing is read or sent yet.
@@ -106,24 +114,33 @@ class _Client:
             inference: InferenceServing address instead of the network's own.
             verify: ``"off"``, ``"background"``, ``"warn"`` (default), ``"require"``, a condition such as
                 ``AllOf(ResponseBound(), Kinds("TeeML"), Attested(level=2))``, or a whole `Policy`.
-            minimum: Least verdict that satisfies, default ``"response_bound"``.
+            minimum: Least verdict that satisfies, default ``"verified"``. ``"response_bound"`` accepts answers that may
+                belong to another question than yours.
             kinds: Kinds of service that may see a prompt.
             stream: ``"after"`` (default) or ``"hold"``: whether chunks wait for the verdict.
             identity: TeeTLS: the upstream vendor that must have answered.
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
+            accept_models: Renames that you accept, ``{"asked": "forwarded"}``: a provider that puts its own name of the
+                model into the request it signs proves that request only if you say that both are the same.
             attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Rate and requests under way, counted for all clients of a process and, as for the rate, for all
                 who share `store`; by default the providers' own on real networks only, None lifts them.
             budget: The most that calls may cost, counted in `store`; beyond it they are refused before they are sent.
-            timeout: Seconds until the first byte of a reply, and between two of them (default 300), or `Timeouts`.
+            timeout: Seconds until the first byte of a reply, and between two of them (default 300), or `Timeouts`, or
+                what httpx takes: ``(connect, read)``, or its ``Timeout``.
             max_retries: Further attempts after connect errors, 429 and 503, which never served anything.
             retry_deadline: Seconds from the first failure in which further attempts must begin. Where a provider asks
                 for a longer wait, the call fails at once, and its error says in ``details["retry_after"]`` how long.
             retry_unknown: Also send a request again that was sent and not answered. Both may be billed: each attempt
                 has a receipt and is held in the budget. Off by default: it is raised as `OutcomeUnknown`.
+            record_age: Seconds for which a service's record on chain is used as it is (10; on a local network, whose
+                records change between two calls, 0). An older one is read again: before the prompt leaves where
+                `kinds`, `identity`, `attest`, a condition or a budget depends on it, else beside the call. Verdicts and
+                exact fees rest on a record that was read after the call began, or at most so long before.
             ca_file: A certificate authority to trust instead of the system's, for local networks with TLS.
             http_client: An httpx2 (or httpx) client to send everything through; an `AsyncClient` for `AsyncChatClient`.
                 Of its settings only those of its connections apply; closing it is the caller's affair.
+            headers: What is sent beside our own headers with every request for an answer.
             service_type: Which services to choose among.
             on_receipt: Called with the receipt of every call that may have cost money.
             on_verdict: Called when a background check has ended.
@@ -134,6 +151,9 @@ class _Client:
             keep_bytes: Keep the bytes of request and response in receipts, so that others can check them again.
             routing: How the provider of each call is chosen among those that serve `model`, and which one a call goes
                 to when it was certainly not served; excludes `provider`. Without it one is chosen once and kept.
+            allow_private_providers: Whether the URLs that the chain names may lead to this machine and into private
+                networks; for people who run their own providers. Default ``ZEROG_ALLOW_PRIVATE_PROVIDERS``, else only
+                on a local network.
             environ: Environment to read instead of ``os.environ``.
 
         Raises:
@@ -153,31 +173,37 @@ class _Client:
             model=model,
             verify=word,
             store=store.url if isinstance(store, Store) else store,
+            allow_private_providers=allow_private_providers,
             environ=environ,
         )
-        self.policy = Policy.of(
-            settings.verify if verify is None or word is not None else verify,
-            minimum=minimum,
-            kinds=kinds,
-            stream=stream,
-            identity=identity,
-            attest=attest,
-        )
+        with blaming("verify", settings.sources):
+            self.policy = Policy.of(
+                settings.verify if verify is None or word is not None else verify,
+                minimum=minimum,
+                kinds=kinds,
+                stream=stream,
+                identity=identity,
+                attest=attest,
+                accept_models=accept_models,
+            )
         """What is demanded of every reply."""
         self.network = settings.network
         """The chain and its contracts."""
         self.receipts = MemoryReceipts()
         """The newest receipts of this client."""
-        kept = store if isinstance(store, Store) else Store.open(settings.store)
+        with blaming("store", settings.sources):
+            kept = store if isinstance(store, Store) else Store.open(settings.store)
         self.stored = None if kept.kind == "memory" else ReceiptStore(kept, receipts)
         """All receipts of the store, other processes' too; None where it is ``memory:``."""
         self.spending = None if budget is None else Spending(budget, kept, self.network.chain_id)
         """What is spent, held and left of the budget; None without one."""
         check_url(self.network.rpc_url, "rpc_url", secure=False)
         if wallet is None and settings.private_key is not None:
-            wallet = Wallet.from_key(settings.private_key)
+            with blaming("private_key", settings.sources):
+                wallet = Wallet.from_key(settings.private_key)
         retries = Retries(max_retries, retry_deadline, retry_unknown)
-        credential = credential_of(wallet, settings.api_key)
+        with blaming("api_key", settings.sources):
+            credential = credential_of(wallet, settings.api_key)
         if routing is not None:
             _check_routing(routing, provider, credential)
         self._transport = self._make_transport(ca_file, http_client)
@@ -195,6 +221,10 @@ class _Client:
             store=settings.store,
             attestation=attestation,
             catalogue=self._catalogue,
+            record_age=_age(record_age, self.network),
+            careful=budget is not None,
+            retries=retries,
+            sources=settings.sources,
         )
         self._router = None if routing is None else self._make_router(routing)
         if limits is _AUTO:
@@ -208,7 +238,7 @@ class _Client:
             payer=lambda: backend.payer,  # asked for when needed: a keystore file is read then
             limits=limits,
             retries=retries,
-            timeouts=_timeouts(timeout),
+            timeouts=timeouts_of(timeout),
             on_receipt=on_receipt,
             on_verdict=on_verdict,
             on_progress=on_progress,
@@ -217,6 +247,9 @@ class _Client:
             spending=self.spending,
             store=kept,
             router=self._router,
+            headers=extra_headers(headers),
+            gives_away=backend.gives_away,
+            settings=SETTINGS,
         )
 
     def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport | AsyncTransport:
@@ -249,6 +282,10 @@ class _Client:
         return f"{type(self).__name__}({facts}, verify={self.policy.mode!r})"
 
 
+SETTINGS = frozenset(inspect.signature(_Client.__init__).parameters) - {"self"}
+"""Names of the clients' settings: no request may hold one."""
+
+
 class ChatClient(_Client):
     """Calls providers and returns answers with receipts; blocking.
 
@@ -264,10 +301,24 @@ class ChatClient(_Client):
     def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport:
         return SyncTransport(ca_file, client=http_client)
 
-    def create(self, payload: Mapping[str, Any], *, path: str = CHAT.path) -> Reply:
+    def create(
+        self,
+        payload: Mapping[str, Any],
+        *,
+        path: str = CHAT.path,
+        timeout: Patience = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """Send an OpenAI-shaped payload and return the whole answer.
 
+        Args:
+            payload: The body of the request.
+            path: Where to.
+            timeout: Instead of the client's, for this call.
+            headers: Beside the client's, for this call.
+
         Raises:
+            ArgumentError: nothing was sent; the payload holds a setting of the client.
             ConfigError: nothing was sent; a setting or the payload is wrong.
             BudgetExceeded: nothing was sent; it could cost more than the budget has left.
             ChainError: nothing was sent; funds, acknowledgement or the chain's RPC.
@@ -275,12 +326,14 @@ class ChatClient(_Client):
             VerificationFailed: the evidence contradicts the answer, which is in ``error.text``.
             VerificationUnavailable: the policy asks for more than could be proven.
         """
-        return run(self.calls.create(payload, path))
+        return run(self.calls.create(payload, path, _options(timeout, headers)))
 
-    def stream(self, payload: Mapping[str, Any]) -> ReplyStream:
-        """Send a payload and iterate over the events of the answer as they come; errors as in `create`."""
+    def stream(
+        self, payload: Mapping[str, Any], *, timeout: Patience = None, headers: Mapping[str, str] | None = None
+    ) -> ReplyStream:
+        """Send a payload and iterate over the events of the answer as they come; for the rest see `create`."""
         slot = Slot()
-        return ReplyStream(self.calls.stream(payload, slot), slot)
+        return ReplyStream(self.calls.stream(payload, slot, _options(timeout, headers)), slot)
 
     def service(self) -> Service:
         """The service this client talks to, chosen now if it was not yet; with `routing`, the first choice now."""
@@ -336,14 +389,23 @@ class AsyncChatClient(_Client):
     def _make_transport(self, ca_file: str | None, http_client: Any) -> AsyncTransport:
         return AsyncTransport(ca_file, client=http_client)
 
-    async def create(self, payload: Mapping[str, Any], *, path: str = CHAT.path) -> Reply:
+    async def create(
+        self,
+        payload: Mapping[str, Any],
+        *,
+        path: str = CHAT.path,
+        timeout: Patience = None,  # noqa: ASYNC109 - as of `ChatClient`: between bytes, not in all
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """See `ChatClient.create`."""
-        return await self.calls.create(payload, path)
+        return await self.calls.create(payload, path, _options(timeout, headers))
 
-    def stream(self, payload: Mapping[str, Any]) -> AsyncReplyStream:
+    def stream(
+        self, payload: Mapping[str, Any], *, timeout: Patience = None, headers: Mapping[str, str] | None = None
+    ) -> AsyncReplyStream:
         """See `ChatClient.stream`."""
         slot = Slot()
-        return AsyncReplyStream(self.calls.stream(payload, slot), slot)
+        return AsyncReplyStream(self.calls.stream(payload, slot, _options(timeout, headers)), slot)
 
     async def service(self) -> Service:
         """See `ChatClient.service`."""
@@ -448,6 +510,12 @@ async def _close(events: AsyncGenerator[dict[str, Any], None]) -> None:
     await events.aclose()
 
 
+def _options(timeout: Patience, headers: Mapping[str, str] | None) -> Options | None:
+    if timeout is None and headers is None:
+        return None
+    return Options(None if timeout is None else timeouts_of(timeout), extra_headers(headers))
+
+
 def _check_routing(routing: object, provider: str | None, credential: Credential) -> None:
     if not isinstance(routing, Routing):
         said, hint = f"routing is a {type(routing).__name__}", 'pass a zg_core.Routing, such as Routing(sort="price")'
@@ -460,9 +528,7 @@ def _check_routing(routing: object, provider: str | None, credential: Credential
     raise ConfigError(said, code="bad_routing", hint=hint)
 
 
-def _timeouts(timeout: float | Timeouts | None) -> Timeouts:
-    if isinstance(timeout, Timeouts):
-        return timeout
-    if timeout is None:
-        return Timeouts()
-    return Timeouts(connect=min(10.0, timeout) if isinstance(timeout, int | float) else timeout, read=timeout)
+def _age(record_age: float | None, network: Network) -> float:
+    if record_age is None:  # a local network's clock and records are moved by hand
+        return 0.0 if network.name == "local" else RECORD_AGE
+    return check_age(record_age)

@@ -8,17 +8,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from zg_core.crypto import checksum_address, is_address
-from zg_core.errors import ConfigError
+from zg_core.crypto import typed_address
+from zg_core.errors import ConfigError, ZeroGError
+from zg_core.http.reach import OWN_PROVIDERS, OutOfReach, check_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["NETWORKS", "Network", "Secret", "Settings"]
+__all__ = ["NETWORKS", "Network", "Secret", "Settings", "shown_url"]
 
 KEY_NAMES = ("ZEROG_PRIVATE_KEY", "PRIVATE_KEY", "ZG_PRIVATE_KEY")
 """Variables of the environment that may hold the wallet's key, the first that is set."""
@@ -129,6 +131,42 @@ def conceal(text: str | Secret | None) -> Secret | None:
     return text if text is None or isinstance(text, Secret) else Secret(text)
 
 
+_PLACE = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#\\\s]*@)?(\[[0-9A-Fa-f:.]*\]|[A-Za-z0-9._~-]*)(:[0-9]*)?(?![A-Za-z0-9])"
+)
+_BARE_PLACE = re.compile(r"([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)(:[0-9]+)?(?=[/?#]|$)")
+
+
+def shown_url(url: object) -> str:
+    """As much of a URL as may be shown: what follows the host, and what stands before it, may be a key.
+
+    Example:
+        >>> shown_url("https://user:secret@rpc.example:8545/v2/secret?key=secret"), shown_url("secret")
+        ('https://rpc.example:8545/…', 'a text of 6 characters')
+    """
+    if not isinstance(url, str):
+        return f"a {type(url).__name__}"
+    found = _PLACE.match(url) or _BARE_PLACE.match(url)
+    if found is None:
+        return f"a text of {len(url)} characters"
+    place = "".join(part or "" for part in found.groups())
+    return place if url == place else place + "/…"
+
+
+class Url(str):
+    """A URL that shows scheme and host only, in tracebacks, too; as a text it is itself.
+
+    Example:
+        >>> Url("https://rpc.example/v2/key")
+        Url('https://rpc.example/…')
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Url({shown_url(self)!r})"
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """One chain with the serving contracts on it (0g-direct §1).
@@ -136,10 +174,12 @@ class Network:
     Attributes:
         name: ``"mainnet"``, ``"testnet"``, ``"local"`` or the user's own.
         chain_id: What ``eth_chainId`` must answer.
-        rpc_url: JSON-RPC endpoint.
+        rpc_url: JSON-RPC endpoint; of it, ``repr`` shows scheme and host only.
         ledger: LedgerManager address.
         inference: InferenceServing address.
         status_url: Public status API, "" if none.
+        allow_private_providers: Whether the URLs that this chain names may lead to this machine and into private
+            networks; for people who run their own providers.
     """
 
     name: str
@@ -148,6 +188,25 @@ class Network:
     ledger: str
     inference: str
     status_url: str = ""
+    allow_private_providers: bool = False
+
+    def __post_init__(self) -> None:
+        """Hide the path of the RPC endpoint."""
+        if isinstance(self.rpc_url, str):
+            object.__setattr__(self, "rpc_url", Url(self.rpc_url))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a local network: it is called so, and its RPC endpoint is on this machine."""
+        return self.name == "local" and is_loopback(self.rpc_url)
+
+    @property
+    def private_providers(self) -> bool:
+        """Whether providers may be on this machine or in a private network."""
+        return self.allow_private_providers or self.is_local
+
+    def __repr__(self) -> str:
+        return f"Network({self.name!r}, chain_id={self.chain_id}, rpc_url={shown_url(self.rpc_url)!r})"
 
 
 # Addresses: 0g-direct §1.2. The local ones are those of a fresh local network (localnet §2).
@@ -195,8 +254,10 @@ class Settings:
     provider: str | None = None
     model: str | None = None
     verify: str = "warn"
-    store: str = "memory:"
+    store: str = field(default="memory:", repr=False)
     chosen: bool = field(default=True, repr=False)
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Of settings that come from the environment, the variable."""
 
     @classmethod
     def resolve(
@@ -212,12 +273,14 @@ class Settings:
         model: str | None = None,
         verify: str | None = None,
         store: str | None = None,
+        allow_private_providers: bool | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Settings:
         """Combine arguments with ``ZEROG_*`` variables; arguments win, and a `Network` is taken as it is.
 
         An API key given as an argument is used even if the environment also holds a wallet key, and the other way
-        round; with both in the environment, the wallet key is used.
+        round; with both in the environment, the wallet key is used. Provider and model say together who answers, so an
+        argument for one of them replaces both variables.
 
         Raises:
             ConfigError: unknown network, malformed address or URL.
@@ -225,58 +288,109 @@ class Settings:
         # A traceback can show the locals of every frame: nothing in this one is a key from here on.
         key, token, env = conceal(private_key), conceal(api_key), Environment(environ)
         private_key = api_key = environ = None
+        rpc_url = hidden(rpc_url)
+        sources: dict[str, str] = {}
 
-        def pick(argument: str | None, *names: str) -> str | None:
-            return argument if argument is not None else env.first(*names)
+        def pick(name: str, argument: str | None, *variables: str) -> str | None:
+            if argument is not None:
+                return argument
+            found = next((variable for variable in variables if env.get(variable)), None)
+            if found is None:
+                return None
+            sources[name] = found
+            return env[found]
 
-        base = _network(network if network is not None else env.first("ZEROG_NETWORK") or DEFAULT_NETWORK)
+        def address(name: str, argument: str | None, *variables: str) -> str | None:
+            text = pick(name, argument, *variables)
+            return _address(text, source(name, sources)) if text else None
+
+        wanted = network if isinstance(network, Network) else pick("network", network, "ZEROG_NETWORK")
+        base = _network(wanted or DEFAULT_NETWORK, sources)
         whole = isinstance(network, Network)
-        url = rpc_url if whole else pick(rpc_url, "ZEROG_RPC_URL", "ZG_RPC_ENDPOINT")
-        own_ledger = ledger if whole else pick(ledger, "ZEROG_LEDGER")
-        own_inference = inference if whole else pick(inference, "ZEROG_INFERENCE")
+        url = hidden(pick("rpc_url", rpc_url, *(() if whole else ("ZEROG_RPC_URL", "ZG_RPC_ENDPOINT"))))
+        private = allow_private_providers
+        if private is None and not whole:
+            private = _switch(env, "ZEROG_ALLOW_PRIVATE_PROVIDERS")
+        if whole:
+            _address(base.ledger, "ledger=")
+            _address(base.inference, "inference=")
         base = replace(
             base,
-            rpc_url=check_url(url, "rpc_url", secure=False) if url else base.rpc_url,
-            ledger=_address(own_ledger, "ledger") if own_ledger else base.ledger,
-            inference=_address(own_inference, "inference") if own_inference else base.inference,
+            rpc_url=check_url(url, source("rpc_url", sources).rstrip("="), secure=False) if url else base.rpc_url,
+            ledger=address("ledger", ledger, *(() if whole else ("ZEROG_LEDGER",))) or base.ledger,
+            inference=address("inference", inference, *(() if whole else ("ZEROG_INFERENCE",))) or base.inference,
+            allow_private_providers=base.allow_private_providers if private is None else private is True,
         )
         if key is None and token is None:
-            key = conceal(env.first(*KEY_NAMES))
-            token = conceal(env.first("ZEROG_API_KEY")) if key is None else None
-        wanted = pick(provider, "ZEROG_PROVIDER")
-        mode = pick(verify, "ZEROG_VERIFY") or "warn"
+            key = conceal(pick("private_key", None, *KEY_NAMES))
+            token = conceal(pick("api_key", None, "ZEROG_API_KEY")) if key is None else None
+        asked = provider is None and model is None
         return cls(
             network=base,
             private_key=key if key is not None and key.reveal() else None,
             api_key=token if token is not None and token.reveal() else None,
-            provider=_address(wanted, "provider") if wanted else None,
-            model=pick(model, "ZEROG_MODEL"),
-            verify=mode,
-            store=pick(store, "ZEROG_STORE") or "memory:",
-            chosen=network is not None or env.first("ZEROG_NETWORK") is not None,
+            provider=address("provider", provider, *(("ZEROG_PROVIDER",) if asked else ())),
+            model=pick("model", model, *(("ZEROG_MODEL",) if asked else ())),
+            verify=pick("verify", verify, "ZEROG_VERIFY") or "warn",
+            store=pick("store", store, "ZEROG_STORE") or "memory:",
+            chosen=wanted is not None,
+            sources=sources,
         )
 
 
-def _network(network: str | Network) -> Network:
+@contextmanager
+def blaming(name: str, sources: Mapping[str, str]) -> Iterator[None]:
+    """Have an error about the setting `name` say which variable of the environment it came from, if it did."""
+    try:
+        yield
+    except ZeroGError as error:
+        variable = sources.get(name)
+        if variable and not re.search(rf"\b{variable}\b", str(error)):
+            error.hint = f"{error.hint}; {variable} says so" if error.hint else f"{variable} says so"
+        raise
+
+
+def source(name: str, sources: Mapping[str, str]) -> str:
+    """What to blame for the setting `name`: the variable that it came from, else the argument.
+
+    Example:
+        >>> source("provider", {"provider": "ZEROG_PROVIDER"}), source("provider", {})
+        ('ZEROG_PROVIDER', 'provider=')
+    """
+    return sources.get(name, f"{name}=")
+
+
+def _network(network: str | Network, sources: Mapping[str, str]) -> Network:
     if isinstance(network, Network):
         return network
     if network not in NETWORKS:
         raise ConfigError(
             f"unknown network {network!r}",
             code="unknown_network",
-            hint=f"use one of {', '.join(NETWORKS)} (argument network=… or ZEROG_NETWORK), or pass a Network",
+            hint=f"{source('network', sources)} takes one of {', '.join(NETWORKS)}; network= also takes a Network",
         )
     return NETWORKS[network]
 
 
+def _switch(env: Environment, name: str) -> bool | None:
+    """What a variable that is on or off says; None where it is not set."""
+    word = env.first(name)
+    if word is None:
+        return None
+    if word.lower() not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
+        raise ConfigError(f"{name} is neither on nor off: {word!r}", code="bad_setting", hint=f"{name}=1 or {name}=0")
+    return word.lower() in ("1", "true", "yes", "on")
+
+
 def _address(text: str, name: str) -> str:
-    if not is_address(text):
+    try:
+        return typed_address(text)
+    except ValueError as error:
         raise ConfigError(
-            f"{name} is not an address: {text!r}",
+            f"{name.rstrip('=')}: {error}",
             code="bad_address",
-            hint=f"{name}= (or ZEROG_{name.upper()}) takes 0x and 40 hex digits",
-        )
-    return checksum_address(text)
+            hint=f"copy it again; {name} takes 0x and 40 hex digits",
+        ) from None
 
 
 def is_loopback(url: str) -> bool:
@@ -284,27 +398,60 @@ def is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in _LOOPBACK
 
 
-def check_url(url: str, name: str, *, secure: bool = True) -> str:
-    """`url` without trailing slashes, if it is http(s), and https when `secure` unless it is loopback.
+def hidden(url: str | None) -> str | None:
+    """`url` as one that shows scheme and host only; what is no text stays what it is, for `check_url`."""
+    return Url(url) if isinstance(url, str) else url
+
+
+def check_url(url: str, name: str, *, secure: bool = True, private: bool = False) -> str:
+    """`url` without trailing slashes, if requests may be sent there.
+
+    What its name resolves to is judged when it is dialled (`zg_core.http.reach`).
+
+    Args:
+        url: The URL.
+        name: What to call it in the error.
+        secure: Whether a stranger chose it, say on chain. Then it is to be https (http on this machine only),
+            without query and fragment, and lead to the public internet. Otherwise any http(s) URL will do.
+        private: Whether it may lead to this machine and into private networks all the same.
 
     Raises:
-        ConfigError: not a URL, or plain http to another machine.
+        ConfigError: it is no such URL; scheme and host are all that is shown of it.
     """
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        # What one parser drops or folds, another may not: then the host that is checked is not the one that is called.
-        valid = valid and url.isascii() and url.isprintable() and not set(url) & set(" \\")
-    except (ValueError, AttributeError, TypeError):
-        valid = False
-    if not valid:
-        raise ConfigError(f"{name} is not an http(s) URL: {url!r}", code="bad_url", hint=f"check {name}")
-    if parts.username or parts.password:
-        raise ConfigError(f"{name} carries credentials", code="bad_url", hint="remove user:password@ from the URL")
-    if secure and parts.scheme != "https" and not is_loopback(url):
+    shown = shown_url(url)
+    url = Url(url if isinstance(url, str) else "")  # a traceback can show the locals of every frame
+    host, problem = _parted(url, strict=secure)
+    if problem == "none":
+        raise ConfigError(f"{name} is not an http(s) URL: {shown}", code="bad_url", hint=f"check {name}")
+    if problem:
+        hint = "remove user:password@ from the URL" if problem == "credentials" else "choose another provider"
+        raise ConfigError(f"{name} carries {problem}: {shown}", code="bad_url", hint=hint)
+    if secure and not url.lower().startswith("https:") and not is_loopback(url):
         raise ConfigError(
-            f"{name} is plain http: {url}",
+            f"{name} is plain http: {shown}",
             code="insecure_url",
             hint="prompts and tokens travel over https only; choose another provider (provider=…)",
         )
-    return url.rstrip("/")
+    if secure and not private:
+        try:
+            check_host(host)
+        except OutOfReach as error:
+            message = f"{name} leads to {error}: {shown}"
+            raise ConfigError(message, code="insecure_url", hint=OWN_PROVIDERS) from None
+    return Url(url.rstrip("/"))
+
+
+def _parted(url: str, *, strict: bool) -> tuple[str, str]:
+    """The host of `url`, and what is wrong with it: "none" where it is no URL, or what it carries."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        valid = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+    except ValueError:
+        return "", "none"
+    # What one parser drops or folds, another may not: then the host that is checked is not the one that is called.
+    if not valid or not url.isascii() or not url.isprintable() or set(url) & set(" \\"):
+        return "", "none"
+    if "@" in parts.netloc:
+        return host, "credentials"
+    return host, ("a query" if "?" in url else "a fragment" if "#" in url else "") if strict else ""

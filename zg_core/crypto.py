@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import lru_cache
+from typing import TypeGuard
 
 __all__ = [
     "SignatureError",
@@ -22,6 +23,7 @@ __all__ = [
     "same_address",
     "sha256_hex",
     "sign_digest",
+    "typed_address",
 ]
 
 # Order of the secp256k1 group (SEC 2, §2.4.1).
@@ -50,7 +52,7 @@ def personal_hash(message: bytes) -> bytes:
     return keccak256(b"\x19Ethereum Signed Message:\n" + str(len(message)).encode() + message)
 
 
-def is_address(text: object) -> bool:
+def is_address(text: object) -> TypeGuard[str]:
     """Whether `text` is ``0x`` and 40 hex digits, in any case."""
     return isinstance(text, str) and _ADDRESS.fullmatch(text) is not None
 
@@ -71,6 +73,32 @@ def checksum_address(text: str) -> str:
     lower = text[2:].lower()
     digest = keccak256(lower.encode()).hex()
     return "0x" + "".join(c.upper() if int(d, 16) >= 8 else c for c, d in zip(lower, digest, strict=False))
+
+
+def typed_address(text: object) -> str:
+    """An address that a person gave, in EIP-55 capitals; all in lower or upper case it has no check in it.
+
+    Raises:
+        ValueError: it is none, or its capitals are not those of EIP-55: a digit of it is mistyped.
+
+    Example:
+        >>> typed_address("0x19e7e376e7c213b7e7e7e46cc70a5dd086daff2a")
+        '0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A'
+        >>> typed_address("0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2B")
+        Traceback (most recent call last):
+        ...
+        ValueError: 0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2B is mistyped: its capitals do not fit its digits (EIP-55)
+    """
+    if not is_address(text):
+        raise ValueError(f"{_shown(text)} is not an address: 0x and 40 hex digits")
+    right, digits = checksum_address(text), text[2:]
+    if text != right and digits not in (digits.lower(), digits.upper()):
+        raise ValueError(f"{text} is mistyped: its capitals do not fit its digits (EIP-55)")
+    return right
+
+
+def _shown(value: object) -> str:
+    return repr(value[:60]) if isinstance(value, str) else f"a {type(value).__name__}"
 
 
 def same_address(left: str, right: str) -> bool:

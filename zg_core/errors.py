@@ -4,6 +4,7 @@
 
     ZeroGError
     ├── ConfigError               a setting, key or argument is missing or malformed
+    │   └── ArgumentError         an argument that nobody takes there, such as a client setting in a request
     ├── ChainError                the chain could not be read, or says no
     │   ├── InsufficientFunds     no ledger, no sub-account, or too little in it
     │   ├── NotAcknowledged       the TEE signer is not acknowledged by owner or user
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt  # circle: what a caller reads of `error.receipt` is typed
 
 __all__ = [
+    "ArgumentError",
     "AttestationError",
     "BudgetExceeded",
     "ChainError",
@@ -112,6 +114,15 @@ class ConfigError(ZeroGError, ValueError):
     """A setting, key or argument is missing or malformed; nothing was sent."""
 
     default_code = "config"
+
+
+class ArgumentError(ConfigError, TypeError):
+    """An argument or request parameter that nobody takes there; nothing was sent.
+
+    A `TypeError` too, as for any function that is called with a name it does not know.
+    """
+
+    default_code = "bad_argument"
 
 
 class ChainError(ZeroGError):
@@ -250,7 +261,10 @@ def never_served(error: BaseException) -> bool:
 
 NEVER_REACHED = frozenset({521, 522, 523, 525, 526, 530})
 """Statuses of a content network that could not even connect to the server behind it."""
-_NEVER_SENT = ("all_failed", "connect_failed", "future_generation", "no_turn", "rpc_junk", "rpc_unavailable")
+# A read of the chain comes before a request, or beside one that was refused.
+_NEVER_SENT = frozenset(
+    {"all_failed", "connect_failed", "future_generation", "no_turn", "rpc_junk", "rpc_rate_limited", "rpc_unavailable"}
+)
 
 
 class VerificationWarning(UserWarning):

@@ -8,7 +8,7 @@ from typing import Any
 
 from zg_core.errors import ConfigError
 
-__all__ = ["Amount", "Fee", "neuron", "og"]
+__all__ = ["Amount", "Fee", "either", "neuron", "og"]
 
 
 # Decimal places of a currency's smallest unit (0g-direct §1.1: 1 0G = 1e18 neuron).
@@ -160,3 +160,17 @@ class Fee:
             result |= {"reason": self.reason, "lower": str(self.lower)}
             result["upper"] = None if self.upper is None else str(self.upper)
         return result
+
+
+def either(first: Fee, second: Fee, reason: str) -> Fee:
+    """The fee where one of two holds and nobody can tell which: the larger, bounded by both.
+
+    Example:
+        >>> either(Fee(neuron(5), exact=True), Fee(neuron(9), exact=True), "price_changed").lower
+        5
+    """
+    known = [fee.most for fee in (first, second)]
+    upper = None if None in known else max(most for most in known if most is not None)
+    lower = min(fee.amount.units if fee.exact else fee.lower for fee in (first, second))
+    amount = max(first.amount, second.amount, key=lambda amount: amount.units)
+    return Fee(amount, exact=False, reason=reason, lower=lower, upper=upper)

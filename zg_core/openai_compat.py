@@ -19,11 +19,13 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
+from zg_core.calls.call import Options
 from zg_core.calls.reading import Form
 from zg_core.calls.retries import Retries
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.config import Environment, conceal
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, ZeroGError
+from zg_core.http.extra_headers import extra_headers
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import run
 from zg_core.tasks.known import task_at
@@ -45,11 +47,10 @@ _NOWHERE = "wss://zerog.invalid"
 _RETRIES: ContextVar[int | None] = ContextVar("zerog_openai_retries", default=None)
 """How often the request under way may be sent again: the official client's own retries would not know what was paid."""
 _OWN_HEADERS = frozenset(
-    {"accept", "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type"}
-    | {"cookie", "expect", "host", "idempotency-key", "payment", "proxy-authorization", "te", "trailer"}
-    | {"transfer-encoding", "upgrade", "user-agent", "x-payment", "x-payment-signature"}
+    {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "idempotency-key"}
+    | {"transfer-encoding", "user-agent"}
 )
-_OWN_PREFIXES = ("x-stainless-", "openai-", "payment-", "proxy-")  # they tell of the machine, or would pay
+_OWN_PREFIXES = ("x-stainless-", "openai-")  # they tell of the machine and of its owner
 _CONNECTION = ("connect_failed", "connection_lost", "timeout")
 _FIXED = "it is fixed when the client is made: openai_client(…)"
 
@@ -309,18 +310,17 @@ async def _relayed(
     retries, most = None, _RETRIES.get()
     if most is not None and most != core.calls.retries.most:
         retries = replace(core.calls.retries, most=most)
-    return await core.calls.relay(
-        data,
-        path,
-        form=Form.TIDY,
-        headers={name: value for name, value in request.headers.items() if not _is_own(name.lower())},
-        timeouts=_timeouts(request.extensions.get("timeout") or {}, core.calls.timeouts),
-        retries=retries,
-    )
+    timeouts = _timeouts(request.extensions.get("timeout") or {}, core.calls.timeouts)
+    options = Options(timeouts, extra_headers(dict(_others(request.headers)), "extra_headers"), retries)
+    return await core.calls.relay(data, path, form=Form.TIDY, options=options)
 
 
-def _is_own(name: str) -> bool:
-    return name in _OWN_HEADERS or name.startswith(_OWN_PREFIXES)
+def _others(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The headers that the official client does not set by itself."""
+    for name, value in headers.items():
+        own = name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIXES)
+        if not own and (name.lower() != "authorization" or value != f"Bearer {_KEY}"):
+            yield name, value
 
 
 def _timeouts(given: Mapping[str, float | None], ours: Timeouts) -> Timeouts | None:

@@ -130,6 +130,13 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (chain, payer, provider)
     )
     """,
+    """
+    CREATE TABLE reply_marks (
+        mark VARCHAR(22) NOT NULL PRIMARY KEY,
+        holder VARCHAR(12) NOT NULL,
+        at DOUBLE PRECISION NOT NULL
+    )
+    """,
 )
 
 

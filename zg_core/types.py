@@ -5,7 +5,7 @@ All are immutable but `Receipt`, whose verdict may arrive later.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,10 @@ from zg_core.jsontext import parse_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Kind", "PriceTier", "Service", "Usage"]
+__all__ = ["PROXY", "Kind", "PriceTier", "Service", "Usage"]
+
+PROXY = "/v1/proxy"
+"""What the OpenAI-shaped routes of a provider begin with (0g-direct §4.1)."""
 
 
 class Kind(StrEnum):
@@ -54,7 +57,8 @@ class PriceTier:
 class Service:
     """One provider's service record as the chain holds it (0g-direct §2.2), with the facts derived from it.
 
-    Prices are neuron per token. `url` has no trailing slash.
+    Prices are neuron per token. `url` has no trailing slash; `private`, which is no part of the record, says whether it
+    may lead to this machine and into private networks, as on a local network (`Network.private_providers`).
     """
 
     provider: str
@@ -68,6 +72,7 @@ class Service:
     additional_info: str
     tee_signer: str
     acknowledged: bool
+    private: bool = field(default=False, repr=False, compare=False)
 
     @cached_property
     def info(self) -> Mapping[str, Any]:
@@ -105,7 +110,7 @@ class Service:
     @property
     def endpoint(self) -> str:
         """Base URL of the OpenAI-shaped routes (0g-direct §4.1)."""
-        return self.url + "/v1/proxy"
+        return self.url + PROXY
 
     @property
     def usd_priced(self) -> bool:

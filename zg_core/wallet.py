@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Wallet"]
 
 _KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
+_HEX = frozenset("0123456789abcdefABCDEF")
 
 
 class Wallet:
@@ -110,6 +111,13 @@ class Wallet:
         """EIP-191 ``personal_sign``: ``0x`` and 130 hex digits."""
         return "0x" + self.sign_digest(personal_hash(message)).hex()
 
+    def is_in(self, data: bytes) -> bool:
+        """Whether the key, as hex digits, is part of `data`; False as long as it was not needed."""
+        if self._secret is None:
+            return False
+        # Of either case: the two that people write.
+        return self._secret.reveal().encode() in data or self._secret.reveal().upper().encode() in data
+
     def _unlock(self) -> bytes:
         if self._secret is None:
             key = parse_private_key(self._load())
@@ -148,11 +156,35 @@ def parse_private_key(text: object) -> bytes:
 def _key_of(text: object) -> bytes | ConfigError:
     hint = "a private key is 0x and 64 hex digits; set ZEROG_PRIVATE_KEY or pass private_key=…"
     if not isinstance(text, str) or _KEY.fullmatch(text.strip()) is None:
-        return ConfigError("the private key is malformed", code="bad_private_key", hint=hint)
+        return ConfigError(f"the private key is malformed: {_resembles(text)}", code="bad_private_key", hint=hint)
     key = bytes.fromhex(text.strip().removeprefix("0x"))
     if not 0 < int.from_bytes(key) < CURVE_ORDER:
         return ConfigError("the private key is not on the curve", code="bad_private_key", hint=hint)
     return key
+
+
+def _resembles(text: object) -> str:
+    """What was given instead of a key, in words that repeat nothing of it."""
+    if not isinstance(text, str):
+        return f"it is a {type(text).__name__}, not text"
+    key = text.strip()
+    digits = key.removeprefix("0x")
+    words = key.split()
+    if not key:
+        return "it is empty"
+    if key[0] in "'\"" or key[-1] in "'\"":
+        return "it is in quotation marks, leave them out"
+    if key[0] == "{":
+        return "it looks like the text of a keystore file, open one with Wallet.from_keystore"
+    if key.startswith(("app-sk-", "sk-", "mk-", "pk-")):
+        return "it looks like an API key, which goes into api_key=… (ZEROG_API_KEY)"
+    if len(words) >= 12 and all(word.isalpha() for word in words):
+        return "it looks like a mnemonic, a wallet program shows the key that belongs to it"
+    if "/" in key or "\\" in key or key.endswith(".json"):
+        return "it looks like a file name, a keystore file is opened with Wallet.from_keystore"
+    if digits and all(digit in _HEX for digit in digits):
+        return f"it has {len(digits)} hex digits" + (", like an address" if len(digits) == 40 else "")
+    return f"it has {len(key)} characters, and some are no hex digits"
 
 
 def _open_keystore(path: Path, password: Secret) -> Secret | ConfigError:

@@ -153,7 +153,9 @@ def expected(honest: Evidence, name: str, flipped: bytes) -> set[Status] | None:
     if name == "response":
         return {Status.FAILED}
     if name == "document":
-        return None if _document(flipped) == _document(honest.document) else {Status.FAILED}
+        if _document(flipped) == _document(honest.document):
+            return None
+        return {Status.FAILED} if _is_document(flipped) else {Status.UNAVAILABLE}
     before, after = _record(honest.record), _record(flipped)
     if after == before:
         return None
@@ -165,12 +167,21 @@ def expected(honest: Evidence, name: str, flipped: bytes) -> set[Status] | None:
 
 
 def _go_form(request: bytes) -> object:
-    """What Go would forward, whatever the spelling and whatever name of its one model; None: it would refuse."""
+    """What Go would forward, whatever the spelling; None: it would refuse."""
     try:
-        value = gojson.loads(request.decode().encode())  # a client sends UTF-8
-        return gojson.dumps({**value, "model": "m"} if "model" in value else value)
+        return gojson.dumps(gojson.loads(request.decode().encode()))  # a client sends UTF-8
     except (ValueError, TypeError):
         return None
+
+
+def _is_document(body: bytes) -> bool:
+    """Whether this is a signature document at all: what is none accuses nobody."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return False
+    said = [value.get(name) for name in ("text", "signature")] if isinstance(value, dict) else [None]
+    return all(isinstance(text, str) for text in said) and said[0] != ""
 
 
 def _document(body: bytes) -> object:

@@ -80,6 +80,8 @@ class Node:
         self.body: Callable[[Any], bytes] | None = None  # instead of an honest response
         self.result: Callable[[str, Any], Any] | None = None  # instead of an honest result
         self.status = 200
+        self.headers: dict[str, str] = {}
+        self.cuts: Callable[[Any], bool] | None = None  # which requests end in a cut connection
         self.gate: threading.Barrier | None = None  # holds HTTP requests until as many are there
         self._functions = {
             keccak(text=signature)[:4]: (signature, function)
@@ -172,8 +174,15 @@ def running() -> Iterator[Node]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = made.respond(self.rfile.read(int(self.headers["Content-Length"])))
+            request = self.rfile.read(int(self.headers["Content-Length"]))
+            if made.cuts is not None and made.cuts(json.loads(request)):
+                made.asked.append(["cut"])
+                self.close_connection = True
+                return
+            body = made.respond(request)
             self.send_response(made.status)
+            for name, value in made.headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

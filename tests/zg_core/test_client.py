@@ -111,7 +111,7 @@ class TestAnswer:
         assert stream.receipt.verdict.satisfies("verified")
 
     def test_in_steady_state_nothing_is_read_from_the_chain(self, options, provider, net, monkeypatch):
-        with ChatClient(**at(options, provider)) as client:
+        with ChatClient(**at(options, provider), record_age=60) as client:
             client.create(ask(QUESTION))
             calls: list[str] = []
             answer = net.chain.rpc

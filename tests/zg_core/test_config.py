@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import traceback
+from dataclasses import replace
 
 import pytest
 
@@ -132,6 +134,47 @@ class TestSettings:
         with pytest.raises(ConfigError, match=name):
             Settings.resolve(**{name: text}, environ={})
 
+    @pytest.mark.parametrize("name", ["ledger", "inference", "provider"])
+    def test_a_mistyped_address_is_refused(self, name: str) -> None:
+        typo = "0x2dE54c845Cd948B72D2e32e39586fe89607074E4"
+        with pytest.raises(ConfigError, match=f"{name}: 0x.* is mistyped") as caught:
+            Settings.resolve(**{name: typo}, environ={})
+        assert caught.value.code == "bad_address"
+
+    def test_a_mistyped_address_in_a_network_is_refused(self) -> None:
+        wrong = replace(NETWORKS["mainnet"], ledger="0x2dE54c845Cd948B72D2e32e39586fe89607074E4")
+        with pytest.raises(ConfigError, match="ledger"):
+            Settings.resolve(network=wrong, environ={})
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://rpc.example/v2/SECRET",
+            "https://rpc.example/?key=SECRET",
+            "https://rpc.example?SECRET",
+            "https://rpc.example#SECRET",
+        ],
+    )
+    def test_a_key_in_an_rpc_url_is_not_shown(self, url: str) -> None:
+        settings = Settings.resolve(rpc_url=url, environ={})
+        assert settings.network.rpc_url == url
+        assert "SECRET" not in repr(settings) + repr(settings.network) + str(settings.network)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "wss://rpc.example/SECRET",
+            "rpc.example/SECRET",
+            "http://a:99999/SECRET",
+            "http://a/ /SECRET",
+            "ht tp://b://SECRET",
+        ],
+    )
+    def test_nor_in_the_error_about_a_wrong_one(self, url: str) -> None:
+        with pytest.raises(ConfigError, match="rpc_url is not an") as caught:
+            Settings.resolve(rpc_url=url, environ={})
+        assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+
     def test_addresses_come_out_in_one_spelling(self) -> None:
         assert Settings.resolve(provider="0x" + PROVIDER[2:].upper(), environ={}).provider == PROVIDER
 
@@ -156,7 +199,7 @@ class TestCheckUrl:
         ],
     )
     def test_accepts(self, url: str, clean: str) -> None:
-        assert check_url(url, "the URL") == clean
+        assert check_url(url, "the URL", private=True) == clean
 
     @pytest.mark.parametrize(
         "url",

@@ -25,6 +25,7 @@ from zg_core.crypto import (
     same_address,
     sha256_hex,
     sign_digest,
+    typed_address,
 )
 
 # 0g-direct §12.2: the key is 32 bytes of 0x11.
@@ -196,6 +197,22 @@ class TestAddresses:
         assert not is_address(text)
         with pytest.raises(ValueError, match="not an address"):
             checksum_address(text)
+
+    @pytest.mark.parametrize("place", range(2, 42))
+    def test_a_digit_mistyped_in_an_address_with_capitals_is_seen(self, place: int) -> None:
+        other = "0x" + SIGNER[2:place] + ("1" if SIGNER[place] != "1" else "2") + SIGNER[place + 1 :]
+        with pytest.raises(ValueError, match=r"is mistyped.*EIP-55"):
+            typed_address(other)
+
+    def test_what_a_person_gives_is_taken_in_one_case_or_in_the_right_capitals(self) -> None:
+        for text in (SIGNER, SIGNER.lower(), "0x" + SIGNER[2:].upper()):
+            assert typed_address(text) == SIGNER
+        assert typed_address("0x" + "12" * 20) == "0x" + "12" * 20
+
+    @pytest.mark.parametrize("value", [None, b"\x00" * 20, 5, "alice.eth", SIGNER[2:], " " + SIGNER, "0X" + SIGNER[2:]])
+    def test_what_is_no_address_is_told_so(self, value: object) -> None:
+        with pytest.raises(ValueError, match="is not an address"):
+            typed_address(value)
 
     def test_case_does_not_matter(self) -> None:
         assert is_address(SIGNER.lower())

@@ -23,7 +23,7 @@ from zg_core.backends.direct.money.api_keys import ApiKeys, AsyncApiKeys
 from zg_core.backends.direct.money.broker import AsyncBroker, Broker
 from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
 from zg_core.backends.direct.session import read_token
-from zg_core.chain.rpc import RpcFailure
+from zg_core.chain.failures import RpcFailure
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.crypto import checksum_address, keccak256
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, SessionRejected

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,33 @@ class TestFromKeystore:
 
         with pytest.raises(PermissionError, match="sealed"):
             _ = Wallet.from_keystore(keystore(tmp_path), refuse).address
+
+
+class TestWhatIsNoKey:
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            (f'"{KEY}"', "in quotation marks"),
+            (f"'{KEY}'", "in quotation marks"),
+            (KEY[:-1], "63 hex digits"),
+            (KEY + "00", "66 hex digits"),
+            (ADDRESS, "40 hex digits, like an address"),
+            ("test " * 11 + "junk", "looks like a mnemonic"),
+            ("app-sk-abc", "looks like an API key"),
+            ("/keys/mine.json", "looks like a file name"),
+            ('{"address": "x", "crypto": {}}', "keystore"),
+            ("0x0x" + KEY[2:], "no hex digits"),
+            ("0xYOUR_PRIVATE_KEY", "no hex digits"),
+            ("", "is empty"),
+            (5, "a int, not text"),
+        ],
+    )
+    def test_is_told_by_what_it_looks_like_and_never_shown(self, text: Any, said: str) -> None:
+        with pytest.raises(ConfigError, match=said) as caught:
+            Wallet.from_key(text)
+        assert caught.value.code == "bad_private_key"
+        shown = "".join(traceback.format_exception(caught.value))
+        assert str(text)[3:30] not in shown or len(str(text)) < 12
 
 
 class TestFromCallable:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from zg_core.config import Network
     from zg_core.errors import ZeroGError
@@ -24,8 +26,16 @@ __all__ = ["Backend", "Route"]
 class Route:
     """Where a call goes: the service that will answer, the model it is asked for, and what is known of the service.
 
-    `attestation` is its report, where the policy asks for one; `block` the block at which its record was read;
-    `tariff` the provider's list price, where it does not bill what the chain says.
+    Attributes:
+        service: What the chain says of it.
+        model: The name to ask for.
+        attestation: Its report, where the policy asks for one.
+        block: The block at which the record was read.
+        tariff: The provider's list price, where it does not bill what the chain says.
+        made: When the route was made, by ``time.monotonic``: a call begins with it.
+        read: When the read of the record began.
+        stale: Whether the record is older than what a verdict or an exact fee may rest on.
+        earlier: Another record that may have held while the call was under way.
     """
 
     service: Service
@@ -33,6 +43,15 @@ class Route:
     attestation: AttestationReport | None = None
     block: int | None = None
     tariff: Tariff | None = None
+    made: float = field(default_factory=time.monotonic)
+    read: float = -math.inf
+    stale: bool = False
+    earlier: Service | None = None
+
+    @property
+    def record_age(self) -> int | None:
+        """How many seconds before the call the record was read: 0 where it was during the call, None if not known."""
+        return math.ceil(max(0.0, self.made - self.read)) if math.isfinite(self.read) else None
 
 
 class Backend(Protocol):
@@ -67,6 +86,17 @@ class Backend(Protocol):
 
     async def renew(self, route: Route) -> bool:
         """Drop what a rejected session was made of; False if nothing can be made anew."""
+        ...
+
+    async def refreshed(self, route: Route, *, patient: bool) -> Route:
+        """`route` with a record that the verdict and the fee of its call may rest on; `stale` where none can be had.
+
+        `patient` tries again what failed, as often as the call may.
+        """
+        ...
+
+    def rests(self, route: Route, changed: Callable[[Route], None]) -> None:
+        """A call has ended that rests on `route`; `changed` is told if its record turns out to have changed before."""
         ...
 
     def fee(self, route: Route, usage: Usage | None) -> Fee:

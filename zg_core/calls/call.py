@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
     from zg_core.types import Usage
 
-__all__ = ["Ask", "Call", "Reply", "Slot"]
+__all__ = ["Ask", "Call", "Options", "Reply", "Slot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,21 @@ class Reply:
         return text_of(self.body)
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one call asks for beside its payload.
+
+    Attributes:
+        timeouts: Instead of the client's.
+        headers: Beside the client's and our own.
+        retries: Instead of the client's.
+    """
+
+    timeouts: Timeouts | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    retries: Retries | None = None
+
+
 @dataclass(slots=True)
 class Slot:
     """Where a running stream leaves its receipt, and its call."""
@@ -60,9 +75,7 @@ class Ask:
         payload: The request, parsed.
         path: Where it is asked for, below a service's endpoint: that of a task.
         data: Its bytes, where the caller brings them; they are sent as they are.
-        headers: Further headers; those that let the request in, and describe it, are set here all the same.
-        timeouts: Other ones than the client's.
-        retries: Other ones than the client's.
+        options: What is asked for beside it.
 
     Raises:
         ConfigError: `path` is that of no task (code ``unknown_task``), or the model is no text.
@@ -71,9 +84,7 @@ class Ask:
     payload: Mapping[str, Any] = field(repr=False)
     path: str = CHAT.path
     data: bytes | None = field(default=None, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    timeouts: Timeouts | None = None
-    retries: Retries | None = None
+    options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
         """Refuse what is none of our requests."""
@@ -84,7 +95,7 @@ class Ask:
             raise ConfigError(message, code="bad_request_body", hint="pass model='…', or leave it out")
 
     @classmethod
-    def read(cls, data: bytes, path: str, **options: Any) -> Self:
+    def read(cls, data: bytes, path: str, options: Options) -> Self:
         """What the bytes of a request ask; this is the one time that they are parsed.
 
         Raises:
@@ -99,7 +110,7 @@ class Ask:
         if not isinstance(payload, dict):
             message = f"the request is a JSON {type(payload).__name__}, not an object"
             raise ConfigError(message, code="bad_request_body", hint="send one JSON object")
-        return cls(payload, path, data, **options)
+        return cls(payload, path, data, options)
 
     @property
     def model(self) -> str | None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from zg_core.crypto import same_address
 from zg_core.errors import ConfigError, StreamTruncated
 from zg_core.receipts.bounds import bounded
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
@@ -15,7 +16,7 @@ from zg_core.verify.verdict import Reason, Status, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zg_core.backends.base import Backend
+    from zg_core.backends.base import Backend, Route
     from zg_core.budget import Spending
     from zg_core.calls.call import Call
     from zg_core.http.transport import Transport
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from zg_core.routing.failover import Router
     from zg_core.verify.policy import Policy
 
-__all__ = ["Closing"]
+__all__ = ["RECORD_CHANGED", "Closing"]
+
+RECORD_CHANGED = "record_changed"
+"""The flag of a receipt whose provider changed its record on chain while the call was under way."""
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +117,13 @@ class Closing:
     async def judge(self, call: Call, outcome: Outcome) -> Receipt:
         """Close the call, keep its receipt, and make the verdict as the policy says."""
         receipt = call.receipt
+        call.leave()
+        try:  # a verdict and an exact fee rest on a young record of who answered
+            patient = self._policy.mode not in ("off", "background")
+            call.route = await self._backend.refreshed(call.route, patient=patient)
+        except BaseException:
+            self.abandon(call)
+            raise
         self._close(call, outcome)
         if call.exchange.complete:
             self._backend.arrived(call.route, call.exchange)
@@ -182,7 +193,11 @@ class Closing:
         receipt.complete = exchange.complete and not exchange.cut
         receipt.response_body = None if call.kept is None else b"".join(call.kept)
         if outcome == "answered":
-            fee = self._backend.fee(call.route, call.usage)
+            route = call.route
+            receipt.service, receipt.service_block, receipt.kind = route.service, route.block, route.service.kind
+            receipt.input_price, receipt.output_price = route.service.input_price, route.service.output_price
+            self._backend.rests(route, lambda after: self._changed(receipt, after))
+            fee = self._backend.fee(route, call.usage)
             receipt.fee = bounded(fee, receipt, call.asked, call.route.tariff)
             if doubt := implausible(call.usage, exchange.request, exchange.size, call.asked):
                 receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
@@ -191,6 +206,38 @@ class Closing:
             self._transport.aside(self._settle, receipt)
         if self._router is not None:
             self._router.measured(call, outcome)
+
+    def _changed(self, receipt: Receipt, after: Route) -> None:
+        """The record that an answered call rests on may have changed before it ended: take back what is doubtful.
+
+        What it cost lies between both prices then, and a key that the chain no longer names proves nothing; whether it
+        did when it signed cannot be told, so nobody is accused.
+        """
+        if RECORD_CHANGED in receipt.flags:
+            return
+        receipt.flags = (*receipt.flags, RECORD_CHANGED)
+        fee = self._backend.fee(after, receipt.usage)
+        if fee.reason == "price_changed":
+            receipt.fee = fee
+        verdict, service = receipt.verdict, after.service
+        named = service.acknowledged and same_address(verdict.recovered_signer, service.signer)
+        if verdict.recovered_signer and verdict.status is not Status.FAILED and not named:
+            verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_CHANGED)
+        receipt.settle(verdict)
+        logger.warning(
+            "receipt %s: the record of %s changed while the call was under way; verdict %s, fee %s",
+            receipt.id,
+            receipt.provider,
+            receipt.verdict.status,
+            "exact" if receipt.fee.exact else "not exact",
+        )
+        self._transport.spawn(lambda: self._corrected(receipt))
+
+    async def _corrected(self, receipt: Receipt) -> None:
+        await self._recorder.judged(receipt)
+        if self._router is not None:
+            self._router.judged(receipt)
+        self._tell(self._on_verdict, receipt)
 
     def _settle(self, receipt: Receipt) -> None:
         assert self._spending is not None  # noqa: S101 - asked by the caller

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zg_core.calls.call import Ask, Reply, Slot
+from zg_core.calls.call import Ask, Options, Reply, Slot
 from zg_core.calls.closing import Closing
 from zg_core.calls.reading import TAIL_SECONDS, Form, Reading
 from zg_core.calls.sending import Sending
@@ -16,6 +16,7 @@ from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.http.bodies import BodyBroken
 from zg_core.receipts.recorder import Recorder
 from zg_core.tasks.chat import CHAT, streaming
+from zg_core.tasks.parameters import refuse_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -83,10 +84,14 @@ class Calls:
         spending: Spending | None = None,
         router: Router | None = None,
         store: Store | None = None,
+        headers: Mapping[str, str] | None = None,
+        gives_away: Callable[[bytes], bool] = lambda _: False,
+        settings: frozenset[str] = frozenset(),
     ) -> None:
         self.policy = policy
         self.retries = retries
         self.timeouts = timeouts
+        self._settings = settings
         recorder = Recorder(receipts, stored, transport)
         self.closing = Closing(
             backend,
@@ -113,26 +118,38 @@ class Calls:
             timeouts=timeouts,
             on_progress=on_progress,
             keep_bytes=keep_bytes,
+            headers=headers or {},
+            gives_away=gives_away,
         )
 
-    async def create(self, payload: Mapping[str, Any], path: str = CHAT.path) -> Reply:
-        """Send `payload`, read the whole answer, judge it."""
+    async def create(self, payload: Mapping[str, Any], path: str = CHAT.path, options: Options | None = None) -> Reply:
+        """Send `payload`, read the whole answer, judge it.
+
+        Raises:
+            ArgumentError: nothing was sent; the payload holds a setting of the client.
+            ZeroGError: see `ChatClient.create`.
+        """
         if payload.get("stream") not in (None, False):
             raise ConfigError("create() gives whole answers", code="bad_request_body", hint="use stream(payload)")
+        refuse_settings(payload, self._settings)
         slot = Slot()
-        (body,) = [body async for body in self._flow(Ask(payload, path), slot, Form.EVENTS)]
+        ask = Ask(payload, path, options=options or Options())
+        (body,) = [body async for body in self._flow(ask, slot, Form.EVENTS)]
         assert slot.receipt is not None  # noqa: S101 - there is a body
         return Reply(body, slot.receipt)
 
-    def stream(self, payload: Mapping[str, Any], slot: Slot) -> AsyncGenerator[dict[str, Any], None]:
+    def stream(
+        self, payload: Mapping[str, Any], slot: Slot, options: Options | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Send `payload` with ``stream``, yield its events as they come, judge the whole at the end.
 
         The receipt is in `slot` when the generator has ended, whichever way it ended.
         """
-        return self._flow(Ask(streaming(payload)), slot, Form.EVENTS)
+        refuse_settings(payload, self._settings)
+        return self._flow(Ask(streaming(payload), options=options or Options()), slot, Form.EVENTS)
 
     async def relay(
-        self, data: bytes, path: str = CHAT.path, *, form: Form = Form.RAW, **options: Any
+        self, data: bytes, path: str = CHAT.path, *, form: Form = Form.RAW, options: Options | None = None
     ) -> tuple[Head, AsyncGenerator[bytes, None]]:
         """Send the bytes of a request as they are; the head and the bytes of the answer, for somebody else's client.
 
@@ -145,14 +162,17 @@ class Calls:
             path: That of a task, such as ``/chat/completions``.
             form: `Form.RAW` for the bytes as the provider sent them; `Form.TIDY` for one ``data`` line an event,
                 without heartbeats and comments, so that every client reads them alike.
-            options: ``headers``, ``timeouts`` and ``retries`` of this request, as in `zg_core.calls.call.Ask`.
+            options: What is asked for beside it.
 
         Raises:
+            ArgumentError: nothing was sent; the request holds a setting of the client.
             ConfigError: nothing was sent; `path` is that of no task (code ``unknown_task``), `data` is no JSON object.
             ZeroGError: as `create`, up to the head.
         """
         slot = Slot()
-        chunks = self._flow(Ask.read(data, path, **options), slot, form, announced=True)
+        ask = Ask.read(data, path, options or Options())
+        refuse_settings(ask.payload, self._settings)
+        chunks = self._flow(ask, slot, form, announced=True)
         await anext(chunks)
         call = slot.call
         assert call is not None  # noqa: S101 - the response has begun

@@ -13,6 +13,7 @@ from zg_core.calls.retries import Attempts
 from zg_core.errors import (
     BudgetExceeded,
     ChainError,
+    ConfigError,
     InsufficientFunds,
     NotAcknowledged,
     OutcomeUnknown,
@@ -71,6 +72,8 @@ class Sending:
         timeouts: How long a response may keep one waiting.
         on_progress: Told when a call waits for the provider.
         keep_bytes: Whether receipts hold the bytes.
+        headers: What is sent beside our own headers.
+        gives_away: Whether bytes hold a secret of ours.
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class Sending:
         timeouts: Timeouts,
         on_progress: Listener | None,
         keep_bytes: bool,
+        headers: Mapping[str, str],
+        gives_away: Callable[[bytes], bool],
     ) -> None:
         self._backend = backend
         self._transport = transport
@@ -105,6 +110,8 @@ class Sending:
         self._timeouts = timeouts
         self._on_progress = on_progress
         self._keep_bytes = keep_bytes
+        self._headers = headers
+        self._gives_away = gives_away
 
     async def open(self, ask: Ask) -> Call:
         """A call for `ask` whose response has begun.
@@ -113,7 +120,7 @@ class Sending:
             ConfigError, BudgetExceeded, ChainError: nothing was sent.
             RequestError: it was refused, or its outcome is unknown; each request that left has its receipt.
         """
-        attempts, router = Attempts(ask.retries or self._retries), self._router
+        attempts, router = Attempts(ask.options.retries or self._retries), self._router
         if router is None:
             once = partial(self._unrouted, ask, attempts)
         else:
@@ -154,7 +161,7 @@ class Sending:
             attempts.tries += 1
             call.receipt.attempts = attempts.tries
             headers = await self._backend.authorise(route)
-            await self._depart(call, until, earlier=attempts.held)
+            await self._depart(call, ask, until, earlier=attempts.held)
             try:
                 return await self._once(call, ask, headers, attempts)
             except (InsufficientFunds, NotAcknowledged, SessionRejected, RateLimited, ProviderUnavailable) as error:
@@ -229,14 +236,25 @@ class Sending:
         receipt.fee = bounded(receipt.fee, receipt, asked, route.tariff)
         return Call(route, exchange, receipt, asked, time.monotonic(), kept=[] if self._keep_bytes else None)
 
-    async def _depart(self, call: Call, until: float | None = None, *, earlier: int = 0) -> None:
+    async def _depart(self, call: Call, ask: Ask, until: float | None, *, earlier: int) -> None:
         """Wait as the limits ask, hold what it may cost, then note that the request is on its way.
 
         Args:
             call: The call.
+            ask: What is asked.
             until: When to give up waiting.
             earlier: What earlier requests of the same call may have cost, in neuron.
+
+        Raises:
+            ConfigError: it would give a secret of ours away (code ``secret_in_request``).
         """
+        sent = (call.exchange.request, *(value.encode() for value in ask.options.headers.values()))
+        if any(map(self._gives_away, sent)):
+            raise ConfigError(
+                "the request holds the key that pays; nothing was sent",
+                code="secret_in_request",
+                hint="look for it in the messages, parameters and headers of this call",
+            )
         if self._limits is not None:
             await self._queue(call, self._limits, until)
         try:
@@ -297,10 +315,11 @@ class Sending:
         request = Request(
             "POST",
             self._backend.url(call.route, ask.path),
-            {**ask.headers, **headers, "Content-Type": "application/json"},
+            {**self._headers, **ask.options.headers, **headers, "Content-Type": "application/json"},
             call.exchange.request,
-            ask.timeouts or self._timeouts,
+            ask.options.timeouts or self._timeouts,
             once=True,
+            public=not call.route.service.private,
         )
         call.started = time.monotonic()
         call.sent = True

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from zg_core.backends.direct.contracts.events import ContractEvent, decode_logs
 from zg_core.backends.direct.contracts.reverts import reverted
 from zg_core.chain.encoding import Fees, Unsigned
+from zg_core.chain.failures import RpcFailure
 from zg_core.chain.nonces import Nonces
-from zg_core.chain.rpc import JsonRpc, RpcFailure
+from zg_core.chain.rpc import JsonRpc
 from zg_core.errors import ChainError, InsufficientFunds, WrongChain
 from zg_core.money import Amount
 from zg_core.progress import tell

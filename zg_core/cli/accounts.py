@@ -8,11 +8,11 @@ import typer
 from zg_core.backends.direct.contracts.settlements import Settlement
 from zg_core.backends.direct.money.accounts import Ledger, SubAccount
 from zg_core.backends.direct.money.broker import Broker
+from zg_core.chain.rpc import quantity
 from zg_core.cli.options import User, command, parse_address
 from zg_core.cli.output import money
 from zg_core.cli.run import Run
 from zg_core.crypto import same_address
-from zg_core.errors import ChainError
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount
 from zg_core.types import Service
@@ -128,11 +128,7 @@ def chain_time(broker: Broker) -> datetime:
 
 def _number(broker: Broker, method: str, params: list[Any], field: str | None = None) -> int:
     (answer,) = drive(broker.core.chain.rpc.batch([(method, params)]))
-    try:
-        return int(answer if field is None else answer[field], 16)
-    except (TypeError, ValueError, KeyError):
-        message = f"the chain's RPC endpoint answers junk: {method}"
-        raise ChainError(message, code="rpc_junk", hint="check ZEROG_RPC_URL (--rpc-url)", retryable=True) from None
+    return quantity(answer.get(field) if field is not None and isinstance(answer, dict) else answer, method)
 
 
 def ledger_json(ledger: Ledger | None) -> dict[str, Any] | None:

@@ -73,13 +73,20 @@ def chat(
     verify: Annotated[
         str | None, typer.Option(metavar="MODE", help=f"{', '.join(_MODES)}; default ZEROG_VERIFY, else warn.")
     ] = None,
+    minimum: Annotated[
+        str | None, typer.Option(metavar="VERDICT", help="Least verdict that will do: verified (default), …")
+    ] = None,
+    accept_model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ASKED=FORWARDED", help="The provider's name stands for the model asked for; repeatable."),
+    ] = None,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
 ) -> None:
     """Ask one question. The answer goes to stdout; chat id, fee and verdict to stderr.
 
     It is paid from the sub-account at the provider, without asking. Exit code 1 if the evidence contradicts the
-    answer, 3 if it could not be verified.
+    answer, 3 if less was proven than --minimum asks for.
     """
     if verify is not None and verify not in _MODES:
         raise typer.BadParameter(f"{verify!r} is none of {', '.join(_MODES)}", param_hint="--verify")
@@ -89,7 +96,12 @@ def chat(
     if max_tokens is not None:
         payload["max_tokens"] = max_tokens
     as_it_comes = not run.out.as_json if stream is None else stream
-    options = {"verify": verify, "stream": "hold" if hold else None}
+    options = {
+        "verify": verify,
+        "stream": "hold" if hold else None,
+        "minimum": minimum,
+        "accept_models": _renames(accept_model or []),
+    }
     receipts: list[Receipt] = []
     with run.client(provider=provider, model=model, on_receipt=receipts.append, **options) as client:
         try:
@@ -126,6 +138,13 @@ def _expect_lag(client: ChatClient) -> None:
     The client has read the chain before it asks, so a provider that sees less than the chain holds is behind.
     """
     CHANGES.note(client.network.chain_id, client.backend.payer, client.service().provider)
+
+
+def _renames(pairs: list[str]) -> dict[str, str] | None:
+    for pair in pairs:
+        if not all(pair.partition("=")):
+            raise typer.BadParameter(f"{pair!r} is not ASKED=FORWARDED", param_hint="--accept-model")
+    return dict(pair.split("=", 1) for pair in pairs) or None
 
 
 def _question(prompt: str | None) -> str:

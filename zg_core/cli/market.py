@@ -152,7 +152,8 @@ def _health(run: Run, url: str, transport: Any) -> dict[str, str]:
         return {}
 
     async def ask() -> tuple[int, bytes]:
-        request = Request("GET", f"{check_url(url, 'the status URL')}/health", timeouts=Timeouts(_SECONDS, _SECONDS))
+        base = check_url(url, "the status URL", private=True)
+        request = Request("GET", f"{base}/health", timeouts=Timeouts(_SECONDS, _SECONDS), public=False)
         response = await transport.send(request)
         return response.status, await read_all(response, _MAX_BYTES)
 

@@ -15,7 +15,7 @@ from zg_core.cli.failures import CommandError, Interrupted, NotConfirmed, unexpe
 from zg_core.cli.output import Output, clean
 from zg_core.cli.run import Run
 from zg_core.config import NETWORKS
-from zg_core.crypto import checksum_address, is_address
+from zg_core.crypto import typed_address
 from zg_core.money import Amount
 from zg_core.types import Kind
 
@@ -26,9 +26,10 @@ _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?|\.[0-9]+")
 
 def parse_address(text: str) -> str:
     """An address in EIP-55 capitals, from any case."""
-    if not is_address(text):
-        raise typer.BadParameter("not an address (0x and 40 hex digits)")
-    return checksum_address(text)
+    try:
+        return typed_address(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _parse_network(text: str) -> str:
@@ -95,6 +96,16 @@ _COMMON: dict[str, Any] = {
             envvar="ZEROG_CA_FILE",
             show_envvar=False,
             help="Trust this certificate authority (PEM) instead of the system's.",
+            rich_help_panel="Common options",
+        ),
+    ],
+    "allow_private_providers": Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-private-providers/--no-private-providers",
+            help="Dial providers on this machine and in private networks; for your own. "
+            "Default ZEROG_ALLOW_PRIVATE_PROVIDERS.",
+            show_default=False,
             rich_help_panel="Common options",
         ),
     ],

@@ -26,16 +26,25 @@ class Run:
         network: Name of the network; None asks the environment.
         rpc_url: JSON-RPC endpoint; None asks the environment.
         ca_file: Certificate authority to trust.
+        allow_private_providers: Whether providers may be on this machine or in a private network; None asks the
+            environment.
     """
 
     def __init__(
-        self, out: Output, *, network: str | None = None, rpc_url: str | None = None, ca_file: Path | None = None
+        self,
+        out: Output,
+        *,
+        network: str | None = None,
+        rpc_url: str | None = None,
+        ca_file: Path | None = None,
+        allow_private_providers: bool | None = None,
     ) -> None:
         self.out = out
         self._where: dict[str, Any] = {
             "network": network,
             "rpc_url": rpc_url,
             "ca_file": None if ca_file is None else str(ca_file),
+            "allow_private_providers": allow_private_providers,
             "on_progress": out.step,
         }
 
@@ -97,9 +106,5 @@ class Run:
         """A client for `provider` or `model`; what is given replaces both of the environment's."""
         from zg_core.client import ChatClient
 
-        environ = dict(os.environ)
-        if provider is not None or model is not None:
-            for name in ("ZEROG_PROVIDER", "ZEROG_MODEL"):
-                environ.pop(name, None)
         options.setdefault("store", self._store_url())
-        return ChatClient(provider=provider, model=model, environ=environ, **self._where, **options)
+        return ChatClient(provider=provider, model=model, **self._where, **options)

@@ -74,7 +74,14 @@ def verify(
             options = _without_nvidia(options)
         with run.out.waiting("verifying"):
             report = drive(
-                attest(service, broker.transport, level=level, model=model, options=options, on_step=run.out.note)
+                attest(
+                    service,
+                    broker.transport,
+                    level=level,
+                    model=model,
+                    options=options,
+                    on_step=run.out.note,
+                )
             )
         network = broker.network.name
     if report_dir is not None:
@@ -132,7 +139,7 @@ def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str
     from zg_core.http.messages import Request, read_all
     from zg_core.http.transport import run as drive
 
-    if network.name != "local" or not is_loopback(network.rpc_url):
+    if not network.is_local:
         raise ConfigError("--local-root is for local networks only", code="not_local", hint="leave it out")
     if not status_url or not is_loopback(status_url):
         raise ConfigError(
@@ -142,7 +149,7 @@ def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str
         )
 
     async def root() -> bytes:
-        response = await transport.send(Request("GET", f"{status_url}/attestation/root"))
+        response = await transport.send(Request("GET", f"{status_url}/attestation/root", public=False))
         body = await read_all(response, _ROOT_BYTES)
         if response.status != 200:
             raise BodyBroken(f"HTTP {response.status}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from zg_core.backends.direct.backend import CHAT
 from zg_core.config import check_url
-from zg_core.crypto import is_address, same_address
+from zg_core.crypto import is_address, same_address, typed_address
 from zg_core.errors import ConfigError
 from zg_core.types import Service
 
@@ -52,6 +52,10 @@ class Target:
             raise ConfigError(message, code="bad_target", hint='"model", "0x…", "0x…/model" or a Service')
         text = value.strip()
         if is_address(text[:_ADDRESS]) and text[_ADDRESS : _ADDRESS + 1] in ("", "/"):
+            try:
+                typed_address(text[:_ADDRESS])
+            except ValueError as error:
+                raise ConfigError(str(error), code="bad_target", hint="copy the address again") from None
             return cls(text[:_ADDRESS], text[_ADDRESS + 1 :])
         return cls(model=text)
 
@@ -150,12 +154,12 @@ def choose(
     """The services that `targets` name, each once, in the order they are named; None takes every chat service.
 
     Raises:
-        ConfigError: a target that no service matches (code ``no_match``).
+        ConfigError: a target that no service matches (code ``no_match``), or one whose URL is none that may be used.
     """
     chats = [service for service in services if service.service_type == CHAT]
     found: list[tuple[Service, str]] = []
     if targets is None:
-        found = [(service, service.model) for service in chats if service.acknowledged]
+        found = [(service, service.model) for service in chats if service.acknowledged and _usable(service)]
         if not found:
             raise _no_match("any chat service", chats)
     else:
@@ -168,7 +172,7 @@ def choose(
     if not found:
         raise ConfigError("nothing to compare: no target is given", code="no_match", hint="targets=None takes all")
     for service, _ in found:
-        check_url(service.url, f"the URL of provider {service.provider}")
+        _check(service)
     counts = Counter(model for _, model in found)
     return [Choice(model if counts[model] == 1 else _long(model, service), service, model) for service, model in found]
 
@@ -177,6 +181,19 @@ def _matches(target: Target, service: Service) -> bool:
     if target.provider:
         return same_address(target.provider, service.provider)
     return service.model == target.model and service.acknowledged
+
+
+def _check(service: Service) -> None:
+    check_url(service.url, f"the URL of provider {service.provider}", private=service.private)
+
+
+def _usable(service: Service) -> bool:
+    """Whether it has a URL that may be used; one record with another must not end a comparison of all."""
+    try:
+        _check(service)
+    except ConfigError:
+        return False
+    return True
 
 
 def _no_match(what: str, chats: Sequence[Service]) -> ConfigError:

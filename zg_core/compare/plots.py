@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from zg_core.compare.rows import PROVEN
 from zg_core.compare.summary import percentile
 from zg_core.errors import ConfigError
 from zg_core.verify.verdict import Status
@@ -22,6 +21,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#
 _DASHES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
 _VERDICTS = {
     "verified": ("o", "#0072B2"),
+    "answer bound only": ("D", "#56B4E9"),
     "cannot be verified": ("s", "#E69F00"),
     "not shown": ("^", "#999999"),
     "proven false": ("X", "#D55E00"),
@@ -72,8 +72,10 @@ def _new_figure(width: float) -> Any:
 
 
 def _verdict(row: Row) -> str:
-    if row.verdict in PROVEN:
+    if row.proven:
         return "verified"
+    if row.bound:
+        return "answer bound only"
     if row.verdict == Status.FAILED:
         return "proven false"
     return "cannot be verified" if row.verdict == Status.NOT_VERIFIABLE else "not shown"

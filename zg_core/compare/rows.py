@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from zg_core.compare.inputs import Choice, Prompt
     from zg_core.money import Amount
 
-__all__ = ["NOT_SENT", "PROVEN", "Job", "Row"]
+__all__ = ["NOT_SENT", "Job", "Row"]
 
-PROVEN = (Status.VERIFIED, Status.RESPONSE_BOUND)
-"""Verdicts that count as verified: the enclave's key signed exactly the bytes that arrived."""
 NOT_SENT = ("budget_exceeded", "price_unknown")
 """Errors of calls that were not made, so that they count neither as failed nor as answered."""
 
@@ -87,8 +85,13 @@ class Row:
 
     @property
     def proven(self) -> bool:
-        """Whether the enclave's key signed exactly the bytes that arrived."""
-        return self.verdict in PROVEN
+        """Whether the enclave's key signed exactly the bytes that arrived, for exactly this request."""
+        return self.verdict == Status.VERIFIED
+
+    @property
+    def bound(self) -> bool:
+        """Whether it signed exactly the bytes that arrived, and that they answer this request is not shown."""
+        return self.verdict == Status.RESPONSE_BOUND
 
     def record(self) -> dict[str, Any]:
         """Plain data for tables. `fee` is an int in neuron, `fee_0g` the same as a float, for pictures."""

@@ -42,7 +42,7 @@ __all__ = ["BudgetWarning", "acompare", "aestimate", "compare", "estimate", "run
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_WHERE = ("network", "rpc_url", "ledger", "inference", "ca_file", "environ")
+_WHERE = ("network", "rpc_url", "ledger", "inference", "ca_file", "allow_private_providers", "environ")
 _FIXED = {"provider", "model", "verify", "stream", "service_type", "on_progress"}
 _DEFAULT: Any = object()
 MAX_TOKENS = 256
@@ -50,6 +50,9 @@ MAX_TOKENS = 256
 
 class BudgetWarning(UserWarning):
     """A budget is too small for all calls of a comparison; says how far it gets."""
+
+
+_OF_THE_POLICY = ("minimum", "kinds", "identity", "attest", "accept_models")
 
 
 class _Record(Policy):
@@ -218,8 +221,9 @@ class _Run:
         self._plan = plan
         self._cache = cache
         self._listener = listener
-        self._policy = _Record(minimum=options.get("minimum"), kinds=options.get("kinds"), attest=options.get("attest"))
-        self._options = {name: value for name, value in options.items() if name not in ("minimum", "kinds", "attest")}
+        demanded: dict[str, Any] = {name: options.get(name) for name in _OF_THE_POLICY}
+        self._policy = _Record(**demanded)
+        self._options = {name: value for name, value in options.items() if name not in _OF_THE_POLICY}
         self._purse = Purse(plan.budget)
         self._clients: dict[str, AsyncChatClient] = {}
         self._rows: dict[int, Row] = {}

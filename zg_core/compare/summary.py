@@ -26,7 +26,9 @@ class TargetSummary:
         target: Its name.
         kind: Kind of the service.
         calls: Calls that were made; `unsent` were not, for want of budget.
-        verified_rate: Share of the calls whose answer is bound to the enclave's signature, 0 to 1; None without calls.
+        verified_rate: Share of the calls whose answer and request are bound to the enclave's signature, 0 to 1; None
+            without calls.
+        response_bound_rate: Share of those where the answer is bound, and that it belongs to this request is not shown.
         failure_rate: Share of the calls that ended in an error, an answer that was found out among them.
         first_token_ms: Median milliseconds to the first piece; `first_token_p95_ms` is the 95th percentile.
         total_ms: Median milliseconds to the end; `total_p95_ms` likewise.
@@ -43,6 +45,7 @@ class TargetSummary:
     calls: int
     unsent: int
     verified_rate: float | None
+    response_bound_rate: float | None
     failure_rate: float | None
     first_token_ms: float | None
     first_token_p95_ms: float | None
@@ -142,6 +145,7 @@ def _of(rows: Sequence[Row]) -> TargetSummary:
         calls=len(made),
         unsent=len(rows) - len(made),
         verified_rate=_share(sum(row.proven for row in made), len(made)),
+        response_bound_rate=_share(sum(row.bound for row in made), len(made)),
         failure_rate=_share(sum(bool(row.error) for row in made), len(made)),
         first_token_ms=percentile(first, 50),
         first_token_p95_ms=percentile(first, 95),
@@ -184,6 +188,7 @@ def _cells(target: TargetSummary, *, graded: bool, unsent: bool) -> dict[str, st
         "calls": str(target.calls),
         **({"not sent": str(target.unsent)} if unsent else {}),
         "verified": _percent(target.verified_rate),
+        "answer bound only": _percent(target.response_bound_rate),
         "failed": _percent(target.failure_rate),
         "first token (ms), median": _whole(target.first_token_ms),
         "p95": _whole(target.first_token_p95_ms),

@@ -27,7 +27,7 @@ __all__ = [
 CLIENT_FIELDS = (
     "provider", "model", "private_key", "api_key", "wallet", "network", "rpc_url", "ledger", "inference", "verify",
     "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "retry_deadline",
-    "retry_unknown", "ca_file", "on_verdict", "store", "budget", "routing",
+    "retry_unknown", "ca_file", "on_verdict", "store", "budget", "routing", "allow_private_providers",
 )  # fmt: skip
 """Fields that are settings of the client, under the same name."""
 

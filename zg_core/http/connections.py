@@ -8,6 +8,7 @@ so that threads and event loops share it.
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections import deque
 from contextlib import suppress
@@ -15,39 +16,56 @@ from typing import TYPE_CHECKING
 
 import h11
 
-from zg_core.http.wires import BAD_HEADER, Broken, Unsendable
+from zg_core.http.patience import IDLE_SECONDS, Patience
+from zg_core.http.wires import BAD_HEADER, Broken, NotConnected, Unsendable
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Mapping
 
+    from zg_core.http.signals import Signal
     from zg_core.http.timeouts import Clock
     from zg_core.http.urls import Target
     from zg_core.http.wires import Wire
 
 __all__ = ["Connections", "Link"]
 
-IDLE_SECONDS = 30.0  # servers of this field hang up after 60 to 75 s
-MAX_IDLE = 100
+MOST = 100
+"""Connections of one transport (and event loop); who wants one more waits for one."""
+
 _MAX_HEAD_BYTES = 100 * 1024
 _PIECE_BYTES = 16 * 1024
+_EARLY_BYTES = 1024 * 1024
+
+
+# Origin, and whether only the public internet may be dialled for it: a connection into the user's own network must not
+# serve a request that may not go there.
+Place = tuple[tuple[str, str, int], bool]
 
 
 class Link:
     """A connection to one origin and the state of the protocol on it."""
 
-    __slots__ = ("_failed", "_protocol", "certificate_sha256", "ended", "idle_since", "origin", "wire")
+    __slots__ = (
+        "_early", "_protocol", "_whole", "certificate_sha256", "ended", "heard", "idle_since", "place", "silence",
+        "wire",
+    )  # fmt: skip
 
-    def __init__(self, origin: tuple[str, str, int], wire: Wire) -> None:
-        self.origin = origin
+    def __init__(self, place: Place, wire: Wire) -> None:
+        self.place = place
         self.wire = wire
         self.idle_since = 0.0
+        self.silence: float | None = None
+        """Seconds for which it was idle before the present request; None when it is new."""
+        self.heard = False
+        """Whether anything has come of the response."""
         self.ended = False
         """Whether the body of the response was read to its end."""
         certificate = wire.certificate
         self.certificate_sha256 = hashlib.sha256(certificate).hexdigest() if certificate else ""
         self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
-        self._failed: Exception | None = None
+        self._early: h11.Response | None = None  # it came before all of the request was sent
+        self._whole = True  # all of it is sent
 
     def request(self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> bytes:
         """The bytes of a request.
@@ -68,20 +86,60 @@ class Link:
             raise Unsendable(BAD_HEADER)
         return head + (data or b"") + (end or b"")
 
+    async def depart(self, data: bytes, seconds: float) -> None:
+        """Send a request, unless the server refuses it before it has heard all: then `head` tells the refusal.
+
+        Raises:
+            Late: it takes too long.
+            Broken: the server hung up without an answer.
+        """
+        self.heard, self._early = False, None
+        end = time.monotonic() + seconds
+        self._whole = await self.wire.write(data, seconds)
+        room = _EARLY_BYTES
+        while not self._whole:
+            said = await self._hear(end - time.monotonic())
+            room -= len(said)
+            if self._early is None:
+                self._early = self._response()
+            if self._early is not None and (self._early.status_code >= 300 or not said or room < 0):
+                return
+            self._whole = await self.wire.resume(end - time.monotonic())
+
     async def head(self, clock: Clock) -> tuple[int, dict[str, str]]:
         """Status and headers of the response, names in lower case."""
         self.ended = False
+        response, self._early = self._early, None
+        while response is None and (response := self._response()) is None:
+            await self._hear(clock.left())
+        return response.status_code, _joined(response.headers)
+
+    async def _hear(self, seconds: float) -> bytes:
+        """The next bytes, which the protocol has been told; b"" at the end of an answer that began."""
+        data = await self.wire.read(seconds)
+        if data:
+            self.heard = True
+            self._protocol.receive_data(data)
+        elif self._early is None:
+            raise Broken("the server hung up without an answer")
+        return data
+
+    def _response(self) -> h11.Response | None:
+        """The head of the response, where it has come."""
         while True:
-            event = self._next()
+            try:
+                event = self._protocol.next_event()
+            except h11.RemoteProtocolError as error:
+                reason = str(error)
+                break
             if event is h11.NEED_DATA:
-                data = await self.wire.read(clock.left())
-                if not data:
-                    raise Broken("the server hung up without an answer")
-                self._protocol.receive_data(data)
-            elif isinstance(event, h11.Response):
-                return event.status_code, _joined(event.headers)
-            elif not isinstance(event, h11.InformationalResponse):
-                raise Broken("the server does not speak HTTP")
+                return None
+            if isinstance(event, h11.Response):
+                return event
+            if not isinstance(event, h11.InformationalResponse):
+                reason = "the server does not speak HTTP"
+                break
+        raise Broken(reason)
 
     async def pull(self, clock: Clock) -> bytes:
         """What has arrived of the body, in one piece unless it is much; b"" at its end."""
@@ -107,16 +165,9 @@ class Link:
                 raise Broken("the server does not speak HTTP")
         return b"".join(parts)
 
-    def _next(self) -> object:
-        try:
-            return self._protocol.next_event()
-        except h11.RemoteProtocolError as error:
-            reason = str(error)
-        raise Broken(reason)
-
     def reusable(self) -> bool:
         """Whether both sides have said all; the next request may follow then."""
-        if not (self._protocol.our_state is h11.DONE and self._protocol.their_state is h11.DONE):
+        if not self._whole or not (self._protocol.our_state is h11.DONE and self._protocol.their_state is h11.DONE):
             return False
         if self._protocol.trailing_data[0]:
             return False
@@ -143,31 +194,131 @@ class Connections:
     def __init__(self, wire: type[Wire], context: Callable[[], ssl.SSLContext]) -> None:
         self._wire = wire
         self._context = context
-        self._idle: dict[tuple[str, str, int], deque[Link]] = {}
+        self._idle: dict[Place, deque[Link]] = {}
+        self._patience: dict[Place, Patience] = {}
         self._links: set[Link] = set()
+        self._guard = threading.Lock()
+        self._connecting = 0
+        self._waiting: deque[Signal] = deque()
         self.is_closed = False
         """Whether it was closed; what is still under way then hangs up when it ends."""
 
-    async def take(self, target: Target, seconds: float) -> Link:
-        """A connection for one request: the one used last, or a new one within `seconds`.
+    async def take(
+        self, target: Target, seconds: float, *, public: bool = False, paid: bool = False, new: bool = False
+    ) -> Link:
+        """A connection for one request: the one used last, or a new one.
+
+        Args:
+            target: Where to.
+            seconds: How long it may take to get one.
+            public: Whether only addresses of the public internet may be dialled.
+            paid: Whether the request is lost where the server has just hung up.
+            new: Whether it must be a new one.
 
         Raises:
             NotConnected: there is none to be had.
+            OutOfReach: there may be none.
         """
-        idle = self._idle.get(target.origin)
+        place = target.origin, public
+        if not new and (link := self._idle_one(place, paid=paid)) is not None:
+            return link
+        end = time.monotonic() + seconds
+        if not self._reserve() and (link := await self._wait(place, end, paid=paid)) is not None:
+            return link
+        try:
+            scheme, host, port = target.origin
+            context = self._context() if scheme == "https" else None
+            link = Link(place, await self._wire.connect(host, port, context, end - time.monotonic(), public))
+            self._links.add(link)
+        except BaseException:
+            self._connected()
+            self._wake()
+            raise
+        self._connected()
+        return link
+
+    def _idle_one(self, place: Place, *, paid: bool) -> Link | None:
+        idle = self._idle.get(place)
+        if not idle:
+            return None
+        patience, now = self._patience[place], time.monotonic()
+        bound = patience.bound(now, paid=paid)
         while idle:
             try:
                 link = idle.pop()
             except IndexError:  # another thread was faster
                 break
-            if time.monotonic() - link.idle_since < IDLE_SECONDS and not link.wire.stale():
+            silence = now - link.idle_since
+            if silence >= patience.kept:
+                self.drop(link)
+            elif link.wire.stale():
+                patience.hung_up((link.wire.hung_up or now) - link.idle_since, now)
+                bound = min(bound, patience.bound(now, paid=paid))
+                self.drop(link)
+            elif silence < bound:
+                link.silence = silence
                 return link
-            self.drop(link)
-        scheme, host, port = target.origin
-        wire = await self._wire.connect(host, port, self._context() if scheme == "https" else None, seconds)
-        link = Link(target.origin, wire)
-        self._links.add(link)
-        return link
+            else:  # the others are older; they will do for what may be sent again
+                idle.append(link)
+                break
+        return None
+
+    def _reserve(self) -> bool:
+        """Whether one more may be made; an idle one makes room for it."""
+        with self._guard:
+            if len(self._links) + self._connecting >= MOST:
+                for idle in list(self._idle.values()):
+                    with suppress(IndexError):
+                        self._hang_up(idle.popleft())
+                        break
+                else:
+                    return False
+            self._connecting += 1
+            return True
+
+    def _connected(self) -> None:
+        with self._guard:
+            self._connecting -= 1
+
+    async def _wait(self, place: Place, end: float, *, paid: bool) -> Link | None:
+        """An idle connection as soon as there is one, or None, where one more may be made."""
+        signal = self._wire.signal()
+        self._waiting.append(signal)
+        try:
+            while True:
+                # Looked for only now: what is given back from here on wakes us.
+                if (link := self._idle_one(place, paid=paid)) is not None or self._reserve():
+                    return link
+                if (left := end - time.monotonic()) <= 0:
+                    raise NotConnected(f"all {MOST} connections are in use")
+                await signal.wait(left)
+                if signal not in self._waiting:
+                    self._waiting.appendleft(signal)
+        finally:
+            with suppress(ValueError):
+                self._waiting.remove(signal)
+            self._wake()  # we may have been woken and not need it
+
+    def _wake(self) -> None:
+        with suppress(IndexError):
+            self._waiting.popleft().set()
+
+    def answered(self, link: Link, headers: Mapping[str, str]) -> None:
+        """Note what an answer on `link` says of its server's patience."""
+        patience = self._patience.get(link.place)
+        if patience is None:
+            patience = self._patience.setdefault(link.place, Patience())
+        if link.silence is not None:
+            patience.survived(link.silence)
+        if (word := headers.get("keep-alive")) is not None:
+            patience.announced(word)
+
+    def lost(self, link: Link) -> bool:
+        """Whether `link` was kept and its server hung up before it answered anything."""
+        if link.silence is None or link.heard:
+            return False
+        self._patience[link.place].hung_up(link.silence, time.monotonic())
+        return True
 
     def give(self, link: Link) -> None:
         """Take `link` back after its response has ended; it is kept for the next request where it can be."""
@@ -175,14 +326,21 @@ class Connections:
             self.drop(link)
             return
         now = link.idle_since = time.monotonic()
-        idle = self._idle.setdefault(link.origin, deque())
+        idle = self._idle.setdefault(link.place, deque())
         idle.append(link)
         with suppress(IndexError):  # another thread was faster
-            while len(idle) > MAX_IDLE or now - idle[0].idle_since > IDLE_SECONDS:
+            while now - idle[0].idle_since > IDLE_SECONDS:
                 self.drop(idle.popleft())
+        if self._waiting:
+            self._wake()
 
     def drop(self, link: Link) -> None:
         """Hang up."""
+        self._hang_up(link)
+        if self._waiting:
+            self._wake()
+
+    def _hang_up(self, link: Link) -> None:
         self._links.discard(link)
         link.wire.close()
 

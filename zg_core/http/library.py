@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["leaf_sha256", "library", "library_of", "ssl_context"]
 
+_CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
 
 @cache
 def library() -> Any:
@@ -34,20 +36,32 @@ def library() -> Any:
 
 @cache
 def ssl_context(ca_file: str | None) -> ssl.SSLContext:
-    """The TLS settings for the system's authorities, or for `ca_file`; shared, since making one costs about 20 ms."""
-    if ca_file is None:
-        context: ssl.SSLContext = library().create_ssl_context()
-        context.set_alpn_protocols(["http/1.1"])
-        return context
+    """The TLS settings for the system's authorities, or for `ca_file`; shared, since making one costs about 20 ms.
+
+    Raises:
+        ConfigError: there is none in the file, nor in the one that ``SSL_CERT_FILE`` or ``SSL_CERT_DIR`` names.
+    """
     import ssl
 
+    named, place = f"ca_file={ca_file!r}", ca_file
     try:
-        context = ssl.create_default_context(cafile=ca_file)
+        if ca_file is None:
+            named, place = next(
+                ((f"{name}={path!r}", path) for name in _CA_VARIABLES if (path := os.environ.get(name))), ("", None)
+            )
+            context: ssl.SSLContext = library().create_ssl_context()
+            if named.startswith("SSL_CERT_DIR") and place is not None and not os.path.isdir(place):  # noqa: PTH112
+                raise FileNotFoundError("there is no such directory")
+        else:
+            context = ssl.create_default_context(cafile=ca_file)
         context.set_alpn_protocols(["http/1.1"])
         return context
     except (OSError, ValueError) as error:
-        message = f"ca_file={ca_file!r} holds no certificate authority: {error}"
-        raise ConfigError(message, code="bad_ca_file", hint="give the path of a PEM file") from None
+        if place is None:
+            raise
+        reason, hint = str(error), "give the path of a PEM file"
+    hint += "" if ca_file is not None else ", or take the variable away: the system's authorities count then"
+    raise ConfigError(f"{named} holds no certificate authority: {reason}", code="bad_ca_file", hint=hint)
 
 
 def leaf_sha256(response: Any) -> str:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from zg_core.config import SecretHeaders
+from zg_core.config import SecretHeaders, Url
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.timeouts import Timeouts
 
@@ -23,7 +23,8 @@ class Request:
     """One HTTP request.
 
     `once` says that repeating it may cost money: when such a request is sent and no answer comes, its outcome is
-    unknown rather than failed.
+    unknown rather than failed. `public` says that a stranger chose the URL: only addresses of the public internet are
+    dialled for it (`zg_core.http.reach`). The URL shows scheme and host only: an RPC endpoint's may hold a key.
     """
 
     method: str
@@ -32,9 +33,11 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
     timeouts: Timeouts = field(default_factory=Timeouts)
     once: bool = False
+    public: bool = False
 
     def __post_init__(self) -> None:
-        """Hide the headers."""
+        """Hide the headers, and all but the place of the URL."""
+        object.__setattr__(self, "url", Url(self.url))
         object.__setattr__(self, "headers", SecretHeaders(self.headers))
 
 

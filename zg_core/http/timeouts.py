@@ -11,11 +11,11 @@ import math
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from zg_core.errors import ConfigError
 
-__all__ = ["CLOCK", "Clock", "Timeouts", "clocked", "watch"]
+__all__ = ["CLOCK", "Clock", "Patience", "Timeouts", "clocked", "timeouts_of", "watch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,49 @@ class Timeouts:
     def between(self) -> float:
         """Seconds between two pieces of the body."""
         return self.read if self.stall is None else self.stall
+
+
+class _OfHttpx(Protocol):
+    """A ``Timeout`` of httpx or httpx2."""
+
+    connect: float | None
+    read: float | None
+
+
+Patience = float | Timeouts | tuple[float | None, ...] | _OfHttpx | None
+"""How a timeout may be given; see `timeouts_of`."""
+
+
+def timeouts_of(given: Patience) -> Timeouts:
+    """What `given` means: seconds, `Timeouts`, or what httpx takes.
+
+    Args:
+        given: Seconds without a byte, at most 10 of them to connect; ``(connect, read)``; a tuple of httpx's four, of
+            which ``write`` and ``pool`` say nothing here; a ``Timeout`` of httpx; None for the default.
+
+    Raises:
+        ConfigError: it is none of them, or has no end.
+
+    Example:
+        >>> timeouts_of((5, 60))
+        Timeouts(connect=5, read=60, first_token=None, stall=None)
+    """
+    if given is None:
+        return Timeouts()
+    if isinstance(given, Timeouts):
+        return given
+    if isinstance(given, int | float):
+        return Timeouts(connect=min(10.0, given), read=given)
+    if isinstance(given, tuple | list) and len(given) in (2, 4):
+        connect, read = given[0], given[1]
+    elif all(hasattr(given, name) for name in ("connect", "read", "write", "pool")):
+        connect, read = given.connect, given.read  # type: ignore[union-attr]
+    else:
+        hint = "seconds, (connect, read), or zg_core.Timeouts(connect=…, read=…)"
+        raise ConfigError(f"timeout is a {type(given).__name__}", code="bad_timeout", hint=hint)
+    if connect is None or read is None:
+        raise ConfigError("timeout has no end", code="bad_timeout", hint="give seconds to connect and to read")
+    return Timeouts(connect=connect, read=read)
 
 
 class Clock:

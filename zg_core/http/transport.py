@@ -19,32 +19,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from zg_core.config import SecretHeaders
-from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, RequestError
-from zg_core.http.bodies import Body, BodyBroken
-from zg_core.http.connections import Connections
+from zg_core.errors import ConfigError
+from zg_core.http.engine import Engine, failure_of
 from zg_core.http.given import LibraryClient
-from zg_core.http.library import ssl_context
 from zg_core.http.messages import USER_AGENT
+from zg_core.http.reach import OutOfReach
 from zg_core.http.signals import LoopSignal, ThreadSignal
-from zg_core.http.timeouts import Clock
-from zg_core.http.urls import target_of
 from zg_core.http.wires import AsyncWire, Broken, Late, NotConnected, SyncWire, Unsendable
 from zg_core.http.workers import Workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
-    from zg_core.http.connections import Link
     from zg_core.http.messages import Request, Response
     from zg_core.http.signals import Signal
-    from zg_core.http.urls import Target
     from zg_core.http.wires import Wire
 
 __all__ = ["AsyncTransport", "SyncTransport", "Transport", "run"]
 
 _T = TypeVar("_T")
-_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "keep-alive", "User-Agent": USER_AGENT}
+OWN, LIBRARY = "own", "library"
+"""What may be given instead of a client: connections of our own (the default), or the library for everything."""
+_VARIABLE = "ZEROG_HTTP_CLIENT"
 
 
 class Transport(Protocol):
@@ -54,7 +51,7 @@ class Transport(Protocol):
         """Send and return once the response headers are there.
 
         Raises:
-            ProviderUnavailable: no connection could be made, so nothing was sent.
+            ProviderUnavailable: no connection could be made, or may be made, so nothing was sent.
             OutcomeUnknown: the request is `once`, was sent, and nothing came back.
         """
         ...
@@ -95,95 +92,7 @@ def run(coroutine: Coroutine[Any, Any, _T]) -> _T:
     raise RuntimeError("a coroutine over SyncTransport must not suspend")
 
 
-class _Response(Body):
-    __slots__ = ("_clock", "_connections", "_link", "_stall", "certificate_sha256", "headers", "status")
-
-    def __init__(
-        self, connections: Connections, link: Link, head: tuple[int, dict[str, str]], clock: Clock, stall: float
-    ) -> None:
-        self._connections = connections
-        self._link: Link | None = link
-        self._clock = clock
-        self._stall = stall
-        self.status = head[0]
-        self.headers: Mapping[str, str] = head[1]
-        self.certificate_sha256 = link.certificate_sha256
-
-    async def _raw(self) -> AsyncIterator[bytes]:
-        clock, stall = self._clock, self._stall
-        while (link := self._link) is not None:
-            try:
-                data = await link.pull(clock)
-            except Late as error:
-                raise BodyBroken("the response stalled") from error
-            except Broken as error:
-                raise BodyBroken(f"the connection broke ({error})") from error
-            if link.ended:  # at once: the next request may want the connection
-                self._link = None
-                self._connections.give(link)
-            if data:
-                yield data
-                clock.restart(stall)
-
-    def hurry(self, seconds: float) -> None:
-        self._clock.end_within(seconds)
-
-    async def close(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            self._connections.drop(link)
-
-
-class _Engine:
-    """What sends for one transport, or one event loop of it: connections, and a client where a proxy is set."""
-
-    def __init__(self, wire: type[Wire], ca_file: str | None, *, asynchronous: bool) -> None:
-        self._connections = Connections(wire, lambda: ssl_context(ca_file))
-        self._proxied = LibraryClient(ca_file=ca_file, asynchronous=asynchronous) if _has_proxy() else None
-
-    @property
-    def is_closed(self) -> bool:
-        return self._connections.is_closed
-
-    async def send(self, request: Request, headers: Mapping[str, str]) -> Response:
-        target = target_of(request.url)
-        if self._proxied is not None and not _is_loopback(target):
-            return await self._proxied.send(request, headers)
-        times, connections = request.timeouts, self._connections
-        clock = Clock(times.until_first)
-        link = await connections.take(target, times.connect)
-        try:
-            await link.wire.write(link.request(request.method, target, headers, request.body), times.read)
-            head = await link.head(clock)
-        except BaseException:
-            connections.drop(link)
-            raise
-        return _Response(connections, link, head, clock, times.between)
-
-    def close(self) -> None:
-        self._connections.close()
-        if self._proxied is not None:
-            self._proxied.close()
-
-    async def aclose(self) -> None:
-        self._connections.close()
-        if self._proxied is not None:
-            await self._proxied.aclose()
-        await asyncio.sleep(0)  # the loop closes the sockets in its next turn
-
-
-def _has_proxy() -> bool:
-    from urllib.request import getproxies
-
-    return any(name in ("http", "https", "all") for name in getproxies())
-
-
-def _is_loopback(target: Target) -> bool:
-    """No proxy for other machines gets to see what is said to this one."""
-    host = target.origin[1]
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "Connection": "keep-alive", "User-Agent": USER_AGENT}
 _WORKERS = Workers()
 
 
@@ -194,7 +103,8 @@ class _Pools:
         ca_file: A certificate authority to trust instead of the system's.
         client: A client of httpx2 or httpx to send everything through instead of connections of our own. Only its
             connections are used (proxy, TLS settings, mounts, event hooks): neither its headers, cookies, credentials
-            and parameters nor its redirects. It stays its owner's to close.
+            and parameters nor its redirects. It stays its owner's to close. ``"library"`` (or the variable
+            ``ZEROG_HTTP_CLIENT=library``) makes one for everything.
 
     Raises:
         ConfigError: `client` is none of this kind, or `ca_file` is given as well.
@@ -205,6 +115,13 @@ class _Pools:
 
     def __init__(self, ca_file: str | None = None, client: Any = None) -> None:
         self._ca_file = ca_file
+        if client is None and (word := os.environ.get(_VARIABLE)):
+            if word not in (OWN, LIBRARY):
+                message = f"{_VARIABLE}={word!r} is neither {OWN} nor {LIBRARY}"
+                raise ConfigError(message, code="bad_http_client", hint=f"{_VARIABLE}={LIBRARY}, or leave it out")
+            client = word
+        self._library = client == LIBRARY
+        client = None if client in (OWN, LIBRARY) else client
         self._given = None if client is None else LibraryClient(client, asynchronous=self._asynchronous)
         if client is not None and ca_file is not None:
             raise ConfigError(
@@ -213,47 +130,16 @@ class _Pools:
                 hint="leave ca_file out, and give the authority to the client: verify=ssl.create_default_context(…)",
             )
 
-    def _make(self) -> _Engine:
-        return _Engine(self._wire, self._ca_file, asynchronous=self._asynchronous)
+    def _make(self) -> Engine:
+        return Engine(self._wire, self._ca_file, asynchronous=self._asynchronous, library=self._library)
 
     @staticmethod
-    async def _send(sender: _Engine | LibraryClient, request: Request) -> Response:
+    async def _send(sender: Engine | LibraryClient, request: Request) -> Response:
         try:
             return await sender.send(request, SecretHeaders({**_HEADERS, **request.headers}))
-        except (NotConnected, Unsendable, Late, Broken) as error:
-            raise _told(error, request) from _without_frames(error)
-
-
-def _told(error: Exception, request: Request) -> RequestError:
-    if isinstance(error, Unsendable):
-        message = f"no request can be sent to {request.url!r} ({error})"
-        return ProviderUnavailable(message, code="connect_failed", hint="choose another provider", retryable=False)
-    host = request.url.partition("://")[2].partition("/")[0]
-    if isinstance(error, NotConnected):
-        return ProviderUnavailable(
-            f"cannot connect to {host} ({error})",
-            code="connect_failed",
-            hint="check the URL and your connection, or choose another provider",
-        )
-    reason = "it took too long" if isinstance(error, Late) else str(error)
-    if request.once:
-        return OutcomeUnknown(
-            f"{host} did not answer ({reason}); the request may have been served and billed",
-            code="timeout" if isinstance(error, Late) else "connection_lost",
-            hint="the receipt (error.receipt) records it; retry only if paying twice is acceptable",
-        )
-    return ProviderUnavailable(f"{host} did not answer ({reason})", code="connection_lost", hint="try again")
-
-
-def _without_frames(error: BaseException) -> BaseException:
-    """`error` and all that led to it, without tracebacks: the library's frames hold the request's headers."""
-    links, seen = [error], set()
-    while links:
-        link = links.pop()
-        link.__traceback__ = None
-        seen.add(id(link))
-        links += [other for other in (link.__cause__, link.__context__) if other is not None and id(other) not in seen]
-    return error
+        except (NotConnected, OutOfReach, Unsendable, Late, Broken) as error:
+            failure = failure_of(error, request)
+            raise failure from failure.__cause__
 
 
 class SyncTransport(_Pools):
@@ -267,7 +153,7 @@ class SyncTransport(_Pools):
         self._begin()
 
     def _begin(self) -> None:
-        self._client: _Engine | None = None
+        self._client: Engine | None = None
         self._closer: Any = None
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
@@ -345,7 +231,7 @@ class AsyncTransport(_Pools):
         self._guard = threading.Lock()  # loops of several threads may share this transport
         self._given_loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
 
-    async def _client(self) -> _Engine:
+    async def _client(self) -> Engine:
         loop = asyncio.get_running_loop()
         if (kept := self._clients.get(loop)) is not None:
             return kept.client
@@ -435,7 +321,7 @@ class AsyncTransport(_Pools):
 
 @dataclass(slots=True)
 class _Kept:
-    client: _Engine
+    client: Engine
     keeper: AsyncGenerator[None, None]
     closer: Any
 
@@ -450,7 +336,7 @@ def _close_in_loop(loop: asyncio.AbstractEventLoop, keeper: AsyncGenerator[None,
         loop.call_soon_threadsafe(lambda: loop.create_task(close()))
 
 
-async def _close_with_loop(client: _Engine) -> AsyncGenerator[None, None]:
+async def _close_with_loop(client: Engine) -> AsyncGenerator[None, None]:
     """Waits in its loop for the end: a loop that ends closes its generators, and so does one that nobody holds."""
     try:
         yield

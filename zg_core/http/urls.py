@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from zg_core.http.library import library
+from zg_core.http.reach import LOOPBACK, objection
 from zg_core.http.wires import Unsendable
 
 __all__ = ["Target", "target_of"]
@@ -29,6 +30,12 @@ class Target:
     origin: tuple[str, str, int]
     authority: bytes
     path: bytes
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it is on this machine; nothing between may get to see what is said there."""
+        host = self.origin[1].rstrip(".")
+        return host == "localhost" or objection(host) == LOOPBACK
 
 
 def target_of(url: str) -> Target:

@@ -7,24 +7,37 @@ from __future__ import annotations
 
 import asyncio
 import select
+import selectors
 import socket
+import ssl
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-if TYPE_CHECKING:
-    import ssl
+from zg_core.http.dialling import addresses, dial, dial_in_loop, keep_alive
+from zg_core.http.reach import reachable
+from zg_core.http.signals import LoopSignal, ThreadSignal
 
-__all__ = ["BAD_HEADER", "AsyncWire", "Broken", "Late", "NotConnected", "SyncWire", "Unsendable", "Wire"]
+if TYPE_CHECKING:
+    from zg_core.http.signals import Signal
+
+__all__ = [
+    "BAD_HEADER", "AsyncWire", "Broken", "Late", "NotConnected", "SyncWire", "Unsendable", "Untrusted", "Wire",
+]  # fmt: skip
 
 _READ_BYTES = 64 * 1024
 _HIGH_WATER = 256 * 1024
+_AT_ONCE = 16 * 1024  # there is room for that in the system's buffers: nothing is sent before it
 
 BAD_HEADER = "a header or the path holds characters that HTTP does not allow"
 
 
 class NotConnected(Exception):
     """No connection could be made, so nothing was sent."""
+
+
+class Untrusted(NotConnected):
+    """The server shows a certificate that is not trusted, and will show it the next time, too."""
 
 
 class Late(Exception):
@@ -44,18 +57,34 @@ class Wire(Protocol):
 
     certificate: bytes | None
     """The server's certificate (DER), None without TLS."""
+    hung_up: float | None
+    """When the server hung up (``time.monotonic``), where the wire notices that by itself."""
 
     @classmethod
-    async def connect(cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float) -> Self:
-        """Connect; with TLS where `context` is given. Raises `NotConnected`."""
+    async def connect(
+        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, public: bool = False
+    ) -> Self:
+        """Connect; with TLS where `context` is given, and only to addresses of the public internet where `public` is.
+
+        Raises `NotConnected`, and `OutOfReach` before anything is dialled.
+        """
+        ...
+
+    @staticmethod
+    def signal() -> Signal:
+        """Something to wait for in the way in which this wire waits."""
         ...
 
     async def read(self, seconds: float) -> bytes:
         """The next bytes, at least one; b"" at the end. Raises `Late` or `Broken`."""
         ...
 
-    async def write(self, data: bytes, seconds: float) -> None:
-        """Send all of `data`. Raises `Late` or `Broken`."""
+    async def write(self, data: bytes, seconds: float) -> bool:
+        """Send all of `data`; False if the server spoke or hung up first, which `read` then tells. Raises `Late`."""
+        ...
+
+    async def resume(self, seconds: float) -> bool:
+        """Go on with what `write` has not sent; the same again."""
         ...
 
     def stale(self) -> bool:
@@ -70,37 +99,54 @@ class Wire(Protocol):
 class SyncWire:
     """A blocking socket. Its coroutines never suspend."""
 
-    __slots__ = ("_socket", "certificate")
+    __slots__ = ("_broken", "_heard", "_rest", "_socket", "certificate")
+
+    hung_up: float | None = None
 
     def __init__(self, connected: socket.socket, certificate: bytes | None) -> None:
         self._socket = connected
         self.certificate = certificate
+        self._heard: bytes | None = None  # what came while we were sending
+        self._rest = memoryview(b"")  # what is not sent yet
+        self._broken = False
 
     @classmethod
-    async def connect(cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float) -> Self:
+    async def connect(
+        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, public: bool = False
+    ) -> Self:
         """See `Wire.connect`."""
         end = time.monotonic() + seconds
         connected: socket.socket | None = None
         certificate = None
         try:
-            connected = socket.create_connection((host, port), seconds)
+            found = await addresses(host, port, seconds, cls.signal)
+            connected = dial(reachable(found) if public else found, _until(end))
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            keep_alive(connected)
             if context is not None:
-                connected.settimeout(max(end - time.monotonic(), 0.001))
+                connected.settimeout(_until(end))
                 secured = context.wrap_socket(connected, server_hostname=host)
                 certificate, connected = secured.getpeercert(True), secured
         except (OSError, UnicodeError) as error:
             if connected is not None:
                 connected.close()
-            raise NotConnected(_told(error)) from None
+            raise _not_connected(error) from None
         except BaseException:
             if connected is not None:
                 connected.close()
             raise
         return cls(connected, certificate)
 
+    @staticmethod
+    def signal() -> ThreadSignal:
+        """See `Wire.signal`."""
+        return ThreadSignal()
+
     async def read(self, seconds: float) -> bytes:
         """See `Wire.read`."""
+        if self._heard is not None:
+            heard, self._heard = self._heard, None
+            return heard
         if seconds <= 0:
             raise Late
         try:
@@ -111,15 +157,62 @@ class SyncWire:
         except OSError as error:
             raise Broken(type(error).__name__) from None
 
-    async def write(self, data: bytes, seconds: float) -> None:
+    async def write(self, data: bytes, seconds: float) -> bool:
         """See `Wire.write`."""
+        if len(data) > _AT_ONCE:
+            self._rest = memoryview(data)
+            return await self.resume(seconds)
         try:
             self._socket.settimeout(seconds)
-            self._socket.sendall(data)
+            sent = self._socket.send(data)
         except TimeoutError:
             raise Late from None
-        except OSError as error:
-            raise Broken(type(error).__name__) from None
+        except OSError:
+            self._broken = True
+            return False
+        if sent == len(data):
+            return True
+        self._rest = memoryview(data)[sent:]
+        return await self.resume(seconds)
+
+    async def resume(self, seconds: float) -> bool:
+        """See `Wire.resume`."""
+        end = time.monotonic() + seconds
+        self._socket.settimeout(0)
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self._socket, selectors.EVENT_READ)
+            while self._rest and not self._broken:
+                if not (events := self._push()):
+                    continue
+                waiting.modify(self._socket, events)
+                if not waiting.select(end - time.monotonic()):
+                    raise Late
+                if self._listen():
+                    return False
+        self._rest = memoryview(b"")  # an empty piece of the request would hold all of it
+        return not self._broken
+
+    def _push(self) -> int:
+        """Send what there is room for; 0, or which events to wait for."""
+        try:
+            self._rest = self._rest[self._socket.send(self._rest) :]
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            return selectors.EVENT_READ | selectors.EVENT_WRITE
+        except ssl.SSLWantReadError:
+            return selectors.EVENT_READ
+        except OSError:
+            self._broken = True
+        return 0
+
+    def _listen(self) -> bool:
+        """Whether the server has said something, or hung up."""
+        try:
+            self._heard = self._socket.recv(_READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        except OSError:
+            self._broken = True
+        return True
 
     def stale(self) -> bool:
         """See `Wire.stale`."""
@@ -153,26 +246,37 @@ class AsyncWire(asyncio.Protocol):
         self._reading = True
         self._writable = True
         self.certificate: bytes | None = None
+        self.hung_up: float | None = None
 
     @classmethod
-    async def connect(cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float) -> Self:
+    async def connect(
+        cls, host: str, port: int, context: ssl.SSLContext | None, seconds: float, public: bool = False
+    ) -> Self:
         """See `Wire.connect`."""
         loop = asyncio.get_running_loop()
         server_name = host if context is not None else None
         try:
             async with asyncio.timeout(seconds):
+                found = await addresses(host, port, seconds, cls.signal)
+                connected = await dial_in_loop(reachable(found) if public else found)
+                keep_alive(connected)
                 transport, wire = await loop.create_connection(
-                    cls, host, port, ssl=context, server_hostname=server_name, happy_eyeballs_delay=0.25
+                    cls, sock=connected, ssl=context, server_hostname=server_name
                 )
         except (OSError, UnicodeError) as error:  # of which TimeoutError is one
-            raise NotConnected(_told(error)) from None
+            raise _not_connected(error) from None
         tls = transport.get_extra_info("ssl_object")
         wire.certificate = None if tls is None else tls.getpeercert(True)
         return wire
 
+    @staticmethod
+    def signal() -> LoopSignal:
+        """See `Wire.signal`."""
+        return LoopSignal()
+
     async def read(self, seconds: float) -> bytes:
         """See `Wire.read`."""
-        if not self._data and not self._eof and self._error is None:
+        if not self._spoke():
             self._reader = self._loop.create_future()
             await self._wait(self._reader, seconds)
         if self._data:
@@ -185,18 +289,25 @@ class AsyncWire(asyncio.Protocol):
             raise Broken(type(self._error).__name__)
         return b""
 
-    async def write(self, data: bytes, seconds: float) -> None:
+    async def write(self, data: bytes, seconds: float) -> bool:
         """See `Wire.write`."""
-        self._check_open()
+        if self._gone():
+            return False
         self._transport.write(data)
-        if not self._writable:
+        return self._writable or await self.resume(seconds)
+
+    async def resume(self, seconds: float) -> bool:
+        """See `Wire.resume`."""
+        if not self._writable and not self._spoke():
             self._writer = self._loop.create_future()
             await self._wait(self._writer, seconds)
-            self._check_open()
+        return self._writable and not self._gone()
 
-    def _check_open(self) -> None:
-        if self._eof or self._error is not None:
-            raise Broken("ConnectionResetError" if self._error is None else type(self._error).__name__)
+    def _gone(self) -> bool:
+        return self._eof or self._error is not None
+
+    def _spoke(self) -> bool:
+        return bool(self._data) or self._gone()
 
     async def _wait(self, future: asyncio.Future[None], seconds: float) -> None:
         if seconds <= 0:
@@ -209,12 +320,19 @@ class AsyncWire(asyncio.Protocol):
 
     def stale(self) -> bool:
         """See `Wire.stale`."""
-        return self._eof or self._error is not None or bool(self._data) or self._transport.is_closing()
+        return self._spoke() or self._transport.is_closing()
 
     def close(self) -> None:
         """See `Wire.close`."""
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
         with suppress(RuntimeError):  # the loop is closed, and the connection with it
-            self._transport.abort()
+            if here:
+                self._transport.abort()
+            else:  # another thread may be the one that runs it
+                self._loop.call_soon_threadsafe(self._transport.abort)
 
     # What the loop calls.
 
@@ -229,15 +347,20 @@ class AsyncWire(asyncio.Protocol):
             self._reading = False
             self._transport.pause_reading()
         _wake(self._reader)
+        _wake(self._writer)
 
     def eof_received(self) -> None:
         """Note that the server hung up."""
-        self._eof = True
-        _wake(self._reader)
+        self._ended()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the connection is gone, and why."""
-        self._eof, self._error = True, exc
+        self._error = exc
+        self._ended()
+
+    def _ended(self) -> None:
+        if not self._eof:
+            self._eof, self.hung_up = True, time.monotonic()
         _wake(self._reader)
         _wake(self._writer)
 
@@ -261,6 +384,12 @@ def _expire(future: asyncio.Future[None]) -> None:
         future.set_exception(Late())
 
 
-def _told(error: Exception) -> str:
+def _until(end: float) -> float:
+    """Seconds that are left, as a timeout of the system: 0 would mean not to wait at all."""
+    return max(end - time.monotonic(), 0.001)
+
+
+def _not_connected(error: Exception) -> NotConnected:
     name = type(error).__name__
-    return "timed out" if isinstance(error, TimeoutError) else f"{name}: {error}" if str(error) else name
+    told = "timed out" if isinstance(error, TimeoutError) else f"{name}: {error}" if str(error) else name
+    return Untrusted(told) if isinstance(error, ssl.SSLCertVerificationError) else NotConnected(told)

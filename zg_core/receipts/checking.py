@@ -10,13 +10,14 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from zg_core.crypto import checksum_address, is_address, same_address, sha256_hex
+from zg_core.crypto import same_address, sha256_hex, typed_address
 from zg_core.errors import ConfigError
 from zg_core.exchange import Exchange
 from zg_core.jsontext import parse_json
 from zg_core.pricing import fee_of
 from zg_core.sse import SSEDecoder
 from zg_core.types import Kind, Usage
+from zg_core.verify.policy import renames_in
 from zg_core.verify.schemes.signed_hashes import SignatureDocument, examine
 from zg_core.verify.verdict import Binding, Status
 
@@ -143,13 +144,14 @@ def check(receipt: Receipt, anchor: Anchor | None = None) -> Check:
     record = receipt.service
     if claimed.expected_signer and not same_address(claimed.expected_signer, record.signer):
         record = _with_signer(record, claimed.expected_signer)  # it was read again after the call (verdict table)
-    own = examine(exchange, record, document)
+    accepted = renames_in(receipt.policy)
+    own = examine(exchange, record, document, accept_models=accepted)
     if own.status is Status.FAILED:
         return says("failed", own.explain(), own)
     if (
         claimed.satisfies("verified")
         and not own.satisfies("verified")
-        and (bytes_kept or claimed.binding is not Binding.REWRITTEN)
+        and (bytes_kept or claimed.binding not in (Binding.REWRITTEN, Binding.RENAMED))
     ):  # a rewritten request can be computed from the bytes only
         return says("failed", f"the receipt claims {claimed.status}, its evidence gives {own.status}", own)
     if anchor is None:
@@ -166,7 +168,8 @@ def _anchored(receipt: Receipt, anchor: Anchor, own: Verdict, document: Signatur
         known = ", ".join(anchor.signers)
         reason = f"signed by {own.recovered_signer}, but {anchor.source} names {known} for {receipt.provider}"
         return says("failed", reason, own)
-    verdicts = [examine(rebuilt(receipt), service, document) for service in anchor.services]
+    accepted = renames_in(receipt.policy)
+    verdicts = [examine(rebuilt(receipt), service, document, accept_models=accepted) for service in anchor.services]
     for verdict, service in zip(verdicts, anchor.services, strict=True):
         if verdict.status is not Status.FAILED and service.kind is receipt.kind:
             return _passed(says, verdict, anchor)
@@ -264,10 +267,14 @@ def read_pins(path: Path, provider: str, chain_id: int) -> Anchor:
     for name, signers in value.items():
         chain, _, address = name.rpartition(":")
         listed: Sequence[Any] = signers if isinstance(signers, list) else [signers]
-        if not is_address(address) or not all(is_address(each) for each in listed) or (chain and not chain.isdigit()):
+        if chain and not chain.isdigit():
             raise _bad_pins(path, f"{name[:60]!r} is no address with its signers")
-        if same_address(address, provider) and chain in ("", str(chain_id)):
-            found += [checksum_address(each) for each in listed]
+        try:
+            owner, addresses = typed_address(address), [typed_address(each) for each in listed]
+        except ValueError as error:
+            raise _bad_pins(path, f"{name[:60]!r} is no address with its signers ({error})") from None
+        if same_address(owner, provider) and chain in ("", str(chain_id)):
+            found += addresses
     return Anchor(f"pins file {path.name}", tuple(found))
 
 

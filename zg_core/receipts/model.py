@@ -42,14 +42,15 @@ if hasattr(os, "register_at_fork"):
 
 @dataclass(slots=True, eq=False)
 class Receipt:
-    """The record of one paid call. Everything but `verdict` is fixed once the call has ended.
+    """The record of one paid call. Everything but `verdict` and `model` is fixed once the call has ended.
 
     Attributes:
         id: Random id of this receipt.
         backend: ``"direct"``.
         network: Name of the network; `chain_id` is its id.
         provider: Provider address.
-        model: Model asked for.
+        model: The model in the signed request; the one asked for, unless the verdict shows another
+            (`Verdict.signed_model`).
         kind: Kind of the service.
         outcome: ``"answered"``; ``"truncated"`` or ``"abandoned"`` (cut off by them or by us); ``"failed"`` (error
             inside the reply); ``"unknown"`` (sent, not answered: it may have been billed); ``"refused"`` (whoever
@@ -147,6 +148,8 @@ class Receipt:
     def settle(self, verdict: Verdict) -> None:
         """Replace the verdict and wake those who wait for it."""
         self.verdict = verdict
+        if verdict.signed_model:
+            self.model = verdict.signed_adapter or verdict.signed_model
         if verdict.status is not Status.PENDING:
             with _EVENTS:
                 event = self._resolved

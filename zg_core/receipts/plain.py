@@ -120,7 +120,7 @@ def bad_receipt(what: str) -> ConfigError:
 
 def service_to_dict(service: Service) -> dict[str, Any]:
     """A service record as the chain holds it; prices as decimal text."""
-    values = {each.name: getattr(service, each.name) for each in fields(Service)}
+    values = {each.name: getattr(service, each.name) for each in fields(Service) if each.compare}
     return values | {name: str(values[name]) for name in _PRICES}
 
 
@@ -158,6 +158,7 @@ def verdict_of(value: Any) -> Verdict:
         "reason": read.word("reason", Reason, ""),
         "binding": read.word("binding", Binding, "unchecked"),
         "kind": read.optional("kind", lambda _: read.word("kind", Kind)),
+        "record_age": None if read.raw("record_age", None) is None else read.integer("record_age"),
     }
     for each in fields(Verdict):
         if each.init and each.name not in words and read.raw(each.name, None) is not None:

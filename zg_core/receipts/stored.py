@@ -7,6 +7,7 @@ that was still pending can be made later (`zg_core.backends.direct.audit.anchors
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import threading
@@ -22,7 +23,7 @@ from zg_core.receipts import plain
 from zg_core.receipts.model import Receipt, row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from zg_core.store import Store
@@ -41,6 +42,8 @@ _CALL = (
     " ON CONFLICT (id) DO UPDATE SET payer = :payer, outcome = :outcome, written = :written, data = :data"
 )
 _VERDICT = "INSERT INTO receipt_verdicts (receipt, at, status, data) VALUES (:receipt, :at, :status, :data)"
+_MARK = "INSERT INTO reply_marks (mark, holder, at) VALUES (:mark, :holder, :at) ON CONFLICT (mark) DO NOTHING"
+_HOLDER_DIGITS = 12  # of a receipt's id: enough to know one's own
 _READ = (
     "SELECT r.id, r.started, r.data, v.data AS verdict FROM receipts r LEFT JOIN receipt_verdicts v"
     " ON v.receipt = r.id AND v.at = (SELECT MAX(at) FROM receipt_verdicts WHERE receipt = r.id)"
@@ -116,6 +119,23 @@ class ReceiptStore:
             due = self._written % _PRUNE_EVERY == 1
         if due:  # a call does not wait for it
             threading.Thread(target=self._prune_quietly, name="zerog-receipts", daemon=True).start()
+
+    def note(self, receipt: Receipt, marks: Iterable[bytes]) -> bool:
+        """Note the marks of the reply of `receipt`; whether one of them is that of an earlier reply.
+
+        Marks outlive their receipts: they are kept as long as the store, so that an old answer stays old.
+
+        Raises:
+            ConfigError: as in `write`.
+        """
+        holder, now, old = receipt.id[:_HOLDER_DIGITS], time.time(), False
+        with self._store.transaction(durable=False) as work:
+            for mark in sorted(marks):  # always in the same order: none waits for another that waits for it
+                text = base64.urlsafe_b64encode(mark).decode().rstrip("=")
+                if not work.run(_MARK, mark=text, holder=holder, at=now):
+                    first = work.one("SELECT holder FROM reply_marks WHERE mark = :mark", mark=text)
+                    old = old or first["holder"] != holder
+        return old
 
     def append(self, receipt: Receipt) -> None:
         """Add the receipt's verdict as the latest.
@@ -295,5 +315,5 @@ def _verdict_row(receipt_id: str, verdict: Verdict) -> dict[str, Any]:
 def _receipt(row: Mapping[str, Any]) -> Receipt:
     receipt = Receipt.from_dict(json.loads(row["data"]))
     if row["verdict"] is not None:
-        receipt.verdict = plain.verdict_of(json.loads(row["verdict"]))
+        receipt.settle(plain.verdict_of(json.loads(row["verdict"])))
     return receipt

@@ -367,7 +367,7 @@ def _certainly_unserved(error: ZeroGError) -> bool:
         return isinstance(error, InsufficientFunds | NotAcknowledged)
     if isinstance(error, SessionRejected | ModelNotServed | RateLimited):
         return True
-    return never_served(error) or error.code == "connect_failed"
+    return never_served(error) or error.code in ("connect_failed", "insecure_url")
 
 
 def _retry_after(error: ZeroGError) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from zg_core.crypto import checksum_address, is_address
+from zg_core.crypto import typed_address
 from zg_core.errors import ConfigError
 from zg_core.money import Amount
 from zg_core.types import Kind
@@ -129,10 +129,10 @@ def _words(name: str, given: object, known: tuple[str, ...]) -> frozenset[str]:
 
 def _addresses(name: str, given: object) -> frozenset[str]:
     texts = _texts(name, given, "for example ['0x…']")
-    for text in texts:
-        if not is_address(text):
-            raise _bad(f"{name} names {text!r}, which is no address", f"{name}= takes provider addresses")
-    return frozenset(map(checksum_address, texts))
+    try:
+        return frozenset(map(typed_address, texts))
+    except ValueError as error:
+        raise _bad(f"{name}: {error}", f"{name}= takes provider addresses") from None
 
 
 def _texts(name: str, given: object, example: str) -> frozenset[str]:

@@ -6,8 +6,11 @@
     AnyOf(Verified(), AllOf(ResponseBound(), Identity("openai")))
 
 A condition speaks twice: `refuses` before a prompt is sent, about a service that can never meet it, and `objects`
-afterwards, about the reply.
+afterwards, about the reply. One that names no least verdict implies ``verified`` (`implied`): what is asked of a
+reply, such as who attests its key, means nothing for words that nobody signed.
 """
+
+# ruff: noqa: ARG002 - all conditions have one signature, and few need all of it
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError
 from zg_core.types import Kind
-from zg_core.verify.verdict import Status
+from zg_core.verify.reach import Objection, Reach, reach_of, way_out
+from zg_core.verify.verdict import Status, Verdict, rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -40,24 +44,9 @@ __all__ = [
     "Verified",
     "at_least",
     "condition_from",
+    "floor",
+    "implied",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Objection:
-    """Why a condition is not met.
-
-    Attributes:
-        code: Machine word.
-        sentence: For a person; follows "…: ".
-        hint: What to change.
-        contradicted: Whether evidence speaks against it, and is not only missing.
-    """
-
-    code: str
-    sentence: str
-    hint: str
-    contradicted: bool = False
 
 
 class Condition:
@@ -70,13 +59,16 @@ class Condition:
         """The attestation level that has to be known before a prompt is sent; None if none is asked for."""
         return None
 
-    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> Objection | None:
+    def refuses(
+        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+    ) -> Objection | None:
         """Why no reply of `service` may be asked for; None if it may.
 
         Args:
             service: The chain record.
             report: Its attestation, once it is there; a condition that needs one says nothing before.
             strict: Whether a verdict below the minimum would raise, so that a service that signs nothing is useless.
+            reach: The best verdict that it can give to the request at hand; None for one that names its own model.
         """
         raise NotImplementedError
 
@@ -93,14 +85,11 @@ class Condition:
 class _AtLeast(Condition):
     status: ClassVar[Status]
 
-    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> Objection | None:  # noqa: ARG002 - one signature for all
-        if strict and service.kind is Kind.STANDARD:
-            return Objection(
-                "not_verifiable",
-                f"provider {service.provider} signs nothing, so verify='require' can never be met",
-                "choose a TeeML provider (`zerog providers`), or verify='warn'",
-            )
-        return None
+    def refuses(
+        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+    ) -> Objection | None:
+        reach = reach or reach_of(service)
+        return reach.objection if strict and not Verdict(reach.status).satisfies(self.status) else None
 
     def objects(self, receipt: Receipt) -> Objection | None:
         verdict = receipt.verdict
@@ -109,7 +98,7 @@ class _AtLeast(Condition):
         return Objection(
             str(verdict.reason),
             f"verdict {verdict.status}: {verdict.explain()}",
-            f"the policy asks for {self.status}; retry, or lower minimum=…",
+            way_out(receipt, self.status),
             contradicted=verdict.status is Status.FAILED,
         )
 
@@ -184,7 +173,9 @@ class Kinds(Condition):
                 raise unknown_word("kinds", kind, Kind)
         object.__setattr__(self, "kinds", frozenset(map(Kind, kinds)))
 
-    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> Objection | None:  # noqa: ARG002 - one signature for all
+    def refuses(
+        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+    ) -> Objection | None:
         """See `Condition.refuses`."""
         return self._unless(service.kind, f"provider {service.provider}")
 
@@ -216,15 +207,17 @@ class Identity(Condition):
 
     vendor: str
 
-    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> None:
+    def refuses(
+        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+    ) -> None:
         """See `Condition.refuses`: the vendor is known from the reply only."""
 
     def objects(self, receipt: Receipt) -> Objection | None:
         """See `Condition.objects`."""
         found = receipt.verdict.provider_identity
-        if found in ("", self.vendor):
+        if found == self.vendor or not (found or (receipt.verdict.kind or receipt.kind) is Kind.TEE_TLS):
             return None
-        sentence = f"the vendor is {found!r}, not {self.vendor!r}"
+        sentence = f"the vendor is {found!r}, not {self.vendor!r}" if found else "no proof names the vendor"
         return Objection("identity_mismatch", sentence, "choose another provider, or change identity=…")
 
     def to_dict(self) -> dict[str, Any]:
@@ -251,7 +244,9 @@ class Attested(Condition):
         if isinstance(self.level, bool) or not isinstance(self.level, int) or not 0 <= self.level <= 4:
             raise unknown_word("attest", self.level, range(5))
 
-    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> Objection | None:  # noqa: ARG002 - one signature for all
+    def refuses(
+        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+    ) -> Objection | None:
         """See `Condition.refuses`."""
         if report is None or report.satisfies(self.level):
             return None
@@ -266,11 +261,11 @@ class Attested(Condition):
         """See `Condition.objects`: a key that came after the attestation is attested by nothing."""
         attested = (receipt.attestation or {}).get("signer", "")
         signer = receipt.verdict.recovered_signer
-        if not signer or (attested and same_address(signer, attested)):
+        if signer and attested and same_address(signer, attested):
             return None
         return Objection(
             "signer_not_attested",
-            f"{signer} signed, but the attestation names {attested or 'nobody'}",
+            f"{signer or 'nobody'} signed, and the attestation names {attested or 'nobody'}",
             "call again: the new key is attested before the next prompt",
         )
 
@@ -308,9 +303,12 @@ class AllOf(_Group):
 
     __slots__ = ()
 
-    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> Objection | None:
+    def refuses(
+        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+    ) -> Objection | None:
         """See `Condition.refuses`."""
-        return next((o for c in self.conditions if (o := c.refuses(service, report, strict=strict))), None)
+        refusals = (condition.refuses(service, report, strict=strict, reach=reach) for condition in self.conditions)
+        return next((refusal for refusal in refusals if refusal), None)
 
     def objects(self, receipt: Receipt) -> Objection | None:
         """See `Condition.objects`."""
@@ -326,9 +324,13 @@ class AnyOf(_Group):
 
     __slots__ = ()
 
-    def refuses(self, service: Service, report: AttestationReport | None = None, *, strict: bool) -> Objection | None:
+    def refuses(
+        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+    ) -> Objection | None:
         """See `Condition.refuses`."""
-        return self._unless_one(condition.refuses(service, report, strict=strict) for condition in self.conditions)
+        return self._unless_one(
+            condition.refuses(service, report, strict=strict, reach=reach) for condition in self.conditions
+        )
 
     def objects(self, receipt: Receipt) -> Objection | None:
         """See `Condition.objects`."""
@@ -348,6 +350,47 @@ class AnyOf(_Group):
     def to_dict(self) -> dict[str, Any]:
         """See `Condition.to_dict`."""
         return {"any_of": [condition.to_dict() for condition in self.conditions]}
+
+
+def floor(condition: Condition) -> Status | None:
+    """The least verdict that every reply has which meets `condition`, as it is named in it; None if none is."""
+    if isinstance(condition, _AtLeast):
+        return condition.status
+    if not isinstance(condition, _Group):
+        return None
+    named = [floor(part) for part in condition.conditions]
+    found = [status for status in named if status is not None]
+    if not found or (isinstance(condition, AnyOf) and len(found) < len(named)):
+        return None
+    return (min if isinstance(condition, AnyOf) else max)(found, key=rank)
+
+
+def implied(condition: Condition) -> Condition:
+    """`condition` with what it leaves unsaid: every way to meet it names a least verdict, ``verified`` by default.
+
+    Example:
+        >>> implied(AnyOf(ResponseBound(), Kinds("TeeML")))
+        AnyOf(ResponseBound(), AllOf(Verified(), Kinds('TeeML')))
+    """
+    if floor(condition) is not None:
+        return condition
+    if isinstance(condition, AnyOf):
+        return AnyOf(*map(implied, condition.conditions))
+    if not isinstance(condition, AllOf):
+        return AllOf(Verified(), condition)
+    parts = tuple(_with_named_ways(part) for part in condition.conditions)
+    return AllOf(*parts) if floor(AllOf(*parts)) is not None else AllOf(Verified(), *parts)
+
+
+def _with_named_ways(part: Condition) -> Condition:
+    """A part of `AllOf`: where one of its own ways names a verdict, the others do not go without."""
+    return implied(part) if isinstance(part, _Group) and _names_any(part) else part
+
+
+def _names_any(condition: Condition) -> bool:
+    if isinstance(condition, _Group):
+        return any(map(_names_any, condition.conditions))
+    return isinstance(condition, _AtLeast)
 
 
 _READERS: Mapping[str, Callable[[Any], Condition]] = {

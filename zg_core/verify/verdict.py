@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from zg_core.types import Kind
 
-__all__ = ["Binding", "Reason", "Status", "Verdict"]
+__all__ = ["Binding", "Reason", "Status", "Verdict", "rank"]
 
 
 class Status(StrEnum):
@@ -32,6 +32,11 @@ class Status(StrEnum):
 _RANK = {Status.VERIFIED: 4, Status.RESPONSE_BOUND: 3, Status.SIGNER_ONLY: 2, Status.CLAIMED: 1}
 
 
+def rank(status: Status) -> int:
+    """How much a status proves, from 0 (nothing) to 4 (`verified`)."""
+    return _RANK.get(status, 0)
+
+
 class Reason(StrEnum):
     """Why a verdict is not `verified`."""
 
@@ -44,11 +49,13 @@ class Reason(StrEnum):
     REPLAYED = "replayed"
     # response_bound
     REQUEST_UNKNOWN = "request_unknown"
+    MODEL_RENAMED = "model_renamed"
     # unavailable
     INCOMPLETE = "incomplete"
     NO_CHAT_ID = "no_chat_id"
     NO_SIGNATURE = "no_signature"
     RECORD_UNREADABLE = "record_unreadable"
+    RECORD_CHANGED = "record_changed"
     # not_checked
     POLICY_OFF = "policy_off"
     ABANDONED = "abandoned"
@@ -62,6 +69,9 @@ class Binding(StrEnum):
 
     EXACT = "exact"
     REWRITTEN = "rewritten"
+    """In a documented way that changes no meaning."""
+    RENAMED = "renamed"
+    """With another name of the model in it, which proves the request only where the user accepts that name."""
     UNKNOWN = "unknown"
     UNCHECKED = "unchecked"
 
@@ -85,6 +95,11 @@ class Verdict:
         request_sha256: Hash of the bytes sent.
         provider_identity: TeeTLS: the upstream vendor the enclave routed to.
         tls_fingerprint: TeeTLS: SHA-256 of that vendor's leaf certificate.
+        asked_model: With the binding ``renamed``: the model that was asked for.
+        signed_model: The model named in the request that was signed instead.
+        signed_adapter: The adapter named in it beside that model, "" if none is.
+        record_age: Whole seconds before the call at which the chain record was read that this rests on; 0 where it was
+            read during the call, None where no record was used.
 
     Example:
         >>> from zg_core.types import Kind
@@ -107,6 +122,10 @@ class Verdict:
     request_sha256: str = ""
     provider_identity: str = ""
     tls_fingerprint: str = ""
+    asked_model: str = ""
+    signed_model: str = ""
+    signed_adapter: str = ""
+    record_age: int | None = None
 
     @property
     def prompt_in_tee(self) -> bool:
@@ -115,11 +134,18 @@ class Verdict:
 
     def satisfies(self, minimum: Status | str) -> bool:
         """Whether this verdict proves at least `minimum` (``"verified"``, ``"response_bound"``, …)."""
-        return _RANK.get(self.status, 0) >= _RANK.get(Status(minimum), 5)
+        return rank(self.status) >= (rank(Status(minimum)) or 5)
 
     def explain(self) -> str:
         """One sentence in plain words."""
         sentence = _SENTENCES.get(self.reason) or _SENTENCES.get(self.status, str(self.status))
+        if self.binding is Binding.RENAMED and self.status in (Status.VERIFIED, Status.RESPONSE_BOUND):
+            adapter = f" and the adapter {self.signed_adapter!r}" if self.signed_adapter else ""
+            accepted = ", as you accept" if self.status is Status.VERIFIED else ""
+            sentence = (
+                "the provider's enclave key signed exactly these bytes, for this request with the model "
+                f"{self.signed_model!r}{adapter} where {self.asked_model!r} was asked for{accepted}"
+            )
         if self.status in (Status.VERIFIED, Status.RESPONSE_BOUND) and self.provider_identity:
             return f"{sentence}; vendor {self.provider_identity} answered outside the enclave"
         return sentence
@@ -142,6 +168,10 @@ class Verdict:
             "request_sha256": self.request_sha256,
             "provider_identity": self.provider_identity,
             "tls_fingerprint": self.tls_fingerprint,
+            "asked_model": self.asked_model,
+            "signed_model": self.signed_model,
+            "signed_adapter": self.signed_adapter,
+            "record_age": self.record_age,
             "explanation": self.explain(),
         }
 
@@ -181,10 +211,12 @@ _SENTENCES: dict[str, str] = {
         "the provider's enclave key signed exactly these bytes, "
         "but that they answer this request could not be recomputed"
     ),
+    Reason.MODEL_RENAMED: "the provider signed a request for another model than was asked for",
     Reason.INCOMPLETE: "the reply ended before its end, so its bytes cannot be compared",
     Reason.NO_CHAT_ID: "the reply names no usable chat id, so no signature can be looked up",
     Reason.NO_SIGNATURE: "the provider has no signature for this reply",
     Reason.RECORD_UNREADABLE: "the chain record of the provider could not be read",
+    Reason.RECORD_CHANGED: "the chain record changed around this call, and it no longer names the key that signed",
     Reason.POLICY_OFF: "the policy is off",
     Reason.ABANDONED: "the reader broke off before the end",
     Reason.REFUSED: "the request was refused, so there is no reply to check",

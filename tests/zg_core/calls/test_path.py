@@ -62,7 +62,7 @@ class Backend:
 
     @property
     def service(self) -> Service:
-        return Service(PROVIDER, "chatbot", self.url_, 1, 1, 0, "m", "TeeML", "", PROVIDER, True)
+        return Service(PROVIDER, "chatbot", self.url_, 1, 1, 0, "m", "TeeML", "", PROVIDER, True, private=True)
 
     async def route(self, model: str | None) -> Route:
         self.asked.append(model)
@@ -98,6 +98,12 @@ class Backend:
 
     def arrived(self, route: Route, exchange: Exchange) -> None:
         """Nothing to remember."""
+
+    async def refreshed(self, route: Route, *, patient: bool) -> Route:
+        return route
+
+    def rests(self, route: Route, changed: Any) -> None:
+        """Nothing changes."""
 
     def describe(self) -> dict[str, Any]:
         return {}

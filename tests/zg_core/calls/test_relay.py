@@ -11,6 +11,7 @@ import pytest
 from tests.zg_core.calls.test_path import END, EVENT, GOOD, Backend, World, outcomes
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
+from zg_core.calls.call import Options
 from zg_core.calls.reading import Form
 from zg_core.calls.retries import Retries
 from zg_core.errors import (
@@ -184,23 +185,26 @@ class TestTheReaderLeaves:
 class TestOptions:
     def test_headers_are_sent_but_let_nobody_in(self, relay: Relay) -> None:
         relay.script([answer(GOOD)])
-        relay.call(WHOLE, headers={"X-Mine": "1", "Authorization": "Bearer theirs", "Content-Type": "text/plain"})
+        relay.call(
+            WHOLE,
+            options=Options(headers={"X-Mine": "1", "Authorization": "Bearer theirs", "Content-Type": "text/plain"}),
+        )
         sent = relay.world.server.received[0].headers
         assert (sent["x-mine"], sent["authorization"], sent["content-type"]) == ("1", "Bearer 1", "application/json")
 
     def test_retries_are_those_of_the_request(self, relay: Relay) -> None:
         busy = [answer(b"", "429 Slow", Retry_After="0")]
         relay.script(busy, busy, [answer(GOOD)])
-        relay.call(WHOLE, retries=Retries(2))
+        relay.call(WHOLE, options=Options(retries=Retries(2)))
         assert outcomes(relay.world) == ["refused", "refused", "answered"]
         relay.script(busy)
         with pytest.raises(RateLimited):
-            relay.call(WHOLE, max_retries=5, retries=Retries(0))
+            relay.call(WHOLE, max_retries=5, options=Options(retries=Retries(0)))
 
     def test_timeouts_are_those_of_the_request(self, relay: Relay) -> None:
         relay.script([STALL])
         with pytest.raises(OutcomeUnknown) as caught:
-            relay.call(WHOLE, timeouts=Timeouts(read=0.1))
+            relay.call(WHOLE, options=Options(Timeouts(read=0.1)))
         assert caught.value.code == "timeout"
 
     def test_a_refusal_raises_before_the_head(self, relay: Relay) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
 from typing import Any
 
 import pytest
 
 from tests.zg_core.driving import fetch
-from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
+from tests.zg_core.raw_server import CLOSE, HEAD, STALL, Server, answer, chunk
+from zg_core.errors import OutcomeUnknown, ProviderUnavailable
 from zg_core.http import connections as module
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.connections import Connections
 from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts
-from zg_core.http.transport import SyncTransport, Transport, run
+from zg_core.http.transport import AsyncTransport, SyncTransport, Transport, run
 
 
 async def connections_of(transport: Any) -> Connections:
@@ -62,6 +65,178 @@ class TestReuse:
     def test_one_that_was_idle_for_long_is_hung_up(self, server: Any, drive: Any, monkeypatch: Any) -> None:
         monkeypatch.setattr(module, "IDLE_SECONDS", -1.0)
         assert self.used(server, drive, [[answer(b"a")], [answer(b"b")]], 2) == [0, 1]
+
+    def after(self, seconds: float, server: Any, drive: Any, *, once: bool, **headers: str) -> list[int]:
+        """Which connections two requests came over, with so many seconds of silence between them."""
+        server.script = [[answer(b"a", **headers)], [answer(b"b")]]
+
+        async def work(transport: Transport) -> None:
+            for _ in range(2):
+                response = await transport.send(Request("POST", server.url, body=b"x", once=once))
+                await read_all(response, 1000)
+                for idle in (await connections_of(transport))._idle.values():
+                    for link in idle:
+                        link.idle_since -= seconds
+
+        drive(work)
+        return [received.connection for received in server.received]
+
+    def test_a_paid_request_takes_none_that_its_server_may_be_closing(self, server: Any, drive: Any) -> None:
+        assert self.after(3.9, server, drive, once=True) == [0, 0]
+        server.received.clear()
+        assert self.after(4.1, server, drive, once=True) == [1, 2]
+        server.received.clear()
+        assert self.after(4.1, server, drive, once=False) == [3, 3]
+
+    def test_what_the_server_announces_counts_instead(self, server: Any, drive: Any) -> None:
+        assert self.after(4.1, server, drive, once=True, Keep_Alive="timeout=10") == [0, 0]
+        server.received.clear()
+        assert self.after(1.1, server, drive, once=True, Keep_Alive="timeout=2") == [1, 2]
+        server.received.clear()
+        assert self.after(2.1, server, drive, once=False, Keep_Alive="timeout=2") == [3, 4]
+
+    def test_one_too_old_for_a_paid_request_still_serves_a_read(self, server: Any, drive: Any) -> None:
+        async def work(transport: Transport) -> None:
+            for once in (True, True, False):
+                await read_all(await transport.send(Request("POST", server.url, body=b"x", once=once)), 1000)
+                for idle in (await connections_of(transport))._idle.values():
+                    for link in idle:
+                        link.idle_since -= 5.0
+
+        drive(work)
+        assert [received.connection for received in server.received] == [0, 1, 1]
+
+    def test_how_long_a_server_waits_is_learned_from_reads(self, server: Any, drive: Any) -> None:
+        async def work(transport: Transport) -> None:
+            for once in (False, False, True):
+                await read_all(await transport.send(Request("POST", server.url, body=b"x", once=once)), 1000)
+                for idle in (await connections_of(transport))._idle.values():
+                    for link in idle:
+                        link.idle_since -= 9.0 if len(server.received) == 1 else 7.0
+
+        drive(work)
+        assert [received.connection for received in server.received] == [0, 0, 0]
+
+    def test_a_request_that_was_lost_makes_the_next_ones_careful(self, server: Any, drive: Any) -> None:
+        server.script = [[answer(b"a")], [CLOSE], [answer(b"b")], [answer(b"c")]]
+
+        async def work(transport: Transport) -> None:
+            async def post() -> None:
+                await read_all(await transport.send(Request("POST", server.url, body=b"x", once=True)), 1000)
+                for idle in (await connections_of(transport))._idle.values():
+                    for link in idle:
+                        link.idle_since -= 2.0
+
+            await post()
+            with pytest.raises(OutcomeUnknown):
+                await post()  # after 2 s of silence
+            await post()
+            await post()  # after 2 s again
+
+        drive(work)
+        assert [received.connection for received in server.received] == [0, 0, 1, 2]
+
+    def test_what_costs_nothing_is_sent_again_once_and_over_a_new_one(self, server: Any, drive: Any) -> None:
+        server.script = [[answer(b"a")], [answer(b"b")], [CLOSE], [answer(b"c")], [CLOSE], [CLOSE]]
+
+        async def work(transport: Transport) -> None:
+            first = await transport.send(Request("GET", server.url))
+            second = await transport.send(Request("GET", server.url))
+            assert [await read_all(second, 1000), await read_all(first, 1000)] == [b"b", b"a"]
+            assert await read_all(await transport.send(Request("GET", server.url)), 1000) == b"c"
+            with pytest.raises(ProviderUnavailable) as caught:
+                await transport.send(Request("GET", server.url))
+            assert caught.value.code == "connection_lost"
+
+        drive(work)
+        assert [received.connection for received in server.received] == [0, 1, 0, 2, 2, 3]
+
+
+class TestHowMany:
+    """At most so many connections; who wants one more waits."""
+
+    @pytest.fixture(autouse=True)
+    def few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "MOST", 2)
+
+    def test_none_is_left_for_a_third_within_the_time_for_connecting(self, server: Any, drive: Any) -> None:
+        server.script = [[HEAD, STALL], [HEAD, STALL]]
+
+        async def work(transport: Transport) -> None:
+            busy = [await transport.send(Request("GET", server.url)) for _ in range(2)]
+            with pytest.raises(ProviderUnavailable, match="all 2 connections are in use") as caught:
+                await transport.send(Request("GET", server.url, timeouts=Timeouts(connect=0.05)))
+            assert (caught.value.code, caught.value.retryable) == ("connect_failed", True)
+            await busy[0].close()
+            await read_all(await transport.send(Request("GET", server.url)), 1000)
+
+        drive(work)
+        assert len(server.received) == 3
+
+    def test_an_idle_one_of_another_server_makes_room(self, server: Any, drive: Any) -> None:
+        other = Server()
+
+        async def work(transport: Transport) -> None:
+            first = await transport.send(Request("GET", other.url))
+            second = await transport.send(Request("GET", other.url))
+            for response in (first, second):
+                await read_all(response, 1000)
+            await read_all(await transport.send(Request("GET", server.url)), 1000)
+            assert len((await connections_of(transport))._links) == 2
+
+        try:
+            drive(work)
+        finally:
+            other.stop()
+
+    def test_threads_wait_for_each_other(self, server: Any) -> None:
+        transport = SyncTransport()
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                for _ in range(10):
+                    assert run(fetch(server.url)(transport))[2] == b"ok"  # type: ignore[arg-type]
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert transport._client is not None
+        connections = transport._client._connections
+        assert (failures, len(connections._links), len(connections._waiting)) == ([], 2, 0)
+        transport.close()
+        assert {received.connection for received in server.received} == {0, 1}
+
+    def test_tasks_wait_for_each_other_and_may_be_cancelled(self, server: Any) -> None:
+        async def main() -> None:
+            transport = AsyncTransport()
+            tasks = [asyncio.ensure_future(fetch(server.url)(transport)) for _ in range(60)]
+            await asyncio.sleep(0)
+            for task in tasks[5:60:3]:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            wrong = [r for r in results if not isinstance(r, asyncio.CancelledError) and r[2] != b"ok"]
+            connections = await connections_of(transport)
+            assert (wrong, len(connections._waiting), connections._connecting) == ([], 0, 0)
+            assert len(connections._links) <= 2
+            await transport.close()
+
+        asyncio.run(main())
+
+    def test_an_answer_that_is_forgotten_gives_its_place_back(self, server: Any, drive: Any) -> None:
+        server.script = [[HEAD, STALL], [HEAD, STALL], [answer(b"third")]]
+
+        async def work(transport: Transport) -> bytes:
+            for _ in range(2):
+                await transport.send(Request("GET", server.url))
+            gc.collect()
+            return await read_all(await transport.send(Request("GET", server.url)), 1000)
+
+        assert drive(work) == b"third"
 
     def test_a_body_that_was_not_read_ends_it(self, server: Any, drive: Any) -> None:
         server.script = [[answer(b"x" * 100_000)], [answer(b"b")]]

@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from tests.zg_core.driving import fetch, with_loop
-from tests.zg_core.raw_server import HEAD, STALL, answer, chunk
-from zg_core.errors import ConfigError, OutcomeUnknown
+from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
+from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable
 from zg_core.http import library as http
 from zg_core.http.bodies import BodyBroken
+from zg_core.http.connections import Connections
+from zg_core.http.given import LibraryClient
 from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts
-from zg_core.http.transport import AsyncTransport, SyncTransport, Transport, run
+from zg_core.http.transport import LIBRARY, AsyncTransport, SyncTransport, Transport, run
 
 SLOW = Timeouts(connect=5.0, read=60.0, first_token=0.2, stall=60.0)
 STALLING = Timeouts(connect=5.0, read=60.0, first_token=60.0, stall=0.2)
@@ -100,6 +102,55 @@ class TestGivenClient:
         with pytest.raises(OutcomeUnknown):
             drive(fetch(server.url, timeouts=SLOW, once=True), client=make(timeout=600))
 
+    @pytest.mark.parametrize("how", ["made of bytes", "read by a hook", "read and compressed"])
+    def test_a_response_that_was_read_before_us_is_as_good(self, server: Any, drive: Any, make: Any, how: str) -> None:
+        """A transport that records or caches, a hook that logs."""
+        lib = http.library()
+        packed = how == "read and compressed"
+        server.script = [[answer(gzip.compress(b"body"), Content_Encoding="gzip") if packed else answer(b"body")]]
+
+        def blocking(response: Any) -> None:
+            response.read()
+
+        async def looping(response: Any) -> None:
+            await response.aread()
+
+        if how == "made of bytes":
+            client = make(transport=lib.MockTransport(lambda _: lib.Response(200, content=b"body")))
+        else:
+            client = make(event_hooks={"response": [looping if drive is with_loop else blocking]})
+        assert drive(fetch(server.url), client=client)[2] == b"body"
+
+    def test_a_response_that_was_read_and_not_kept_is_told(self, server: Any, drive: Any, make: Any) -> None:
+        def blocking(response: Any) -> None:
+            list(response.iter_raw())
+
+        async def looping(response: Any) -> None:
+            async for _ in response.aiter_raw():
+                pass
+
+        client = make(event_hooks={"response": [looping if drive is with_loop else blocking]})
+        with pytest.raises(BodyBroken, match="something else has read"):
+            drive(fetch(server.url), client=client)
+
+    def test_a_read_that_met_a_server_hanging_up_is_sent_again(self, server: Any, drive: Any, make: Any) -> None:
+        server.script = [[answer(b"a")], [CLOSE], [answer(b"b")], [CLOSE]]
+
+        async def work(transport: Transport) -> list[bytes]:
+            found = [await read_all(await transport.send(Request("GET", server.url)), 100) for _ in range(2)]
+            with pytest.raises(OutcomeUnknown):
+                await transport.send(Request("POST", server.url, body=b"paid", once=True))
+            return found
+
+        assert drive(work, client=make()) == [b"a", b"b"]
+        assert [received.connection for received in server.received] == [0, 0, 1, 1]
+
+    def test_a_new_connection_that_ends_is_no_reason_to_ask_again(self, server: Any, drive: Any, make: Any) -> None:
+        server.script = [[CLOSE], [answer(b"a")]]
+        with pytest.raises(ProviderUnavailable):
+            drive(fetch(server.url, method="GET"), client=make())
+        assert len(server.received) == 1
+
     def test_a_client_of_the_other_library_will_do(self, server: Any, drive: Any, make: Any, monkeypatch: Any) -> None:
         client = make()
         monkeypatch.setattr(http, "library", lambda: pytest.fail("the given client's own library is used"))
@@ -139,6 +190,43 @@ class TestGivenClient:
         with pytest.raises(ConfigError, match="another event loop") as caught:
             asyncio.run(fetch(server.url)(transport))  # type: ignore[arg-type]
         assert caught.value.code == "http_client_loop"
+
+
+class TestTheLibraryForEverything:
+    """A setting for those whose network wants it: everything goes over the library, in its own connections."""
+
+    @pytest.fixture(params=["argument", "variable"])
+    def client(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
+        if request.param == "argument":
+            return LIBRARY
+        monkeypatch.setenv("ZEROG_HTTP_CLIENT", "library")
+        return None
+
+    def test_nothing_goes_over_connections_of_our_own(
+        self, server: Any, drive: Any, client: str | None, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setattr(Connections, "take", lambda *_, **__: pytest.fail("a connection of our own"))
+        server.script = [[answer(b"a")], [answer(b"b")]]
+
+        async def work(transport: Transport) -> list[bytes]:
+            requests = [Request("GET", server.url), Request("POST", server.url, body=b"x", once=True)]
+            return [await read_all(await transport.send(request), 100) for request in requests]
+
+        assert drive(work, client=client) == [b"a", b"b"]
+        assert [received.connection for received in server.received] == [0, 0]
+        assert server.received[1].headers["user-agent"] == "zerog-integrations"
+
+    def test_the_argument_wins(self, server: Any, drive: Any, monkeypatch: Any) -> None:
+        monkeypatch.setenv("ZEROG_HTTP_CLIENT", "library")
+        monkeypatch.setattr(LibraryClient, "send", lambda *_, **__: pytest.fail("the library"))
+        assert drive(fetch(server.url), client="own")[2] == b"ok"
+
+    def test_another_word_is_refused(self, monkeypatch: Any) -> None:
+        monkeypatch.setenv("ZEROG_HTTP_CLIENT", "curl")
+        for transport in (SyncTransport, AsyncTransport):
+            with pytest.raises(ConfigError, match="ZEROG_HTTP_CLIENT='curl'") as caught:
+                transport()
+            assert caught.value.code == "bad_http_client"
 
 
 class TestNothingIsLeft:

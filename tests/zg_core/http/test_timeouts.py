@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.zg_core.raw_server import HEAD, STALL, Drip, Pause, Step, answer, chu
 from zg_core.errors import ConfigError, OutcomeUnknown
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
-from zg_core.http.timeouts import Timeouts
+from zg_core.http.timeouts import Timeouts, timeouts_of
 from zg_core.http.transport import Transport
 
 DRIP = [bytes([b]) for b in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2000]
@@ -93,3 +94,39 @@ class TestDeadlines:
         with pytest.raises(ConfigError, match=name) as caught:
             Timeouts(**{name: seconds})
         assert caught.value.code == "bad_timeout"
+
+
+class TestForms:
+    """How a timeout may be given."""
+
+    @pytest.mark.parametrize(
+        ("given", "meant"),
+        [
+            (None, Timeouts()),
+            (60, Timeouts(connect=10.0, read=60)),
+            (5.0, Timeouts(connect=5.0, read=5.0)),
+            ((5, 60), Timeouts(connect=5, read=60)),
+            ((5, 60, 7, 8), Timeouts(connect=5, read=60)),
+            (Timeouts(read=3, stall=2), Timeouts(read=3, stall=2)),
+        ],
+        ids=repr,
+    )
+    def test_seconds_pairs_and_objects_mean_what_they_mean_to_httpx(self, given, meant):
+        assert timeouts_of(given) == meant
+
+    def test_a_timeout_of_the_http_library(self, library):
+        kind = importlib.import_module(library).Timeout
+        assert timeouts_of(kind(60, connect=5)) == Timeouts(connect=5, read=60)
+        with pytest.raises(ConfigError, match="no end"):
+            timeouts_of(kind(None, connect=5))
+
+    @pytest.mark.parametrize(
+        "given",
+        ["60", (1,), (1, 2, 3), [], {"read": 5}, pytest.param(object(), id="object"), 0, True, -1, (5, 0)],
+        ids=repr,
+    )
+    def test_anything_else_is_refused(self, given):
+        with pytest.raises(ConfigError) as caught:
+            timeouts_of(given)
+        assert caught.value.code == "bad_timeout"
+        assert caught.value.hint

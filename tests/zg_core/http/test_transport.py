@@ -18,7 +18,6 @@ from tests.zg_core import raw_server
 from tests.zg_core.driving import fetch
 from tests.zg_core.raw_server import CLOSE, HEAD, RESET, STALL, Server, Step, answer, chunk
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable
-from zg_core.http import library as module
 from zg_core.http.bodies import BodyBroken, Gunzip
 from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts
@@ -521,15 +520,3 @@ class TestLibrary:
         shown = repr(Request("POST", "http://x", {"Authorization": "Bearer hidden"}, b"prompt"))
         assert "hidden" not in shown
         assert "prompt" not in shown
-
-    def test_without_any_library_it_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def missing(name: str) -> Any:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-        monkeypatch.setattr(module.importlib, "import_module", missing)
-        module.library.cache_clear()
-        try:
-            with pytest.raises(ModuleNotFoundError, match="pip install httpx2"):
-                module.library()
-        finally:
-            module.library.cache_clear()

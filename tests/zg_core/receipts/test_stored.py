@@ -22,6 +22,7 @@ from zg_core import AsyncChatClient, ChatClient, ConfigError, OutcomeUnknown
 from zg_core.backends.direct.audit.anchors import resolve_late
 from zg_core.receipts import ReceiptStore, Retention
 from zg_core.store import Store
+from zg_core.verify.replay import mark_of
 from zg_core.verify.verdict import Reason, Status
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,6 +36,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     with Store(address).transaction() as work:
         work.run("DELETE FROM receipts")
         work.run("DELETE FROM receipt_verdicts")
+        work.run("DELETE FROM reply_marks")
     return address
 
 
@@ -84,6 +86,42 @@ class TestRows:
         assert ids(chain_id=1) == [1, 3]
         assert ids(provider="0x" + "A" + "B" * 39) == [0, 1, 2, 3]
         assert ids(payer="0x" + "12" * 20) == []
+
+    def test_a_mark_belongs_to_the_reply_that_came_first(self, kept: ReceiptStore) -> None:
+        first, second = receipt(), receipt()
+        ours, theirs, new = (mark_of("id", "p", name) for name in ("ours", "theirs", "new"))
+        assert not kept.note(first, [ours, theirs])
+        assert not kept.note(first, [theirs, ours]), "written again, it is no other reply"
+        assert kept.note(second, [new, theirs])
+        assert not kept.note(second, [new])
+        assert not kept.note(second, [])
+
+    def test_marks_outlive_the_receipts(self, url: str) -> None:
+        store = Store(url)
+        few, mark = ReceiptStore(store, Retention(max_count=1)), mark_of("bytes", "", "old")
+        old = receipt()
+        few.write(old)
+        assert not few.note(old, [mark])
+        few.write(receipt())
+        few.prune()
+        assert few.get(old.id) is None
+        assert few.note(receipt(), [mark])
+        store.close()
+
+    def test_of_many_who_note_a_mark_at_once_one_is_first(self, url: str) -> None:
+        marks = [mark_of("bytes", "", str(number)) for number in range(20)]
+        barrier = threading.Barrier(6)
+
+        def note(_: int) -> list[bool]:
+            store, mine = Store(url), receipt()
+            barrier.wait()
+            found = [ReceiptStore(store).note(mine, [mark]) for mark in marks]
+            store.close()
+            return found
+
+        with ThreadPoolExecutor(6) as pool:
+            found = list(pool.map(note, range(6)))
+        assert [sum(not each[place] for each in found) for place in range(20)] == [1] * 20
 
     def test_an_id_may_be_shortened_but_not_guessed(self, kept: ReceiptStore) -> None:
         one = receipt()

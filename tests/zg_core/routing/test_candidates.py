@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zg_core import Amount, ConfigError, Kind, Service, neuron, og
+from zg_core.crypto import checksum_address
 from zg_core.routing.candidates import Candidate, Explanation, Offer, failover, ranked
 from zg_core.routing.health import Measured
 from zg_core.routing.routing import Routing
@@ -78,8 +79,10 @@ class TestSettings:
         assert names in caught.value.hint
 
     def test_addresses_are_compared_however_they_are_written(self):
-        mixed = "0x" + "aB" * 20
+        mixed = checksum_address("0x" + "ab" * 20)
         assert Routing(allow=[mixed]).allow == Routing(allow=[mixed.lower()]).allow
+        with pytest.raises(ConfigError, match="mistyped"):
+            Routing(allow=[mixed.swapcase().replace("X", "x")])
         with pytest.raises(ConfigError):
             Routing(allow=[mixed.lower()], deny=[mixed])
 

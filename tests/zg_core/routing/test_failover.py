@@ -382,7 +382,7 @@ class TestConstraints:
     def test_in_steady_state_nothing_is_read_from_the_chain(
         self, net: LocalNet, scene: Scene, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with ChatClient(**scene.options) as client:
+        with ChatClient(**scene.options, record_age=60) as client:
             client.create(ask())
             calls: list[str] = []
             answer = net.chain.rpc
@@ -396,7 +396,7 @@ class TestConstraints:
     ) -> None:
         from zg_core.errors import ChainError
 
-        with ChatClient(**scene.options) as client:
+        with ChatClient(**scene.options, record_age=3600) as client:
             timed(client, clock).create(ask())
 
             async def down(*_: Any) -> Any:

@@ -74,6 +74,7 @@ class Scene:
     record: Service = field(init=False)
     record_after: Service | None = field(init=False)  # None: the chain cannot be read
     guard: ReplayGuard = field(default_factory=ReplayGuard)
+    accept_models: dict[str, str] | None = None
     found: bool = True
     fetched: list[str] = field(default_factory=list)
     reread: int = 0
@@ -115,4 +116,12 @@ class Scene:
                 raise ChainError("the RPC endpoint is down")
             return self.record_after
 
-        return asyncio.run(verify(self.exchange(), self.record, fetch=fetch, reread=reread, guard=self.guard))
+        judging = verify(
+            self.exchange(),
+            self.record,
+            fetch=fetch,
+            reread=reread,
+            guard=self.guard,
+            accept_models=self.accept_models,
+        )
+        return asyncio.run(judging)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,25 @@ conditions = st.recursive(
 )
 
 
+WORDS = {Verified: "verified", ResponseBound: "response_bound", SignerOnly: "signer_only", Claimed: "claimed"}
+ORDER = list(WORDS.values())[::-1]
+
+
+def oracle(condition: Condition) -> str:
+    """The least verdict with which `condition` may be met, reckoned way by way."""
+    return min((max(way, key=ORDER.index, default="verified") for way in ways(condition)), key=ORDER.index)
+
+
+def ways(condition: Condition) -> list[list[str]]:
+    """Every way to meet `condition`, as the verdicts that are named on it."""
+    if isinstance(condition, AnyOf):
+        return [way for part in condition.conditions for way in ways(part)]
+    if isinstance(condition, AllOf):
+        return [list(itertools.chain(*chosen)) for chosen in itertools.product(*map(ways, condition.conditions))]
+    named = WORDS.get(type(condition))
+    return [[named]] if named else [[]]
+
+
 class TestMinimum:
     @pytest.mark.parametrize(
         ("condition", "least"),
@@ -131,7 +151,12 @@ class TestAttested:
 
     @pytest.mark.parametrize(
         ("attested", "signed", "fine"),
-        [(SIGNER, SIGNER.upper().replace("X", "x"), True), (SIGNER, OTHER, False), ("", SIGNER, False), ("", "", True)],
+        [
+            (SIGNER, SIGNER.upper().replace("X", "x"), True),
+            (SIGNER, OTHER, False),
+            ("", SIGNER, False),
+            ("", "", False),
+        ],
     )
     def test_only_the_attested_key_may_sign(self, attested: str, signed: str, fine: bool) -> None:
         objection = Attested(1).objects(receipt(attested=attested, recovered_signer=signed))
@@ -195,10 +220,61 @@ class TestComposition:
 
 
 class TestInAPolicy:
-    def test_a_condition_alone_is_required_and_sets_no_further_minimum(self) -> None:
-        condition = AnyOf(Claimed(), Kinds("standard"))
+    @pytest.mark.parametrize(
+        ("condition", "demand"),
+        [
+            (ResponseBound(), ResponseBound()),
+            (Attested(2), AllOf(Verified(), Attested(2))),
+            (Identity("openai"), AllOf(Verified(), Identity("openai"))),
+            (AllOf(Attested(2), Kinds("TeeML")), AllOf(Verified(), Attested(2), Kinds("TeeML"))),
+            (AnyOf(Verified(), Kinds("TeeML")), AnyOf(Verified(), AllOf(Verified(), Kinds("TeeML")))),
+            (AnyOf(Claimed(), Kinds("standard")), AnyOf(Claimed(), AllOf(Verified(), Kinds("standard")))),
+            (AllOf(ResponseBound(), AnyOf(Kinds("TeeML"), Identity("x"))), None),
+            (
+                AllOf(Kinds("TeeML"), AnyOf(ResponseBound(), Attested(1))),
+                AllOf(Kinds("TeeML"), AnyOf(ResponseBound(), AllOf(Verified(), Attested(1)))),
+            ),
+        ],
+    )
+    def test_a_condition_alone_is_required_and_implies_verified_where_it_names_nothing(
+        self, condition: Condition, demand: Condition | None
+    ) -> None:
         policy = Policy.of(condition)
-        assert (policy.mode, policy.demand) == ("require", condition)
+        assert (policy.mode, policy.demand) == ("require", demand or condition)
+
+    def test_a_minimum_beside_it_is_the_one_that_is_asked_for(self) -> None:
+        assert Policy("require", Status.SIGNER_ONLY, condition=Kinds("TeeML")).demand == AllOf(
+            SignerOnly(), Kinds("TeeML")
+        )
+
+    @given(
+        condition=st.none() | conditions,
+        minimum=st.sampled_from([None, "verified", "response_bound", "signer_only", "claimed"]),
+        parts=st.fixed_dictionaries(
+            {},
+            optional={
+                "kinds": st.sets(st.sampled_from(list(Kind)), min_size=1),
+                "identity": st.just("openai"),
+                "attest": st.integers(0, 4),
+            },
+        ),
+        found=st.builds(
+            receipt,
+            st.sampled_from(list(Status)),
+            kind=st.sampled_from(list(Kind)),
+            attested=st.sampled_from(["", SIGNER]),
+            recovered_signer=st.sampled_from(["", SIGNER, OTHER]),
+            provider_identity=st.sampled_from(["", "openai", "mistral"]),
+        ),
+    )
+    def test_nothing_accepts_a_reply_below_the_minimum_it_implies(
+        self, condition: Condition | None, minimum: Any, parts: dict[str, Any], found: Receipt
+    ) -> None:
+        policy = Policy("require", minimum, condition=condition, **parts)
+        least = minimum or (oracle(condition) if condition is not None else "verified")
+        if policy.demand.objects(found) is None:
+            assert found.verdict.satisfies(least), policy
+            assert found.verdict.satisfies("claimed"), "words that nobody vouches for"
 
     def test_the_short_forms_are_the_same_demand(self) -> None:
         policy = Policy.of("require", minimum="verified", kinds=["TeeML"], identity="openai", attest=2)

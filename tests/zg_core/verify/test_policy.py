@@ -51,7 +51,7 @@ def enforced(policy: Policy, verdict: Verdict, provider: str = PROVIDER) -> str:
 
 class TestForms:
     def test_the_defaults(self) -> None:
-        assert Policy.of() == Policy() == Policy("warn", Status.RESPONSE_BOUND, None, "after", None)
+        assert Policy.of() == Policy() == Policy("warn", Status.VERIFIED, None, "after", None)
 
     @pytest.mark.parametrize("mode", ["off", "background", "warn", "require"])
     def test_a_word_is_a_mode(self, mode: str) -> None:
@@ -177,7 +177,7 @@ class TestEnforce:
             ("openai", "mistral", "require", "raises VerificationUnavailable identity_mismatch"),
             ("openai", "mistral", "warn", "warns"),
             ("openai", "mistral", "off", "passes"),
-            ("openai", "", "require", "passes"),
+            ("openai", "", "require", "raises VerificationUnavailable identity_mismatch"),
             (None, "mistral", "require", "passes"),
         ],
     )

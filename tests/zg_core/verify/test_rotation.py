@@ -93,6 +93,7 @@ def session(own_net: LocalNet, caller: Any) -> Iterator[Session]:
             "rpc_url": node.url,
             "verify": "require",
             "environ": {},
+            "record_age": 60,  # so that the record in hand is the one before the rotation
         }
         if not caller.loop:
             client = ChatClient(**options)

@@ -79,13 +79,19 @@ class TestKnownAnswers:
 
 class TestRewrites:
     def hashes(self, request: bytes, record: Service | None = None) -> set[str]:
-        return {sha(candidate) for candidate in rewrites(request, record or service(Kind.TEE_ML))}
+        """Hashes of the forms in which the request keeps its meaning."""
+        forms = rewrites(request, record or service(Kind.TEE_ML))
+        return {sha(form.body) for form in forms if not form.signed}
+
+    def renamed(self, request: bytes, record: Service, accepted: dict[str, str] | None = None) -> set[tuple[str, str]]:
+        """The names asked for and signed of the forms in which the model is another."""
+        return {(form.asked, form.signed) for form in rewrites(request, record, accepted) if form.signed}
 
     @pytest.mark.parametrize(
         ("request_body", "forwarded"),
         [
             (b'{"b":1,"a":2.0}', b'{"a":2,"b":1}'),
-            (b'{"model":"alias","n":1}', b'{"model":"m","n":1}'),
+            (b'{"n":1}', b'{"model":"m","n":1}'),
             (b'{"model":["odd"],"n":1}', b'{"model":["odd"],"n":1}'),
             (b'{"n":-0}', b'{"n":-0}'),
             (b'{"max_tokens":5}', b'{"max_completion_tokens":5}'),
@@ -97,7 +103,7 @@ class TestRewrites:
                 b'{"stream":true,"stream_options":{"include_usage":true,"x":1}}',
             ),
             (
-                b'{"stream":true,"model":"alias","max_tokens":5}',
+                b'{"stream":true,"model":"m","max_tokens":5}',
                 b'{"max_completion_tokens":5,"model":"m","stream":true,"stream_options":{"include_usage":true}}',
             ),
         ],
@@ -112,6 +118,8 @@ class TestRewrites:
             (b'{"stream":false}', b'{"stream":false,"stream_options":{"include_usage":true}}'),
             (b'{"max_tokens":5}', b'{"max_completion_tokens":6}'),
             (b'{"model":"alias"}', b'{"model":"third"}'),
+            (b'{"model":"alias"}', b'{"model":"m"}'),
+            (b'{"model":["odd"]}', b'{"model":"m"}'),
             (b'{"messages":["a"]}', b'{"messages":["b"]}'),
             (b'{"n":1}', b'{"model":"m","n":1,"x":1}'),
             (
@@ -123,26 +131,35 @@ class TestRewrites:
     def test_anything_else_is_not(self, request_body: bytes, forwarded: bytes) -> None:
         assert sha(forwarded) not in self.hashes(request_body)
 
-    def test_the_providers_canonical_name_of_the_model_is_tried(self) -> None:
-        record = service(Kind.TEE_ML, additional_info='{"CanonicalID": "vendor/m-1"}')
-        assert sha(b'{"model":"vendor/m-1"}') in self.hashes(b'{"model":"alias"}', record)
-
     @pytest.mark.parametrize(
-        ("info", "asked"),
+        ("info", "asked", "signed"),
         [
-            ('{"MultiModel": true}', "large"),
-            ('{"MultiModel": true, "CanonicalID": "vendor/m-1"}', "x"),
-            ("{}", "ft-m-1"),
+            ("{}", "alias", {"m"}),
+            ("{}", "m", set()),
+            ('{"CanonicalID": "vendor/m-1"}', "alias", {"m", "vendor/m-1"}),
+            ('{"canonicalId": "vendor/m-1"}', "m", {"vendor/m-1"}),
+            ('{"CanonicalID": 7}', "m", set()),
+            ('{"CanonicalID": ""}', "m", set()),
+            ('{"MultiModel": true}', "large", {"m"}),
+            ("{}", "ft-m-1", {"m"}),
         ],
     )
-    def test_the_name_of_another_model_that_it_serves_is_not(self, info: str, asked: str) -> None:
+    def test_only_names_on_chain_are_tried_as_other_names(self, info: str, asked: str, signed: set[str]) -> None:
         record = service(Kind.TEE_ML, additional_info=info)
-        hashes = self.hashes(b'{"model":"%s"}' % asked.encode(), record)
-        assert hashes == {sha(b'{"model":"%s"}' % asked.encode())}
+        assert self.renamed(b'{"model":"%s"}' % asked.encode(), record) == {(asked, name) for name in signed}
 
-    def test_among_many_models_its_own_has_its_canonical_name(self) -> None:
-        record = service(Kind.TEE_ML, additional_info='{"MultiModel": true, "CanonicalID": "vendor/m-1"}')
-        assert sha(b'{"model":"vendor/m-1"}') in self.hashes(b'{"model":"m"}', record)
+    def test_a_name_that_the_user_accepts_is_tried_for_the_model_it_is_for(self) -> None:
+        accepted = {"alias": "secret/name", "other": "third"}
+        assert self.renamed(b'{"model":"alias"}', service(Kind.TEE_ML), accepted) == {
+            ("alias", "m"), ("alias", "secret/name"),
+        }  # fmt: skip
+
+    def test_an_adapter_is_named_beside_its_base_or_is_not(self) -> None:
+        forms = [form for form in rewrites(b'{"model":"ft-m-1"}', service(Kind.TEE_ML)) if form.signed]
+        assert [(form.signed, form.adapter, form.body) for form in forms] == [
+            ("m", "", b'{"model":"m"}'),
+            ("m", "ft-m-1", b'{"lora_adapter_name":"ft-m-1","model":"m"}'),
+        ]
 
     @pytest.mark.parametrize("body", [b"", b"nonsense", b"[1]", b"null", b'{"n":1e999}', b'{"n":' + b"9" * 400 + b"}"])
     def test_a_body_that_go_could_not_read_has_none(self, body: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -11,10 +12,12 @@ from zg_core.backends.base import Route
 from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
-from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential
-from zg_core.config import SecretHeaders, check_url, is_loopback
+from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential, NoCredential
+from zg_core.backends.direct.records import RECORD_AGE, Records
+from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     AttestationError,
+    ChainError,
     ConfigError,
     InsufficientFunds,
     ModelNotServed,
@@ -24,31 +27,34 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.http.bodies import BodyBroken
-from zg_core.http.messages import Request, read_all
+from zg_core.http.messages import read_all
+from zg_core.http.provider_requests import provider_request
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
+from zg_core.money import either
 from zg_core.pricing import fee_of
 from zg_core.store import Store
-from zg_core.types import Kind
+from zg_core.types import PROXY, Kind
 from zg_core.verify.schemes import signed_hashes as response
-from zg_core.verify.verdict import Binding
+from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from zg_core.backends.direct.attesting import Attestations
     from zg_core.backends.direct.contracts.abi import Account
     from zg_core.backends.direct.contracts.reader import ChainReader
     from zg_core.backends.direct.credentials import Credential
+    from zg_core.calls.retries import Retries
     from zg_core.config import Network, Secret
     from zg_core.exchange import Exchange
+    from zg_core.http.messages import Request
     from zg_core.http.transport import Transport
     from zg_core.money import Fee
     from zg_core.types import Service, Usage
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
     from zg_core.verify.policy import Policy
     from zg_core.verify.replay import ReplayGuard
-    from zg_core.verify.verdict import Verdict
 
 __all__ = ["DirectBackend"]
 
@@ -77,6 +83,11 @@ class DirectBackend:
         store: URL of the store where other processes note their transactions.
         attestation: How attestations are judged, for a policy that asks for one.
         catalogue: What providers say about their models.
+        sources: Of settings that come from the environment, the variable; hints name it.
+        record_age: Seconds for which a service record is used as it is.
+        careful: Whether an older one is read again before a prompt leaves, because a budget depends on it; the policy
+            can ask for that, too.
+        retries: How often reading a record is tried again where a verdict waits for it.
     """
 
     name = "direct"
@@ -96,8 +107,13 @@ class DirectBackend:
         store: str = "memory:",
         attestation: AttestationOptions | None = None,
         catalogue: Catalogue | None = None,
+        sources: Mapping[str, str] | None = None,
+        record_age: float = RECORD_AGE,
+        careful: bool = False,
+        retries: Retries | None = None,
     ) -> None:
         self.network = network
+        self._sources = sources or {}
         self._credential = credential
         self._chain = chain
         self._transport = transport
@@ -112,12 +128,18 @@ class DirectBackend:
             provider = credential.claims.provider
         self._provider = provider
         self._catalogue = catalogue or Catalogue(transport)
+        self._records = Records(chain, transport, record_age, retries)
+        self._careful = careful or policy.looks_at_records
         self._served: dict[str, tuple[float, frozenset[str]]] = {}
 
     @property
     def payer(self) -> str:
         """Address of the account that pays."""
         return self._credential.address
+
+    def gives_away(self, data: bytes) -> bool:
+        """Whether the key that pays, or a token, is part of `data`."""
+        return self._credential.is_in(data)
 
     async def services(self) -> list[Service]:
         """All services on chain."""
@@ -142,8 +164,14 @@ class DirectBackend:
     async def market(self, model: str) -> list[tuple[Service, Account | None]]:
         """All services of `model`, acknowledged or not, each with the payer's sub-account there."""
         services = [s for s in await self._chain.services() if self._sells(s) and s.model == model]
-        accounts = {a.provider: a for a in await self._chain.accounts(self.payer)} if services else {}
+        accounts = await self._accounts() if services else {}
         return [(service, accounts.get(service.provider)) for service in services]
+
+    async def _accounts(self) -> dict[str, Account]:
+        """The payer's sub-accounts by provider; none without a payer."""
+        if isinstance(self._credential, NoCredential):
+            return {}
+        return {a.provider: a for a in await self._chain.accounts(self.payer)}
 
     async def unserved(self, model: str) -> ModelNotServed:
         """The error for a model that nobody serves."""
@@ -154,9 +182,12 @@ class DirectBackend:
 
     def _unserved(self, model: str, services: list[Service]) -> ModelNotServed:
         known = sorted({s.model for s in services if s.acknowledged})
+        named = ""
+        if model == self._model and (variable := self._sources.get("model")):
+            named = f"; {variable} names the model"
         return ModelNotServed(
             f"no acknowledged provider on {self.network.name} serves {model!r}",
-            hint=f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`",
+            hint=f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`{named}",
             model=model,
         )
 
@@ -174,23 +205,57 @@ class DirectBackend:
         Raises:
             ConfigError: it is not registered, or its URL is none that a prompt may be sent to.
             ModelNotServed: it does not serve `model`.
-            AttestationError, VerificationUnavailable: the policy forbids it.
+            AttestationError, VerificationUnavailable: the policy forbids it, or asks for more than can be proven there.
         """
-        service = await self._chain.service(provider)
+        made = time.monotonic()
+        with blaming("provider", self._sources if provider == self._provider else {}):
+            # What a prompt may not be sent without is read before; everything else beside the call, for its verdict.
+            service = await (self._records.young(provider, made) if self._careful else self._chain.service(provider))
         self.admit(service)
         wanted = model or self._model or service.model
         if wanted != service.model and wanted not in (served := await self._models(service, wanted)):
             names = ", ".join([service.model, *sorted(served - {service.model})][:8])
             raise ModelNotServed(
                 f"provider {service.provider} does not serve {wanted!r}",
-                hint=f"it serves {names}; or leave out provider=… and give model={wanted!r}",
+                hint=f"it serves {names}; {self._other_way(wanted, model)}",
                 model=wanted,
             )
+        self._policy.admit(service, model=wanted)
         report = await self._attested(service, wanted)
         tariff = None
         if service.usd_priced or service.multi_model:
             tariff = await self._catalogue.tariff(service, wanted)
-        return Route(service, wanted, report, self._chain.block_of(service.provider), tariff)
+        read = self._chain.read_at(service.provider)
+        return Route(service, wanted, report, self._chain.block_of(service.provider), tariff, made, read)
+
+    async def refreshed(self, route: Route, *, patient: bool) -> Route:
+        """See `Backend.refreshed`."""
+        provider = route.service.provider
+        try:
+            record = await (self._records.patient if patient else self._records.young)(provider, route.made)
+        except ConfigError:  # it has left the chain: nothing acknowledges its key any more
+            return replace(route, service=_unregistered(route.service), read=time.monotonic())
+        except ChainError:
+            return replace(route, stale=True)
+        read = self._chain.read_at(provider)
+        if record == route.service:
+            return replace(route, read=read)
+        # How the change and the request followed each other cannot be told: the provider may have billed either price.
+        return replace(route, service=record, read=read, block=self._chain.block_of(provider), earlier=route.service)
+
+    def rests(self, route: Route, changed: Callable[[Route], None]) -> None:
+        """See `Backend.rests`."""
+        if not route.stale:
+            told = lambda record: changed(replace(route, service=record, earlier=route.service))  # noqa: E731
+            self._records.rests(route.service.provider, route.service, told)
+
+    def _other_way(self, wanted: str, asked: str | None) -> str:
+        """How to come to a provider of `wanted`, in words that name where provider and model were said."""
+        if variable := self._sources.get("provider"):
+            return f"{variable} names the provider: unset it, and give model={wanted!r}"
+        if asked is None and (variable := self._sources.get("model")):
+            return f"{variable} names the model"
+        return f"or leave out provider=… and give model={wanted!r}"
 
     async def _attested(self, service: Service, model: str) -> AttestationReport | None:
         """The attestation that the policy asks for, None if it asks for none.
@@ -207,19 +272,17 @@ class DirectBackend:
 
             self._attestations = Attestations(self._transport, self._attestation_options)
         report = await self._attestations.report(service, level, model)
-        self._policy.admit(service, report)
+        self._policy.admit(service, report, model=model)
         return report
 
     def admit(self, service: Service) -> None:
         """Refuse a service that the policy forbids, or whose URL no prompt may be sent to."""
         self._policy.admit(service)
-        check_url(service.url, f"the URL of provider {service.provider}")
-        if is_loopback(service.url) and not is_loopback(self.network.rpc_url):
-            raise ConfigError(
-                f"provider {service.provider} gives a loopback URL: {service.url}",
-                code="insecure_url",
-                hint="its record on chain is wrong; choose another provider",
-            )
+        self._check_url(service)
+
+    def _check_url(self, service: Service) -> str:
+        private = service.private and self.network.private_providers
+        return check_url(service.url, f"the URL of provider {service.provider}", private=private)
 
     async def authorise(self, route: Route) -> Mapping[str, str]:
         """See `Backend.authorise`."""
@@ -233,6 +296,7 @@ class DirectBackend:
 
     def url(self, route: Route, path: str) -> str:
         """See `Backend.url`."""
+        self._check_url(route.service)
         return route.service.endpoint + path
 
     def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
@@ -262,11 +326,17 @@ class DirectBackend:
 
     def fee(self, route: Route, usage: Usage | None) -> Fee:
         """See `Backend.fee`."""
-        return fee_of(route.service, usage, route.tariff)
+        fee = fee_of(route.service, usage, route.tariff)
+        if route.earlier is not None and route.tariff is None:
+            before = fee_of(route.earlier, usage)
+            if (before.amount, before.exact) != (fee.amount, fee.exact):
+                return either(before, fee, "price_changed")
+        return replace(fee, exact=False, reason="old_record", lower=0, upper=None) if route.stale and fee.exact else fee
 
     def sent(self, route: Route, exchange: Exchange) -> None:
         """See `Backend.sent`."""
         self._guard.sent(route.service.provider, exchange.request_sha256)
+        self._records.beside(route.service.provider, route.made)
 
     def arrived(self, route: Route, exchange: Exchange) -> None:
         """See `Backend.arrived`."""
@@ -285,8 +355,19 @@ class DirectBackend:
             except ConfigError:  # the provider has left the chain: nothing acknowledges its key any more
                 return _unregistered(route.service)
 
-        verdict = await response.verify(exchange, route.service, fetch=fetch, reread=reread, guard=self._guard)
-        if verdict.binding is Binding.REWRITTEN:  # so that this reply is known for ours when it comes again
+        verdict = await response.verify(
+            exchange,
+            route.service,
+            fetch=fetch,
+            reread=reread,
+            guard=self._guard,
+            accept_models=self._policy.accept_models,
+        )
+        verdict = replace(verdict, record_age=route.record_age)
+        if route.stale and verdict.satisfies(Status.CLAIMED):  # what it names may hold no more
+            verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
+        # So that this reply is known for ours when it comes again.
+        if verdict.binding in (Binding.REWRITTEN, Binding.RENAMED):
             self._guard.sent(route.service.provider, verdict.signed_request_sha256)
         return verdict
 
@@ -302,11 +383,13 @@ class DirectBackend:
             if delay:
                 await self._transport.sleep(delay)
             for chat_id in chat_ids:
-                url = f"{route.service.endpoint}/signature/{chat_id}{query}"
                 try:
-                    answer = await self._transport.send(Request("GET", url, timeouts=_SIGNATURE_TIMEOUTS))
+                    request = self._get(route.service, f"{PROXY}/signature/{chat_id}{query}")
+                    answer = await self._transport.send(request)
                     body = await read_all(answer, _MAX_SIGNATURE_BYTES)
-                except (RequestError, BodyBroken):
+                except (ConfigError, RequestError, BodyBroken) as error:
+                    if isinstance(error, ZeroGError) and error.code in ("bad_url", "insecure_url"):
+                        return None
                     continue
                 if answer.status == 200:
                     return body
@@ -319,21 +402,25 @@ class DirectBackend:
         """Ids that the provider lists besides its on-chain model: other models, aliases and its adapters."""
         read, names = self._served.get(service.provider, (-math.inf, frozenset()))
         if wanted not in names and time.monotonic() - read > _MODELS_SECONDS:
-            listed = await self._get_json(f"{service.url}/v1/models")
+            listed = await self._get_json(self._get(service, "/v1/models"))
             ids = _names(listed, "data", "id") | _names(listed, "data", "canonical_id")
             headers = await self.authorise(Route(service, service.model))
-            adapters = await self._get_json(f"{service.url}/v1/lora/adapters", headers)
+            adapters = await self._get_json(self._get(service, "/v1/lora/adapters", headers))
             names = frozenset({service.model} | ids | _names(adapters, "adapters", "adapterName"))
             self._served[service.provider] = (time.monotonic(), names)
         return names
 
-    async def _get_json(self, url: str, headers: Mapping[str, str] | None = None) -> Any:
-        """The JSON behind `url`; None when there is none: an older broker has no such route.
+    def _get(self, service: Service, path: str, headers: Mapping[str, str] | None = None) -> Request:
+        return provider_request("GET", service, path, headers=headers, timeouts=_SIGNATURE_TIMEOUTS)
+
+    async def _get_json(self, request: Request) -> Any:
+        """The JSON that is answered; None when there is none: an older broker has no such route.
 
         Raises:
             ProviderUnavailable: it cannot be told now; asking for a wrong model may block the user for an hour.
         """
-        answer = await self._transport.send(Request("GET", url, headers or {}, timeouts=_SIGNATURE_TIMEOUTS))
+        url = request.url
+        answer = await self._transport.send(request)
         try:
             body = await read_all(answer, _MAX_MODELS_BYTES)
         except BodyBroken as error:
@@ -361,7 +448,7 @@ class DirectBackend:
                     objection = objection or error
         if not offers:
             raise objection or self._unserved(model, all_services)
-        accounts = {a.provider: a for a in await self._chain.accounts(self._credential.address)}
+        accounts = await self._accounts()
 
         def funded(service: Service) -> bool:
             account = accounts.get(service.provider)
@@ -371,6 +458,8 @@ class DirectBackend:
             return (not funded(service), -service.kind.strength, _price(service), service.provider.lower())
 
         ranked = sorted(offers, key=rank)
+        if isinstance(self._credential, NoCredential):  # to read with: a call will say what is missing
+            return ranked[0].provider
         if not funded(ranked[0]):
             cheapest = min(offers, key=lambda s: (_price(s), s.provider.lower()))
             raise InsufficientFunds(
@@ -404,8 +493,6 @@ def _price(service: Service) -> int:
 
 
 def _unregistered(service: Service) -> Service:
-    from dataclasses import replace
-
     return replace(service, acknowledged=False)
 
 

@@ -10,13 +10,15 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from zg_core.errors import ProviderUnavailable
+from zg_core.errors import ConfigError, ProviderUnavailable
 from zg_core.http.bodies import BodyBroken
-from zg_core.http.messages import Request, read_all
+from zg_core.http.messages import read_all
+from zg_core.http.provider_requests import provider_request
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
 from zg_core.pricing import Tariff
 from zg_core.tasks.models import ModelInfo
+from zg_core.verify.reach import ADAPTER_PREFIX
 
 if TYPE_CHECKING:
     from zg_core.http.transport import Transport
@@ -77,6 +79,7 @@ class Catalogue:
         """What the provider of `service` says about `model`.
 
         Raises:
+            ConfigError: its URL is none that may be used.
             ProviderUnavailable: it cannot be asked now; one that has no such list says nothing instead.
         """
         return model_info(service, model, await self._listing(service))
@@ -85,7 +88,7 @@ class Catalogue:
         """The provider's list price of `model`; None where it says none, or cannot be asked now."""
         try:
             return Tariff.read(service, _entry(service, model, await self._listing(service)))
-        except ProviderUnavailable:
+        except (ProviderUnavailable, ConfigError):
             return None
 
     async def _listing(self, service: Service) -> Any:
@@ -93,7 +96,7 @@ class Catalogue:
         if (listed := self._fresh(key)) is None:
             async with self._transport.lock(f"catalogue {service.provider}"):
                 if (listed := self._fresh(key)) is None:
-                    listed = (time.monotonic(), await self._read(f"{service.url}/v1/models"))
+                    listed = (time.monotonic(), await self._read(service))
                     self._listed[key] = listed
         return listed[1]
 
@@ -101,8 +104,10 @@ class Catalogue:
         kept = self._listed.get(key)
         return kept if kept is not None and time.monotonic() - kept[0] < LIFETIME else None
 
-    async def _read(self, url: str) -> Any:
-        answer = await self._transport.send(Request("GET", url, timeouts=_TIMEOUTS))
+    async def _read(self, service: Service) -> Any:
+        request = provider_request("GET", service, "/v1/models", timeouts=_TIMEOUTS)
+        url = request.url
+        answer = await self._transport.send(request)
         try:
             body = await read_all(answer, _MAX_BYTES)
         except BodyBroken as error:
@@ -118,10 +123,11 @@ class Catalogue:
 def _entry(service: Service, model: str, listed: Any) -> dict[str, Any]:
     entries = listed.get("data") if isinstance(listed, dict) else None
     known = [e for e in entries[:_MAX_ENTRIES] if isinstance(e, dict)] if isinstance(entries, list) else []
-    for name in ("id", "canonical_id"):
-        for entry in known:
-            if entry.get(name) == model:
-                return entry
+    for wanted in (model, service.model) if model.startswith(ADAPTER_PREFIX) else (model,):
+        for name in ("id", "canonical_id"):
+            for entry in known:
+                if entry.get(name) == wanted:
+                    return entry
     # The only model of a provider is the one on chain (and the base of its adapters), whatever it calls it here.
     return known[0] if len(known) == 1 and not service.multi_model else {}
 

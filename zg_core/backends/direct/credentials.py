@@ -21,6 +21,7 @@ from zg_core.config import Secret
 from zg_core.crypto import same_address
 from zg_core.errors import InsufficientFunds, NotAcknowledged, SessionRejected
 from zg_core.money import neuron
+from zg_core.wallet import missing_credential
 
 if TYPE_CHECKING:
     from zg_core.backends.direct.contracts.abi import Account
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from zg_core.http.transport import Transport
     from zg_core.wallet import Wallet
 
-__all__ = ["ApiKeyCredential", "Credential", "WalletCredential", "check_account"]
+__all__ = ["ApiKeyCredential", "Credential", "NoCredential", "WalletCredential", "check_account"]
 
 MINIMUM_RESERVE = 10**18  # neuron a sub-account must keep for the provider to serve at all (0g-direct §4.5)
 
@@ -47,6 +48,10 @@ class Credential(Protocol):
 
     def drop(self, provider: str) -> bool:
         """Forget the token for `provider`; False if no new one can be made."""
+        ...
+
+    def is_in(self, data: bytes) -> bool:
+        """Whether the key, or a token, is part of `data`."""
         ...
 
 
@@ -79,6 +84,11 @@ class WalletCredential:
         """Forget the session; the next call signs a new one."""
         self._tokens.pop(provider, None)  # another call may have dropped it already: a new one can be made all the same
         return True
+
+    def is_in(self, data: bytes) -> bool:
+        """Whether the wallet's key or a session token is part of `data`."""
+        tokens = [token for _, token in list(self._tokens.values())]
+        return self._wallet.is_in(data) or any(token.reveal().encode() in data for token in tokens)
 
     def _cached(self, provider: str) -> Secret | None:
         entry = self._tokens.get(provider)
@@ -134,10 +144,39 @@ class ApiKeyCredential:
         self._checked = False
         return False
 
+    def is_in(self, data: bytes) -> bool:
+        """Whether the key is part of `data`."""
+        return self._key.reveal().encode() in data
+
     def __repr__(self) -> str:
         if not hasattr(self, "claims"):  # shown in the traceback of a constructor that refused its key
             return "ApiKeyCredential(malformed)"
         return f"ApiKeyCredential(owner={self.address!r}, token_id={self.claims.token_id})"
+
+
+class NoCredential:
+    """Nobody pays: good for reading only.
+
+    Raises:
+        ConfigError: by every use (code ``no_credential``).
+    """
+
+    @property
+    def address(self) -> str:
+        """Nobody's."""
+        raise missing_credential()
+
+    async def token(self, chain: ChainReader, transport: Transport, provider: str) -> Secret:  # noqa: ARG002 - as the others
+        """There is none."""
+        raise missing_credential()
+
+    def drop(self, provider: str) -> bool:  # noqa: ARG002 - as the others
+        """Nothing to forget."""
+        return False
+
+    def is_in(self, data: bytes) -> bool:  # noqa: ARG002 - as the others
+        """Nothing to find."""
+        return False
 
 
 async def read_account(chain: ChainReader, provider: str, user: str) -> Account:
@@ -190,18 +229,12 @@ def check_account(account: Account | None, provider: str, user: str) -> Account:
 
 
 def credential_of(wallet: Wallet | None, api_key: Secret | None) -> Credential:
-    """The credential for what was given; a wallet wins.
-
-    Raises:
-        ConfigError: neither was given.
-    """
+    """The credential for what was given; a wallet wins. With neither, what the chain says can be read all the same."""
     if wallet is not None:
         return WalletCredential(wallet)
     if api_key is not None:
         return ApiKeyCredential(api_key)
-    from zg_core.wallet import missing_credential
-
-    raise missing_credential()
+    return NoCredential()
 
 
 def _rejected(message: str, code: str, provider: str) -> SessionRejected:

@@ -67,7 +67,7 @@ class StatusApi:
     async def ask(self, transport: Transport, url: str) -> None:
         """Read ``GET {url}/health``; a failure is logged, and leaves what was heard before."""
         try:
-            answer = await transport.send(Request("GET", f"{url}/health", timeouts=_TIMEOUTS))
+            answer = await transport.send(Request("GET", f"{url}/health", timeouts=_TIMEOUTS, public=False))
             body = await read_all(answer, _MAX_BYTES, _SECONDS)
             if answer.status == 200:
                 self._heard[url] = (self._clock(), _statuses(parse_json(body)))

@@ -183,6 +183,8 @@ class Routes:
                 adapter=state.adapter,
                 remarshal=state.spec.rewrites or Fault.BODY_REMARSHALLED in faults,
                 on_mismatch=lambda: state.limits.model_mismatch(user),
+                aliases=state.spec.aliases,
+                upstream_model=state.spec.upstream_model,
             )
             exchange = Exchange(
                 state,

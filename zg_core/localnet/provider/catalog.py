@@ -28,9 +28,13 @@ _CHAT_PARAMETERS = [
 
 
 async def model_entries(state: ProviderState) -> list[dict[str, Any]]:
-    """The ``data`` of ``GET /v1/models``: the model behind the provider, with prices and trust (0g-direct §4.8)."""
+    """The ``data`` of ``GET /v1/models``: the model behind the provider, with prices and trust (0g-direct §4.8).
+
+    Aliases are listed like models of their own: that they are renamed is nowhere said.
+    """
     known = {entry.get("id"): entry for entry in await state.upstream.models()}
-    return [{**_defaults(state), **known.get(state.spec.model, {}), **_terms(state)}]
+    entry = {**_defaults(state), **known.get(state.spec.model, {}), **_terms(state)}
+    return [entry, *({**entry, "id": name, "name": name} for name in state.spec.aliases)]
 
 
 def _defaults(state: ProviderState) -> dict[str, Any]:
@@ -127,5 +131,5 @@ def _health(state: ProviderState) -> dict[str, Any]:
 
 
 async def all_models(states: Sequence[ProviderState]) -> dict[str, Any]:
-    """``GET {status}/models``: every provider's models with its address."""
-    return {"data": [{**entry, "provider": state.address} for state in states for entry in await model_entries(state)]}
+    """``GET {status}/models``: every provider's model on chain with its address."""
+    return {"data": [{**(await model_entries(state))[0], "provider": state.address} for state in states]}

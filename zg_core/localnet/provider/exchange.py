@@ -112,7 +112,7 @@ class Exchange(Response):
         self._received_sha256 = sha256_hex(received)
         self._request = prepared.body
         self._for_model = prepared.for_model
-        self._adapter = prepared.adapter
+        self._asked = prepared.asked
         self._stream = stream
         self._faults = faults
         self._extra_headers = headers
@@ -177,7 +177,7 @@ class Exchange(Response):
             return
         left = self._faults.option(Fault.TRUNCATED_STREAM, "events") if Fault.TRUNCATED_STREAM in self._faults else None
         answer = answer_pieces(
-            self._state, self._path, self._for_model, stream=self._stream, key=self._key, adapter=self._adapter
+            self._state, self._path, self._for_model, stream=self._stream, key=self._key, asked=self._asked
         )
         async with aclosing(answer):
             async for piece in answer:
@@ -333,7 +333,7 @@ class Exchange(Response):
             BillingEntry(
                 user=self._user,
                 chat_id=self._signature_key,
-                model=self._adapter or state.spec.model,
+                model=self._asked or state.spec.model,
                 usage=usage,
                 input_fee=input_fee,
                 output_fee=output_fee,
@@ -385,7 +385,7 @@ class Wire:
 
 
 async def answer_pieces(
-    state: ProviderState, path: str, request: bytes, *, stream: bool, key: str, adapter: str | None
+    state: ProviderState, path: str, request: bytes, *, stream: bool, key: str, asked: str | None
 ) -> AsyncGenerator[bytes | UpstreamReply]:
     """Ask the model and do to its answer what the provider does before hashing; or relay its refusal."""
     separate = state.spec.kind == "TeeML-separated"  # signed where it was made, so it must not be touched
@@ -395,13 +395,13 @@ async def answer_pieces(
         if reply.status != 200:
             yield reply
         else:
-            yield reply.body if separate else sanitize_body(reply.body, chat_id=chat_id, model=adapter)
+            yield reply.body if separate else sanitize_body(reply.body, chat_id=chat_id, model=asked)
         return
     async for event in state.upstream.stream(path, request):
         if isinstance(event, UpstreamReply):
             yield event
             return
-        forwarded = event if separate else sanitize_event(event, chat_id=chat_id, model=adapter)
+        forwarded = event if separate else sanitize_event(event, chat_id=chat_id, model=asked)
         if forwarded:
             yield forwarded
 
@@ -428,7 +428,7 @@ async def somebody_elses(state: ProviderState, path: str, *, stream: bool) -> Pa
         asked |= {"stream": True, "stream_options": {"include_usage": True}}
     request = json.dumps(asked, separators=(",", ":")).encode()
     key, answer, pieces = str(uuid.uuid4()), _Answer(stream=stream), []
-    async for piece in answer_pieces(state, path, request, stream=stream, key=key, adapter=None):
+    async for piece in answer_pieces(state, path, request, stream=stream, key=key, asked=None):
         if isinstance(piece, UpstreamReply):
             raise UpstreamBrokenError("the model refused the made-up request")
         answer.read(piece)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core.localnet.provider import gojson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class NotPreparedError(Exception):
@@ -21,16 +21,20 @@ class Prepared:
 
     body: bytes
     """What counts as forwarded: this is hashed and signed."""
-    adapter: str | None = None
-    """The fine-tuned adapter that was asked for, where the model was rewritten to its base."""
+    asked: str | None = None
+    """The name that was asked for, where `body` names another model: an adapter, an alias, or an upstream's name."""
+    model: str | None = None
+    """What the model is called by what answers here, where `body` has another name for it."""
 
     @property
     def for_model(self) -> bytes:
-        """What the model gets: `body`, without the adapter's name, which only a LoRA server would understand."""
-        if self.adapter is None:
+        """What the model gets: `body` under its own name, without that of an adapter, which only LoRA servers know."""
+        if self.asked is None:
             return self.body
         document = gojson.loads_keeping_numbers(self.body)
-        del document["lora_adapter_name"]
+        document.pop("lora_adapter_name", None)
+        if self.model is not None:
+            document["model"] = self.model
         return gojson.dumps(document)
 
 
@@ -47,6 +51,8 @@ def prepare(
     adapter: str | None,
     remarshal: bool,
     on_mismatch: Callable[[], None],
+    aliases: Sequence[str] = (),
+    upstream_model: str | None = None,
 ) -> Prepared:
     """Apply the rewrites in the provider's order: stream options, adapter name, model.
 
@@ -57,6 +63,8 @@ def prepare(
         adapter: the fine-tuned adapter served next to it.
         remarshal: whether the body is re-marshalled even when nothing had to change.
         on_mismatch: called when another model is asked for.
+        aliases: other names that stand for `model`.
+        upstream_model: the name that is forwarded in place of `model` and its aliases.
 
     Raises:
         NotPreparedError: another model, or not a JSON object.
@@ -65,14 +73,16 @@ def prepare(
         raise NotPreparedError("enforce configured model: failed to parse JSON body")
     changed = _ensure_stream_options(document)
     requested = document.get("model")
-    used_adapter = None
+    asked = None
     if adapter is not None and requested == adapter:
         document["model"] = model
         document["lora_adapter_name"] = adapter
-        used_adapter = adapter
-        changed = True
+        asked = adapter
+    elif isinstance(requested, str) and requested in aliases:
+        document["model"] = model
+        asked = requested
     elif requested is None:
-        if remarshal:
+        if remarshal or upstream_model is not None:
             document["model"] = model
     elif not isinstance(requested, str):
         raise NotPreparedError(
@@ -84,9 +94,12 @@ def prepare(
             f"enforce configured model: model not supported: requested {go_quote(requested)}, "
             f"accepted: [{go_quote(model)}]"
         )
-    if not changed and not remarshal:
+    if upstream_model is not None:
+        document["model"] = upstream_model
+        return Prepared(gojson.dumps(document), asked or model, model)
+    if not changed and asked is None and not remarshal:
         return Prepared(body)
-    return Prepared(gojson.dumps(document), used_adapter)
+    return Prepared(gojson.dumps(document), asked)
 
 
 def _ensure_stream_options(document: dict[str, Any]) -> bool:

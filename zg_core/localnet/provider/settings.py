@@ -132,6 +132,9 @@ class ProviderSpec:
         rewrite_body: whether request bodies are re-marshalled before they are forwarded and hashed. None: as the real
             ones, where the model is behind the provider and not inside it (TeeTLS, separated).
         lora: whether one fine-tuned adapter is offered next to the model.
+        aliases: other names that the provider lists and takes. It puts `model` into the request before it hashes it
+            (``ModelAliases`` of the real one), so that such a request is signed under a name nobody asked for.
+        upstream_model: the name that it puts in for `model` and its aliases (``UpstreamModel``), which is not on chain.
         upstream: what answers instead of the built-in rule engine.
         settings: this provider's own settings instead of the network's.
         tls_host: with TLS, the host name in the certificate instead of 127.0.0.1 and localhost (to test refusals).
@@ -153,6 +156,8 @@ class ProviderSpec:
     usd_rate: int = 4 * 10**18
     rewrite_body: bool | None = None
     lora: bool = True
+    aliases: tuple[str, ...] = ()
+    upstream_model: str | None = None
     upstream: Upstream | None = None
     settings: ProviderSettings | None = None
     tls_host: str | None = None
@@ -184,6 +189,7 @@ _STANDARD_MIX: tuple[ProviderSpec, ...] = (
         input_price=50_000_000_000,
         output_price=150_000_000_000,
         first_token_delay=0.004,
+        aliases=("local-chat-latest",),
     ),
     ProviderSpec(
         model="local-chat-3",

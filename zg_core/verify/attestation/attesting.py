@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote as url_quote
 
-from zg_core.config import check_url
 from zg_core.errors import ConfigError, RequestError
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
+from zg_core.http.provider_requests import provider_request
 from zg_core.http.timeouts import Timeouts
+from zg_core.types import PROXY
 from zg_core.verify.attestation import dcap, gpu
 from zg_core.verify.attestation.collateral import Collateral, CollateralUnavailable, fetch, forget
 from zg_core.verify.attestation.evidence import Evidence
@@ -67,8 +68,8 @@ async def attest(
     for subject in subjects(service) if level >= Level.BINDING else ():
         tell(f"asking the {subject} for its report")
         nonces[subject] = secrets.token_hex(32)
-        url = _url_of(service, subject, model or service.model, nonces[subject])
-        evidence = found[subject] = await _evidence(service, transport, url)
+        path = _path_of(subject, model or service.model, nonces[subject])
+        evidence = found[subject] = await _evidence(service, transport, path)
         if not isinstance(evidence, Evidence):
             continue
         if level >= Level.DCAP and dcap.installed():
@@ -78,24 +79,31 @@ async def attest(
             tell(f"asking NVIDIA about the {subject}'s GPU")
             nras[subject] = await _nras(evidence, transport, options, now)
     report = examine(
-        service, found, level=level, now=now, options=options, collateral=collateral, nras=nras, nonces=nonces
+        service,
+        found,
+        level=level,
+        now=now,
+        options=options,
+        collateral=collateral,
+        nras=nras,
+        nonces=nonces,
     )
     _drop_unfit(report, found, collateral, options)
     return report
 
 
-def _url_of(service: Service, subject: str, model: str, nonce: str) -> str:
+def _path_of(subject: str, model: str, nonce: str) -> str:
     if subject == "broker":  # which takes no nonce (0g-direct §6.2)
-        return f"{service.url}/v1/quote"
-    return f"{service.endpoint}/attestation/report?model={url_quote(model, safe='', errors='replace')}&nonce={nonce}"
+        return "/v1/quote"
+    return f"{PROXY}/attestation/report?model={url_quote(model, safe='', errors='replace')}&nonce={nonce}"
 
 
-async def _evidence(service: Service, transport: Transport, url: str) -> Evidence | MalformedEvidence | Problem:
+async def _evidence(service: Service, transport: Transport, path: str) -> Evidence | MalformedEvidence | Problem:
     try:
-        check_url(service.url, "the provider's URL")
+        request = provider_request("GET", service, path, timeouts=_TIMEOUTS)
     except ConfigError as error:
         return Problem(str(error))
-    body = await _get(transport, Request("GET", url, timeouts=_TIMEOUTS))
+    body = await _get(transport, request)
     if isinstance(body, Problem):
         return body
     try:
@@ -131,8 +139,8 @@ async def _nras(
     payload: dict[str, Any] = evidence.nvidia or {}
     body = json.dumps(payload).encode()
     headers = {"Content-Type": "application/json"}
-    answer = await _get(transport, Request("POST", options.nras_url, headers, body, timeouts=_TIMEOUTS))
-    keys = await _get(transport, Request("GET", options.nras_keys_url, timeouts=_TIMEOUTS))
+    answer = await _get(transport, Request("POST", options.nras_url, headers, body, _TIMEOUTS, public=False))
+    keys = await _get(transport, Request("GET", options.nras_keys_url, timeouts=_TIMEOUTS, public=False))
     for part in (answer, keys):
         if isinstance(part, Problem):
             return part

@@ -112,7 +112,7 @@ def chain(service: Service) -> LevelResult:
         reason = "the contract owner has not acknowledged the signing key"
         return LevelResult(Level.CHAIN, Outcome.FAIL, reason, "chain", facts)
     try:
-        check_url(service.url, "the provider's URL")
+        check_url(service.url, "the provider's URL", private=service.private)
     except ConfigError as error:
         return LevelResult(Level.CHAIN, Outcome.FAIL, str(error), "chain", facts)
     reason = "the record names an acknowledged signing key"

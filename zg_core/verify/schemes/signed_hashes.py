@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zg_core.crypto import SignatureError, recover_personal, same_address, sha256_hex
 from zg_core.errors import ChainError
 from zg_core.jsontext import parse_json
 from zg_core.types import Kind
+from zg_core.verify.reach import ADAPTER_PREFIX
 from zg_core.verify.schemes import gojson
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
@@ -25,14 +26,25 @@ if TYPE_CHECKING:
     from zg_core.types import Service
     from zg_core.verify.replay import ReplayGuard
 
-__all__ = ["MalformedSignature", "SignatureDocument", "SignedText", "examine", "parse_signed_text", "verify"]
+__all__ = [
+    "MalformedSignature",
+    "NoDocument",
+    "SignatureDocument",
+    "SignedText",
+    "examine",
+    "parse_signed_text",
+    "verify",
+]
 
-_HASH = re.compile(r"[0-9a-f]{64}")
-ADAPTER_PREFIX = "ft-"  # adapters fine-tuned on the model of a provider (0g-direct §8)
+_HASH = re.compile(r"(?:0x)?([0-9a-f]{64})")
 
 
 class MalformedSignature(ValueError):
     """A signature document or signed text does not have the form that its kind of service signs."""
+
+
+class NoDocument(ValueError):
+    """What answered in place of a signature document is none: a gateway's page, an error object, half of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +62,20 @@ class SignatureDocument:
         """Read the JSON body.
 
         Raises:
-            MalformedSignature: not an object with text fields ``text`` and ``signature``.
+            NoDocument: not an object with ``text`` and ``signature`` that are text: whatever answered, it says nothing.
+            MalformedSignature: it is one, and another of its fields is no text, or one is not ASCII.
         """
         try:
             value = parse_json(body)
         except (ValueError, RecursionError):
-            raise MalformedSignature("not JSON") from None
+            raise NoDocument("not JSON") from None
         if not isinstance(value, dict):
-            raise MalformedSignature("not an object")
+            raise NoDocument("not an object")
+        if not (isinstance(value.get("text"), str) and value["text"] and isinstance(value.get("signature"), str)):
+            raise NoDocument("no text, or no signature")
         fields = {name: value.get(name) or "" for name in cls.__slots__}
-        if not all(isinstance(field, str) for field in fields.values()) or not fields["text"]:
-            raise MalformedSignature("a field is missing or no text")
+        if not all(isinstance(field, str) for field in fields.values()):
+            raise MalformedSignature("a field is no text")
         if not all(field.isascii() for field in fields.values()):  # receipts repeat them (0g-direct §5.1: ASCII)
             raise MalformedSignature("a field is not ASCII")
         return cls(**fields)
@@ -82,9 +97,10 @@ def _pair(parts: list[str], _: SignatureDocument) -> SignedText:
 
 def _routing_proof(parts: list[str], document: SignatureDocument) -> SignedText:
     request, response, provider_type, identity, fingerprint = parts
-    if provider_type != "centralized" or not identity or _HASH.fullmatch(fingerprint) is None:
+    fingerprint = _hash(fingerprint)
+    if provider_type != "centralized" or not identity or not fingerprint:
         raise MalformedSignature("not a routing proof")
-    said = (document.provider_type, document.provider_identity, document.tls_cert_fingerprint)
+    said = (document.provider_type, document.provider_identity, _hash(document.tls_cert_fingerprint))
     if said != (provider_type, identity, fingerprint):
         raise MalformedSignature("the document says other routing facts than its signed text")
     return SignedText(request, response, identity, fingerprint)
@@ -107,13 +123,25 @@ def parse_signed_text(document: SignatureDocument, kind: Kind) -> SignedText:
     """
     count, read = _FORMS[kind]
     parts = document.text.split(":")
-    if len(parts) != count or any(_HASH.fullmatch(part) is None for part in parts[:2]):
+    hashes = [_hash(part) for part in parts[:2]]
+    if len(parts) != count or not all(hashes):
         raise MalformedSignature(f"{len(parts)} fields where {kind} signs {count}")
-    return read(parts, document)
+    return read([*hashes, *parts[2:]], document)
+
+
+def _hash(text: str) -> str:
+    """A hash in the one form that is compared, without 0x; "" if it is none."""
+    found = _HASH.fullmatch(text)
+    return "" if found is None else found[1]
 
 
 def examine(
-    exchange: Exchange, service: Service, document: SignatureDocument, *, guard: ReplayGuard | None = None
+    exchange: Exchange,
+    service: Service,
+    document: SignatureDocument,
+    *,
+    guard: ReplayGuard | None = None,
+    accept_models: Mapping[str, str] | None = None,
 ) -> Verdict:
     """The verdict for one chain record, without I/O.
 
@@ -122,6 +150,7 @@ def examine(
         service: The chain record to measure against; its kind must be one that signs.
         document: The provider's signature document.
         guard: Knows the requests that were ours; without it, no replay is recognised by its request.
+        accept_models: Renames that the user accepts, asked to forwarded.
     """
     verdict = Verdict(
         Status.FAILED,
@@ -156,10 +185,15 @@ def examine(
         return replace(verdict, reason=Reason.CONTENT_MISMATCH)
     if exchange.replayed:
         return replace(verdict, reason=Reason.REPLAYED)
-    binding = _bind(exchange, service, signed.request_sha256)
-    verdict = replace(verdict, binding=binding)
-    if binding is not Binding.UNKNOWN:
+    binding, form = _bind(exchange, service, signed.request_sha256, accept_models or {})
+    verdict = replace(
+        verdict, binding=binding, asked_model=form.asked, signed_model=form.signed, signed_adapter=form.adapter
+    )
+    accepted = binding is Binding.RENAMED and (accept_models or {}).get(form.asked) == form.signed
+    if binding in (Binding.EXACT, Binding.REWRITTEN) or accepted:
         return replace(verdict, status=Status.VERIFIED)
+    if binding is Binding.RENAMED:
+        return replace(verdict, status=Status.RESPONSE_BOUND, reason=Reason.MODEL_RENAMED)
     if guard is not None and guard.was_sent(service.provider, signed.request_sha256):
         return replace(verdict, reason=Reason.REPLAYED)
     return replace(verdict, status=Status.RESPONSE_BOUND, reason=Reason.REQUEST_UNKNOWN)
@@ -172,6 +206,7 @@ async def verify(
     fetch: Callable[[tuple[str, ...]], Awaitable[bytes | None]],
     reread: Callable[[], Awaitable[Service]],
     guard: ReplayGuard | None = None,
+    accept_models: Mapping[str, str] | None = None,
 ) -> Verdict:
     """The verdict on `exchange`, every row of the verdict table included.
 
@@ -182,6 +217,7 @@ async def verify(
             None when there is none to be had.
         reread: Reads the chain record again; raises `ChainError` when it cannot.
         guard: Knows the requests that were ours.
+        accept_models: Renames that the user accepts, asked to forwarded.
     """
     blank = Verdict(
         Status.UNAVAILABLE,
@@ -203,9 +239,11 @@ async def verify(
         return replace(blank, reason=Reason.NO_SIGNATURE)
     try:
         document = SignatureDocument.parse(body)
+    except NoDocument:
+        return replace(blank, reason=Reason.NO_SIGNATURE)
     except MalformedSignature:
         return replace(blank, status=Status.FAILED, reason=Reason.MALFORMED)
-    verdict = examine(exchange, service, document, guard=guard)
+    verdict = examine(exchange, service, document, guard=guard, accept_models=accept_models)
     if verdict.reason not in (Reason.SIGNER_MISMATCH, Reason.SIGNER_NOT_ACKNOWLEDGED, Reason.MALFORMED):
         return verdict
     if verdict.reason is Reason.MALFORMED and not verdict.recovered_signer:
@@ -216,22 +254,40 @@ async def verify(
         return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
     if fresh.kind is Kind.STANDARD:
         return verdict
-    return examine(exchange, fresh, document, guard=guard)
+    return examine(exchange, fresh, document, guard=guard, accept_models=accept_models)
 
 
-def _bind(exchange: Exchange, service: Service, signed: str) -> Binding:
+class Form(NamedTuple):
+    """One form in which a provider may forward a request; the names are given where the model is renamed in it.
+
+    Attributes:
+        body: Its bytes.
+        asked: The model that was asked for.
+        signed: The model that is named in it instead.
+        adapter: The adapter that it names beside that (``lora_adapter_name``).
+    """
+
+    body: bytes
+    asked: str = ""
+    signed: str = ""
+    adapter: str = ""
+
+
+def _bind(exchange: Exchange, service: Service, signed: str, accepted: Mapping[str, str]) -> tuple[Binding, Form]:
     if signed == exchange.request_sha256:
-        return Binding.EXACT
-    if any(sha256_hex(candidate) == signed for candidate in rewrites(exchange.request, service)):
-        return Binding.REWRITTEN
-    return Binding.UNKNOWN
+        return Binding.EXACT, Form(exchange.request)
+    for form in rewrites(exchange.request, service, accepted):
+        if sha256_hex(form.body) == signed:
+            return Binding.RENAMED if form.signed else Binding.REWRITTEN, form
+    return Binding.UNKNOWN, Form(b"")
 
 
-def rewrites(request: bytes, service: Service) -> Iterator[bytes]:
+def rewrites(request: bytes, service: Service, accepted: Mapping[str, str] | None = None) -> Iterator[Form]:
     """The forms in which a provider is documented to forward `request` (0g-direct §4.3, §5.5).
 
-    All are re-marshalled by Go: as it is, with ``stream_options.include_usage``, with the provider's own model name,
-    with ``max_tokens`` and ``max_completion_tokens`` exchanged, and combinations of these.
+    All are re-marshalled by Go: as it is, with ``stream_options.include_usage``, with ``max_tokens`` and
+    ``max_completion_tokens`` exchanged, under another name of the model, and combinations of these. Names are those on
+    chain, and those that the user accepts; what a provider lists is no ground.
     """
     try:
         payload = json.loads(request, parse_int=float)  # as Go reads them, -0 included
@@ -239,21 +295,33 @@ def rewrites(request: bytes, service: Service) -> Iterator[bytes]:
         return
     if not isinstance(payload, dict):
         return
-    for named in (payload, *({**payload, "model": name} for name in _other_names(service, payload.get("model")))):
+    for form, named in _names(payload, service, accepted or {}):
         for tokens in _token_forms(named):
-            for form in _stream_forms(tokens):
+            for whole in _stream_forms(tokens):
                 try:
-                    yield gojson.marshal(form)
+                    yield form._replace(body=gojson.marshal(whole))
                 except (ValueError, RecursionError):
                     return
 
 
-def _other_names(service: Service, asked: object) -> list[str]:
-    """What the provider may call the model that was asked for; never the name of another model that it serves, too."""
-    if asked != service.model and (service.multi_model or str(asked).startswith(ADAPTER_PREFIX)):
-        return []
+def _names(
+    payload: dict[str, Any], service: Service, accepted: Mapping[str, str]
+) -> Iterator[tuple[Form, dict[str, Any]]]:
+    """The request under its own name first, then under every other that the provider may have put into it."""
+    same, asked = Form(b""), payload.get("model")
+    yield same, payload
+    if asked is None:  # a provider then puts its own name in, which is what was asked for
+        yield same, {**payload, "model": service.model}
+    if not isinstance(asked, str):
+        return
     canonical = service.info.get("CanonicalID") or service.info.get("canonicalId")
-    return [name for name in (service.model, canonical) if isinstance(name, str) and name != asked]
+    for name in dict.fromkeys((service.model, canonical, accepted.get(asked))):
+        if not isinstance(name, str) or name in ("", asked):
+            continue
+        renamed = {**payload, "model": name}
+        yield Form(b"", asked, name), renamed
+        if asked.startswith(ADAPTER_PREFIX):
+            yield Form(b"", asked, name, asked), {**renamed, "lora_adapter_name": asked}
 
 
 def _token_forms(payload: dict[str, Any]) -> Iterator[dict[str, Any]]:

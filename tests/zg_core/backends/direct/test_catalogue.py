@@ -24,6 +24,7 @@ def service(**changes: Any) -> Service:
         "provider": "0x" + "11" * 20,
         "service_type": "chatbot",
         "url": "http://127.0.0.1",
+        "private": True,
         "input_price": 1,
         "output_price": 2,
         "updated_at": 0,

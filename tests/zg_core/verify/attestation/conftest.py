@@ -75,7 +75,7 @@ def attested(request: pytest.FixtureRequest, server: Server, made: Made) -> Any:
     ) -> Any:
         served = answer(json.dumps(body).encode()) if isinstance(body, dict) else body
         server.script.append(served if isinstance(served, list) else [served])
-        record = service(kind, tee_signer=KEY.address, url=server.url)
+        record = service(kind, tee_signer=KEY.address, url=server.url, private=True)
         settings = {"level": level, "now": made.now, "options": made.options(**options)}
         return asynchronous(record, settings) if request.param else synchronous(record, settings)
 

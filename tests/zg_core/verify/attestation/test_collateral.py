@@ -430,7 +430,7 @@ def test_while_it_is_fetched_the_event_loop_goes_on(pccs: Pccs, made: Made, serv
 
     async def work() -> Any:
         transport = AsyncTransport()
-        record = service(Kind.TEE_ML, tee_signer=KEY.address, url=server.url)
+        record = service(Kind.TEE_ML, tee_signer=KEY.address, url=server.url, private=True)
         options = made.options(collateral=None, pccs_url=pccs.url)
         try:
             running = asyncio.ensure_future(attest(record, transport, now=made.now, options=options))
@@ -446,7 +446,7 @@ def test_while_it_is_fetched_the_event_loop_goes_on(pccs: Pccs, made: Made, serv
 def test_without_an_event_loop_of_its_own_it_works_inside_one(pccs: Pccs, made: Made, server: Any) -> None:
     """As in a notebook: the synchronous client, called while a loop runs in this thread."""
     server.script.append([answer(json.dumps(made.body()).encode())])
-    record = service(Kind.TEE_ML, tee_signer=KEY.address, url=server.url)
+    record = service(Kind.TEE_ML, tee_signer=KEY.address, url=server.url, private=True)
     settings = {"level": 3, "now": made.now, "options": made.options(collateral=None, pccs_url=pccs.url)}
 
     async def cell() -> Any:

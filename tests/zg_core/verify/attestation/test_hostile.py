@@ -106,6 +106,7 @@ def test_a_model_name_is_data_in_the_address(server: Server, made: Made, model: 
         Kind.TEE_ML_SEPARATED,
         tee_signer=KEY.address,
         url=server.url,
+        private=True,
         additional_info=json.dumps({"TargetSeparated": True, "TargetTeeAddress": KEY.address}),
     )
     nonces = []

@@ -226,7 +226,9 @@ class TestClients:
 
     def test_a_key_that_came_after_the_attestation_is_refused_once_then_attested(self, own_net, provider):
         snapshot = own_net.snapshot()
-        given = settings(own_net, provider, verify="require", attest=1, attestation=options(own_net, provider))
+        given = settings(
+            own_net, provider, verify="require", attest=1, attestation=options(own_net, provider), record_age=60
+        )
         with ChatClient(**given) as client:
             client.create(QUESTION)
             provider.rotate_signer()

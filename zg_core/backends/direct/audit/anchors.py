@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from zg_core.backends.base import Route
 from zg_core.backends.direct.backend import DirectBackend
-from zg_core.config import check_url
 from zg_core.crypto import same_address
 from zg_core.errors import ChainError, ConfigError
 from zg_core.receipts.checking import Anchor, rebuilt
-from zg_core.verify.policy import Policy
+from zg_core.verify.policy import Policy, renames_in
 from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.verdict import Reason, Status
 
@@ -83,22 +83,22 @@ async def resolve_late(stored: ReceiptStore, chain: ChainReader, transport: Tran
     """
     waiting = [each for each in await transport.blocking(_unresolved, stored, chain) if _is_late(each)]
     guard = ReplayGuard()
-    backend = DirectBackend(
-        network=chain.network,
-        credential=cast("Any", None),  # signatures are public, and nothing is sent that costs
-        chain=chain,
-        transport=transport,
-        policy=Policy(),
-        guard=guard,
-    )
     for each in waiting:
         guard.sent(each.provider, each.request_sha256)
     for each in waiting:
+        backend = DirectBackend(
+            network=chain.network,
+            credential=cast("Any", None),  # signatures are public, and nothing is sent that costs
+            chain=chain,
+            transport=transport,
+            policy=Policy(accept_models=renames_in(each.policy)),
+            guard=guard,
+        )
         service = each.service
         assert service is not None  # noqa: S101 - see _is_late
-        check_url(service.url, f"the URL of provider {each.provider}")
         before = each.verdict
-        each.verdict = await backend.verify(Route(service, each.model), rebuilt(each))
+        service = replace(service, private=chain.network.private_providers)  # what a receipt says of it does not count
+        each.settle(await backend.verify(Route(service, each.model), rebuilt(each)))
         if each.verdict != before:
             await transport.blocking(stored.append, each)
     return waiting

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from zg_core.errors import ChainError, ZeroGError
+from zg_core.chain.rpc import quantity, rpc_junk
+from zg_core.errors import ZeroGError
 from zg_core.money import Amount
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ async def _unsettled(
         try:
             account = await accounts.chain.account(user, service.provider)
             if account is not None and wallet is not None:
-                fee = await unsettled_fee(transport, wallet, service.url, service.provider, account.generation)
+                fee = await unsettled_fee(transport, wallet, service, account.generation)
                 found[service.provider] = Amount(fee)
         except ZeroGError as error:
             logger.warning("provider %s does not tell what is unsettled: %s", service.provider, error.message)
@@ -95,8 +96,8 @@ async def _unsettled(
 
 
 def _time(answer: Any) -> datetime:
+    seconds = quantity(answer.get("timestamp") if isinstance(answer, dict) else answer, "eth_getBlockByNumber")
     try:
-        return datetime.fromtimestamp(int(answer["timestamp"], 16), UTC)
-    except (TypeError, ValueError, KeyError, OverflowError, OSError):
-        message = "the chain's RPC endpoint answers junk: eth_getBlockByNumber"
-        raise ChainError(message, code="rpc_junk", hint="check ZEROG_RPC_URL (--rpc-url)", retryable=True) from None
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise rpc_junk("eth_getBlockByNumber") from None

@@ -140,8 +140,8 @@ def lock_time(inference: str) -> Call:
     return Call.of(inference, "lockTime()", [], "uint256")
 
 
-def service(value: tuple[Any, ...]) -> Service:
-    """A `Service` from its decoded tuple."""
+def service(value: tuple[Any, ...], *, private: bool = False) -> Service:
+    """A `Service` from its decoded tuple; `private` as there."""
     provider, service_type, url, input_price, output_price, updated_at, model, verifiability, info, signer, ack = value
     return Service(
         checksum_address(provider),
@@ -155,6 +155,7 @@ def service(value: tuple[Any, ...]) -> Service:
         _text(info),
         checksum_address(signer),
         ack,
+        private,
     )
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.contracts import abi
-from zg_core.chain.rpc import JsonRpc, RpcFailure
+from zg_core.chain.failures import RpcFailure
+from zg_core.chain.rpc import JsonRpc, data_of, quantity, rpc_junk
 from zg_core.crypto import checksum_address
 from zg_core.errors import ChainError, ConfigError, WrongChain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zg_core.config import Network
     from zg_core.http.transport import Transport
     from zg_core.types import Service
@@ -33,14 +37,23 @@ class ChainReader:
     def __init__(self, network: Network, transport: Transport, ttl: float = SERVICE_TTL) -> None:
         self.network = network
         self.rpc = JsonRpc(network.rpc_url, transport)
+        self.listener: Callable[[Service, float], None] | None = None
+        """Told of every record that was read, and when (``time.monotonic``) its read began."""
+        self._transport = transport
         self._ttl = ttl
         self._checked = False
         self._services: dict[str, tuple[float, Service]] = {}
         self._blocks: dict[str, int] = {}
         self._service_name = ""
 
-    async def service(self, provider: str, *, fresh: bool = False) -> Service:
-        """The provider's service record, from the cache unless `fresh`.
+    async def service(self, provider: str, *, fresh: bool = False, since: float | None = None) -> Service:
+        """The provider's service record.
+
+        Args:
+            provider: Its address.
+            fresh: Read it now.
+            since: Use a record only if its read began at this moment of ``time.monotonic`` or later; by default one
+                that is up to `ttl` seconds old will do. A read is shared by all who wait for it.
 
         Raises:
             ConfigError: the provider is not registered (code ``unknown_provider``).
@@ -48,11 +61,25 @@ class ChainReader:
             WrongChain: the RPC answers for another chain.
         """
         provider = checksum_address(provider)
-        cached = self._services.get(provider)
-        if cached is not None and not fresh and time.monotonic() - cached[0] < self._ttl:
-            return cached[1]
-        block, value = await self._read(abi.get_service(self.network.inference, provider), numbered=True)
-        return self._keep_asked(value, provider, block)
+        now = time.monotonic()
+        since = now if fresh else math.nextafter(now - self._ttl, math.inf) if since is None else since
+        if (kept := self._services.get(provider)) is not None and kept[0] >= since:
+            return kept[1]
+        async with self._transport.lock(f"record {provider}"):
+            if (kept := self._services.get(provider)) is not None and kept[0] >= since:
+                return kept[1]
+            began = time.monotonic()
+            block, value = await self._read(abi.get_service(self.network.inference, provider), numbered=True)
+            return self._keep_asked(value, provider, block, began)
+
+    def read_at(self, provider: str) -> float:
+        """When the read of the record in hand began, by ``time.monotonic``; minus infinity if there is none."""
+        kept = self._services.get(checksum_address(provider))
+        return -math.inf if kept is None else kept[0]
+
+    def forget(self, provider: str) -> None:
+        """Read the provider's record again when it is next asked for: it was not found where that says."""
+        self._services.pop(checksum_address(provider), None)
 
     def block_of(self, provider: str) -> int | None:
         """The newest block just before the record that `service` answers with was read; None if that is not known."""
@@ -67,25 +94,28 @@ class ChainReader:
         """
         provider = checksum_address(provider)
         (value,) = await self._read(abi.get_service(self.network.inference, provider), at=hex(block))
-        return abi.service(_required(value, "getService", self._unknown_provider(provider))[0])
+        found = _required(value, "getService", self._unknown_provider(provider))[0]
+        return abi.service(found, private=self.network.private_providers)
 
     async def service_and_account(self, provider: str, user: str) -> tuple[Service, abi.Account | None]:
         """Both records in one round trip, fresh; the account is None if there is none."""
+        began = time.monotonic()
         block, service, account = await self._read(
             abi.get_service(self.network.inference, provider),
             abi.get_account(self.network.inference, user, provider),
             numbered=True,
         )
-        return self._keep_asked(service, checksum_address(provider), block), _account(account)
+        return self._keep_asked(service, checksum_address(provider), block, began), _account(account)
 
     async def services(self) -> list[Service]:
         """All services, paged."""
         found: list[Service] = []
         offset = 0
         while True:
+            began = time.monotonic()
             (value,) = await self._read(abi.get_all_services(self.network.inference, offset, PAGE))
             page, total = _required(value, "getAllServices")
-            found += [self._keep((item,)) for item in page]
+            found += [self._keep((item,), began) for item in page]
             offset += PAGE
             if offset >= total or not page:
                 return list({service.provider: service for service in found}.values())
@@ -160,20 +190,14 @@ class ChainReader:
                 code="no_contract",
                 hint="check ZEROG_LEDGER and ZEROG_INFERENCE, or leave them unset",
             )
+        data_of(answer, "eth_call")
         try:
             return call.decode(answer)
-        except (ValueError, AttributeError, TypeError) as error:
-            raise ChainError(
-                f"the chain's RPC endpoint answers junk: {error}", code="rpc_junk", hint="check ZEROG_RPC_URL"
-            ) from error
+        except ValueError as error:
+            raise rpc_junk(str(error)) from error
 
     def _check_chain(self, answer: Any) -> None:
-        if isinstance(answer, RpcFailure):
-            raise ChainError(f"eth_chainId failed: {answer.message}", code="rpc_junk", hint="check ZEROG_RPC_URL")
-        try:
-            found = int(answer, 16)
-        except (TypeError, ValueError):
-            raise ChainError("eth_chainId is not a number", code="rpc_junk", hint="check ZEROG_RPC_URL") from None
+        found = quantity(answer, "eth_chainId")
         if found != self.network.chain_id:
             raise WrongChain(
                 f"the RPC endpoint answers for chain {found}, network {self.network.name!r} is {self.network.chain_id}",
@@ -181,8 +205,12 @@ class ChainReader:
             )
         self._checked = True
 
-    def _keep_asked(self, value: Any, provider: str, block: int | None) -> Service:
-        record = self._keep(_required(value, "getService", self._unknown_provider(provider)), block)
+    def _keep_asked(self, value: Any, provider: str, block: int | None, began: float) -> Service:
+        try:
+            record = self._keep(_required(value, "getService", self._unknown_provider(provider)), began, block)
+        except ConfigError:  # it has left the chain, and what was read before holds no more
+            self._services.pop(provider, None)
+            raise
         if record.provider != provider:
             raise ChainError(
                 f"asked for provider {provider}, the chain's RPC endpoint answers with {record.provider}",
@@ -191,13 +219,18 @@ class ChainReader:
             )
         return record
 
-    def _keep(self, value: tuple[Any, ...], block: int | None = None) -> Service:
-        record = abi.service(value[0])
+    def _keep(self, value: tuple[Any, ...], began: float, block: int | None = None) -> Service:
+        record = abi.service(value[0], private=self.network.private_providers)
+        kept = self._services.get(record.provider)
+        if kept is not None and kept[0] > began:
+            return record  # a read that began later was quicker
         if block is None:
             self._blocks.pop(record.provider, None)
         else:
             self._blocks[record.provider] = block
-        self._services[record.provider] = (time.monotonic(), record)
+        self._services[record.provider] = (began, record)
+        if self.listener is not None:
+            self.listener(record, began)
         return record
 
     def _unknown_provider(self, provider: str) -> ConfigError:
@@ -227,8 +260,8 @@ def _required(value: Any, what: str, missing: Exception | None = None) -> tuple[
 
 def _number(answer: Any) -> int | None:
     try:
-        return int(answer, 16)
-    except (TypeError, ValueError):  # known or not, the record is what counts
+        return quantity(answer, "eth_blockNumber")
+    except ChainError:  # known or not, the record is what counts
         return None
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from zg_core.chain.rpc import RpcFailure
+from zg_core.chain.failures import RpcFailure
 from zg_core.crypto import SignatureError, checksum_address, keccak256, recover, same_address
 from zg_core.errors import ChainError
 from zg_core.money import Amount

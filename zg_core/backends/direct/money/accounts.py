@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from zg_core.backends.direct.changes import CHANGES
 from zg_core.backends.direct.contracts import abi
 from zg_core.backends.direct.contracts.settlements import read_settlements
-from zg_core.chain.rpc import RpcFailure
-from zg_core.crypto import checksum_address, is_address, same_address
-from zg_core.errors import ChainError, ConfigError, InsufficientFunds, ZeroGError
+from zg_core.chain.rpc import quantity
+from zg_core.crypto import same_address, typed_address
+from zg_core.errors import ConfigError, InsufficientFunds, ZeroGError
 from zg_core.money import Amount
 from zg_core.progress import tell
 
@@ -197,17 +197,22 @@ class Accounts:
         _at_least(amount, MINIMUM_LEDGER, "a new ledger")
         return await self._ledger_call("addLedger(string)", [additional_info], value)
 
-    async def deposit(self, amount: Amount, recipient: str | None = None) -> TransactionResult:
-        """Add to a ledger, or make it."""
-        value = spendable(amount)
-        owner = self.sender.wallet.address if recipient is None else address(recipient, "recipient")
+    async def deposit(self, amount: Amount) -> TransactionResult:
+        """Add to the wallet's ledger, or make it."""
+        return await self._deposit(self.sender.wallet.address, amount, "depositFund()", [])
+
+    async def deposit_for(self, recipient: str, amount: Amount) -> TransactionResult:
+        """Add to somebody's ledger, or make it."""
+        owner = address(recipient, "recipient")
         if int(owner, 16) == 0:
             raise ConfigError("the zero address cannot have a ledger", code="bad_address", hint="check recipient")
+        return await self._deposit(owner, amount, "depositFundFor(address)", [owner])
+
+    async def _deposit(self, owner: str, amount: Amount, signature: str, arguments: Sequence[Any]) -> TransactionResult:
+        value = spendable(amount)
         if await self.chain.ledger(owner) is None:
             _at_least(amount, MINIMUM_LEDGER, "a new ledger")
-        if recipient is None:
-            return await self._ledger_call("depositFund()", [], value)
-        return await self._ledger_call("depositFundFor(address)", [owner], value)
+        return await self._ledger_call(signature, arguments, value)
 
     async def transfer(self, provider: str, amount: Amount) -> TransactionResult:
         """Move money from the ledger to a sub-account."""
@@ -394,24 +399,19 @@ class Accounts:
 
     async def _chain_time(self) -> int:
         (block,) = await self.chain.rpc.batch([("eth_getBlockByNumber", ["latest", False])])
-        try:
-            if isinstance(block, RpcFailure):
-                raise TypeError(block.message)
-            return int(block["timestamp"], 16)
-        except (TypeError, KeyError, ValueError) as error:
-            message = f"the chain's RPC endpoint answers junk: eth_getBlockByNumber ({error})"
-            raise ChainError(message, code="rpc_junk", hint="check ZEROG_RPC_URL", retryable=True) from None
+        return quantity(block.get("timestamp") if isinstance(block, dict) else block, "eth_getBlockByNumber")
 
 
-def address(text: str, what: str) -> str:
+def address(text: object, what: str) -> str:
     """`text` in EIP-55 capitals, whatever its case.
 
     Raises:
-        ConfigError: it is no address.
+        ConfigError: it is no address, or a mistyped one.
     """
-    if not is_address(text):
-        raise ConfigError(f"{what} is not an address: {text!r}", code="bad_address", hint="0x and 40 hex digits")
-    return checksum_address(text)
+    try:
+        return typed_address(text)
+    except ValueError as error:
+        raise ConfigError(f"{what}: {error}", code="bad_address", hint="copy it again") from None
 
 
 def spendable(amount: object, *, zero: bool = False) -> int:

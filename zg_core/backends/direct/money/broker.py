@@ -51,6 +51,7 @@ class _Broker:
         sending: Sending | None = None,
         ca_file: str | None = None,
         on_progress: Listener | None = None,
+        allow_private_providers: bool | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         """Make a broker; nothing is read or sent yet.
@@ -68,6 +69,8 @@ class _Broker:
             sending: How long to wait for transactions, and when to replace them.
             ca_file: A certificate authority to trust instead of the system's.
             on_progress: Called with a `Progress` at every step of a transaction.
+            allow_private_providers: Whether the URLs that the chain names may lead to this machine and into private
+                networks, as for `ChatClient`.
             environ: Environment to read instead of ``os.environ``.
 
         Raises:
@@ -83,6 +86,7 @@ class _Broker:
             inference=inference,
             private_key=private_key if wallet is None else "",
             store=store if isinstance(store, str) else None,
+            allow_private_providers=allow_private_providers,
             environ=environ,
         )
         self.network = settings.network
@@ -229,7 +233,7 @@ class Broker(_Broker):
 
     def deposit_for(self, recipient: str, amount: Amount) -> TransactionResult:
         """Move money from the wallet to somebody else's ledger; at least 3 0G if that is new."""
-        return run(self.core.deposit(amount, recipient))
+        return run(self.core.deposit_for(recipient, amount))
 
     def transfer(self, provider: str, amount: Amount) -> TransactionResult:
         """Move money from the ledger to the sub-account at `provider`, which also acknowledges its signer.
@@ -349,7 +353,7 @@ class AsyncBroker(_Broker):
 
     async def deposit_for(self, recipient: str, amount: Amount) -> TransactionResult:
         """See `Broker.deposit_for`."""
-        return await self.core.deposit(amount, recipient)
+        return await self.core.deposit_for(recipient, amount)
 
     async def transfer(self, provider: str, amount: Amount) -> TransactionResult:
         """See `Broker.transfer`."""

@@ -29,7 +29,8 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.http.bodies import BodyBroken
-from zg_core.http.messages import Request, read_all
+from zg_core.http.messages import read_all
+from zg_core.http.provider_requests import provider_request
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import run
 from zg_core.jsontext import parse_json
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from zg_core.chain.transactions import TransactionResult
     from zg_core.http.transport import Transport
     from zg_core.store import Store
+    from zg_core.types import Service
     from zg_core.wallet import Wallet
 
 __all__ = ["AsyncFunder", "AutoFunding", "Funder"]
@@ -149,7 +151,7 @@ class _Core:
         accounts, plan = self._accounts, self._plan
         user = accounts.sender.wallet.address
         service, account = await accounts.chain.service_and_account(provider, user)
-        unsettled = 0 if account is None else await self._unsettled(service.url, provider, account)
+        unsettled = 0 if account is None else await self._unsettled(service, account)
         deficit = unsettled + plan.target.units - (0 if account is None else account.usable)
         if deficit <= 0:
             return None
@@ -216,10 +218,10 @@ class _Core:
         with self._lock:
             self._spent[provider] -= amount
 
-    async def _unsettled(self, url: str, provider: str, account: Account) -> int:
+    async def _unsettled(self, service: Service, account: Account) -> int:
         """What the provider has served and not yet charged, in neuron."""
         wallet = self._accounts.sender.wallet
-        return await unsettled_fee(self._transport, wallet, url, provider, account.generation)
+        return await unsettled_fee(self._transport, wallet, service, account.generation)
 
     @asynccontextmanager
     async def _exclusive(self, provider: str) -> AsyncIterator[bool]:
@@ -400,20 +402,22 @@ class AsyncFunder(_Funder):
         await self.stop()
 
 
-async def unsettled_fee(transport: Transport, wallet: Wallet, url: str, provider: str, generation: int) -> int:
+async def unsettled_fee(transport: Transport, wallet: Wallet, service: Service, generation: int) -> int:
     """What a provider says it has served to `wallet` and not yet charged (0g-direct §4.5), in neuron.
 
     Raises:
         ConfigError: the provider's URL is no place for a token.
         ProviderUnavailable: it does not say.
     """
-    check_url(url, f"the URL of provider {provider}")
+    provider = service.provider
+    check_url(service.url, f"the URL of provider {provider}", private=service.private)  # before anything is signed
     now = time.time_ns() // 1_000_000
     token = make_token(wallet, provider, now_ms=now, generation=generation, expires_at=now + 600_000)
     headers = SecretHeaders({"Authorization": f"Bearer {token.reveal()}"})
-    target = f"{url}/v1/user/{wallet.address}/unsettledfee"
+    path = f"/v1/user/{wallet.address}/unsettledfee"
     hint = "nothing was transferred; the next look tries again"
-    response = await transport.send(Request("GET", target, headers, timeouts=_TIMEOUTS))
+    request = provider_request("GET", service, path, headers=headers, timeouts=_TIMEOUTS)
+    response = await transport.send(request)
     try:
         body: Any = parse_json(await read_all(response, _MAX_BYTES))
         fee = int(body["unsettledFee"])

@@ -280,7 +280,7 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("error", "retryable"),
         [
-            ({"code": -32005, "message": "rate limited"}, True),
+            ({"code": -32000, "message": "header not found"}, True),
             ({"code": 3, "message": "execution reverted", "data": "0x"}, True),
             ({"code": 3, "message": "execution reverted", "data": "0x4e487b71" + "00" * 31 + "11"}, False),
         ],

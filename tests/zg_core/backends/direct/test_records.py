@@ -1,0 +1,155 @@
+"""Young records: what an operator changes between two calls is seen by the second, both ways of calling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from zg_core import AsyncChatClient, Budget, ChatClient, ConfigError, VerificationUnavailable, og
+from zg_core.backends.direct.records import check_age
+from zg_core.calls.closing import RECORD_CHANGED
+from zg_core.errors import BudgetExceeded, ChainError
+from zg_core.localnet import LocalNet, LocalProvider
+from zg_core.verify import Reason, Status
+
+QUESTION = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 20}
+
+
+@pytest.fixture
+def given(net: LocalNet, options: dict[str, Any], provider: LocalProvider) -> Iterator[dict[str, Any]]:
+    snapshot = net.snapshot()
+    yield {**options, "provider": provider.address}
+    net.revert(snapshot)
+
+
+def reads(net: LocalNet, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The methods that the node is asked from now on."""
+    asked: list[str] = []
+    answer = net.chain.rpc
+    monkeypatch.setattr(net.chain, "rpc", lambda method, params: asked.append(method) or answer(method, params))
+    return asked
+
+
+class TestReads:
+    def test_frequent_calls_read_nothing_and_rare_ones_once(self, net, given, monkeypatch):
+        with ChatClient(**given, verify="require", record_age=60) as client:
+            client.create(QUESTION)
+            asked = reads(net, monkeypatch)
+            for _ in range(3):
+                client.create(QUESTION)
+            assert asked == []
+            client.backend._records.age = 0.0
+            assert client.create(QUESTION).receipt.verdict.record_age == 0
+            assert asked == ["eth_blockNumber", "eth_call"]
+
+    def test_calls_that_wait_for_a_read_share_it(self, net, given, monkeypatch):
+        with ChatClient(**given, verify="off", record_age=0) as client:
+            client.token()
+            asked = reads(net, monkeypatch)
+            records, moment = client.backend._records, 0.0
+
+            def young(_: int) -> Any:
+                from zg_core.http.transport import run
+
+                return run(records.young(given["provider"], moment))
+
+            client.backend._chain.forget(given["provider"])
+            with ThreadPoolExecutor(8) as pool:
+                assert len(set(pool.map(young, range(8)))) == 1
+        assert asked.count("eth_call") == 1
+
+    @pytest.mark.parametrize("age", [-1, True, "10", float("nan"), float("inf")])
+    def test_an_age_that_is_none_is_refused(self, age):
+        with pytest.raises(ConfigError) as caught:
+            check_age(age)
+        assert caught.value.code == "bad_record_age"
+
+
+class TestPrice:
+    @pytest.mark.parametrize("verify", ["off", "background", "warn", "require"])
+    def test_a_new_price_is_what_the_next_call_costs(self, caller, given, provider, verify):
+        caller.call({**given, "verify": verify}, QUESTION)
+        provider.set_price(provider.prices[0] * 3, provider.prices[1] * 3)
+        receipt = caller.call({**given, "verify": verify}, QUESTION).receipt
+        receipt.resolve(10)
+        entry = next(one for one in provider.log if one.chat_id == receipt.chat_id)
+        assert (receipt.fee.amount.units, receipt.fee.exact) == (entry.fee, True)
+
+    def test_one_that_came_between_two_reads_corrects_the_receipt_and_says_so(self, given, provider):
+        told: list[str] = []
+        with ChatClient(**given, record_age=60, on_verdict=lambda receipt: told.append(receipt.id)) as client:
+            client.create(QUESTION)
+            provider.set_price(provider.prices[0] * 3, provider.prices[1] * 3)
+            doubtful = client.create(QUESTION).receipt
+            billed = next(one.fee for one in provider.log if one.chat_id == doubtful.chat_id)
+            assert (doubtful.fee.exact, RECORD_CHANGED in doubtful.flags) == (True, False)
+            client.backend._records.age = 0.0
+            client.create(QUESTION)
+            assert RECORD_CHANGED in doubtful.flags
+            assert (doubtful.fee.exact, doubtful.fee.reason) == (False, "price_changed")
+            assert doubtful.fee.lower <= billed <= (doubtful.fee.upper or 0)
+        assert told == [client.receipts.last.id] or doubtful.id in told
+
+    def test_a_budget_waits_for_the_new_one(self, caller, given, provider):
+        budget = Budget(per_run=og("0.01"), per_call=og("0.001"))
+        served = len(provider.log)
+        with ChatClient(**given, budget=budget) as client:
+            client.create(QUESTION)
+            provider.set_price(provider.prices[0] * 10_000, provider.prices[1] * 10_000)
+            with pytest.raises(BudgetExceeded):
+                client.create(QUESTION)
+        assert len(provider.log) == served + 1
+
+
+class TestKey:
+    def test_one_that_is_taken_back_within_the_age_is_taken_back_in_the_receipt(self, given, provider):
+        with ChatClient(**given, verify="require", record_age=60) as client:
+            receipt = client.create(QUESTION).receipt
+            assert receipt.verdict.status is Status.VERIFIED
+            provider.revoke_acknowledgement()
+            client.backend._chain.forget(given["provider"])
+            client.service()
+            assert (receipt.verdict.status, receipt.verdict.reason) == (Status.UNAVAILABLE, Reason.RECORD_CHANGED)
+            assert RECORD_CHANGED in receipt.flags
+
+
+class TestChainDown:
+    def down(self, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def batch(*_: Any) -> Any:
+            raise ChainError("down", code="rpc_unavailable", retryable=True)
+
+        monkeypatch.setattr(client.backend._chain.rpc, "batch", batch)
+
+    @pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+    def test_nothing_is_proven_and_the_answer_is_not_lost(self, given, monkeypatch, loop):
+        settings = {**given, "verify": "require", "max_retries": 1}
+        with pytest.raises(VerificationUnavailable) as caught:
+            if loop:
+
+                async def once() -> None:
+                    async with AsyncChatClient(**settings) as client:
+                        await client.create(QUESTION)
+                        self.down(client, monkeypatch)
+                        await client.create(QUESTION)
+
+                asyncio.run(once())
+            else:
+                with ChatClient(**settings) as client:
+                    client.create(QUESTION)
+                    self.down(client, monkeypatch)
+                    client.create(QUESTION)
+        assert caught.value.receipt.verdict.reason is Reason.RECORD_UNREADABLE
+        assert "Paris" in caught.value.text
+
+    def test_a_fee_is_not_exact(self, given, monkeypatch):
+        with ChatClient(**given, verify="off") as client:
+            client.create(QUESTION)
+            self.down(client, monkeypatch)
+            fee = client.create(QUESTION).receipt.fee
+        assert (fee.exact, fee.reason) == (False, "old_record")
+        assert fee.upper is not None
+        assert fee.upper >= fee.amount.units

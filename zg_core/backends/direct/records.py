@@ -1,0 +1,140 @@
+"""Service records that are young enough to rest on, and what becomes of receipts that rested on one that had changed.
+
+Operators change prices, URL, kind and acknowledgement without notice, so a verdict and an exact fee rest on a record
+read after the call began or at most `record_age` seconds before (architecture, "Decisions"). Frequent calls share one
+read; a rare call has one beside the request.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from zg_core.calls.retries import Attempts, Retries
+from zg_core.errors import ChainError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zg_core.backends.direct.contracts.reader import ChainReader
+    from zg_core.http.transport import Transport
+    from zg_core.types import Service
+
+__all__ = ["RECORD_AGE", "Records", "check_age"]
+
+logger = logging.getLogger(__name__)
+
+RECORD_AGE = 10.0
+"""Seconds for which a record is used as it is, where the user says nothing else."""
+_SLACK = 15.0  # seconds by which the chain's clock and ours may differ before a change counts as later than a call
+_MOST = 4096  # receipts a provider's next read may correct
+
+
+def check_age(seconds: float) -> float:
+    """`seconds` if it is an age of records.
+
+    Raises:
+        ConfigError: it is no number of seconds, or negative.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        message = f"record_age must be a number of seconds, not {seconds!r}"
+        raise ConfigError(message, code="bad_record_age", hint="for example record_age=10; 0 reads for every call")
+    return float(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Resting:
+    """A finished call: which record it rests on, when it ended, and who is told when that record had changed."""
+
+    record: Service
+    ended: float
+    wall: float
+    changed: Callable[[Service], None]
+
+
+class Records:
+    """The records of one client's providers.
+
+    Args:
+        chain: Reads them.
+        transport: Does the reads beside calls.
+        age: Seconds for which a record is used as it is.
+        retries: How often a failed read is tried again where a verdict waits for it.
+    """
+
+    def __init__(
+        self, chain: ChainReader, transport: Transport, age: float = RECORD_AGE, retries: Retries | None = None
+    ) -> None:
+        self._chain = chain
+        self._transport = transport
+        self._retries = retries or Retries()
+        self._resting: dict[str, deque[_Resting]] = {}
+        self._lock = threading.Lock()
+        self.age = age
+        chain.listener = self._read
+
+    async def young(self, provider: str, moment: float) -> Service:
+        """The record, read at `moment` (of ``time.monotonic``) or at most `age` seconds before.
+
+        Raises:
+            ConfigError: the provider is not registered (any more).
+            ChainError: the chain cannot be read.
+        """
+        return await self._chain.service(provider, since=moment - self.age)
+
+    async def patient(self, provider: str, moment: float) -> Service:
+        """`young`, with the call's retries."""
+        attempts = Attempts(self._retries)
+        while True:
+            try:
+                return await self.young(provider, moment)
+            except ChainError as error:
+                if (wait := attempts.wait(error)) is None:
+                    raise
+            await self._transport.sleep(wait)
+
+    def beside(self, provider: str, moment: float) -> None:
+        """Read the record in the background where the one in hand will be too old for a call that begins now."""
+        if self._chain.read_at(provider) < moment - self.age:
+            self._transport.spawn(lambda: self._quietly(provider, moment))
+
+    async def _quietly(self, provider: str, moment: float) -> None:
+        try:
+            await self.young(provider, moment)
+        except (ChainError, ConfigError) as error:  # the verdict asks again, and says so
+            logger.debug("the record of %s could not be read beside a call: %s", provider, error)
+
+    def rests(self, provider: str, record: Service, changed: Callable[[Service], None]) -> None:
+        """A call of `provider` has ended now and rests on `record`.
+
+        `changed` is called with the newer record if a later read shows that it may have changed before this moment.
+        """
+        with self._lock:
+            waiting = self._resting.setdefault(provider, deque(maxlen=_MOST))
+            waiting.append(_Resting(record, time.monotonic(), time.time(), changed))
+
+    def _read(self, record: Service, began: float) -> None:
+        """A record was read: what rests on an earlier one is settled by it."""
+        with self._lock:
+            waiting = self._resting.get(record.provider)
+            if not waiting:
+                return
+            settled = [waiting.popleft() for _ in range(sum(one.ended <= began for one in waiting))]
+        for one in settled:
+            if _differs(one.record, record) and not _later(one, record):
+                one.changed(record)
+
+
+def _differs(before: Service, after: Service) -> bool:
+    return replace(before, updated_at=0) != replace(after, updated_at=0)
+
+
+def _later(one: _Resting, after: Service) -> bool:
+    """Whether all of the change came after the call; an acknowledgement leaves no time (0g-contracts)."""
+    acknowledged = (one.record.signer, one.record.acknowledged) == (after.signer, after.acknowledged)
+    return acknowledged and after.updated_at != one.record.updated_at and after.updated_at > one.wall + _SLACK
