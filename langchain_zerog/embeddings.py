@@ -23,7 +23,8 @@ from zg_core.frameworks.fields import (
     reject_unknown,
     secret_from_env,
 )
-from zg_core.tasks.embeddings import EMBEDDINGS, ENVIRONMENT, payload_of, vectors_of
+from zg_core.tasks.base import EMBEDDINGS
+from zg_core.tasks.embeddings import ENVIRONMENT, payload_of, vectors_of
 
 if TYPE_CHECKING:
     from zg_core.client import AsyncChatClient, ChatClient

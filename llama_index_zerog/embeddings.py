@@ -10,7 +10,8 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index_zerog._fields import ClientFields
 from llama_index_zerog._index_check import check_lengths, check_same, stored_samples
 from zg_core.errors import ConfigError
-from zg_core.tasks.embeddings import EMBEDDINGS, ENVIRONMENT, payload_of, vectors_of
+from zg_core.tasks.base import EMBEDDINGS
+from zg_core.tasks.embeddings import ENVIRONMENT, payload_of, vectors_of
 
 if TYPE_CHECKING:
     from llama_index.core.indices.base import BaseIndex

@@ -24,7 +24,7 @@ from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
 from zg_core.routing.routing import Routing
 from zg_core.store import Store
-from zg_core.tasks.chat import CHAT
+from zg_core.tasks.base import CHAT
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet

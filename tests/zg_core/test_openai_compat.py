@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from zg_core import (
+    ConfigError,
     InsufficientFunds,
     Limits,
     ModelNotServed,
@@ -22,6 +23,7 @@ from zg_core import (
 )
 from zg_core.backends.direct.session import make_token
 from zg_core.calls.gate import Gate
+from zg_core.http.library import library
 from zg_core.localnet import Fault
 from zg_core.openai_compat import async_openai_client, openai_client
 from zg_core.verify.verdict import Status
@@ -199,18 +201,43 @@ def test_missing_funds_are_named_before_anything_is_sent(official, mine, net, pr
     assert f"zerog transfer {provider.address}" in caught.value.hint
 
 
-def test_nothing_tells_the_provider_about_the_machine(official, mine, provider, monkeypatch):
+@pytest.fixture
+def watched(official, mine):
+    """Settings with an HTTP client of the caller's, and the headers of all that went through it."""
+    seen: list[dict[str, str]] = []
+
+    def note(request: Any) -> None:
+        if request.url.path.endswith("/chat/completions"):
+            seen.append({name.lower(): value for name, value in request.headers.items()})
+
+    async def anote(request: Any) -> None:
+        note(request)
+
+    lib = library()
+    if official.loop:
+        return {**mine, "http_client": lib.AsyncClient(event_hooks={"request": [anote]})}, seen
+    return {**mine, "http_client": lib.Client(event_hooks={"request": [note]})}, seen
+
+
+def test_nothing_tells_the_provider_about_the_machine(official, watched, monkeypatch):
     monkeypatch.setenv("OPENAI_ORG_ID", "org-secret")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-vendor")
-    before = len(provider.requests)
-    official.call(mine, extra_headers={"X-Mine": "1", "Authorization": "Bearer mine", "X-Payment": "all of it"})
-    (sent,) = [request for request in provider.requests[before:] if request.path.endswith("/chat/completions")]
-    names = {name.lower() for name in sent.headers}
-    assert not [name for name in names if name.startswith(("x-stainless", "openai-"))]
-    assert names.isdisjoint({"idempotency-key", "x-payment"})
-    assert sent.headers["user-agent"] == "zerog-integrations"
-    assert sent.headers["x-mine"] == "1"
-    assert sent.headers["authorization"].startswith("Bearer app-sk-")
+    settings, seen = watched
+    official.call(settings, extra_headers={"X-Mine": "1"})
+    (sent,) = seen
+    assert not [name for name in sent if name.startswith(("x-stainless", "openai-", "idempotency"))]
+    assert (sent["user-agent"], sent["x-mine"]) == ("zerog-integrations", "1")
+    assert sent["authorization"].startswith("Bearer app-sk-")
+    assert "secret" not in str(sent)
+    assert "vendor" not in str(sent)
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": "Bearer mine"}, {"X-Payment": "all of it"}])
+def test_headers_that_let_a_request_in_are_refused(official, watched, headers):
+    settings, seen = watched
+    with pytest.raises(ConfigError) as caught:
+        official.call(settings, extra_headers=headers)
+    assert (caught.value.code, seen) == ("bad_headers", [])
 
 
 class TestLimits:

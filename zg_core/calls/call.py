@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.errors import ConfigError
 from zg_core.jsontext import encode_body, parse_json
-from zg_core.tasks.chat import CHAT, for_model, text_of
-from zg_core.tasks.known import task_at
+from zg_core.tasks.base import CHAT, task_at
+from zg_core.tasks.chat import for_model, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,8 @@ from zg_core.calls.sending import Sending
 from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.http.bodies import BodyBroken
 from zg_core.receipts.recorder import Recorder
-from zg_core.tasks.chat import CHAT, streaming
+from zg_core.tasks.base import CHAT
+from zg_core.tasks.chat import streaming
 from zg_core.tasks.parameters import refuse_settings
 
 if TYPE_CHECKING:

@@ -165,8 +165,8 @@ class Sending:
             try:
                 return await self._once(call, ask, headers, attempts)
             except (InsufficientFunds, NotAcknowledged, SessionRejected, RateLimited, ProviderUnavailable) as error:
-                if not hasty and not self._fits(attempts):
-                    if attempts.wait(error) is not None or isinstance(error, SessionRejected):
+                if not self._fits(attempts) and not hasty:
+                    if await self._would_repeat(call, error, attempts, renewed=renewed):
                         _unaffordable(error, "per_call")
                     raise
                 chance = await self._second_chance(call, error, renewed=renewed)
@@ -281,6 +281,13 @@ class Sending:
         pace = pace_of(self._store, *key)
         gate, patience = gate_of(*key), self._retries.deadline
         call.place = await gate.enter(self._transport, limits, pace=pace, patience=patience, until=until)
+
+    async def _would_repeat(self, call: Call, error: ZeroGError, attempts: Attempts, *, renewed: bool) -> bool:
+        """Whether the request would be sent again, if one call might cost as much."""
+        if attempts.wait(error) is not None or (isinstance(error, SessionRejected) and not renewed):
+            return True
+        mended = isinstance(error, InsufficientFunds | NotAcknowledged)
+        return mended and await self._backend.patience(call.route, error) > 0
 
     async def _second_chance(
         self, call: Call, error: ZeroGError, *, renewed: bool

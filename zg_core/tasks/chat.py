@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zg_core.tasks.base import Task
 from zg_core.tasks.replies import first_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CHAT", "for_model", "streaming", "text_of"]
-
-CHAT = Task("chat", "chatbot", "/chat/completions", streams=True)
+__all__ = ["for_model", "streaming", "text_of"]
 
 
 def text_of(body: Mapping[str, Any]) -> str:

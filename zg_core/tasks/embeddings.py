@@ -8,16 +8,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import RequestError
-from zg_core.tasks.base import Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zg_core.calls.call import Reply
 
-__all__ = ["EMBEDDINGS", "ENVIRONMENT", "payload_of", "vectors_of"]
-
-EMBEDDINGS = Task("embeddings", "embedding", "/embeddings")
+__all__ = ["ENVIRONMENT", "payload_of", "vectors_of"]
 
 
 def payload_of(texts: Sequence[str], model: str | None, dimensions: int | None) -> dict[str, Any]:
