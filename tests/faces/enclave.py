@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.zg_core.raw_server import Received, Server, Step, answer, chunk
+from tests.zg_core.raw_server import STALL, Received, Server, Step, answer, chunk
 from zg_core.localnet import LocalNet
 from zg_core.localnet.base.keys import Key, sha256_hex
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
@@ -115,6 +115,10 @@ class Enclave(Server):
         """Answer the next question with `body`, signed as it is unless said otherwise."""
         self.replies.append(Reply(body, body if signed is _SAME else signed, **more))
 
+    def stall(self) -> None:
+        """Say nothing at all to the next question."""
+        self.replies.append(Reply(b"", None, "stall"))
+
     def refuse(self, status: str, body: bytes = b"", **headers: str) -> None:
         """Answer the next question with an HTTP error."""
         self.replies.append(Reply(body, None, status, headers))
@@ -136,6 +140,8 @@ class Enclave(Server):
         body = reply.body.replace(ID, chat_id.encode())
         if reply.signed is not None:
             self._sign(chat_id, received.body, reply.signed.replace(ID, chat_id.encode()))
+        if reply.status == "stall":
+            return [STALL]
         kind = "text/event-stream" if streamed else "application/json"
         headers = {"Content-Type": kind, "ZG-Res-Key": chat_id, **reply.headers}
         if not reply.status.startswith("200"):

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from zg_core import AsyncChatClient, ChatClient, VerificationWarning, ZeroGError
 from zg_core.receipts.model import Receipt
 
@@ -64,6 +66,17 @@ class Face:
     def __repr__(self) -> str:
         return f"{self.name}-{'async' if self.loop else 'sync'}-{'stream' if self.stream else 'whole'}"
 
+    def needs(self, setting: str) -> None:
+        """Skip where this face does not take a setting of the client."""
+        if self.name == "langchain":
+            from langchain_zerog import ChatZeroG as Model
+        elif self.name == "llamaindex":
+            from llama_index_zerog import ZeroG as Model  # type: ignore[assignment]
+        else:
+            return
+        if setting not in Model.model_fields:
+            pytest.skip(f"{Model.__name__} takes no {setting}")
+
     def ask(self, settings: dict[str, Any], text: str = QUESTION, **call: Any) -> Seen:
         """Ask with a client of its own; `call` is what the face takes with one call."""
         seen = Seen()
@@ -108,6 +121,8 @@ class Face:
     def _langchain(self, settings: dict[str, Any], text: str, call: dict[str, Any]) -> Any:
         from langchain_zerog import ChatZeroG
 
+        if self.loop and "http_client" in settings:
+            settings["http_async_client"] = settings.pop("http_client")
         model = ChatZeroG(max_tokens=50, **settings)
 
         def blocking() -> Iterator[str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.faces.enclave import ANSWER, STREAM, WHOLE, Enclave, Reply
-from tests.faces.faces import Face
+from tests.faces.enclave import ANSWER, STREAM, WHOLE, Enclave
+from tests.faces.faces import FACES, Face
 from tests.zg_core.raw_server import STALL
 from zg_core import (
     Budget,
@@ -17,6 +17,7 @@ from zg_core import (
     ModelNotServed,
     OutcomeUnknown,
     ProviderUnavailable,
+    StreamTruncated,
     VerificationUnavailable,
     neuron,
 )
@@ -25,20 +26,24 @@ from zg_core.http.library import library
 from zg_core.http.timeouts import Timeouts
 
 
-def silent(enclave: Enclave, *, after: bytes = b"") -> None:
-    enclave.replies.append(Reply(after, None, then=[STALL]))
-
-
-@pytest.mark.parametrize("timeout", [0.2, (5, 0.2), Timeouts(read=0.2)], ids=["seconds", "pair", "Timeouts"])
+@pytest.mark.parametrize("timeout", [0.2, Timeouts(read=0.2)], ids=["seconds", "Timeouts"])
 def test_timeout(face: Face, enclave: Enclave, timeout: Any) -> None:
-    silent(enclave)
+    enclave.stall()
     seen = face.ask({**enclave.settings, "timeout": timeout})
     assert isinstance(seen.error, OutcomeUnknown), seen.raised
     assert (seen.error.code, seen.outcomes) == ("timeout", ["unknown"])
 
 
+def test_timeout_between_two_pieces(face: Face, enclave: Enclave) -> None:
+    enclave.say(STREAM[:300] if face.stream else WHOLE[:30], None, then=[STALL])
+    seen = face.ask({**enclave.settings, "timeout": Timeouts(read=60, stall=0.2)})
+    assert isinstance(seen.error, StreamTruncated), seen.raised
+    assert (seen.outcomes, seen.verdict) == (["truncated"], "unavailable (incomplete)")
+
+
+@pytest.mark.parametrize("face", [face for face in FACES if face.name in ("core", "openai")], ids=repr)
 def test_timeout_of_one_call(face: Face, enclave: Enclave) -> None:
-    silent(enclave)
+    enclave.stall()
     seen = face.ask(enclave.settings, timeout=0.2)
     assert isinstance(seen.error, OutcomeUnknown), seen.raised
     assert seen.error.code == "timeout"
@@ -54,6 +59,7 @@ def test_max_retries(face: Face, enclave: Enclave, most: int) -> None:
 
 
 def test_http_client(face: Face, enclave: Enclave) -> None:
+    face.needs("http_client")
     through: list[str] = []
 
     def note(request: Any) -> None:
@@ -73,6 +79,7 @@ def test_http_client(face: Face, enclave: Enclave) -> None:
 
 
 def test_headers(face: Face, enclave: Enclave) -> None:
+    face.needs("headers")
     face.ask({**enclave.settings, "headers": {"X-Mine": "1"}})
     (prompt,) = enclave.prompts()
     assert (prompt.headers["x-mine"], prompt.headers["user-agent"]) == ("1", "zerog-integrations")
@@ -112,6 +119,7 @@ def test_policy(face: Face, enclave: Enclave) -> None:
 
 
 def test_keep_bytes(face: Face, enclave: Enclave) -> None:
+    face.needs("keep_bytes")
     seen = face.ask({**enclave.settings, "keep_bytes": True})
     (prompt,) = enclave.prompts()
     assert seen.receipt.request_body == prompt.body

@@ -12,7 +12,6 @@ from zg_core import Budget, neuron
 from zg_core.errors import (
     InsufficientFunds,
     OutcomeUnknown,
-    PaymentRequired,
     ProviderUnavailable,
     RateLimited,
     RequestError,
@@ -27,18 +26,13 @@ POOR = b'{"error":"validate request: insufficient balance: your locked balance i
 REFUSED: list[tuple[str, bytes, type, bool]] = [
     ("429 Too Many Requests", b'{"error":"slow down"}', RateLimited, True),
     ("503 Service Unavailable", b'{"error":"busy"}', ProviderUnavailable, True),
-    ("521 Web Server Is Down", PAGE, ProviderUnavailable, True),
     ("522 Connection Timed Out", PAGE, ProviderUnavailable, True),
-    ("525 SSL Handshake Failed", PAGE, ProviderUnavailable, True),
-    ("530 Origin DNS Error", PAGE, ProviderUnavailable, True),
     ("400 Bad Request", POOR, InsufficientFunds, False),
     ("401 Unauthorized", b"", SessionRejected, False),
-    ("402 Payment Required", b"", PaymentRequired, False),
     ("403 Forbidden", PAGE, RequestError, False),
     ("302 Found", b"", RequestError, False),
 ]
-UNKNOWN = ["500 Oops", "408 Timeout", "499 Closed", "502 Bad", "504 Late", "520 Unknown", "524 Late", "529 Busy",
-           "599 What", "418 Teapot", "999 What"]  # fmt: skip
+UNKNOWN = ["500 Oops", "408 Timeout", "524 Late", "529 Busy", "599 What", "418 Teapot"]
 
 
 @pytest.mark.parametrize(("status", "body", "error", "again"), REFUSED, ids=[each[0][:3] for each in REFUSED])

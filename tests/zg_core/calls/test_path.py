@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.zg_core import raw_server
-from tests.zg_core.raw_server import CLOSE, HEAD, RESET, STALL, Drip, answer, chunk
+from tests.zg_core.raw_server import CLOSE, HEAD, STALL, Drip, answer, chunk
 from zg_core.backends.base import Route
 from zg_core.backends.direct.refusals import refusal
 from zg_core.calls.call import Call, Slot
@@ -412,11 +412,10 @@ class TestTheEndOfAStream:
         [
             [chunk(b": " + b"x" * 30_000 + b"\n")] * 4 + [STALL],
             [STALL],
-            [RESET],
             [CLOSE],
             [Drip([chunk(b": x\n")] * 500)],
         ],
-        ids=["talks on", "is silent", "is reset", "breaks off", "drips"],
+        ids=["talks on", "is silent", "breaks off", "drips"],
     )
     @pytest.mark.filterwarnings("ignore::zg_core.errors.VerificationWarning")
     @pytest.mark.parametrize("binding", [Reason.CONTENT_MISMATCH, Reason.NONE], ids=["differs", "matches"])
