@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
-from llama_index_zerog._fields import ClientFields
+from llama_index_zerog._fields import LlamaIndexFields
 from llama_index_zerog._index_check import check_lengths, check_same, stored_samples
 from zg_core.errors import ConfigError
+from zg_core.tasks import parameters
 from zg_core.tasks.base import EMBEDDINGS
-from zg_core.tasks.embeddings import ENVIRONMENT, payload_of, vectors_of
+from zg_core.tasks.embeddings import payload_of, vectors_of
 
 if TYPE_CHECKING:
     from llama_index.core.indices.base import BaseIndex
 
     from zg_core.calls.call import Reply
-    from zg_core.client import AsyncChatClient, ChatClient
 
 __all__ = ["ZeroGEmbedding"]
 
 
-class ZeroGEmbedding(ClientFields, BaseEmbedding):
+class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
     """Embeddings on 0G: made in trusted hardware, paid on chain, every request with a receipt.
 
     Services of type ``"embedding"`` sign their answers as chat services do (0g-direct §8), so `verify` and the like
@@ -47,6 +47,9 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
     from every provider of `model` that it allows."""
     dimensions: int | None = Field(default=None, ge=1)
     """Length of the vectors, where the model can choose."""
+
+    _service_type: ClassVar[str | None] = EMBEDDINGS.service_type
+    _of_requests: ClassVar[frozenset[str]] = parameters.EMBEDDINGS
 
     _made_by: tuple[str, str, int] | None = PrivateAttr(default=None)
 
@@ -112,7 +115,7 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
         check_same(stored, self._vectors(reply, len(texts)), least, reply.receipt)
 
     def _payload(self, texts: list[str]) -> dict[str, Any]:
-        return payload_of(texts, self.model, self.dimensions)
+        return {**payload_of(texts, self.model, self.dimensions), **self.additional_kwargs}
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         client = self._client()
@@ -150,12 +153,3 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
                 receipt=reply.receipt,
             )
         return vectors
-
-    def _client(self) -> ChatClient:
-        return self._clients.blocking(self._settings())
-
-    def _async_client(self) -> AsyncChatClient:
-        return self._clients.asynchronous(self._settings())
-
-    def _settings(self) -> dict[str, Any]:
-        return self._client_settings(service_type=EMBEDDINGS.service_type, environ=ENVIRONMENT)

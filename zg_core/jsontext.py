@@ -22,6 +22,12 @@ _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _DECODER, _LENIENT = json.JSONDecoder(), json.JSONDecoder(strict=False)
 _SPACE = " \t\n\r"
 _BOM = b"\xef\xbb\xbf"
+# What parsed JSON takes in memory, roughly: bytes for each object, array, text and further value. Up to 24 times what
+# it takes on the wire, so that a reply of 64 MB could ask for more than a machine has.
+_WEIGHTS = ((b"{", 160), (b"[", 72), (b",", 32))
+_TEXT_WEIGHT = 64
+_HEAVIEST = 256 * 1024 * 1024
+_LIGHT = _HEAVIEST // 64  # no text of this size can weigh more
 _NO_BRACKET = bytes(set(range(256)) - set(_STEPS))
 
 
@@ -49,13 +55,16 @@ def parse_json(data: bytes | str, *, strict: bool = True) -> Any:
         strict: Whether control characters inside strings are refused, as the standard says.
 
     Raises:
-        ValueError: not JSON in UTF-8, or nested deeper than 500 levels.
+        ValueError: not JSON in UTF-8, nested deeper than 500 levels, or of so many values that it would take more than
+            256 MB of memory.
 
     Example:
         >>> parse_json(b'{"a": [1, "]"]}')
         {'a': [1, ']']}
     """
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if len(raw) > _LIGHT and _is_heavy(raw):
+        raise ValueError(f"JSON of more than {_HEAVIEST // 1024**2} MB in memory")
     if len(raw) > _DEEPEST and raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
         raise ValueError(f"JSON deeper than {_DEEPEST} levels")
     text = data if isinstance(data, str) else data.removeprefix(_BOM).decode()
@@ -65,6 +74,18 @@ def parse_json(data: bytes | str, *, strict: bool = True) -> Any:
         if end == len(text) or not text[end:].strip(_SPACE):
             return value
     return decoder.decode(text)
+
+
+def _is_heavy(raw: bytes) -> bool:
+    """Whether the values of `raw` would take too much memory; what stands inside texts is counted only at first."""
+    if _weight(raw, raw.count(b'"') // 2) <= _HEAVIEST:
+        return False
+    bare, texts = _STRING.subn(b"", raw)
+    return _weight(bare, texts) > _HEAVIEST
+
+
+def _weight(raw: bytes, texts: int) -> int:
+    return _TEXT_WEIGHT * texts + sum(weight * raw.count(sign) for sign, weight in _WEIGHTS)
 
 
 def _is_deep(raw: bytes) -> bool:

@@ -137,6 +137,43 @@ MIGRATIONS: tuple[str, ...] = (
         at DOUBLE PRECISION NOT NULL
     )
     """,
+    """
+    ALTER TABLE nonce_leases ADD COLUMN process VARCHAR(200);
+    CREATE TABLE lease_processes (
+        name VARCHAR(200) NOT NULL PRIMARY KEY,
+        holder VARCHAR(32) NOT NULL,
+        process VARCHAR(200) NOT NULL
+    );
+    CREATE TABLE intentions (
+        id VARCHAR(32) NOT NULL PRIMARY KEY,
+        chain VARCHAR(80) NOT NULL,
+        address VARCHAR(42) NOT NULL,
+        digest VARCHAR(64) NOT NULL,
+        what VARCHAR(200) NOT NULL,
+        target VARCHAR(42) NOT NULL,
+        value VARCHAR(80) NOT NULL,
+        data TEXT NOT NULL,
+        state VARCHAR(16) NOT NULL,
+        late INTEGER NOT NULL,
+        process VARCHAR(200) NOT NULL,
+        asked DOUBLE PRECISION NOT NULL,
+        touched DOUBLE PRECISION NOT NULL
+    );
+    CREATE INDEX intentions_by_digest ON intentions (chain, address, digest);
+    CREATE TABLE signed_forms (
+        tx_hash VARCHAR(66) NOT NULL PRIMARY KEY,
+        chain VARCHAR(80) NOT NULL,
+        address VARCHAR(42) NOT NULL,
+        nonce BIGINT NOT NULL,
+        intention VARCHAR(32) NOT NULL,
+        gas BIGINT NOT NULL,
+        cap VARCHAR(80) NOT NULL,
+        tip VARCHAR(80),
+        at DOUBLE PRECISION NOT NULL
+    );
+    CREATE INDEX signed_forms_by_nonce ON signed_forms (chain, address, nonce);
+    CREATE INDEX signed_forms_by_intention ON signed_forms (intention)
+    """,
 )
 
 
@@ -427,6 +464,12 @@ class Work:
 
         statement = text(f"{sql} FOR UPDATE" if lock and self._locking else sql)
         return [dict(row) for row in self._connection.execute(statement, parameters).mappings()]
+
+    def now(self) -> float:
+        """Unix seconds by the one clock of all who share the store: the server's, or this machine's."""
+        if not self._locking:
+            return time.time()
+        return float(self.one("SELECT EXTRACT(EPOCH FROM clock_timestamp()) AS now")["now"])
 
     def first(self, sql: str, *, lock: bool = False, **parameters: Any) -> Mapping[str, Any] | None:
         """The first row, None if there is none."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import itertools
 import json
 import subprocess
 import sys
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zg_core import jsontext
 from zg_core.errors import ConfigError
 from zg_core.exchange import Exchange
 from zg_core.jsontext import encode_body, parse_json
@@ -117,14 +120,17 @@ class TestChatId:
         ("header", "body_id", "marks"),
         [
             ("KEY", "", {"key"}),
-            (None, "chatcmpl-one", {"one"}),
+            (None, "chatcmpl-one", set()),
+            (None, f"chatcmpl-{UUID}", {UUID}),
+            ("other", f"chatcmpl-{UUID.replace('-', '')}", {"other", UUID.replace("-", "")}),
+            ("../x", "chatcmpl-one", set()),
             ("other", f"chatcmpl-{UUID}", {"other", UUID}),
             (UUID.upper(), f"chatcmpl-{UUID}", {UUID}),
             ("other", "chatcmpl-0", {"other"}),
             (None, "", set()),
         ],
     )
-    def test_an_old_reply_is_known_by_the_header_and_by_the_uuid_inside(
+    def test_an_old_reply_is_known_by_the_header_and_by_a_random_id_inside(
         self, header: str | None, body_id: str, marks: set[str]
     ) -> None:
         assert exchange(header, body_id).marks == marks
@@ -175,6 +181,47 @@ class TestParseJson:
     def test_a_text_without_end_costs_no_more_than_reading_it(self, text: bytes) -> None:
         with pytest.raises(ValueError):
             parse_json(text)
+
+    @pytest.mark.parametrize(
+        "value", [b"[]", b"{}", b'{"a":1}', b"[1]", b'{"%d":0}', b'"ab"', '"\U0001f600"'.encode(), b"1.5"]
+    )
+    def test_refuses_what_would_fill_the_memory(self, value: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The most that is read takes no more than twice the bound, here of a megabyte."""
+        bound = 1024 * 1024
+        monkeypatch.setattr(jsontext, "_HEAVIEST", bound)
+        monkeypatch.setattr(jsontext, "_LIGHT", bound // 64)
+
+        def text(count: int) -> bytes:
+            return b"[" + b",".join(value.replace(b"%d", b"%d" % n) for n in range(count)) + b"]"
+
+        def refused(count: int) -> bool:
+            return jsontext._is_heavy(text(count))
+
+        first = bisect.bisect_left(range(100_000), True, key=refused)
+        largest, refusal = text(first - 1), text(first)
+        tracemalloc.start()
+        try:
+            assert len(parse_json(largest)) == first - 1
+            assert tracemalloc.get_traced_memory()[1] < 2 * bound + 3 * len(largest)
+        finally:
+            tracemalloc.stop()
+        with pytest.raises(ValueError, match="in memory"):
+            parse_json(refusal)
+
+    def test_refuses_thirty_megabytes_of_nothing_without_reading_them(self) -> None:
+        raw = b'{"id":"x","choices":[' + b"[]," * 10_000_000 + b"[]]}"
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError, match="in memory"):
+                parse_json(raw)
+            assert tracemalloc.get_traced_memory()[1] < 3 * len(raw)
+        finally:
+            tracemalloc.stop()
+
+    def test_reads_long_texts_of_brackets_and_embeddings(self) -> None:
+        assert parse_json(json.dumps({"text": '[]{},"' * 3_000_000}))["text"].startswith("[]{}")
+        numbers = b"[" + b",".join([b"-0.0069292834"] * 1_000_000) + b"]"
+        assert len(parse_json(numbers)) == 1_000_000
 
     @pytest.mark.parametrize("data", [b"", b"\xff", b"nonsense", b"[1", b"9" * 5000, "\ud800"])
     def test_refuses_junk_with_a_value_error(self, data: bytes | str) -> None:

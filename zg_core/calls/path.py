@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core.calls.call import Ask, Options, Reply, Slot
 from zg_core.calls.closing import Closing
 from zg_core.calls.reading import TAIL_SECONDS, Form, Reading
+from zg_core.calls.replays import Replays
 from zg_core.calls.sending import Sending
 from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.http.bodies import BodyBroken
@@ -18,6 +19,7 @@ from zg_core.receipts.recorder import Recorder
 from zg_core.tasks.base import CHAT
 from zg_core.tasks.chat import streaming
 from zg_core.tasks.parameters import refuse_settings
+from zg_core.verify.replay import ReplayGuard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -73,6 +75,7 @@ class Calls:
         *,
         policy: Policy,
         receipts: MemoryReceipts,
+        guard: ReplayGuard | None = None,
         payer: Callable[[], str],
         limits: Limits | None,
         retries: Retries,
@@ -94,11 +97,13 @@ class Calls:
         self.timeouts = timeouts
         self._settings = settings
         recorder = Recorder(receipts, stored, transport)
+        replays = Replays(guard or ReplayGuard(), recorder)
         self.closing = Closing(
             backend,
             transport,
             recorder,
             policy,
+            replays,
             spending=spending,
             router=router,
             on_receipt=on_receipt,
@@ -109,6 +114,7 @@ class Calls:
             transport,
             recorder,
             self.closing,
+            replays,
             spending=spending,
             router=router,
             demand=policy.to_dict(),

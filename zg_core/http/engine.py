@@ -118,7 +118,7 @@ class Engine:
         times, connections = request.timeouts, self._connections
         link = await connections.take(target, times.connect, public=request.public, paid=request.once)
         while True:
-            clock = Clock(times.until_first)
+            clock = Clock(times.until_first, times.whole)
             try:
                 await link.depart(link.request(request.method, target, headers, request.body), times.read)
                 head = await link.head(clock)

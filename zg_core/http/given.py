@@ -195,7 +195,7 @@ class LibraryClient:
 
     async def _send(self, request: Request, built: Any) -> _Response:
         lib, client, timeouts = self._lib, self._client, request.timeouts
-        clock = Clock(timeouts.until_first)
+        clock = Clock(timeouts.until_first, timeouts.whole)
         token, public = CLOCK.set(clock), PUBLIC.set(request.public)
         failure: Exception
         try:

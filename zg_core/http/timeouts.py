@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from zg_core.errors import ConfigError
@@ -28,6 +28,7 @@ class Timeouts:
         first_token: From sending the request to the first byte of the body, model's thinking included, however slowly
             the head trickles in.
         stall: Between two pieces of the body.
+        whole: From sending the request to the end of the body, however steadily it comes; None sets no bound.
 
     Raises:
         ConfigError: one of them is no positive number.
@@ -41,12 +42,13 @@ class Timeouts:
     read: float = 300.0
     first_token: float | None = None
     stall: float | None = None
+    whole: float | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name in ("connect", "read", "first_token", "stall"):
+        for name in ("connect", "read", "first_token", "stall", "whole"):
             seconds = getattr(self, name)
-            if seconds is None and name in ("first_token", "stall"):
+            if seconds is None and name in ("first_token", "stall", "whole"):
                 continue
             if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
                 message = f"timeout {name} must be positive"
@@ -111,29 +113,34 @@ class Clock:
 
     Args:
         limit: Seconds from the first read (when the request has been sent) until `restart`.
+        whole: Seconds from the first read to the last; None sets no bound.
     """
 
-    __slots__ = ("_deadline", "_last", "_limit")
+    __slots__ = ("_deadline", "_end", "_limit", "_whole")
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, whole: float | None = None) -> None:
         self._limit = limit
+        self._whole = whole
         self._deadline: float | None = None
-        self._last = math.inf
+        self._end = math.inf
 
     def end_within(self, seconds: float) -> None:
         """Allow so many seconds from now on for all that is still to come, however often it is restarted."""
-        self._last = time.monotonic() + seconds
+        now = time.monotonic()
+        self._end = min(self._end, now + seconds)
+        self._deadline = self._end if self._deadline is None else min(self._deadline, self._end)
 
     def restart(self, limit: float) -> None:
         """Allow `limit` seconds from now on."""
-        self._deadline = time.monotonic() + limit
+        self._deadline = min(time.monotonic() + limit, self._end)
 
     def left(self) -> float:
         """Seconds that are left, 0 or less if none are."""
         now = time.monotonic()
         if self._deadline is None:
-            self._deadline = now + self._limit
-        return min(self._deadline, self._last) - now
+            self._end = math.inf if self._whole is None else now + self._whole
+            self._deadline = min(now + self._limit, self._end)
+        return self._deadline - now
 
 
 CLOCK: ContextVar[Clock | None] = ContextVar("zerog_clock", default=None)

@@ -68,8 +68,8 @@ class Transport(Protocol):
         """A lock shared by all that name it, within this transport (and event loop)."""
         ...
 
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `work` in the background."""
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], queue: str = "") -> None:
+        """Run `work` in the background; what is slow in one `queue` (a provider's) holds up no other."""
         ...
 
     async def blocking(self, work: Callable[..., _T], *arguments: Any) -> _T:
@@ -190,9 +190,9 @@ class SyncTransport(_Pools):
         with lock:
             yield
 
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], queue: str = "") -> None:
         """Run `work` in a daemon thread."""
-        _WORKERS.submit(lambda: run(work()))
+        _WORKERS.submit(lambda: run(work()), queue)
 
     async def blocking(self, work: Callable[..., _T], *arguments: Any) -> _T:
         """Run `work` here: this transport blocks by design."""
@@ -284,7 +284,7 @@ class AsyncTransport(_Pools):
         async with locks.setdefault(name, asyncio.Lock()):
             yield
 
-    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]], queue: str = "") -> None:  # noqa: ARG002 - tasks wait beside each other
         """Run `work` as a task, kept alive until it ends."""
         task = asyncio.get_running_loop().create_task(work())
         self._tasks.add(task)

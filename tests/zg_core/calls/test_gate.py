@@ -327,6 +327,13 @@ class TestLeavingTheQueue:
 
     @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
     def test_a_keyboard_interrupt(self) -> None:
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
+        try:
+            self.interrupted()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def interrupted(self) -> None:
         gate, main = Gate(), threading.get_ident()
         place = enter(gate)
 

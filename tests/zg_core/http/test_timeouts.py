@@ -56,6 +56,17 @@ class TestDeadlines:
         times = Timeouts(connect=5.0, read=60.0, first_token=0.4, stall=0.4)  # 40 pieces take twice as long
         assert drive(fetch(server.url, timeouts=times))[2] == b"a" + b"x" * 40
 
+    @pytest.mark.parametrize(
+        "steps",
+        [[Drip(DRIP)], [HEAD, ENDLESS], [HEAD + chunk(b"a"), Drip([chunk(b"x")] * 2000)]],
+        ids=["head", "first byte", "pieces that keep coming"],
+    )
+    def test_a_whole_that_does_not_come_in_time(self, server: Any, drive: Any, steps: list[Step]) -> None:
+        server.script = [steps]
+        with pytest.raises((BodyBroken, OutcomeUnknown)):
+            drive(fetch(server.url, timeouts=Timeouts(connect=5.0, read=60.0, whole=0.3), once=True))
+        assert server.gone.wait(10), "the connection stays open"
+
     def test_the_clock_of_one_response_does_not_bind_the_next_on_its_connection(self, server: Any, drive: Any) -> None:
         first = Timeouts(connect=5.0, read=60.0, first_token=0.3, stall=0.3)
         server.script = [[answer(b"one")], [Pause(0.6), answer(b"two")]]
@@ -89,7 +100,7 @@ class TestDeadlines:
             drive(work)
 
     @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, "60"])
-    @pytest.mark.parametrize("name", ["connect", "read", "first_token", "stall"])
+    @pytest.mark.parametrize("name", ["connect", "read", "first_token", "stall", "whole"])
     def test_odd_numbers_are_refused(self, name: str, seconds: Any) -> None:
         with pytest.raises(ConfigError, match=name) as caught:
             Timeouts(**{name: seconds})

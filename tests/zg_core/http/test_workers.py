@@ -55,6 +55,50 @@ def test_work_that_waits_does_not_hold_up_the_rest() -> None:
     go.set()
 
 
+def test_a_queue_that_waits_does_not_hold_up_another() -> None:
+    workers, go, others = Workers(most=6, each=2), threading.Event(), threading.Semaphore(0)
+    slow = 0
+
+    def wait() -> None:
+        nonlocal slow
+        slow += 1
+        go.wait(10)
+
+    for _ in range(50):
+        workers.submit(wait, "slow")
+    for number in range(20):
+        workers.submit(others.release, f"provider {number % 3}")
+    assert all(others.acquire(timeout=10) for _ in range(20))
+    assert slow <= 2
+    go.set()
+
+
+def test_queues_take_turns_and_each_keeps_its_order() -> None:
+    workers, go, told, done = Workers(most=1), threading.Event(), [], threading.Semaphore(0)
+
+    def tell(what: str) -> None:
+        told.append(what)
+        done.release()
+
+    workers.submit(lambda: go.wait(10) and None, "first")
+    for name in ("a1", "a2", "a3", "b1", "b2"):
+        workers.submit(lambda name=name: tell(name), name[0])
+    go.set()
+    assert all(done.acquire(timeout=10) for _ in range(5))
+    assert told == ["a1", "b1", "a2", "b2", "a3"]
+
+
+def test_nothing_is_remembered_of_queues_that_are_empty() -> None:
+    workers, done = Workers(), threading.Semaphore(0)
+    for number in range(50):
+        workers.submit(done.release, f"provider {number}")
+    assert all(done.acquire(timeout=10) for _ in range(50))
+    while workers._busy:  # until the last has signed off
+        threading.Event().wait(0.001)
+    assert not workers._queues
+    assert not workers._running
+
+
 def test_a_free_thread_is_used_again() -> None:
     workers, names, turn = Workers(), set(), threading.Semaphore(0)
 

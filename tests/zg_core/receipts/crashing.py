@@ -1,4 +1,7 @@
-"""A process that makes calls into a store, and is killed in the middle of one. Arguments: settings as JSON."""
+"""A process that makes calls into a store, and is killed in the middle of one. Arguments: settings as JSON.
+
+Before its last call it waits for a line on standard input. It never gives up a signature that is late.
+"""
 
 import json
 import sys
@@ -12,7 +15,9 @@ def tell(line: str) -> None:
 
 def main() -> None:
     from zg_core import ChatClient
+    from zg_core.backends.direct import backend
 
+    backend.SIGNATURE_DELAYS = (0.0, 3600.0)
     settings: dict[str, Any] = json.loads(sys.argv[1])
     times = settings.pop("times")
     with ChatClient(**settings, environ={}) as client:
@@ -20,6 +25,7 @@ def main() -> None:
             reply = client.create({"messages": [{"role": "user", "content": f"question {number}"}]})
             tell(reply.receipt.id)
         tell("next")
+        sys.stdin.readline()
         client.create({"messages": [{"role": "user", "content": "the last"}]})
         tell("never")
 

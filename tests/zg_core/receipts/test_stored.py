@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import together
 from tests.zg_core.conftest import ask
 from tests.zg_core.receipts.test_model import PENDING, VERIFIED, receipt
 from zg_core import AsyncChatClient, ChatClient, ConfigError, OutcomeUnknown
@@ -92,7 +94,7 @@ class TestRows:
         ours, theirs, new = (mark_of("id", "p", name) for name in ("ours", "theirs", "new"))
         assert not kept.note(first, [ours, theirs])
         assert not kept.note(first, [theirs, ours]), "written again, it is no other reply"
-        assert kept.note(second, [new, theirs])
+        assert kept.note(second, [new, theirs]) == {theirs}
         assert not kept.note(second, [new])
         assert not kept.note(second, [])
 
@@ -310,58 +312,66 @@ class TestMany:
             "from zg_core.receipts import ReceiptStore; kept = ReceiptStore(Store(sys.argv[1]));"
             "[kept.write(receipt()) for _ in range(50)]"
         )
-        workers = [subprocess.Popen([sys.executable, "-c", code, url], cwd=ROOT) for _ in range(4)]
-        assert [worker.wait(60) for worker in workers] == [0, 0, 0, 0]
+        together(4, code, url, preload=("sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql"))
         assert len(kept) == 200
 
 
-def killed(options: dict[str, Any], provider: Any, url: str, *, times: int, wait: Any) -> list[str]:
-    """Run calls in a process and kill it in the middle of the last; the ids of the answers that it returned."""
+def killed(
+    options: dict[str, Any], provider: Any, url: str, *, times: int, fault: dict[str, Any], until: Any
+) -> list[str]:
+    """Run calls in a process and kill it in the middle of the last, which meets a fault and has come so far.
+
+    Returns the ids of the answers that it returned.
+    """
     settings = {**options, "provider": provider.address, "store": url, "times": times}
     settings.pop("environ")
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "tests.zg_core.receipts.crashing", json.dumps(settings)],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    lines = [process.stdout.readline().strip() for _ in range(times)]
-    wait(process)
-    process.send_signal(signal.SIGKILL)
-    process.wait(30)
-    process.stdout.close()
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        lines = [process.stdout.readline().strip() for _ in range(times + 1)]
+        assert lines.pop() == "next"
+        provider.fault(**fault)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        deadline = time.monotonic() + 300
+        while not until():
+            assert process.poll() is None, "it ended by itself"
+            assert time.monotonic() < deadline, "the last call never came so far"
+            time.sleep(0.01)  # another process: nothing tells us
+        process.send_signal(signal.SIGKILL)
     return lines
 
 
 class TestKilled:
     def test_what_was_answered_and_what_was_sent_is_there(self, options, provider, kept, url) -> None:
-        def in_the_middle(process: Any) -> None:
-            provider.fault("slow_drip", size=1, delay=0.2, times=None)
-            assert process.stdout.readline() == "next\n"
-            for _ in range(3000):
-                if len(kept) == 4:
-                    return
-                threading.Event().wait(0.01)
-            pytest.fail("the last call was never recorded")
+        def prompts() -> int:
+            return sum(request.path.endswith("/chat/completions") for request in provider.requests)
 
-        ids = killed(options, provider, url, times=3, wait=in_the_middle)
+        before = prompts()
+        ids = killed(
+            options,
+            provider,
+            url,
+            times=3,
+            fault={"fault": "hang", "times": None},
+            until=lambda: prompts() == before + 4,
+        )
         found = list(kept)
         assert [each.id for each in found[:3]] == ids
         assert [each.outcome for each in found] == ["answered"] * 3 + ["unknown"]
         assert [each.verdict.status for each in found[:3]] == [Status.VERIFIED] * 3
 
     def test_a_verdict_that_was_pending_can_still_be_made(self, options, provider, kept, url, net) -> None:
-        def while_checking(process: Any) -> None:
-            provider.fault("signature_late", misses=0, seconds=2.0)
-            assert process.stdout.readline() == "next\n"
-            for _ in range(3000):
-                if kept.last is not None and kept.last.outcome == "answered":
-                    return
-                threading.Event().wait(0.01)
-            pytest.fail("the call was never completed")
+        def answered() -> bool:
+            return kept.last is not None and kept.last.outcome == "answered"
 
-        killed(options, provider, url, times=0, wait=while_checking)
+        killed(options, provider, url, times=0, fault={"fault": "signature_late", "misses": 1}, until=answered)
         assert kept.last.verdict.status is Status.PENDING
 
         from zg_core import Broker

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Catalogue", "model_info"]
 
 LIFETIME = 600.0
-_TIMEOUTS = Timeouts(connect=10.0, read=15.0)
+_TIMEOUTS = Timeouts(connect=10.0, read=15.0, whole=30.0)
 _MAX_BYTES = 5 * 1024 * 1024  # 0g-direct §4.8
 _MAX_TOKENS = 2**31 - 1
 _MAX_ENTRIES = 4096

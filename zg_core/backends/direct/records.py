@@ -101,7 +101,7 @@ class Records:
     def beside(self, provider: str, moment: float) -> None:
         """Read the record in the background where the one in hand will be too old for a call that begins now."""
         if self._chain.read_at(provider) < moment - self.age:
-            self._transport.spawn(lambda: self._quietly(provider, moment))
+            self._transport.spawn(lambda: self._quietly(provider, moment), f"record of {provider}")
 
     async def _quietly(self, provider: str, moment: float) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 import threading
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from zg_core.localnet.base.visitors import objection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,6 +55,25 @@ def reset(transport: asyncio.Transport) -> None:
     if connection is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+async def _screened(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """`app`, for visitors that may ask; the others' requests are read to their end and refused."""
+    why = objection((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope.get("headers", ()))
+    if not why:
+        await app(scope, receive, send)
+        return
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        if not message.get("more_body", False):
+            break
+    body = json.dumps({"error": why}).encode()
+    kind = (b"content-type", b"application/json")
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": 403, "headers": [kind, length]})
+    await send({"type": "http.response.body", "body": body})
 
 
 class ServerThread:
@@ -164,7 +186,7 @@ class ServerThread:
         """The same application, but `stop` ends its running requests instead of waiting for them."""
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
-            request = asyncio.ensure_future(app(scope, receive, send))
+            request = asyncio.ensure_future(_screened(app, scope, receive, send))
             self._running.add(request)
             try:
                 await request

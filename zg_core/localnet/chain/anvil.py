@@ -30,6 +30,7 @@ class AnvilProcess:
 
     def __init__(self, program: str | Path, port: int = 0) -> None:
         command = [str(program), "--host", "127.0.0.1", "--port", str(port), "--chain-id", str(CHAIN_ID)]
+        command += ["--allow-origin", "http://127.0.0.1"]  # otherwise any web page may read and write
         command += ["--hardfork", "cancun", "--block-base-fee-per-gas", str(BASE_FEE)]
         try:
             # A session of its own: Ctrl-C is for us, and we end it when nobody needs it any more.

@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,9 +18,12 @@ from eth_account.messages import encode_defunct
 from zg_core.backends.base import Route
 from zg_core.backends.direct import backend as module
 from zg_core.backends.direct.backend import DirectBackend
+from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import ApiKeyCredential, WalletCredential
 from zg_core.backends.direct.session import make_token
+from zg_core.calls.replays import Replays
+from zg_core.client import choice
 from zg_core.config import Network, Secret
 from zg_core.crypto import checksum_address
 from zg_core.errors import (
@@ -32,6 +36,8 @@ from zg_core.errors import (
 )
 from zg_core.exchange import Exchange
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
+from zg_core.receipts.memory import MemoryReceipts
+from zg_core.receipts.recorder import Recorder
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.verdict import Reason, Status
@@ -73,7 +79,9 @@ class World:
             "guard": ReplayGuard(),
             "model": "m",
         }
-        return DirectBackend(**values | changes)
+        values |= changes
+        transport = values["transport"]
+        return DirectBackend(**{"choose": choice(transport, Catalogue(transport)), **values})
 
     def chosen(self, **changes: Any) -> str:
         return run(self.backend(**changes).route(None)).service.provider
@@ -448,14 +456,23 @@ class TestVerification:
 
     def judge(self, backend: DirectBackend, exchange: Exchange) -> tuple[str, str]:
         route = run(backend.route(None))
-        backend.sent(route, exchange)
-        backend.arrived(route, exchange)
+        receipt = SimpleNamespace(provider=route.service.provider)
+        call: Any = SimpleNamespace(route=route, exchange=exchange, receipt=receipt)
+        replays = Replays(backend._guard, Recorder(MemoryReceipts(), None, SyncTransport()))
+        replays.sent(call)
+        run(replays.arrived(call))
         verdict = run(backend.verify(route, exchange))
         return str(verdict.status), str(verdict.reason)
 
     @pytest.mark.parametrize(
         "misses",
-        [[], [MISSING], [MISSING] * 3, [(404, b"")], [(500, b""), (503, b"")], [(299, b"half"), MISSING, (404, b"")]],
+        [
+            *([], [MISSING], [MISSING] * 3, [(404, b"")], [(500, b""), (503, b"")]),
+            *([(299, b"half"), MISSING, (404, b"")], [(429, b"slow down")] * 2, [(408, b""), (425, b"")]),
+            # what a gateway answers in the provider's place
+            *([(200, page)] for page in (b"<html>", b"", b"null", b"[]", b'{"text":', b'{"error":{"message":"soon"}}')),
+            [(200, {"text": {"request": "a"}, "signature": "0x"}), (200, {"text": "a:b"})],
+        ],
     )
     def test_a_signature_that_comes_late_is_waited_for(
         self, backend: Any, provider: Provider, misses: list[Any]
@@ -464,6 +481,10 @@ class TestVerification:
         assert self.judge(backend, self.exchange()) == ("verified", "")
         assert len(provider.asked) == len(misses) + 1
         assert {token for _, token in provider.asked} == {""}, "the route is free: it gets no token"
+
+    def test_a_gateway_that_always_answers_in_its_place_accuses_nobody(self, backend: Any, provider: Provider) -> None:
+        provider.says(PATH + "abc", (200, b"<!DOCTYPE html><title>Just a moment...</title>"))
+        assert self.judge(backend, self.exchange()) == ("unavailable", "no_signature")
 
     def test_one_that_never_comes_ends_the_waiting(self, backend: Any, provider: Provider) -> None:
         provider.says(PATH + "abc", MISSING)

@@ -84,9 +84,11 @@ def test_outside_of_v1_there_is_nothing(caller):
 
 def test_a_preflight_is_answered_without_a_token(caller, http):
     one = caller()
-    response = http.options(one.provider.url + "/v1/proxy/chat/completions", headers={"origin": "https://app.example"})
+    response = http.options(
+        one.provider.url + "/v1/proxy/chat/completions", headers={"origin": "http://localhost:3000"}
+    )
     assert response.status_code == 204
-    assert response.headers["access-control-allow-origin"] == "https://app.example"
+    assert response.headers["access-control-allow-origin"] == "http://localhost:3000"
     assert "Authorization" in response.headers["access-control-allow-headers"]
 
 

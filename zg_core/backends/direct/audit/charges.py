@@ -80,7 +80,7 @@ async def read_charges(
 async def _unsettled(
     accounts: Accounts, transport: Transport, user: str, services: Iterable[Service]
 ) -> dict[str, Amount]:
-    from zg_core.backends.direct.money.funding import unsettled_fee
+    from zg_core.backends.direct.money.unsettled import unsettled_fee
 
     wallet = accounts.wallet_of(user)
     found: dict[str, Amount] = {}

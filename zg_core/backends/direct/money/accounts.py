@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from zg_core.backends.direct.contracts.reader import ChainReader
     from zg_core.backends.direct.contracts.settlements import Settlement
+    from zg_core.chain.flights import Handed
+    from zg_core.chain.intentions import Intention
     from zg_core.chain.transactions import Sender, TransactionResult
     from zg_core.http.transport import Transport
     from zg_core.progress import Listener
@@ -185,7 +187,15 @@ class Accounts:
 
     # transactions
 
-    async def add_ledger(self, amount: Amount, additional_info: str = "") -> TransactionResult:
+    async def pending(self) -> list[Intention]:
+        """What was asked for, and had no clear end, as one look shows it now."""
+        return await self.sender.unsettled()
+
+    async def resume(self, intention: str) -> TransactionResult:
+        """Wait on for one of them."""
+        return await self.sender.resume(intention)
+
+    async def add_ledger(self, amount: Amount, additional_info: str = "", *, again: bool = False) -> TransactionResult:
         """Make the ledger."""
         value = spendable(amount)
         if await self.chain.ledger(self.sender.wallet.address) is not None:
@@ -195,27 +205,38 @@ class Accounts:
                 hint="top it up with `zerog deposit` (Broker.deposit)",
             )
         _at_least(amount, MINIMUM_LEDGER, "a new ledger")
-        return await self._ledger_call("addLedger(string)", [additional_info], value)
+        return await self._ledger_call("addLedger(string)", [additional_info], value, again=again)
 
-    async def deposit(self, amount: Amount) -> TransactionResult:
+    async def deposit(self, amount: Amount, *, again: bool = False) -> TransactionResult:
         """Add to the wallet's ledger, or make it."""
-        return await self._deposit(self.sender.wallet.address, amount, "depositFund()", [])
+        return await self._deposit(self.sender.wallet.address, amount, "depositFund()", [], again=again)
 
-    async def deposit_for(self, recipient: str, amount: Amount) -> TransactionResult:
+    async def deposit_for(self, recipient: str, amount: Amount, *, again: bool = False) -> TransactionResult:
         """Add to somebody's ledger, or make it."""
         owner = address(recipient, "recipient")
         if int(owner, 16) == 0:
             raise ConfigError("the zero address cannot have a ledger", code="bad_address", hint="check recipient")
-        return await self._deposit(owner, amount, "depositFundFor(address)", [owner])
+        return await self._deposit(owner, amount, "depositFundFor(address)", [owner], again=again)
 
-    async def _deposit(self, owner: str, amount: Amount, signature: str, arguments: Sequence[Any]) -> TransactionResult:
+    async def _deposit(
+        self, owner: str, amount: Amount, signature: str, arguments: Sequence[Any], *, again: bool
+    ) -> TransactionResult:
         value = spendable(amount)
         if await self.chain.ledger(owner) is None:
             _at_least(amount, MINIMUM_LEDGER, "a new ledger")
-        return await self._ledger_call(signature, arguments, value)
+        return await self._ledger_call(signature, arguments, value, again=again)
 
-    async def transfer(self, provider: str, amount: Amount) -> TransactionResult:
-        """Move money from the ledger to a sub-account."""
+    async def transfer(
+        self, provider: str, amount: Amount, again: bool = False, handed: Handed | None = None
+    ) -> TransactionResult:
+        """Move money from the ledger to a sub-account.
+
+        Args:
+            provider: Where the sub-account is.
+            amount: How much.
+            again: Send even if the same was asked for before and its end was unclear.
+            handed: Filled with what may have reached a node, also when this fails.
+        """
         value = spendable(amount, zero=True)
         provider, user = address(provider, "provider"), self.sender.wallet.address
         if same_address(provider, user):
@@ -242,7 +263,13 @@ class Accounts:
             message = f"the contract owner has not acknowledged the signer of {provider}: it serves nobody for now"
             tell(self.listener, "service_not_acknowledged", message, provider=provider)
         name = await self.chain.service_name()
-        result = await self._ledger_call("transferFund(address,string,uint256)", [provider, name, value])
+        signature, arguments = "transferFund(address,string,uint256)", [provider, name, value]
+        try:
+            result = await self._ledger_call(signature, arguments, again=again, handed=handed)
+        except ZeroGError as error:
+            if "transaction" in error.details:  # it may be mined
+                await self.note_change(provider)
+            raise
         await self.note_change(provider)
         return result
 
@@ -256,7 +283,9 @@ class Accounts:
         await self.note_change(provider)
         return result
 
-    async def retrieve(self, providers: Iterable[str] | None = None) -> tuple[TransactionResult, ...]:
+    async def retrieve(
+        self, providers: Iterable[str] | None = None, *, again: bool = False
+    ) -> tuple[TransactionResult, ...]:
         """Collect what is free and ask the rest back, in batches."""
         user = self.sender.wallet.address
         if await self.chain.ledger(user) is None:
@@ -267,7 +296,7 @@ class Accounts:
         done: list[TransactionResult] = []
         for number, batch in enumerate(batches, start=1):
             try:
-                done.append(await self._ledger_call("retrieveFund(address[],string)", [batch, name]))
+                done.append(await self._ledger_call("retrieveFund(address[],string)", [batch, name], again=again))
             except ZeroGError as error:
                 if len(batches) > 1:
                     error.message += f"; batch {number} of {len(batches)}, before it were mined: " + (
@@ -277,7 +306,7 @@ class Accounts:
                 raise
         return tuple(done)
 
-    async def refund(self, amount: Amount | Literal["all"]) -> TransactionResult:
+    async def refund(self, amount: Amount | Literal["all"], *, again: bool = False) -> TransactionResult:
         """Pay out from the ledger to the wallet."""
         wanted = None if amount == "all" else spendable(amount)
         user = self.sender.wallet.address
@@ -302,7 +331,7 @@ class Accounts:
                 hint=f"refund everything ({Amount(ledger.available)})"
                 + (f", or at most {Amount(most)}" if most else ""),
             )
-        return await self._ledger_call("refund(uint256)", [value])
+        return await self._ledger_call("refund(uint256)", [value], again=again)
 
     async def delete_ledger(self) -> TransactionResult:
         """Delete the empty ledger."""
@@ -316,7 +345,7 @@ class Accounts:
                 code="ledger_not_empty",
                 hint="run `zerog retrieve`, wait for the lock time, run it again, then `zerog refund`",
             )
-        return await self._ledger_call("deleteLedger()", [])
+        return await self._ledger_call("deleteLedger()", [], again=True)  # it can be done once only
 
     @property
     def sender(self) -> Sender:
@@ -361,13 +390,25 @@ class Accounts:
             logger.exception("the store could not note a change of the account at %s", provider)
 
     async def inference_call(self, signature: str, arguments: Sequence[Any]) -> TransactionResult:
-        """Send a transaction to InferenceServing."""
+        """Send a transaction to InferenceServing: one that moves nothing, and may be repeated after an unclear end."""
         call = abi.Call.of(self.network.inference, signature, arguments)
-        return await self.sender.send(signature.partition("(")[0], call.to, call.data)
+        return await self.sender.send(signature.partition("(")[0], call.to, call.data, again=True)
 
-    async def _ledger_call(self, signature: str, arguments: Sequence[Any], value: int = 0) -> TransactionResult:
+    async def _ledger_call(
+        self,
+        signature: str,
+        arguments: Sequence[Any],
+        value: int = 0,
+        *,
+        again: bool = False,
+        handed: Handed | None = None,
+    ) -> TransactionResult:
         call = abi.Call.of(self.network.ledger, signature, arguments)
-        return await self.sender.send(signature.partition("(")[0], call.to, call.data, value)
+        name = signature.partition("(")[0]
+        options: dict[str, Any] = {"again": True} if again else {}
+        if handed is not None:
+            options["handed"] = handed
+        return await self.sender.send(name, call.to, call.data, value, **options)
 
     async def _retrievable(self, user: str, providers: Iterable[str] | None) -> list[str]:
         """Providers where a retrieval does something; a named one where it cannot is an error."""

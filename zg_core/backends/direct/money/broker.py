@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from zg_core.backends.direct.contracts.reader import ChainReader
+from zg_core.backends.direct.contracts.serving import SERVING
 from zg_core.backends.direct.money.accounts import Accounts, Ledger, SubAccount, address
 from zg_core.chain.transactions import Sender, Sending, TransactionResult
 from zg_core.config import Environment, Settings, check_url, conceal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zg_core.backends.direct.contracts.settlements import Settlement
+    from zg_core.chain.intentions import Intention
     from zg_core.config import Network, Secret
     from zg_core.money import Amount
     from zg_core.progress import Listener
@@ -66,7 +68,7 @@ class _Broker:
             inference: InferenceServing address instead of the network's own.
             store: Where nonces are kept; default ``ZEROG_STORE``, else ``memory:``. All processes and machines that
                 send with one wallet share one.
-            sending: How long to wait for transactions, and when to replace them.
+            sending: How long to wait for transactions, when to replace them, and what their gas may cost at most.
             ca_file: A certificate authority to trust instead of the system's.
             on_progress: Called with a `Progress` at every step of a transaction.
             allow_private_providers: Whether the URLs that the chain names may lead to this machine and into private
@@ -106,7 +108,13 @@ class _Broker:
         sender = None
         if not reads_only:
             sender = Sender(
-                self.network, self._transport, wallet, store=self.store, sending=sending, on_progress=on_progress
+                self.network,
+                self._transport,
+                wallet,
+                store=self.store,
+                sending=sending,
+                contracts=SERVING,
+                on_progress=on_progress,
             )
         owner = None if user is None else address(user, "user")
         chain = ChainReader(self.network, self._transport)
@@ -211,31 +219,62 @@ class Broker(_Broker):
         """The name under which the ledger knows the serving contract, such as ``"inference-v1.0"``."""
         return run(self.core.chain.service_name())
 
-    def add_ledger(self, amount: Amount, additional_info: str = "") -> TransactionResult:
+    def pending(self) -> list[Intention]:
+        """Transactions of the wallet that were asked for and had no clear end, as one look shows them now.
+
+        Each is listed once more when its end has become clear: ``mined``, ``reverted`` or ``dropped``; ``unclear`` ones
+        may still be mined. `resume` waits for one. They are remembered where nonces are, with a ``memory:`` store for
+        as long as the process lives. Sends nothing.
+        """
+        return run(self.core.pending())
+
+    def resume(self, intention: str) -> TransactionResult:
+        """Wait on for a transaction of `pending` by its id, and hand it to the node again where that lacks it.
+
+        Raises:
+            ConfigError: there is none (``unknown_intention``).
+            TransactionReverted: it was mined and did nothing.
+            ChainError: it was dropped (``nonce_taken``), its nonce is in use now (``transaction_busy``), or it is still
+                not seen mined (``transaction_pending``).
+        """
+        return run(self.core.resume(intention))
+
+    def add_ledger(self, amount: Amount, additional_info: str = "", *, again: bool = False) -> TransactionResult:
         """Make the wallet's ledger with at least 3 0G. `deposit` does the same, and tops up one that exists.
+
+        Args:
+            amount: How much.
+            additional_info: A text for the ledger.
+            again: Send even if the same was asked for before and its end was unclear. As for every spending method.
 
         Raises:
             ConfigError: too little (``below_minimum``), or there is one (``ledger_exists``); nothing was sent.
             InsufficientFunds: the wallet holds too little; nothing was sent. As for every spending method.
             TransactionReverted: the contract refuses. As for every spending method.
-            ChainError: the chain cannot be reached, or the transaction is not mined in time
-                (``transaction_pending``). As for every spending method.
+            ChainError: the chain cannot be reached, or gas would cost more than ``Sending`` allows
+                (``gas_too_expensive``); nothing was sent. The transaction was not seen mined in time, or the same was
+                asked for before and may still be mined (``transaction_pending``), or is mined since
+                (``transaction_mined``): see `pending`. As for every spending method.
         """
-        return run(self.core.add_ledger(amount, additional_info))
+        return run(self.core.add_ledger(amount, additional_info, again=again))
 
-    def deposit(self, amount: Amount) -> TransactionResult:
+    def deposit(self, amount: Amount, *, again: bool = False) -> TransactionResult:
         """Move money from the wallet to its ledger; the first time at least 3 0G.
 
         Raises:
             ConfigError: too little for a new ledger (``below_minimum``); nothing was sent.
         """
-        return run(self.core.deposit(amount))
+        return run(self.core.deposit(amount, again=again))
 
-    def deposit_for(self, recipient: str, amount: Amount) -> TransactionResult:
-        """Move money from the wallet to somebody else's ledger; at least 3 0G if that is new."""
-        return run(self.core.deposit_for(recipient, amount))
+    def deposit_for(self, recipient: str, amount: Amount, *, again: bool = False) -> TransactionResult:
+        """Move money from the wallet to somebody else's ledger; at least 3 0G if that is new.
 
-    def transfer(self, provider: str, amount: Amount) -> TransactionResult:
+        Raises:
+            ConfigError: `recipient` is no address, or mistyped (``bad_address``); nothing was sent.
+        """
+        return run(self.core.deposit_for(recipient, amount, again=again))
+
+    def transfer(self, provider: str, amount: Amount, *, again: bool = False) -> TransactionResult:
         """Move money from the ledger to the sub-account at `provider`, which also acknowledges its signer.
 
         Pending refunds there are cancelled first, without moving coins. A new sub-account takes at least 1 0G; to be
@@ -246,7 +285,7 @@ class Broker(_Broker):
             ConfigError: unknown provider, the wallet itself, or too little (``below_minimum``); nothing was sent.
             InsufficientFunds: no ledger (``no_ledger``) or too little in it (``ledger_too_small``); nothing was sent.
         """
-        return run(self.core.transfer(provider, amount))
+        return run(self.core.transfer(provider, amount, again=again))
 
     def acknowledge(self, provider: str) -> TransactionResult | None:
         """Acknowledge the provider's TEE signer; None if that is done already, as it is after a transfer.
@@ -256,13 +295,14 @@ class Broker(_Broker):
         """
         return run(self.core.acknowledge(provider))
 
-    def retrieve(self, providers: Iterable[str] | None = None) -> tuple[TransactionResult, ...]:
+    def retrieve(self, providers: Iterable[str] | None = None, *, again: bool = False) -> tuple[TransactionResult, ...]:
         """Collect refunds whose lock time is over into the ledger, and ask back all the rest of the sub-accounts.
 
         So money comes back with two calls, the lock time apart. Sent in batches of 20 providers.
 
         Args:
             providers: Which sub-accounts; None for all where there is something to do.
+            again: As for every spending method.
 
         Returns:
             One result for each batch; none if there is nothing to do.
@@ -271,16 +311,16 @@ class Broker(_Broker):
             ConfigError: five refunds are pending at a provider that was named (``too_many_refunds``).
             ZeroGError: of a later batch; ``details["done"]`` holds the results of those before it.
         """
-        return run(self.core.retrieve(providers))
+        return run(self.core.retrieve(providers, again=again))
 
-    def refund(self, amount: Amount | Literal["all"]) -> TransactionResult:
+    def refund(self, amount: Amount | Literal["all"], *, again: bool = False) -> TransactionResult:
         """Pay out from the ledger to the wallet. Nothing or at least 3 0G may stay; at 0 in all the ledger is deleted.
 
         Raises:
             ConfigError: the rest would be too small (``below_minimum``).
             InsufficientFunds: the ledger has less available (``ledger_too_small``), or there is none (``no_ledger``).
         """
-        return run(self.core.refund(amount))
+        return run(self.core.refund(amount, again=again))
 
     def delete_ledger(self) -> TransactionResult:
         """Delete the empty ledger.
@@ -343,33 +383,43 @@ class AsyncBroker(_Broker):
         """See `Broker.service_name`."""
         return await self.core.chain.service_name()
 
-    async def add_ledger(self, amount: Amount, additional_info: str = "") -> TransactionResult:
+    async def pending(self) -> list[Intention]:
+        """See `Broker.pending`."""
+        return await self.core.pending()
+
+    async def resume(self, intention: str) -> TransactionResult:
+        """See `Broker.resume`."""
+        return await self.core.resume(intention)
+
+    async def add_ledger(self, amount: Amount, additional_info: str = "", *, again: bool = False) -> TransactionResult:
         """See `Broker.add_ledger`."""
-        return await self.core.add_ledger(amount, additional_info)
+        return await self.core.add_ledger(amount, additional_info, again=again)
 
-    async def deposit(self, amount: Amount) -> TransactionResult:
+    async def deposit(self, amount: Amount, *, again: bool = False) -> TransactionResult:
         """See `Broker.deposit`."""
-        return await self.core.deposit(amount)
+        return await self.core.deposit(amount, again=again)
 
-    async def deposit_for(self, recipient: str, amount: Amount) -> TransactionResult:
+    async def deposit_for(self, recipient: str, amount: Amount, *, again: bool = False) -> TransactionResult:
         """See `Broker.deposit_for`."""
-        return await self.core.deposit_for(recipient, amount)
+        return await self.core.deposit_for(recipient, amount, again=again)
 
-    async def transfer(self, provider: str, amount: Amount) -> TransactionResult:
+    async def transfer(self, provider: str, amount: Amount, *, again: bool = False) -> TransactionResult:
         """See `Broker.transfer`."""
-        return await self.core.transfer(provider, amount)
+        return await self.core.transfer(provider, amount, again=again)
 
     async def acknowledge(self, provider: str) -> TransactionResult | None:
         """See `Broker.acknowledge`."""
         return await self.core.acknowledge(provider)
 
-    async def retrieve(self, providers: Iterable[str] | None = None) -> tuple[TransactionResult, ...]:
+    async def retrieve(
+        self, providers: Iterable[str] | None = None, *, again: bool = False
+    ) -> tuple[TransactionResult, ...]:
         """See `Broker.retrieve`."""
-        return await self.core.retrieve(providers)
+        return await self.core.retrieve(providers, again=again)
 
-    async def refund(self, amount: Amount | Literal["all"]) -> TransactionResult:
+    async def refund(self, amount: Amount | Literal["all"], *, again: bool = False) -> TransactionResult:
         """See `Broker.refund`."""
-        return await self.core.refund(amount)
+        return await self.core.refund(amount, again=again)
 
     async def delete_ledger(self) -> TransactionResult:
         """See `Broker.delete_ledger`."""

@@ -2,7 +2,8 @@
 
 The rule (0g-direct §7): what the provider has not settled yet, plus a target, less what the sub-account holds; if that
 is more than nothing, at least 1 0G is transferred. One look at a time for each sub-account, in this process and in all
-that share its store; nothing is transferred beyond the limits.
+that share its store; nothing is transferred beyond the limits. What was handed to a node counts, whatever it says
+afterwards, and the gas that was signed for it counts by itself; while one transfer has no clear end, none is added.
 """
 
 from __future__ import annotations
@@ -10,30 +11,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from zg_core.backends.direct.money.accounts import MINIMUM_ACCOUNT, Accounts, address, spendable
-from zg_core.backends.direct.session import make_token
+from zg_core.backends.direct.money.unsettled import unsettled_fee
 from zg_core.budget import Budget, Spending
-from zg_core.config import SecretHeaders, check_url
-from zg_core.errors import (
-    ConfigError,
-    InsufficientFunds,
-    ProviderUnavailable,
-    TransactionReverted,
-    WrongChain,
-    ZeroGError,
-)
-from zg_core.http.bodies import BodyBroken
-from zg_core.http.messages import read_all
-from zg_core.http.provider_requests import provider_request
-from zg_core.http.timeouts import Timeouts
+from zg_core.chain.flights import Handed
+from zg_core.errors import ConfigError, ProviderUnavailable, ZeroGError
+from zg_core.holders import holder, life_of
 from zg_core.http.transport import run
-from zg_core.jsontext import parse_json
 from zg_core.money import Amount, og
 from zg_core.progress import tell
 
@@ -47,18 +36,15 @@ if TYPE_CHECKING:
     from zg_core.http.transport import Transport
     from zg_core.store import Store
     from zg_core.types import Service
-    from zg_core.wallet import Wallet
 
 __all__ = ["AsyncFunder", "AutoFunding", "Funder"]
 
 logger = logging.getLogger(__name__)
 
-_TIMEOUTS = Timeouts(connect=10.0, read=15.0)
-_MAX_BYTES = 64 * 1024
-# Longer than a look with its transaction can take (transactions.Sending.timeout, plus the reads around it).
-_LEASE_SECONDS = 400.0
-# Nothing was sent, or what was sent can no longer be mined.
-_NOT_SENT = frozenset({"node_refused", "nonce_contention", "nonce_taken", "self_as_provider"})
+# A look can take as long as two transactions (one whose end was unclear, and the next), plus the reads around them.
+_READS_SECONDS = 60.0
+# A transfer that a node says has done nothing.
+_ENDED = ("reverted", "nonce_taken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +56,8 @@ class AutoFunding:
         max_per_provider: Most that is transferred to one provider, as long as the funder lives.
         target: What a sub-account should hold beyond unsettled fees; providers keep 1 0G of it in reserve.
         interval: Seconds between two looks.
+        max_gas: Most that gas for transfers may cost, as long as the funder lives; counted as it was signed for, and
+            paid by the wallet. The cap of a single one is ``Sending(max_gas_cost=…)``.
         budget: Limits that outlive the funder and are shared by all who share its store, in counters of their own
             beside those of calls (`zg_core.budget.Spending.reserve_transfer`).
 
@@ -86,9 +74,10 @@ class AutoFunding:
     target: Amount = field(default_factory=lambda: og("2"))
     interval: float = 30.0
     budget: Budget | None = None
+    max_gas: Amount = field(default_factory=lambda: og("1"))
 
     def __post_init__(self) -> None:
-        for amount in (self.max_total, self.max_per_provider, self.target):
+        for amount in (self.max_total, self.max_per_provider, self.target, self.max_gas):
             spendable(amount)
         if self.target < MINIMUM_ACCOUNT:
             raise ConfigError(
@@ -104,11 +93,13 @@ class AutoFunding:
             raise ConfigError("interval must be positive", code="bad_interval", hint="seconds, for example 30")
 
 
-def _nothing_moved(error: BaseException) -> bool:
-    """Whether `error` proves that a transfer did not take place; any other may come after it was sent, or mined."""
-    return isinstance(error, (InsufficientFunds, TransactionReverted, WrongChain)) or (
-        isinstance(error, ZeroGError) and error.code in _NOT_SENT
-    )
+@dataclass(frozen=True, slots=True)
+class _Unclear:
+    """A transfer of ours whose end is not known."""
+
+    intention: str
+    hold: str
+    amount: int
 
 
 class _Core:
@@ -121,6 +112,8 @@ class _Core:
         self._plan = plan
         self._lock = threading.Lock()
         self._spent: dict[str, int] = {}
+        self._gas = 0
+        self._unclear: dict[str, _Unclear] = {}
         budget, chain = plan.budget, accounts.network.chain_id
         self._spending = None if budget is None else Spending(budget, store, chain)
 
@@ -129,23 +122,64 @@ class _Core:
         with self._lock:
             return {provider: Amount(units) for provider, units in self._spent.items()}
 
+    @property
+    def gas(self) -> Amount:
+        with self._lock:
+            return Amount(self._gas)
+
     async def look(self, provider: str) -> TransactionResult | None:
         """Fund `provider` if it needs it; failures are told and logged, and never end the funder."""
         try:
             async with self._exclusive(provider) as free:
-                return await self._fund(provider) if free else None
-        except ZeroGError as error:
-            hint = f" ({error.hint})" if error.hint else ""
+                if not free:
+                    return None
+                if (unclear := self._unclear.get(provider)) is not None:
+                    await self._clear(provider, unclear)
+                return await self._fund(provider)
+        except Exception as error:  # the next look, and those at other providers, must not suffer from this one
+            known = isinstance(error, ZeroGError)
+            reason, code = (error.message, error.code) if isinstance(error, ZeroGError) else (repr(error), "unexpected")
+            hint = f" ({error.hint})" if isinstance(error, ZeroGError) and error.hint else ""
             tell(
                 self._accounts.listener,
                 "funding_failed",
-                f"provider {provider} was not funded: {error.message}{hint}",
+                f"provider {provider} was not funded: {reason}{hint}",
                 provider=provider,
-                code=error.code,
-                transaction=error.details.get("transaction"),
+                code=code,
+                transaction=error.details.get("transaction") if isinstance(error, ZeroGError) else None,
             )
-            logger.warning("auto-funding of %s failed: %s", provider, error)
+            logger.warning("auto-funding of %s failed: %s", provider, error, exc_info=not known)
             return None
+
+    async def _clear(self, provider: str, unclear: _Unclear) -> None:
+        """Wait on for a transfer whose end was unclear: nothing is added while it may still be mined.
+
+        Raises:
+            ChainError: it is still unclear.
+        """
+        try:
+            result: TransactionResult | None = await self._accounts.resume(unclear.intention)
+        except ZeroGError as error:
+            # It did nothing, or another has its nonce; as a node can lie about that, it stays counted.
+            if error.code not in (*_ENDED, "unknown_intention"):
+                raise
+            result = None
+        self._unclear.pop(provider, None)
+        if result is not None:
+            if self._spending is not None:
+                await self._transport.blocking(self._spending.settle_transfer, unclear.hold, unclear.amount)
+            self._tell_funded(provider, unclear.amount, result)
+            await self._accounts.note_change(provider)
+
+    def _tell_funded(self, provider: str, amount: int, result: TransactionResult) -> None:
+        tell(
+            self._accounts.listener,
+            "funded",
+            f"provider {provider} was funded with {Amount(amount)} ({result.hash})",
+            provider=provider,
+            amount=amount,
+            transaction=result.hash,
+        )
 
     async def _fund(self, provider: str) -> TransactionResult | None:
         accounts, plan = self._accounts, self._plan
@@ -154,6 +188,8 @@ class _Core:
         unsettled = 0 if account is None else await self._unsettled(service, account)
         deficit = unsettled + plan.target.units - (0 if account is None else account.usable)
         if deficit <= 0:
+            return None
+        if not self._may_pay_gas(provider):
             return None
         amount = self._reserve(provider, max(deficit, MINIMUM_ACCOUNT.units))  # the minimum is the rule's, §7
         if amount < (MINIMUM_ACCOUNT.units if account is None else 1):
@@ -167,11 +203,18 @@ class _Core:
             )
             return None
         held = await self._hold(provider, amount)
+        handed = Handed()
         try:
-            result = await accounts.transfer(provider, Amount(amount))
+            # An earlier one of this funder has ended, or this would not be reached; those of others are theirs.
+            result = await accounts.transfer(provider, Amount(amount), True, handed)
         except BaseException as error:
-            # What may still be mined counts as spent.
-            moved = not _nothing_moved(error)
+            # What a node was given counts, whatever it has said of it since.
+            code, intention = (
+                (error.code, error.details.get("intention")) if isinstance(error, ZeroGError) else ("", None)
+            )
+            moved = bool(handed.forms) or code == "transaction_pending"
+            if moved and intention is not None and code not in _ENDED:
+                self._unclear[provider] = _Unclear(intention, held, amount)
             if not moved:
                 self._release(provider, amount)
             if self._spending is not None:
@@ -180,17 +223,28 @@ class _Core:
                 else:
                     self._transport.aside(self._spending.release_transfer, held)
             raise
+        finally:
+            with self._lock:
+                self._gas += handed.most_gas.units
         if self._spending is not None:
             await self._transport.blocking(self._spending.settle_transfer, held, amount)
-        tell(
-            accounts.listener,
-            "funded",
-            f"provider {provider} was funded with {Amount(amount)} ({result.hash})",
-            provider=provider,
-            amount=amount,
-            transaction=result.hash,
-        )
+        self._tell_funded(provider, amount, result)
         return result
+
+    def _may_pay_gas(self, provider: str) -> bool:
+        """Whether the gas of one more transfer fits, at the most that it may cost."""
+        most, used = self._accounts.sender.sending.max_gas_cost, self.gas
+        if used + most <= self._plan.max_gas:
+            return True
+        tell(
+            self._accounts.listener,
+            "funding_limit",
+            f"provider {provider} needs money, but gas may have cost {used} of {self._plan.max_gas} already, and the "
+            f"next transfer may cost {most}",
+            provider=provider,
+            gas=used.units,
+        )
+        return False
 
     async def _hold(self, provider: str, amount: int) -> str:
         """Hold what is to be transferred in the budget, where there is one; the id of the hold."""
@@ -219,40 +273,69 @@ class _Core:
             self._spent[provider] -= amount
 
     async def _unsettled(self, service: Service, account: Account) -> int:
-        """What the provider has served and not yet charged, in neuron."""
+        """What the provider has served and not yet charged, in neuron.
+
+        Raises:
+            ProviderUnavailable: it does not say, or says more than it could have served.
+        """
         wallet = self._accounts.sender.wallet
-        return await unsettled_fee(self._transport, wallet, service, account.generation)
+        fee = await unsettled_fee(self._transport, wallet, service, account.generation)
+        if fee > account.balance:
+            raise ProviderUnavailable(
+                f"{service.provider} names {Amount(fee)} of unsettled fees; the account has {Amount(account.balance)}",
+                code="absurd_fee",
+                hint="nothing was transferred; look at `zerog receipts audit`",
+                retryable=False,
+                provider=service.provider,
+            )
+        return fee
 
     @asynccontextmanager
     async def _exclusive(self, provider: str) -> AsyncIterator[bool]:
         """The right to fund this sub-account, held by one at a time among all who share the store; False if taken."""
         user = self._accounts.sender.wallet.address
         name = f"fund:{self._accounts.network.chain_id}:{user}:{provider}".lower()
-        holder = uuid.uuid4().hex
-        free = await self._transport.blocking(self._take, name, holder)
+        token = uuid.uuid4().hex
+        free = await self._transport.blocking(self._take, name, token)
         try:
             yield free
         finally:
             if free:
-                await self._transport.blocking(self._give, name, holder)
+                await self._transport.blocking(self._give, name, token)
 
-    def _take(self, name: str, holder: str) -> bool:
-        now = time.time()
+    def _take(self, name: str, token: str) -> bool:
+        seconds = 2 * self._accounts.sender.sending.timeout + _READS_SECONDS
         with self._store.transaction() as work:
+            now = work.now()
             work.run("DELETE FROM leases WHERE name = :name AND expires < :now", name=name, now=now)
-            return bool(
-                work.run(
-                    "INSERT INTO leases (name, holder, expires) VALUES (:name, :holder, :expires)"
-                    " ON CONFLICT DO NOTHING",
-                    name=name,
-                    holder=holder,
-                    expires=now + _LEASE_SECONDS,
-                )
+            row = work.first(
+                "SELECT p.process AS process FROM leases l JOIN lease_processes p ON p.name = l.name"
+                " AND p.holder = l.holder WHERE l.name = :name",
+                name=name,
             )
+            if row is not None and life_of(row["process"]) == "gone":  # killed in the middle of a look
+                work.run("DELETE FROM leases WHERE name = :name", name=name)
+            taken = work.run(
+                "INSERT INTO leases (name, holder, expires) VALUES (:name, :token, :expires) ON CONFLICT DO NOTHING",
+                name=name,
+                token=token,
+                expires=now + seconds,
+            )
+            if taken:
+                work.run("DELETE FROM lease_processes WHERE name = :name", name=name)
+                process = holder()
+                work.run(
+                    "INSERT INTO lease_processes VALUES (:name, :token, :process)",
+                    name=name,
+                    token=token,
+                    process=process,
+                )
+            return bool(taken)
 
-    def _give(self, name: str, holder: str) -> None:
+    def _give(self, name: str, token: str) -> None:
         with self._store.transaction() as work:
-            work.run("DELETE FROM leases WHERE name = :name AND holder = :holder", name=name, holder=holder)
+            work.run("DELETE FROM leases WHERE name = :name AND holder = :token", name=name, token=token)
+            work.run("DELETE FROM lease_processes WHERE name = :name AND holder = :token", name=name, token=token)
 
 
 class _Funder:
@@ -273,13 +356,24 @@ class _Funder:
         """Which sub-accounts."""
         if not self.providers:
             raise ConfigError("auto-funding needs a provider", code="no_target", hint="providers=['0x…']")
-        _ = broker.core.sender  # refuses a read-only broker
+        most = broker.core.sender.sending.max_gas_cost  # refuses a read-only broker
+        if most > plan.max_gas:
+            raise ConfigError(
+                f"one transfer may cost {most} of gas, and auto-funding may spend {plan.max_gas} on it in all",
+                code="bad_amount",
+                hint="give a larger AutoFunding(max_gas=…), or Broker(sending=Sending(max_gas_cost=…)) a lower cap",
+            )
         self._core = _Core(broker.core, broker.transport, broker.store, plan)
 
     @property
     def spent(self) -> dict[str, Amount]:
-        """What was transferred so far, by provider."""
+        """What was transferred so far, by provider, or may have been."""
         return self._core.spent
+
+    @property
+    def gas(self) -> Amount:
+        """Most that gas for it can have cost; the wallet pays that."""
+        return self._core.gas
 
 
 class Funder(_Funder):
@@ -400,31 +494,3 @@ class AsyncFunder(_Funder):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
-
-
-async def unsettled_fee(transport: Transport, wallet: Wallet, service: Service, generation: int) -> int:
-    """What a provider says it has served to `wallet` and not yet charged (0g-direct §4.5), in neuron.
-
-    Raises:
-        ConfigError: the provider's URL is no place for a token.
-        ProviderUnavailable: it does not say.
-    """
-    provider = service.provider
-    check_url(service.url, f"the URL of provider {provider}", private=service.private)  # before anything is signed
-    now = time.time_ns() // 1_000_000
-    token = make_token(wallet, provider, now_ms=now, generation=generation, expires_at=now + 600_000)
-    headers = SecretHeaders({"Authorization": f"Bearer {token.reveal()}"})
-    path = f"/v1/user/{wallet.address}/unsettledfee"
-    hint = "nothing was transferred; the next look tries again"
-    request = provider_request("GET", service, path, headers=headers, timeouts=_TIMEOUTS)
-    response = await transport.send(request)
-    try:
-        body: Any = parse_json(await read_all(response, _MAX_BYTES))
-        fee = int(body["unsettledFee"])
-    except (BodyBroken, ValueError, KeyError, TypeError, RecursionError):
-        fee = -1
-    if response.status != 200 or fee < 0:
-        raise ProviderUnavailable(
-            f"{provider} does not tell the unsettled fees (HTTP {response.status})", hint=hint, provider=provider
-        )
-    return fee
