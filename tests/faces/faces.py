@@ -81,6 +81,8 @@ class Face:
         """Ask with a client of its own; `call` is what the face takes with one call."""
         seen = Seen()
         wanted = {**settings, "on_receipt": seen.receipts.append}
+        if self.name in ("langchain", "llamaindex") and self.loop and "http_client" in wanted:
+            wanted["http_async_client"] = wanted.pop("http_client")
         if self.name in ("core", "openai"):
             wanted.setdefault("environ", {})
         work = getattr(self, f"_{self.name}")(wanted, text, call)
@@ -121,8 +123,6 @@ class Face:
     def _langchain(self, settings: dict[str, Any], text: str, call: dict[str, Any]) -> Any:
         from langchain_zerog import ChatZeroG
 
-        if self.loop and "http_client" in settings:
-            settings["http_async_client"] = settings.pop("http_client")
         model = ChatZeroG(max_tokens=50, **settings)
 
         def blocking() -> Iterator[str]:

@@ -172,7 +172,7 @@ def test_a_success_that_is_no_answer_is_an_error_with_what_came(face: Face, encl
 
 @pytest.mark.parametrize("name", ["a byte order mark", "blanks", "deep"])
 def test_a_whole_answer_in_any_form_is_shown_and_verified(face: Face, enclave: Enclave, name: str) -> None:
-    deep = json.dumps({"choices": [CHOICE], "extra": [[[[1]]]]}).encode()
+    deep = json.dumps({"id": "@ID@", "choices": [CHOICE], "extra": [[[[1]]]]}).encode()
     enclave.say({"a byte order mark": b"\xef\xbb\xbf" + WHOLE, "blanks": b"\n " + WHOLE + b"\n\n", "deep": deep}[name])
     seen = face.ask({**enclave.settings, "verify": "require"})
     assert (seen.text, seen.verdict) == (ANSWER, "verified"), seen.raised
