@@ -12,6 +12,7 @@ from pydantic import BaseModel, PrivateAttr, model_validator
 
 from langchain_zerog import _blocks
 from langchain_zerog._bridge import awatched, scope, sink_of, watched
+from langchain_zerog._cache import judged
 from langchain_zerog._convert import chat_result
 from langchain_zerog._errors import NeverServed, as_model_error
 from langchain_zerog._fields import ChatFields, plain_values
@@ -342,6 +343,12 @@ class ChatZeroG(ChatFields, BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> dict[str, Any]:
         return self._ask(messages, stop, kwargs).payload
+
+    def _generate_with_cache(self, *arguments: Any, **kwargs: Any) -> ChatResult:
+        return super(ChatZeroG, judged(self))._generate_with_cache(*arguments, **kwargs)
+
+    async def _agenerate_with_cache(self, *arguments: Any, **kwargs: Any) -> ChatResult:
+        return await super(ChatZeroG, judged(self))._agenerate_with_cache(*arguments, **kwargs)
 
     # what the provider says about the model
 

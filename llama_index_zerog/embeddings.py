@@ -9,16 +9,26 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
 from llama_index_zerog._fields import LlamaIndexFields
 from llama_index_zerog._index_check import check_lengths, check_same, stored_samples
-from zg_core.errors import ConfigError
-from zg_core.tasks.embeddings import PATH, SERVICE_TYPE, payload_of, vectors_of
-from zg_core.tasks.parameters import EMBEDDINGS
+from llama_index_zerog.instrumentation import get_zerog_receipts
+from zg_core.errors import ConfigError, VerificationFailed, VerificationUnavailable
+from zg_core.tasks import parameters
+from zg_core.tasks.base import EMBEDDINGS
+from zg_core.tasks.embeddings import payload_of, vectors_of
+from zg_core.verify.verdict import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llama_index.core.indices.base import BaseIndex
+    from llama_index.core.schema import BaseNode
 
     from zg_core.calls.call import Reply
+    from zg_core.receipts.model import Receipt
 
 __all__ = ["ZeroGEmbedding"]
+
+
+_PATIENCE = 60.0  # seconds for the verdict on vectors that are going to be kept
 
 
 class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
@@ -47,8 +57,8 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
     dimensions: int | None = Field(default=None, ge=1)
     """Length of the vectors, where the model can choose."""
 
-    _service_type: ClassVar[str | None] = SERVICE_TYPE
-    _of_requests: ClassVar[frozenset[str]] = EMBEDDINGS
+    _service_type: ClassVar[str | None] = EMBEDDINGS.service_type
+    _of_requests: ClassVar[frozenset[str]] = parameters.EMBEDDINGS
 
     _made_by: tuple[str, str, int] | None = PrivateAttr(default=None)
 
@@ -91,14 +101,14 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
             ```
         """
         if texts := self._to_compare(index, samples):
-            reply = self._client().create(self._payload(texts), path=PATH)
+            reply = self._client().create(self._payload(texts), path=EMBEDDINGS.path)
             self._compare(reply, index, samples, least)
 
     async def acheck_index(self, index: BaseIndex[Any], *, samples: int = 3, least: float = 0.95) -> None:
         """Async twin of `check_index`."""
         if texts := self._to_compare(index, samples):
             client = self._async_client()
-            self._compare(await client.create(self._payload(texts), path=PATH), index, samples, least)
+            self._compare(await client.create(self._payload(texts), path=EMBEDDINGS.path), index, samples, least)
 
     def _to_compare(self, index: BaseIndex[Any], samples: int) -> list[str]:
         if samples < 1:
@@ -117,12 +127,40 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
         return {**payload_of(texts, self.model, self.dimensions), **self.additional_kwargs}
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        client = self._client()
-        return self._vectors(client.create(self._payload(texts), path=PATH), len(texts))
+        reply = self._client().create(self._payload(texts), path=EMBEDDINGS.path)
+        if self.embeddings_cache is not None:
+            reply.receipt.resolve(_PATIENCE)
+            _check_before_kept(reply.receipt)
+        return self._vectors(reply, len(texts))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        client = self._async_client()
-        return self._vectors(await client.create(self._payload(texts), path=PATH), len(texts))
+        reply = await self._async_client().create(self._payload(texts), path=EMBEDDINGS.path)
+        if self.embeddings_cache is not None:
+            await reply.receipt.aresolve(_PATIENCE)
+            _check_before_kept(reply.receipt)
+        return self._vectors(reply, len(texts))
+
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Embed the nodes of a pipeline, which may keep them: their checks are waited for.
+
+        Raises:
+            VerificationFailed: the evidence contradicts the vectors.
+        """
+        with get_zerog_receipts() as receipts:
+            made = super().__call__(nodes, **kwargs)
+        for receipt in receipts:
+            receipt.resolve(_PATIENCE)
+            _check_before_kept(receipt)
+        return made
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Async twin of `__call__`."""
+        with get_zerog_receipts() as receipts:
+            made = await super().acall(nodes, **kwargs)
+        for receipt in receipts:
+            await receipt.aresolve(_PATIENCE)
+            _check_before_kept(receipt)
+        return made
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
@@ -152,3 +190,26 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
                 receipt=reply.receipt,
             )
         return vectors
+
+
+def _check_before_kept(receipt: Receipt) -> None:
+    """Refuse vectors that a cache would serve for ever, where the background check failed or is not over.
+
+    Raises:
+        VerificationFailed: it failed.
+        VerificationUnavailable: it is not over.
+    """
+    if receipt.verdict.status is Status.FAILED:
+        raise VerificationFailed(
+            f"do not trust these vectors of {receipt.provider}: {receipt.verdict.explain()}",
+            code=str(receipt.verdict.reason),
+            hint="use another provider, and keep the receipt (error.receipt)",
+            receipt=receipt,
+        )
+    if receipt.verdict.status is Status.PENDING:
+        raise VerificationUnavailable(
+            f"the check of these vectors of {receipt.provider} did not end within {_PATIENCE:.0f} s",
+            code="pending",
+            hint="try again, or let the model check by itself: ZeroGEmbedding(verify='require')",
+            receipt=receipt,
+        )

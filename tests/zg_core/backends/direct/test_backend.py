@@ -18,10 +18,12 @@ from eth_account.messages import encode_defunct
 from zg_core.backends.base import Route
 from zg_core.backends.direct import backend as module
 from zg_core.backends.direct.backend import DirectBackend
+from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import ApiKeyCredential, WalletCredential
 from zg_core.backends.direct.session import make_token
 from zg_core.calls.replays import Replays
+from zg_core.client import choice
 from zg_core.config import Network, Secret
 from zg_core.crypto import checksum_address
 from zg_core.errors import (
@@ -77,7 +79,9 @@ class World:
             "guard": ReplayGuard(),
             "model": "m",
         }
-        return DirectBackend(**values | changes)
+        values |= changes
+        transport = values["transport"]
+        return DirectBackend(**{"choose": choice(transport, Catalogue(transport)), **values})
 
     def chosen(self, **changes: Any) -> str:
         return run(self.backend(**changes).route(None)).service.provider
