@@ -216,16 +216,24 @@ class TestAudit:
         assert finding["excess"] == str(2 * receipt.fee.amount.units)
         assert finding["receipts"] == [receipt.id]
 
-    def test_a_price_raised_between_two_calls_is_found(self, rich, provider, market):
+    @pytest.mark.parametrize("record_age", [0, 3600])
+    def test_a_price_raised_between_two_calls_is_found(self, rich, provider, market, record_age):
+        """With young records the second receipt allows for both prices; else it rests on what was on chain before."""
         before = market.providers[0].prices
         environ = {name: value for name, value in rich.environ.items() if name != "ZEROG_HOME"}
         try:
-            with ChatClient(provider=provider, environ=environ, store=stored(rich)._store) as client:
+            given = {"provider": provider, "environ": environ, "record_age": record_age}
+            with ChatClient(**given, store=stored(rich)._store) as client:
                 client.create({"messages": [{"role": "user", "content": "hi"}]})
                 market.providers[0].fault("price_raised")
-                client.create({"messages": [{"role": "user", "content": "hi"}]})
+                for _ in range(1 if record_age else 2):  # the read for the third call corrects the second's receipt
+                    client.create({"messages": [{"role": "user", "content": "hi"}]})
             market.providers[0].settle()
-            self.found(rich, "settled_too_much", "price_raised")
+            if record_age:
+                self.found(rich, "settled_too_much", "price_raised")
+            else:
+                findings = rich.json("receipts", "audit")["findings"]
+                assert {(each["code"], each["outside"]) for each in findings} == {("price_raised", False)}
         finally:
             market.providers[0].set_price(*before)
 
