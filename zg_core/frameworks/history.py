@@ -69,7 +69,7 @@ def complete_calls(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
             whole = [
                 _call(call, next(ids) if not call.get("id") else call["id"], place, n) for n, call in enumerate(calls)
             ]
-            waiting = [(call["id"], (call.get("function") or {}).get("name")) for call in whole]
+            waiting = [(one["id"], _name(one)) for one in whole]
             message = {**message, "tool_calls": whole}  # noqa: PLW2901 - the caller's stays as it is
         elif isinstance(legacy := message.get("function_call"), dict):
             text = arguments_text(legacy.get("arguments"), f"{place}.function_call.arguments")
@@ -88,6 +88,11 @@ def complete_calls(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _calls(message: dict[str, Any]) -> list[dict[str, Any]]:
     calls = message.get("tool_calls")
     return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
+def _name(call: dict[str, Any]) -> Any:
+    function = call.get("function")
+    return function.get("name") if isinstance(function, dict) else None
 
 
 def _call(call: dict[str, Any], identity: Any, place: str, number: int) -> dict[str, Any]:
