@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.load.dump import dumpd
 from langchain_core.messages.utils import count_tokens_approximately
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, PrivateAttr, model_validator
 
 from langchain_zerog import _blocks
 from langchain_zerog._bridge import awatched, scope, sink_of, watched
@@ -190,11 +191,25 @@ class ChatZeroG(ChatFields, BaseChatModel):
             """The same as `stop`."""
             return self.stop
 
+    _dumped: dict[str, Any] | None = PrivateAttr(default=None)
+
     @model_validator(mode="after")
     def _set_zerog_version(self) -> Self:
         if hasattr(self, "_add_version"):
             self._add_version("langchain-zerog", __version__)
         return self
+
+    @property
+    def _serialized(self) -> dict[str, Any]:
+        # LangChain keeps it in the instance's dictionary, which then grows while another thread reads it.
+        if self._dumped is None:
+            self._dumped = dumpd(self)
+        return self._dumped
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._dumped = None  # noqa: SLF001
+        return copied
 
     # what it is
 
