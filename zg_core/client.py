@@ -26,6 +26,7 @@ from zg_core.receipts.stored import ReceiptStore, Retention
 from zg_core.store import Store
 from zg_core.tasks.base import CHAT
 from zg_core.verify.policy import Policy
+from zg_core.verify.reach import reach_of
 from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions
     from zg_core.verify.conditions import Condition
+    from zg_core.verify.reach import Reach
 
 __all__ = ["AsyncChatClient", "AsyncReplyStream", "ChatClient", "ReplyStream"]
 
@@ -275,6 +277,12 @@ class _Client:
     async def _route(self, model: str | None = None) -> Route:
         return await (self.backend.route(model) if self._router is None else self._router.first(model))
 
+    async def _reach(self, model: str | None) -> Reach:
+        if self._router is None:
+            return await self.backend.reach(model)
+        route = await self._router.first(model)
+        return reach_of(route.service, route.model, self.policy.accept_models)
+
     async def _token(self) -> Secret:
         return await self.backend.token(None if self._router is None else await self._route())
 
@@ -378,6 +386,17 @@ class ChatClient(_Client):
         """
         return run(self._model_info(model, service))
 
+    def reach(self, model: str | None = None) -> Reach:
+        """The best verdict that a reply of `model` can get, and why it is no better: known from the chain beforehand.
+
+        With ``verify="require"`` a call that asks for more is refused before its prompt leaves.
+
+        Raises:
+            ConfigError: no provider and no model is named.
+            ChainError: the chain cannot be read.
+        """
+        return run(self._reach(model))
+
     def token(self) -> Secret:
         """The bearer token for the provider: a session token that is reused until 1 h is left, or the API key."""
         return run(self._token())
@@ -434,6 +453,10 @@ class AsyncChatClient(_Client):
     async def model_info(self, model: str | None = None, *, service: Service | None = None) -> ModelInfo:
         """See `ChatClient.model_info`."""
         return await self._model_info(model, service)
+
+    async def reach(self, model: str | None = None) -> Reach:
+        """See `ChatClient.reach`."""
+        return await self._reach(model)
 
     async def token(self) -> Secret:
         """See `ChatClient.token`."""
