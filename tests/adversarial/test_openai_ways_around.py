@@ -16,7 +16,7 @@ import openai
 import pytest
 
 from tests.adversarial.conftest import settings_for
-from tests.adversarial.operator import Machine, Operator, Said
+from tests.adversarial.operator import Asked, Machine, Operator, Said
 from zg_core import Budget, ConfigError, ZeroGError, async_openai_client, neuron, openai_client
 from zg_core.localnet import LocalNet, LocalProvider
 
@@ -75,9 +75,8 @@ def settings(net: LocalNet, operator: Operator) -> dict[str, Any]:
 @pytest.fixture
 def elsewhere() -> Iterator[Machine]:
     """A server that is nobody's provider, and would answer anything."""
-    made = Machine(
-        lambda _: Said(b'{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"forged"}}]}')
-    )
+    forged = b'{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"forged"}}]}'
+    made = Machine(lambda _: Said(forged))
     yield made
     made.stop()
 
@@ -100,7 +99,7 @@ ROUTES: dict[str, Callable[[Any], Any]] = {
     "a slash more": lambda c: c.post("/chat/completions/", body=CHAT, cast_to=dict),
     "two slashes": lambda c: c.post("//chat/completions", body=CHAT, cast_to=dict),
     "an escape": lambda c: c.post("/%63hat/completions", body=CHAT, cast_to=dict),
-    "a step up": lambda c: c.post("/../proxy/chat/completions", body=CHAT, cast_to=dict),
+    "a step up": lambda c: c.post("/../chat/completions", body=CHAT, cast_to=dict),
     "a query": lambda c: c.chat.completions.create(**CHAT, extra_query={"a": "1"}),
     "another method": lambda c: c.put("/chat/completions", body=CHAT, cast_to=dict),
     "a token of the caller's": lambda c: c.chat.completions.create(**CHAT, extra_headers={"Authorization": "Bearer x"}),
@@ -245,7 +244,7 @@ class TestWhatIsMeantToWork:
     def test_retries_of_the_official_client_are_ours(self, client, settings, operator):
         statuses = [503, 429]
 
-        def plan(asked: Any) -> Said | None:
+        def plan(asked: Asked) -> Said | None:
             return Said(b"{}", statuses.pop(0), {"retry-after": "0"}) if asked.is_chat and statuses else None
 
         operator.plan = plan
