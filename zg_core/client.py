@@ -79,6 +79,7 @@ class _Client:
         identity: str | None = None,
         attest: int | None = None,
         accept_models: Mapping[str, str] | None = None,
+        nonce: bool = False,
         attestation: AttestationOptions | None = None,
         limits: Limits | None = _AUTO,
         budget: Budget | None = None,
@@ -123,6 +124,8 @@ class _Client:
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
             accept_models: Renames that you accept, ``{"asked": "forwarded"}``: a provider that puts its own name of the
                 model into the request it signs proves that request only if you say that both are the same.
+            nonce: Put a random value into each request's ``user``, where you set none, so that no signature of an
+                earlier request fits it.
             attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Rate and requests under way, counted for all clients of a process and, as for the rate, for all
                 who share `store`; by default the providers' own on real networks only, None lifts them.
@@ -258,6 +261,7 @@ class _Client:
             headers=extra_headers(headers),
             gives_away=backend.gives_away,
             settings=SETTINGS,
+            nonce=nonce,
         )
 
     def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport | AsyncTransport:
