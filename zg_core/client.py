@@ -25,6 +25,7 @@ from zg_core.receipts.stored import ReceiptStore, Retention
 from zg_core.routing.routing import Routing
 from zg_core.store import Store
 from zg_core.tasks.parameters import refuse_settings
+from zg_core.tracebacks import forgetful
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet
@@ -54,6 +55,7 @@ _GUARD = ReplayGuard()
 _AUTO: Any = object()
 
 
+@forgetful
 class _Client:
     """What both clients share: settings checked and parts put together, without I/O."""
 
@@ -285,6 +287,7 @@ SETTINGS = frozenset(inspect.signature(_Client.__init__).parameters) - {"self"}
 """Names of the clients' settings: no request may hold one."""
 
 
+@forgetful
 class ChatClient(_Client):
     """Calls providers and returns answers with receipts; blocking.
 
@@ -382,6 +385,7 @@ class ChatClient(_Client):
         self.close()
 
 
+@forgetful
 class AsyncChatClient(_Client):
     """Async twin of `ChatClient`; one object serves many event loops, one after the other or at once."""
 
@@ -443,6 +447,7 @@ class AsyncChatClient(_Client):
         await self.close()
 
 
+@forgetful
 class ReplyStream:
     """The events of one answer. Read it to its end, or close it: then `receipt` is there."""
 
@@ -480,6 +485,7 @@ class ReplyStream:
         self.close()
 
 
+@forgetful
 class AsyncReplyStream:
     """Async twin of `ReplyStream`."""
 

@@ -24,6 +24,7 @@ from zg_core.http.transport import run
 from zg_core.jsontext import parse_json
 from zg_core.sse import SSEDecoder
 from zg_core.tasks.parameters import refuse_settings
+from zg_core.tracebacks import clears_locals
 from zg_core.types import Usage
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ __all__ = ["async_openai_client", "openai_client"]
 _CHARGED = ("/chat/completions", "/embeddings")
 
 
+@clears_locals
 def openai_client(**settings: Any) -> OpenAI:
     """An ``openai.OpenAI`` for one provider; the provider's record is read from the chain now.
 
@@ -69,6 +71,7 @@ def openai_client(**settings: Any) -> OpenAI:
     )
 
 
+@clears_locals
 def async_openai_client(**settings: Any) -> AsyncOpenAI:
     """Async twin of `openai_client`; the chain is read in this call, blocking for that moment."""
     _refuse_routing(settings)

@@ -7,10 +7,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from zg_core.config import blot
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError, RequestError, StreamTruncated
 from zg_core.receipts.bounds import bounded
+from zg_core.redaction import blot
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
 

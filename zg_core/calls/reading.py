@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from zg_core.config import blot
 from zg_core.errors import RequestError
 from zg_core.http.bodies import BodyBroken
 from zg_core.jsontext import parse_json
+from zg_core.redaction import blot
 from zg_core.sse import DONE
 from zg_core.types import Usage
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.compare.cache import key_of
 from zg_core.compare.rows import Job, Row
+from zg_core.escaping import line
 from zg_core.jsontext import encode_body
 from zg_core.money import Amount
 from zg_core.receipts.bounds import upper_bound
@@ -90,7 +91,7 @@ class Plan:
         text += f"; the new ones cost at most {self.most}" if new else "; nothing has to be paid"
         if self.unpriced:
             text += f" and what {', '.join(self.unpriced)} ask for, whose price is not on chain"
-        return text
+        return line(text)
 
     def shortfall(self) -> str:
         """How far a budget gets that is too small, in words."""

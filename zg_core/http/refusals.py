@@ -6,8 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from zg_core.config import blot
 from zg_core.jsontext import parse_json
+from zg_core.redaction import blot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

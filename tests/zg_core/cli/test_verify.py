@@ -98,13 +98,12 @@ def test_what_cannot_be_run_is_one_line_with_a_hint(zerog, market, words, more, 
 
 
 def test_the_local_root_is_for_local_networks_only(zerog, market, monkeypatch):
-    from types import SimpleNamespace
-
     from zg_core.cli.verify import _local_trust
+    from zg_core.config import NETWORKS
     from zg_core.errors import ConfigError
 
     with pytest.raises(ConfigError, match="local networks only"):
-        _local_trust(SimpleNamespace(name="testnet", rpc_url="https://rpc.example"), None, market.status_url, None)
+        _local_trust(NETWORKS["testnet"], None, market.status_url, None)
 
 
 def test_what_an_enclave_measured_commands_no_terminal(tmp_path, monkeypatch):

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
+from zg_core.escaping import line
+
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import NoReturn
@@ -119,7 +121,7 @@ class AttestationReport:
         for wanted in (Outcome.FAIL, Outcome.UNAVAILABLE):
             for result in self.results:
                 if result.outcome is wanted:
-                    return f"level {int(result.level)} ({result.subject}): {result.explanation}"
+                    return line(f"level {int(result.level)} ({result.subject}): {result.explanation}")
         text = f"attested to level {self.reached}"
         return text if self.kind.prompt_in_tee else f"{text}; the vendor that answers is outside the enclave"
 
