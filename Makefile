@@ -9,13 +9,13 @@ CONTRACTS = zg_core/localnet/contracts
 
 # What the client and the framework packages are tested with in the two further environments: everything but the
 # tests of the local network, of money and command line, and of this repository's files.
-COMPAT_TESTS ?= tests --ignore=tests/zg_core/localnet --ignore=tests/parity --ignore=tests/interop --ignore=tests/bench --ignore=tests/notebooks --ignore=tests/chaos --ignore=tests/soak --ignore=tests/fleet --ignore-glob='tests/test_*.py' \
+COMPAT_TESTS ?= tests -m 'not heavy' --ignore=tests/zg_core/localnet --ignore=tests/parity --ignore=tests/interop --ignore=tests/bench --ignore=tests/notebooks --ignore=tests/chaos --ignore=tests/soak --ignore=tests/fleet --ignore-glob='tests/test_*.py' \
   --ignore=tests/zg_core/cli --ignore=tests/zg_core/compare --ignore=tests/zg_core/test_store.py \
   --ignore=tests/zg_core/backends/direct/money --ignore=tests/zg_core/test_faults_of_others.py \
   --ignore=tests/zg_core/chain/test_transactions.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint format bench contracts contracts-check interop constraints clean \
+.PHONY: help setup demo test test-heavy fuzz lint format bench contracts contracts-check interop constraints clean \
   soak ray env-openai2 env-newest test-openai2 test-newest bench-openai2
 
 help: ## list these targets
@@ -28,8 +28,11 @@ demo: ## the main job on a local network (options: DEMO_ARGS="…")
 	$(SETUP) demo
 	@.venv-demo/bin/python -m zg_core.cli demo $(DEMO_ARGS)
 
-test: setup ## all tests (options for pytest: ARGS="…")
-	@$(BIN)/python $(PYTEST) $(ARGS)
+test: setup ## the tests; it says which it leaves out (options for pytest: ARGS="…")
+	@$(BIN)/python $(PYTEST) -m 'not heavy' $(ARGS)
+
+test-heavy: setup ## those: storm, soak, fleet, random lives, compiled contracts, and all examples of the others
+	@ZEROG_FUZZ=full $(BIN)/python $(PYTEST) -m 'heavy or fuzz' $(ARGS)
 
 fuzz: setup ## every bit of every evidence, one after the other (ZEROG_FUZZ_SEED=… for other random ones in `make test`)
 	@ZEROG_FUZZ=exhaustive $(BIN)/python $(PYTEST) tests/adversarial/test_flips.py tests/adversarial/test_attestation_flips.py $(ARGS)
@@ -77,7 +80,7 @@ endif
 soak: setup ## 20,000 calls: memory, descriptors and connections stay as they were (options: ARGS="…")
 	@$(BIN)/python -m tests.soak $(ARGS)
 
-ray: setup ## 8 processes with one wallet and one PostgreSQL store, plain ones and Ray's (part of `make test`)
+ray: setup ## 8 processes with one wallet and one PostgreSQL store, plain ones and Ray's (part of `make test-heavy`)
 	@$(BIN)/python -m pytest tests/fleet -v $(ARGS)
 
 notebooks: setup ## run the notebooks again and write what they show (options: ARGS="NAME…")

@@ -1,4 +1,4 @@
-"""Tests that need parts outside Python, and where the repository and its reference data are.
+"""Tests that need parts outside Python, those that `make test` leaves out, and where the repository and its data are.
 
 A test says what it needs with `@pytest.mark.requires("node", "solc")`. Where a part is missing the test is
 skipped, with the reason. `ZEROG_REQUIRE=node,solc` names parts that have to be there: a test skipped for lack
@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 import hypothesis
 import pytest
 
+from tests import effort
+
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACTS = ROOT / "zg_core" / "localnet" / "contracts"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -27,6 +29,7 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 # A busy machine is not a failure, and a run for a change sees the same examples each time.
 hypothesis.settings.register_profile(
     "zerog",
+    max_examples=effort.tries(100, 25),
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
@@ -98,6 +101,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse a part nobody knows, which would require nothing; choose the event loop."""
     if unknown := required_parts() - set(PARTS):
         raise pytest.UsageError(f"ZEROG_REQUIRE names {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
+    if effort.LEVEL not in effort.LEVELS:
+        raise pytest.UsageError(f"ZEROG_FUZZ is full or exhaustive, not {effort.LEVEL!r}")
     if (loop := os.environ.get("ZEROG_LOOP", "asyncio")) not in ("asyncio", "uvloop"):
         raise pytest.UsageError(f"ZEROG_LOOP is asyncio or uvloop, not {loop!r}")
     if loop == "uvloop":
@@ -116,6 +121,13 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
         gc.collect()
         gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that try as many examples as they are told to."""
+    for item in items:
+        if hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("fuzz")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -161,6 +173,7 @@ def pytest_make_collect_report(
     return fail_when_required((yield))
 
 
+QUOTES = '"'
 TALLY = "tally"
 CHAOS = "chaos"
 STORM_COLUMNS = ("runs", "calls", "answered", "unknown", "truncated", "abandoned", "failed", "refused", "sent again")
@@ -179,12 +192,24 @@ def tally(record_property: Callable[[str, object], None]) -> Callable[..., None]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The table of attacks tried and caught, of honest replies accepted, and of a storm's faults and outcomes."""
+    """The table of attacks tried and caught, of honest replies accepted, of a storm; and what was left out."""
     _attacks(terminalreporter)
     for report in (*terminalreporter.stats.get("passed", ()), *terminalreporter.stats.get("failed", ())):
         for name, storm in getattr(report, "user_properties", ()):
             if name == CHAOS:
                 _storm(terminalreporter, storm)
+    if "not heavy" in terminalreporter.config.getoption("markexpr"):
+        _left_out(terminalreporter)
+
+
+def _left_out(terminalreporter: Any) -> None:
+    terminalreporter.section("left out, and run by `make test-heavy`")
+    for path in sorted(ROOT.glob("tests/**/test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        if "mark.heavy" in text:
+            terminalreporter.line(f"{path.relative_to(ROOT)}: {text.splitlines()[0].strip(QUOTES)}")
+    if not effort.FULL:
+        terminalreporter.line("most examples of the tests that make them up (ZEROG_FUZZ=full)")
 
 
 def _storm(terminalreporter: Any, storm: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from eth_abi.abi import decode, encode
 from eth_account import Account
 
+from tests.effort import EXHAUSTIVE
 from tests.zg_core.scripted_node import SERVICE
 from tests.zg_core.verify.scene import BROKER, CHAT_ID, INFO, PROVIDER, Scene, sha
 from zg_core.backends.direct.contracts import abi
@@ -31,7 +32,6 @@ from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.schemes.signed_hashes import verify
 
 SEED = int(os.environ.get("ZEROG_FUZZ_SEED", "20261126"))
-EXHAUSTIVE = os.environ.get("ZEROG_FUZZ") == "exhaustive"
 INFERENCE = "0x" + "1f" * 20
 
 PAYLOAD: dict[str, Any] = {
@@ -135,10 +135,13 @@ def read_record(record: bytes) -> Service:
     return run(RecordedChain(record).service(PROVIDER))
 
 
-def flips(data: bytes, label: str) -> Iterator[tuple[str, bytes]]:
-    """`data` with one random bit of every byte flipped, or with every bit in turn; where, and the result."""
+def flips(data: bytes, label: str, every: int = 1) -> Iterator[tuple[str, bytes]]:
+    """`data` with one random bit of every byte flipped, or with every bit in turn; where, and the result.
+
+    With `every`, of so many bytes only one, unless every bit is asked for.
+    """
     generator = random.Random(f"{SEED} {label}")
-    for place in range(len(data)):
+    for place in range(len(data)) if EXHAUSTIVE else range(generator.randrange(every), len(data), every):
         for bit in range(8) if EXHAUSTIVE else (generator.randrange(8),):
             changed = bytearray(data)
             changed[place] ^= 1 << bit

@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.adversarial.exhibits import LEVELS, MADE_UP, RECORDED, Exhibit, made_up, recorded, shown
-from tests.adversarial.flips import EXHAUSTIVE, SEED, flips
+from tests.adversarial.flips import SEED, flips
 from tests.conftest import attestation_directory
+from tests.effort import EXHAUSTIVE, tries
 from tests.zg_core.verify.scene import service
 from zg_core.errors import ConfigError
 from zg_core.localnet.base.keys import Key
-from zg_core.localnet.hardware.attestation import AttestationFault, Enclave
+from zg_core.localnet.hardware.attestation import AttestationFault, Enclave, os_image
 from zg_core.localnet.hardware.platform import Maker
 from zg_core.types import Kind
 from zg_core.verify.attestation import AttestationOptions, Collateral, Evidence, MalformedEvidence, Outcome, examine
@@ -31,7 +32,8 @@ MAKER, KEY = Maker(NOW), Key("0x" + "11" * 32)
 ENCLAVE = Enclave(lambda: MAKER)
 BODY = json.loads(ENCLAVE.quote_body(KEY, legacy=True))
 COLLATERAL = Collateral.parse(ENCLAVE.platform.collateral)
-OPTIONS = AttestationOptions(root=MAKER.root)
+OPTIONS = AttestationOptions(root=MAKER.root, os_images=[os_image()])
+EVERY = tries(1, 6)  # reports are long, and their parts much the same
 
 
 def examined(level: int, **changes: Any) -> Any:
@@ -83,6 +85,7 @@ def test_unchanged_every_level_is_as_it_is_known_to_be(name: str) -> None:
     assert shown(honest, honest.body) == {level: {outcome} for level, outcome in known.items()}
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("name", REPORTS)
 def test_a_flipped_bit(name: str, part: str, tally: Any) -> None:
@@ -92,7 +95,7 @@ def test_a_flipped_bit(name: str, part: str, tally: Any) -> None:
         pytest.skip("this report has no such part")
     known = outcomes(honest.examined())
     caught, harmless, wrong = 0, 0, []
-    for where, flipped in flips(before, f"{name} {part}"):
+    for where, flipped in flips(before, f"{name} {part}", EVERY):
         body = honest.with_part(part, flipped).body
         found = outcomes(honest.examined(body))
         problem = wrong_about(honest, body, found)
@@ -117,10 +120,11 @@ def test_of_the_attributes_the_debug_bit_alone_is_level_1_s(name: str) -> None:
     assert failed == [0]
 
 
+@pytest.mark.fuzz
 def test_a_flipped_bit_of_a_report_as_it_is_served(tally: Any) -> None:
     honest, known = made_up("legacy"), outcomes(made_up("legacy").examined())
     caught, harmless, wrong = 0, 0, []
-    for where, flipped in flips(honest.body, "report"):
+    for where, flipped in flips(honest.body, "report", EVERY):
         found = outcomes(honest.examined(flipped))
         problem = wrong_about(honest, flipped, found)
         wrong += [f"{where}: {problem}"] if problem else []
@@ -129,6 +133,7 @@ def test_a_flipped_bit_of_a_report_as_it_is_served(tally: Any) -> None:
     tally("bit flipped in a report as it is served", tried=caught + harmless, caught=caught, harmless=harmless)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("fault", ["outdated_tcb", "revoked_pck", "expired_collateral"])
 def test_a_flipped_bit_of_the_collateral_makes_no_machine_better(fault: str, tally: Any) -> None:
     """What the maker says against a machine cannot be turned by whoever carries it, or it is no collateral any more."""
@@ -139,7 +144,7 @@ def test_a_flipped_bit_of_the_collateral_makes_no_machine_better(fault: str, tal
     enclave.fault, text = AttestationFault(fault), enclave.platform.collateral
     made = replace(made_up("legacy"), quote=bytes.fromhex(quote), options=AttestationOptions(root=maker.root))
     tried, better = 0, []
-    for where, flipped in flips(text.encode(), f"collateral {fault}"):
+    for where, flipped in flips(text.encode(), f"collateral {fault}", EVERY):
         tried += 1
         try:
             collateral = Collateral.parse(flipped.decode("utf-8", "surrogateescape"))
@@ -159,7 +164,7 @@ def splices(data: bytes) -> st.SearchStrategy[bytes]:
     return st.builds(lambda ends, new: data[: ends[0]] + new + data[ends[1] :], cut, put)
 
 
-@settings(max_examples=5000 if EXHAUSTIVE else 400)
+@settings(max_examples=5000 if EXHAUSTIVE else tries(400, 60))
 @given(st.data())
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("name", MADE_UP)
@@ -170,14 +175,14 @@ def test_any_other_change_shows_what_is_left(name: str, part: str, data: st.Data
 
 
 @given(st.integers(0, len(made_up("legacy").body) - 1))
-def test_a_report_that_is_cut_shows_nothing(size: int) -> None:
-    assert set(outcomes(made_up("legacy").examined(made_up("legacy").body[:size])).values()) == {Outcome.FAIL}
+def test_a_report_that_is_cut_shows_nothing_and_accuses_nobody(size: int) -> None:
+    assert set(outcomes(made_up("legacy").examined(made_up("legacy").body[:size])).values()) == {Outcome.UNAVAILABLE}
 
 
 @given(st.binary(max_size=6000))
 def test_random_bytes_are_no_quote(raw: bytes) -> None:
     honest = made_up("legacy").with_part("quote", raw)
-    assert set(outcomes(honest.examined()).values()) == {Outcome.FAIL}
+    assert set(outcomes(honest.examined()).values()) == {Outcome.FAIL if raw else Outcome.UNAVAILABLE}
 
 
 @pytest.mark.requires("attestation")
@@ -248,7 +253,7 @@ def test_hostile_evidence_is_an_outcome_and_no_traceback(name: str, tally: Any) 
         record, {"broker": evidence}, level=4, now=datetime.fromtimestamp(NOW, UTC), options=OPTIONS,
         collateral={"broker": COLLATERAL},
     )  # fmt: skip
-    assert not found.satisfies(3), name
+    assert not found.satisfies(4 if name == "NVIDIA junk" else 3), name
     assert json.dumps(found.to_dict())
     assert found._repr_html_()
     tally("hostile evidence", tried=1, caught=1)

@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from zg_core.localnet.base.keys import Key
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
 from zg_core.localnet.provider.onchain import STAKE, ChainSide, Registration
 from zg_core.verify import Reason, Status
+from zg_core.verify.replay import ReplayGuard
 
 QUESTION = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 50}
 OWNER = next(iter(DEV_KEYS.values()))
@@ -62,12 +64,15 @@ class Hostile:
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def _anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting for signatures that never come, and no memory of what the provider sent in another test."""
     monkeypatch.setattr("zg_core.backends.direct.backend.SIGNATURE_DELAYS", (0.0, 0.001))
+    monkeypatch.setattr("zg_core.client._GUARD", ReplayGuard())
 
 
-@pytest.fixture
-def hostile(net: LocalNet) -> Iterator[Hostile]:
+@pytest.fixture(scope="module")
+def registered(net: LocalNet) -> Iterator[Hostile]:
+    """One for all: what costs the time is the chain."""
     snapshot = net.snapshot()
     server = Server()
     address = register(net, url=server.url)
@@ -75,6 +80,14 @@ def hostile(net: LocalNet) -> Iterator[Hostile]:
     yield Hostile(server, settings_for(net, net.wallet, address))
     server.stop()
     net.revert(snapshot)
+
+
+@pytest.fixture
+def hostile(registered: Hostile) -> Hostile:
+    """With nothing received and nothing to say yet."""
+    registered.server.script = []
+    registered.server.received = []
+    return registered
 
 
 def outcome(everyone: Any, settings: dict[str, Any]) -> Any:
@@ -202,11 +215,15 @@ def test_an_event_without_end_is_cut_off(everyone, hostile, tally, monkeypatch):
     tally("event without end", tried=1, caught=1)
 
 
+@cache
+def bomb() -> bytes:
+    return gzip.compress(b" " * 50_000_000)
+
+
 def test_a_small_body_does_not_become_a_huge_one(everyone, hostile, tally, monkeypatch):
     monkeypatch.setattr("zg_core.calls.reading.MAX_REPLY_BYTES", 1_000_000)
-    bomb = gzip.compress(b" " * 50_000_000)
-    assert len(bomb) < 60_000
-    hostile.server.script = [[answer(bomb, Content_Encoding="gzip")]]
+    assert len(bomb()) < 60_000
+    hostile.server.script = [[answer(bomb(), Content_Encoding="gzip")]]
     found = outcome(everyone, hostile.settings)
     assert found.code == "stream_truncated", found
     assert found.receipt.response_bytes < 1_500_000

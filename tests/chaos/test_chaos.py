@@ -24,7 +24,7 @@ from zg_core.http.transport import AsyncTransport, SyncTransport
 from zg_core.localnet import Fault
 from zg_core.verify import Reason, Status
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chaos")]
+pytestmark = pytest.mark.heavy
 SEED = int(os.environ.get("ZEROG_CHAOS_SEED", "20260"))
 
 

@@ -21,7 +21,7 @@ from zg_core.receipts import ReceiptStore
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
 DEPOSIT = og("20")
-pytestmark = [pytest.mark.slow, pytest.mark.requires("postgres")]
+pytestmark = [pytest.mark.heavy, pytest.mark.requires("postgres")]
 
 
 @pytest.mark.parametrize("how", ["processes", pytest.param("ray", marks=pytest.mark.requires("ray"))])

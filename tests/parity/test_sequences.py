@@ -13,7 +13,7 @@ from zg_core.localnet.chain.genesis import SERVICE_NAME
 
 from .stage import OG, Stage, service_params
 
-pytestmark = pytest.mark.requires("node", "anvil")
+pytestmark = [pytest.mark.heavy, pytest.mark.requires("node", "anvil")]
 
 EXAMPLES = int(os.environ.get("ZEROG_PARITY_EXAMPLES", "5"))
 LOCK = 86_400

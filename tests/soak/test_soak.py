@@ -13,7 +13,7 @@ from tests.soak.__main__ import MOST_GROWTH_KB, Held, problems_of
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_600_calls_leave_nothing_behind() -> None:
     command = [sys.executable, "-m", "tests.soak", "--calls", "600"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.processes import together
 from zg_core import Budget, BudgetExceeded, ChatClient, ConfigError, OutcomeUnknown, RateLimited, Store, neuron, og
 from zg_core.budget import Spending
 from zg_core.localnet import Fault
@@ -179,9 +180,7 @@ KILLED = (
 class TestProcesses:
     def test_8_processes_never_exceed(self, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path}/store.db"
-        command = [sys.executable, "-c", WORKER, url]
-        running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(8)]
-        served = [int(process.communicate(timeout=300)[0]) for process in running]
+        served = list(map(int, together(8, WORKER, url, preload=("sqlalchemy.dialects.sqlite",))))
         assert sum(served) == 20, served
         store = Store(url)
         assert Spending(Budget(per_wallet=neuron(2050)), store, 1).left(PAYER, PROVIDER) == {"per_wallet": neuron(50)}

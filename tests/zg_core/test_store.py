@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
+from tests.processes import together
 from zg_core import ApiKeys, AutoFunding, Broker, ConfigError, Funder, Store, og
 from zg_core import store as module
 from zg_core.backends.direct.changes import OwnChanges
@@ -169,14 +167,11 @@ def test_processes_share_a_file(tmp_path):
     code = (
         "import sys\nfrom zg_core import Store\nfrom zg_core.chain.nonces import Nonces\n"
         "nonces = Nonces(Store.open(sys.argv[1]), 1, sys.argv[2])\n"
-        "print([nonces.take(0, 0).nonce for _ in range(25)], flush=True)\n"
-        "sys.stdin.read()"  # what a dead process holds is free at once
+        "print([nonces.take(0, 0).nonce for _ in range(25)])"
     )
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen([sys.executable, "-c", code, url, ADDRESS], cwd=ROOT, **pipes) for _ in range(4)]
-    taken = [number for process in running for number in eval(process.stdout.readline())]
-    for process in running:
-        process.communicate(timeout=120)
+    # What a dead process holds is free at once: none of these ends before all are through.
+    said = together(4, code, url, ADDRESS, preload=("sqlalchemy.dialects.sqlite",))
+    taken = [number for numbers in said for number in eval(numbers)]
     assert sorted(taken) == list(range(100))
 
 

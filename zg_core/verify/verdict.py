@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from zg_core.escaping import line
+from zg_core.types import Prompt
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -129,9 +130,9 @@ class Verdict:
     record_age: int | None = None
 
     @property
-    def prompt_in_tee(self) -> bool:
-        """Whether the prompt stayed inside enclaves, going by the kind of service."""
-        return self.kind is not None and self.kind.prompt_in_tee
+    def prompt(self) -> Prompt:
+        """Who could have seen the prompt, going by the kind of service."""
+        return Prompt.OPEN if self.kind is None else self.kind.prompt
 
     def satisfies(self, minimum: Status | str) -> bool:
         """Whether this verdict proves at least `minimum` (``"verified"``, ``"response_bound"``, …)."""
@@ -160,7 +161,7 @@ class Verdict:
             "status": str(self.status),
             "reason": str(self.reason),
             "kind": str(self.kind) if self.kind else None,
-            "prompt_in_tee": self.prompt_in_tee,
+            "prompt": str(self.prompt),
             "binding": str(self.binding),
             "expected_signer": self.expected_signer,
             "recovered_signer": self.recovered_signer,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import together
 from zg_core import AsyncChatClient, ChatClient, Limits, ModelNotServed
 from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec
 
@@ -94,9 +93,9 @@ with ChatClient(**options, limits=Limits(**limits)) as client:
 def test_processes_with_one_store_keep_the_pace_together(net: LocalNet, mine: dict[str, Any], tmp_path: Path) -> None:
     before, options = prompts(net), {**mine, "store": f"sqlite:///{tmp_path}/store.db"}
     limits = {"per_minute": PER_MINUTE, "burst": 4, "in_flight": 1}
-    command = [sys.executable, "-c", WORKER, *(json.dumps(part) for part in (options, PAYLOAD, limits))]
-    running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    assert [int(process.communicate(timeout=120)[0]) for process in running] == [10] * 4
+    arguments = [json.dumps(part) for part in (options, PAYLOAD, limits)]
+    said = together(4, WORKER, *arguments, preload=("zg_core.client", "sqlalchemy.dialects.sqlite"))
+    assert list(map(int, said)) == [10] * 4
     assert prompts(net) - before - 40 <= 12  # each with a pace of its own: twice as many, or worse
 
 

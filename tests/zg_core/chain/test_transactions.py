@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from typing import Any
 import pytest
 from eth_account import Account
 
+from tests.processes import together
 from zg_core import NETWORKS, ChainError, InsufficientFunds, TransactionReverted, Wallet, WrongChain
 from zg_core.backends.direct.contracts.abi import Call
 from zg_core.backends.direct.contracts.serving import SERVING
@@ -454,23 +453,9 @@ def assert_shared(network: Network, store: str, key: str, *, processes: int, thr
     """Let processes with threads send at once; every nonce is used once and every transaction mined."""
     sink = Account.create().address
     argument = json.dumps([network.rpc_url, store, sink, threads, each])
-    environ = {**os.environ, "ZEROG_PRIVATE_KEY": key}
-    root = Path(__file__).resolve().parents[3]
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, argument],
-            cwd=root,
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(processes)
-    ]
-    outputs = [process.communicate(timeout=240) for process in running]
-    for process, (_, errors) in zip(running, outputs, strict=True):
-        assert process.returncode == 0, errors
-    sent = [pair for output, _ in outputs for pair in json.loads(output)]
+    environ = {"ZEROG_PRIVATE_KEY": key}
+    said = together(processes, SCRIPT, argument, preload=("sqlalchemy.dialects.sqlite",), environ=environ)
+    sent = [pair for output in said for pair in json.loads(output)]
     total = processes * threads * each
     assert sorted(nonce for nonce, _ in sent) == list(range(total))
     assert len({tx_hash for _, tx_hash in sent}) == total

@@ -19,6 +19,7 @@ from zg_core.verify.schemes.signed_hashes import verify
 from zg_core.verify.verdict import Verdict
 
 BROKER, ENCLAVE, STRANGER = ("0x" + digit * 64 for digit in "123")
+BROKER_ADDRESS = Account.from_key(BROKER).address
 PROVIDER = "0x" + "ab" * 20
 CHAT_ID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 FINGERPRINT = "ab" * 32
@@ -48,7 +49,7 @@ def service(kind: Kind, **changes: Any) -> Service:
         "model": "m",
         "verifiability": "TeeML",
         "additional_info": json.dumps(INFO[kind]),
-        "tee_signer": Account.from_key(BROKER).address,
+        "tee_signer": BROKER_ADDRESS,
         "acknowledged": True,
     }
     return Service(**values | changes)
@@ -70,7 +71,8 @@ class Scene:
     header: str = CHAT_ID
     body_id: str = ""
     complete: bool = True
-    replayed: bool = False
+    replayed: bool = False  # an earlier response was the same bytes
+    known_id: bool = False  # an earlier response had its id
     record: Service = field(init=False)
     record_after: Service | None = field(init=False)  # None: the chain cannot be read
     guard: ReplayGuard = field(default_factory=ReplayGuard)
@@ -102,7 +104,7 @@ class Scene:
         made.headers = {"zg-res-key": self.header} if self.header else {}
         made.body_id = self.body_id
         made.complete = self.complete
-        made.replayed = self.replayed
+        made.replayed, made.known_id = self.replayed or self.known_id, self.known_id
         return made
 
     def verdict(self) -> Verdict:

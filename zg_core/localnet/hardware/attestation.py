@@ -169,6 +169,12 @@ def compose_hash() -> bytes:
     return hashlib.sha256(app_compose().encode()).digest()
 
 
+def os_image() -> tuple[str, str, str]:
+    """What these enclaves' operating system is known by, in hex: MRTD, RTMR1 and RTMR2."""
+    events = event_log()
+    return _measurement("os").hex(), replay(events, 1).hex(), replay(events, 2).hex()
+
+
 def _measurement(name: str) -> bytes:
     return hashlib.sha384(f"zerog-localnet {name}".encode()).digest()
 

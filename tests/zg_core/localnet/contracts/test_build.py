@@ -29,6 +29,7 @@ def check(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.heavy
 @pytest.mark.requires("node", "solc")
 def test_the_sources_compile_to_the_committed_artifacts_and_nothing_else_passes(tmp_path: Path) -> None:
     """One compilation: everything must match but the two artifacts that this test spoils."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.effort import tries
 from zg_core.localnet.chain import abi
 from zg_core.localnet.chain.chain import Reverted
 from zg_core.localnet.chain.genesis import SERVICE_NAME
@@ -119,7 +120,9 @@ def town(make_stage: Any) -> Town:
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=tries(20, 5),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(life=st.lists(steps, min_size=5, max_size=25))
 def test_coins_are_where_the_books_say(town: Town, life: list[tuple[Any, ...]]) -> None:

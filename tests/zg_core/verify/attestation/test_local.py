@@ -58,8 +58,10 @@ def provider(own_net: LocalNet) -> Iterator[LocalProvider]:
 
 def options(net: LocalNet, provider: LocalProvider | None = None, **more: Any) -> AttestationOptions:
     """What believes in the local hardware; with a provider, its collateral is handed over instead of fetched."""
-    given = {} if provider is None else {"collateral": provider.collateral}
-    return AttestationOptions(root=net.attestation_root, pccs_url=net.pccs_url, **given, **more)
+    given: dict[str, Any] = {"root": net.attestation_root, "pccs_url": net.pccs_url, "os_images": [net.os_image]}
+    if provider is not None:
+        given["collateral"] = provider.collateral
+    return AttestationOptions(**{**given, **more})
 
 
 def settings(net: LocalNet, provider: LocalProvider, **more: Any) -> dict[str, Any]:
@@ -140,7 +142,7 @@ def test_without_the_local_root_made_up_hardware_is_not_believed(own_net, provid
 
 
 def test_a_pccs_that_cannot_be_reached_leaves_level_2_open(own_net, provider):
-    nowhere = AttestationOptions(root=own_net.attestation_root, pccs_url="http://127.0.0.1:9")
+    nowhere = options(own_net, pccs_url="http://127.0.0.1:9")
     report = attested(own_net, provider, options=nowhere)
     assert report.outcome(2) is Outcome.UNAVAILABLE
     assert report.outcome(3) is Outcome.PASS

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import together
 from zg_core import (
     AsyncBroker,
     AsyncFunder,
@@ -298,9 +299,8 @@ class TestBudget:
         store.close()
 
     def test_processes_that_share_a_store_never_exceed(self, tmp_path):
-        command = [sys.executable, "-c", MOVER, f"sqlite:///{tmp_path}/store.db"]
-        running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-        moved = [int(process.communicate(timeout=120)[0]) for process in running]
+        url = f"sqlite:///{tmp_path}/store.db"
+        moved = list(map(int, together(4, MOVER, url, preload=("sqlalchemy.dialects.sqlite",))))
         assert sum(moved) == 7, moved
 
     @pytest.mark.skipif(sys.platform == "win32", reason="kills a process")
