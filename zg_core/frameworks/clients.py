@@ -6,8 +6,6 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from zg_core.tracebacks import clears_locals
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -100,13 +98,6 @@ class OwnsClients:
         def _client(self) -> ChatClient: ...
 
         def _async_client(self) -> AsyncChatClient: ...
-
-    if not TYPE_CHECKING:  # type checkers see the fields
-
-        @clears_locals
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            """Pass the arguments on; a key among them is in no traceback of a constructor that refuses another."""
-            super().__init__(*args, **kwargs)
 
     def explain(self, model: str | None = None) -> Explanation:
         """Every service of the model, and why calls go there or not; see `zg_core.ChatClient.explain`."""

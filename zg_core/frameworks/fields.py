@@ -39,6 +39,7 @@ from zg_core.frameworks.environment import (
 )
 from zg_core.objects import check_objects
 from zg_core.tasks.parameters import CHAT
+from zg_core.tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -239,6 +240,7 @@ class ClientFields(OwnsClients, BaseModel):
     _of_the_framework: ClassVar[frozenset[str]] = frozenset()
     _service_type: ClassVar[str | None] = None
 
+    @clears_locals
     def __init__(self, *arguments: Any, **values: Any) -> None:
         # A traceback can show the locals of every frame: nothing in this one is a key from here on.
         for name in ("private_key", "api_key"):
