@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from zg_core.crypto import typed_address
 from zg_core.errors import ConfigError, ZeroGError
 from zg_core.http.reach import OWN_PROVIDERS, OutOfReach, check_host
-from zg_core.redaction import blot as blot  # noqa: PLC0414 - moved
 from zg_core.tracebacks import clears_locals
 
 if TYPE_CHECKING:

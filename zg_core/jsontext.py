@@ -20,6 +20,16 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 # json.loads makes a decoder for every call with an option; events come by the hundred.
 _DECODER, _LENIENT = json.JSONDecoder(), json.JSONDecoder(strict=False)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a name is there twice")
+    return value
+
+
+_UNIQUE = json.JSONDecoder(object_pairs_hook=_once)
 _SPACE = " \t\n\r"
 _BOM = b"\xef\xbb\xbf"
 # What parsed JSON takes in memory, roughly: bytes for each object, array, text and further value. Up to 24 times what
@@ -44,7 +54,7 @@ def encode_body(payload: Mapping[str, Any]) -> bytes:
         raise ConfigError(message, code="bad_request_body", hint="send plain dicts, lists, texts and numbers") from None
 
 
-def parse_json(data: bytes | str, *, strict: bool = True) -> Any:
+def parse_json(data: bytes | str, *, strict: bool = True, unique: bool = False) -> Any:
     """Parse JSON that somebody else wrote.
 
     Python's parser recurses in C, and some packages of this field (py_ecc, py-evm) raise the recursion limit beyond
@@ -53,10 +63,11 @@ def parse_json(data: bytes | str, *, strict: bool = True) -> Any:
     Args:
         data: The text.
         strict: Whether control characters inside strings are refused, as the standard says.
+        unique: Whether a name that is twice in one object is refused, of which two readers may believe different ones.
 
     Raises:
         ValueError: not JSON in UTF-8, nested deeper than 500 levels, or of so many values that it would take more than
-            256 MB of memory.
+            256 MB of memory; with `unique`, a name that is there twice.
 
     Example:
         >>> parse_json(b'{"a": [1, "]"]}')
@@ -68,7 +79,7 @@ def parse_json(data: bytes | str, *, strict: bool = True) -> Any:
     if len(raw) > _DEEPEST and raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
         raise ValueError(f"JSON deeper than {_DEEPEST} levels")
     text = data if isinstance(data, str) else data.removeprefix(_BOM).decode()
-    decoder = _DECODER if strict else _LENIENT
+    decoder = _UNIQUE if unique else _DECODER if strict else _LENIENT
     if text.startswith("{"):  # the common case, without the two searches for white space around it
         value, end = decoder.raw_decode(text)
         if end == len(text) or not text[end:].strip(_SPACE):

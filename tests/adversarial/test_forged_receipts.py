@@ -196,6 +196,27 @@ def test_of_another_chain_or_contract_it_is_refused(
     assert verifying(edited(honest["TeeML"], **{field: value}), "--rpc", net.rpc_url)[0].code == 1
 
 
+def test_one_signed_answer_in_two_receipts_is_told(honest: dict[str, Document], net: LocalNet, tmp_path: Path) -> None:
+    zerog, path = zerog_of(net, tmp_path, None), tmp_path / "two.json"
+    other = edited(honest["TeeML"], receipt_id="f" * 32)
+    path.write_text(json.dumps([honest["TeeML"], honest["TeeTLS"], other]))
+    ran = zerog("receipts", "verify", str(path), "--rpc", net.rpc_url)
+    assert ran.out.count("shows the same signed answer") == 1
+    assert f"receipt {honest['TeeML']['receipt_id']} shows the same signed answer" in ran.out
+
+
+@pytest.mark.parametrize("name", ["model", "verdict", "fee"])
+def test_a_name_that_is_there_twice_is_refused(
+    honest: dict[str, Document], net: LocalNet, tmp_path: Path, name: str
+) -> None:
+    """One reader may show the first, another check the last."""
+    zerog, path = zerog_of(net, tmp_path, None), tmp_path / "twice.json"
+    path.write_text(json.dumps(honest["TeeML"]).replace(f'"{name}":', f'"{name}": "x", "{name}":', 1))
+    error = zerog.fails("receipts", "verify", str(path), "--rpc", net.rpc_url, code=1)
+    assert error["code"] == "bad_receipt"
+    assert "twice" in error["message"]
+
+
 def test_words_of_strangers_command_no_terminal(honest: dict[str, Document], verifying: Any, net: LocalNet) -> None:
     escapes = edited(honest["TeeML"], receipt_id="ok\n\x1b[2Kpassed", network="\x1b]0;a\x07")
     ran, _ = verifying(escapes, "--signer", net.providers[0].tee_signer)

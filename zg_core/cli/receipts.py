@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -183,6 +184,7 @@ def verify(
         for document in _read(path):
             anchor = _anchor(run, Receipt.from_dict(document), rpc, signer, pins)
             checks.append((path, check(document, anchor, minimum=minimum)))
+    checks = _with_twins(checks)
     for path, each in checks:
         run.out.line(f"{each.result:<9} {each.receipt_id}  {path}")
         run.out.line(f"          {each.reason}")
@@ -277,13 +279,27 @@ def _anchor(run: Run, receipt: Receipt, rpc: str | None, signer: str | None, pin
         return None
 
 
+def _with_twins(checks: list[tuple[Path, Check]]) -> list[tuple[Path, Check]]:
+    """The checks, with a note where two receipts show one and the same signed answer."""
+    first: dict[str, str] = {}
+    noted = []
+    for path, each in checks:
+        text = "" if each.verdict is None else each.verdict.signed_text
+        other = first.setdefault(text, each.receipt_id) if text else each.receipt_id
+        if other != each.receipt_id:
+            each = replace(each, notes=(*each.notes, f"receipt {other} shows the same signed answer"))  # noqa: PLW2901
+        noted.append((path, each))
+    return noted
+
+
 def _read(path: Path) -> list[Any]:
     if path.stat().st_size > _MOST_BYTES:
         raise ConfigError(f"{path} is larger than {_MOST_BYTES} bytes", code="bad_receipt", hint="split the export")
     try:
-        value: Any = parse_json(path.read_bytes())
-    except (ValueError, RecursionError):
-        raise ConfigError(f"{path} is not JSON", code="bad_receipt", hint="see docs/receipts.md") from None
+        value: Any = parse_json(path.read_bytes(), unique=True)  # people may be shown the other of two
+    except (ValueError, RecursionError) as error:
+        message = f"{path} is not JSON that can be read: {str(error)[:100]}"
+        raise ConfigError(message, code="bad_receipt", hint="see docs/receipts.md") from None
     if isinstance(value, dict):
         value = value.get("receipts", value.get("receipt", value))
     found: list[Any] = value if isinstance(value, list) else [value]

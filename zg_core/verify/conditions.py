@@ -253,10 +253,14 @@ class Attested(Condition):
         """See `Condition.refuses`."""
         if report is None or report.satisfies(self.level):
             return None
+        why = report.explain()
+        hint = f"see `zerog verify {service.provider}`; choose another provider, or lower attest=…"
+        if "(os_images)" in why:
+            hint = f"attestation=AttestationOptions(os_images=[…]); `zerog verify {service.provider}` prints the image"
         return Objection(
             "attestation_failed" if report.failed else "attestation_unavailable",
-            f"provider {service.provider} is not attested to level {self.level}: {report.explain()}",
-            f"see `zerog verify {service.provider}`; choose another provider, or lower attest=…",
+            f"provider {service.provider} is not attested to level {self.level}: {why}",
+            hint,
             contradicted=report.failed,
         )
 

@@ -62,6 +62,7 @@ class Reason(StrEnum):
     # not_checked
     POLICY_OFF = "policy_off"
     ABANDONED = "abandoned"
+    REFUSED = "refused"
     # not_verifiable
     UNSIGNED_SERVICE = "unsigned_service"
 
@@ -224,5 +225,6 @@ _SENTENCES: dict[str, str] = {
     Reason.RECORD_CHANGED: "the chain record changed around this call, and it no longer names the key that signed",
     Reason.POLICY_OFF: "the policy is off",
     Reason.ABANDONED: "the reader broke off before the end",
+    Reason.REFUSED: "the request was refused, so there is no reply to check",
     Reason.UNSIGNED_SERVICE: "this service signs nothing",
 }

@@ -19,7 +19,7 @@ from zg_core.errors import (
     SessionRejected,
     ZeroGError,
 )
-from zg_core.http.refusals import GATEWAY, error_text, retry_after
+from zg_core.http.refusals import error_text, fate_of, retry_after
 from zg_core.tasks.context import said_sizes, too_long
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from zg_core.types import Service
 
 __all__ = ["refusal"]
+
+_GATEWAY = (408, 499, 502, 504, 520, 524)  # in front of a provider that may go on and bill
 
 
 def refusal(service: Service, model: str, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
@@ -39,6 +41,12 @@ def refusal(service: Service, model: str, status: int, headers: Mapping[str, str
     if 300 <= status < 400:
         hint = "the provider's URL is wrong on chain; choose another provider"
         return RequestError(f"provider {provider} redirects; not followed", code="redirect", hint=hint, status=status)
+    fate = fate_of(status)
+    if fate == "unreached":
+        hint = "the network in front of the provider cannot reach it: retry later, or choose another provider"
+        return ProviderUnavailable(said, hint=hint, retry_after=retry_after(headers), status=status)
+    if fate == "unknown":  # whatever its words: brokers refuse with a status of the 400s (0g-direct §4.6)
+        return _unknown(said, status)
     if "validate session" in low or "authorization header" in low or status == 401:
         return _session(said, low, status)
     if "insufficient balance" in low or "account not exist" in low:
@@ -69,12 +77,6 @@ def refusal(service: Service, model: str, status: int, headers: Mapping[str, str
     if status == 503:
         hint = "retry later, or choose another provider"
         return ProviderUnavailable(said, hint=hint, retry_after=retry_after(headers, low), status=status)
-    if status in GATEWAY:
-        hint = "the receipt (error.receipt) records it; retry only if paying twice is acceptable"
-        return OutcomeUnknown(said, code="gateway_error", hint=hint, status=status)
-    if status == 500:
-        hint = "choose another provider; trying again may pay twice"
-        return ProviderUnavailable(said, hint=hint, retryable=False, status=status)
     if "context_length" in low or "maximum context length" in low or "token count exceeds" in low:
         hint = "shorten the messages, or choose a model with a larger context"
         window, prompt = said_sizes(text)
@@ -82,6 +84,12 @@ def refusal(service: Service, model: str, status: int, headers: Mapping[str, str
     if status == 413:
         return RequestError(said, code="too_large", hint="a request holds at most 32 MB", status=status)
     return RequestError(said, code="refused", hint="check the request", status=status)
+
+
+def _unknown(said: str, status: int) -> OutcomeUnknown:
+    code = "gateway_error" if status in _GATEWAY else "server_error"
+    hint = "it may have been served and billed: the receipt (error.receipt) records it; retry only if paying twice is "
+    return OutcomeUnknown(said, code=code, hint=f"{hint}acceptable, or choose another provider", status=status)
 
 
 def _session(said: str, low: str, status: int) -> SessionRejected:

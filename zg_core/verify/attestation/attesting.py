@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["attest"]
 
 _MAX_BYTES = 8 * 1024 * 1024
+_MAX_NRAS_BYTES = 1024 * 1024
 MAX_SECONDS = 60.0  # for one piece of evidence, with all attempts; one that drips can stay below every other bound
 _READ_SECONDS = 30.0
 # A gateway that is busy, or says something of its own in place of the report, may be over in a moment.
@@ -160,8 +161,10 @@ async def _nras(
     payload: dict[str, Any] = evidence.nvidia or {}
     deadline = time.monotonic() + MAX_SECONDS
     body, headers = json.dumps(payload).encode(), {"Content-Type": "application/json"}
-    answer = (await _get(transport, Request("POST", options.nras_url, headers, body, public=False), deadline)).body
-    keys = (await _get(transport, Request("GET", options.nras_keys_url, public=False), deadline)).body
+    asking = Request("POST", options.nras_url, headers, body, public=False)
+    answer = (await _get(transport, asking, deadline, _MAX_NRAS_BYTES)).body
+    asking = Request("GET", options.nras_keys_url, public=False)
+    keys = (await _get(transport, asking, deadline, _MAX_NRAS_BYTES)).body
     for part in (answer, keys):
         if isinstance(part, Problem):
             return part
@@ -176,14 +179,14 @@ class _Answer(NamedTuple):
     pause: float = 0.0
 
 
-async def _get(transport: Transport, request: Request, deadline: float) -> _Answer:
+async def _get(transport: Transport, request: Request, deadline: float, limit: int = _MAX_BYTES) -> _Answer:
     left = deadline - time.monotonic()
     if left <= 0:
         return _Answer(0, Problem("it takes too long"))
     times = Timeouts(connect=min(10.0, left), read=min(_READ_SECONDS, left), whole=left)
     try:
         answer = await transport.send(replace(request, timeouts=times))
-        body = await read_all(answer, _MAX_BYTES, left)
+        body = await read_all(answer, limit, left)
     except (RequestError, BodyBroken) as error:
         return _Answer(0, Problem(str(error)))
     if answer.status != 200:

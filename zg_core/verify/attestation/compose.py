@@ -6,7 +6,6 @@ that decides it is written there, in fields that are known here; whatever is unk
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,9 @@ _RUNNER = "docker-compose"
 # dstack's boot scripts source or run these before, or instead of, the compose file.
 _SCRIPTS = ("pre_launch_script", "init_script", "bash_script")
 # Variables that the operator sets may not steer which compose file, which daemon and which programs are used.
-_STEERING = re.compile(r"(COMPOSE|DOCKER|BUILDKIT|BUILDX|CONTAINERD|LD|BASH)_.*|PATH|ENV|BASHOPTS|SHELLOPTS|IFS|PS4")
+_STEERING = re.compile(
+    r"(COMPOSE|DOCKER|BUILDKIT|BUILDX|CONTAINERD|LD|BASH)_.*|PATH|HOME|ENV|BASHOPTS|SHELLOPTS|IFS|PS4"
+)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -136,15 +137,7 @@ def _few(reasons: list[str]) -> tuple[str, ...]:
 def _outer(text: str) -> dict[str, Any]:
     if len(text) > _MOST_CHARACTERS:
         raise ValueError(f"it is longer than {_MOST_CHARACTERS} characters")
-    parse_json(text)  # bounded in depth
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) != len(pairs):
-            raise ValueError("a name is there twice")
-        return value
-
-    value = json.loads(text, object_pairs_hook=once)
+    value = parse_json(text, unique=True)
     if not isinstance(value, dict):
         raise ValueError("it is no object")  # noqa: TRY004 - a value of the wrong form, not a wrong call
     return value

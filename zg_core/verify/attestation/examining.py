@@ -99,8 +99,16 @@ def examine(
         results += [LevelResult(Level(n), Outcome.NOT_APPLICABLE, reason, "chain") for n in range(1, level + 1)]
     results.sort(key=lambda result: result.level)
     bodies = {subject: each.raw for subject, each in evidence.items() if hasattr(each, "raw")}
-    end = min((each.expires_at for each in platforms.values() if not isinstance(each, Problem)), default=None)
+    ends = [_end(each, options) for each in platforms.values() if not isinstance(each, Problem)]
+    end = min(ends, default=None)
     return AttestationReport(service.provider, service.signer, service.kind, now, tuple(results), end, bodies)
+
+
+def _end(collateral: Collateral, options: AttestationOptions) -> datetime:
+    """Until when collateral counts."""
+    if options.collateral_max_age is None:
+        return collateral.expires_at
+    return min(collateral.expires_at, collateral.issued_at + options.collateral_max_age)
 
 
 def chain(service: Service) -> LevelResult:

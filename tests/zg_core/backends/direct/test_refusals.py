@@ -116,7 +116,11 @@ TABLE = [
     (503, says("Server is currently processing too many requests."), ProviderUnavailable, "provider_unavailable", True),
     (502, b"Bad Gateway", OutcomeUnknown, "gateway_error", False),
     (504, b"", OutcomeUnknown, "gateway_error", False),
-    (500, b"<html>oops</html>", ProviderUnavailable, "provider_unavailable", False),
+    *[(status, b"", OutcomeUnknown, "gateway_error", False) for status in (408, 499, 520, 524)],
+    *[(status, b"", OutcomeUnknown, "server_error", False) for status in (500, 501, 507, 527, 529, 599, 999, 418, 424)],
+    *[(status, b"", ProviderUnavailable, "provider_unavailable", True) for status in (521, 522, 523, 525, 526, 530)],
+    (500, says("validate session: session token expired"), OutcomeUnknown, "server_error", False),
+    (504, says("insufficient balance"), OutcomeUnknown, "gateway_error", False),
     (400, says("context_length_exceeded: 9000 tokens"), RequestError, "context_length_exceeded", False),
     (
         400,
@@ -129,7 +133,7 @@ TABLE = [
     (400, says("unsupported endpoint: endpoint not supported"), RequestError, "refused", False),
     (404, b"not found", RequestError, "refused", False),
     (403, says("forbidden"), RequestError, "refused", False),
-    (418, b"\xff\xfe", RequestError, "refused", False),
+    (415, b"\xff\xfe", RequestError, "refused", False),
     *[(status, b"", RequestError, "redirect", False) for status in (301, 302, 303, 307, 308, 304)],
 ]
 
