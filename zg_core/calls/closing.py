@@ -236,6 +236,7 @@ class Closing:
         self._transport.spawn(lambda: self._corrected(receipt))
 
     async def _corrected(self, receipt: Receipt) -> None:
+        await self._recorder.closed(receipt)  # fee and flags, too
         await self._recorder.judged(receipt)
         if self._router is not None:
             self._router.judged(receipt)
