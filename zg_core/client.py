@@ -23,9 +23,9 @@ from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.objects import check_objects
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
+from zg_core.shown.tracebacks import forgetful
 from zg_core.store import Store
 from zg_core.tasks.base import CHAT
-from zg_core.tracebacks import forgetful
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from zg_core.crypto import typed_address
 from zg_core.errors import ConfigError, ZeroGError
 from zg_core.http.reach import OWN_PROVIDERS, OutOfReach, check_host
-from zg_core.tracebacks import clears_locals
+from zg_core.shown.tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,13 +1,13 @@
 """How receipts, verdicts and audits look: HTML for notebooks, and tables for pandas.
 
-Models, chat ids and vendor names are written by strangers, so every text is escaped (`zg_core.escaping`).
+Models, chat ids and vendor names are written by strangers, so every text is escaped (`zg_core.shown.escaping`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zg_core.escaping import html
+from zg_core.shown.escaping import html
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -31,8 +31,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zg_core.escaping import line
-from zg_core.redaction import blot
+from zg_core.shown.escaping import line
+from zg_core.shown.redaction import blot
 
 if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt  # circle: what a caller reads of `error.receipt` is typed

@@ -28,8 +28,8 @@ from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, Zer
 from zg_core.http.extra_headers import extra_headers
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import run
+from zg_core.shown.tracebacks import clear_locals, clears_locals
 from zg_core.tasks.base import task_at
-from zg_core.tracebacks import clear_locals, clears_locals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from zg_core.escaping import line
+from zg_core.shown.escaping import line
 
 __all__ = ["Listener", "Progress", "tell"]
 

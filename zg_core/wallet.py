@@ -13,7 +13,7 @@ from zg_core.config import KEY_NAMES, Environment, Secret, conceal
 from zg_core.crypto import CURVE_ORDER, address_of_public_key, personal_hash, sign_digest
 from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
-from zg_core.tracebacks import forgetful
+from zg_core.shown.tracebacks import forgetful
 
 if TYPE_CHECKING:
     import os

@@ -21,7 +21,7 @@ from zg_core.http.messages import Request, read_all
 from zg_core.http.refusals import retry_after
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
-from zg_core.redaction import learn_url
+from zg_core.shown.redaction import learn_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from zg_core.escaping import line, terminal
 from zg_core.money import Amount
-from zg_core.redaction import blot
+from zg_core.shown.escaping import line, terminal
+from zg_core.shown.redaction import blot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

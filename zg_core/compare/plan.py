@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.compare.cache import key_of
 from zg_core.compare.rows import Job, Row
-from zg_core.escaping import line
 from zg_core.jsontext import encode_body
 from zg_core.money import Amount
 from zg_core.receipts.bounds import upper_bound
+from zg_core.shown.escaping import line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

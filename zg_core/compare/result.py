@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zg_core import display, escaping
+from zg_core import display
 from zg_core.compare.summary import Summary, summarise
 from zg_core.errors import ConfigError
 from zg_core.money import Amount
+from zg_core.shown import escaping
 
 if TYPE_CHECKING:
     from zg_core.compare.inputs import Prompt

@@ -25,7 +25,7 @@ from zg_core.compare.rows import Row
 from zg_core.errors import BudgetExceeded, ConfigError, ZeroGError
 from zg_core.money import Amount
 from zg_core.progress import tell
-from zg_core.tracebacks import clears_locals
+from zg_core.shown.tracebacks import clears_locals
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Status
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zg_core import display
-from zg_core.escaping import html, line, markdown
 from zg_core.money import Amount
+from zg_core.shown.escaping import html, line, markdown
 
 if TYPE_CHECKING:
     from zg_core.compare.rows import Row

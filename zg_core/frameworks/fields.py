@@ -38,8 +38,8 @@ from zg_core.frameworks.environment import (
     secret_from_env,
 )
 from zg_core.objects import check_objects
+from zg_core.shown.tracebacks import clears_locals
 from zg_core.tasks.parameters import CHAT
-from zg_core.tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

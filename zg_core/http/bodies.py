@@ -5,8 +5,8 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from zg_core.escaping import line
-from zg_core.redaction import blot
+from zg_core.shown.escaping import line
+from zg_core.shown.redaction import blot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping

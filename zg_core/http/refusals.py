@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from zg_core.errors import NEVER_REACHED
 from zg_core.jsontext import parse_json
-from zg_core.redaction import blot
+from zg_core.shown.redaction import blot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,11 +14,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from zg_core.escaping import line
 from zg_core.http.dialling import addresses, dial, dial_in_loop, keep_alive
 from zg_core.http.reach import reachable
 from zg_core.http.signals import LoopSignal, ThreadSignal
-from zg_core.redaction import blot
+from zg_core.shown.escaping import line
+from zg_core.shown.redaction import blot
 
 if TYPE_CHECKING:
     from zg_core.http.signals import Signal

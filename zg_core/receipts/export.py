@@ -6,8 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from zg_core import escaping
 from zg_core.receipts.model import row
+from zg_core.shown import escaping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zg_core.escaping import line
 from zg_core.money import Amount
 from zg_core.pricing import Tariff
 from zg_core.routing.health import Measured
+from zg_core.shown.escaping import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

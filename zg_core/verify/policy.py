@@ -16,7 +16,7 @@ from zg_core.errors import (
     VerificationUnavailable,
     VerificationWarning,
 )
-from zg_core.escaping import line
+from zg_core.shown.escaping import line
 from zg_core.verify.conditions import (
     AllOf,
     Attested,

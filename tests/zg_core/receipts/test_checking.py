@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from tests.zg_core.receipts.test_model import receipt
 from tests.zg_core.verify.scene import BROKER, PROVIDER, SIGNING, STRANGER, Scene
-from zg_core import ConfigError, escaping
+from zg_core import ConfigError
 from zg_core.money import Fee, neuron
 from zg_core.receipts import Anchor, MemoryReceipts, Receipt, audit, check
 from zg_core.receipts.anchors import read_pins
 from zg_core.receipts.export import to_csv
 from zg_core.receipts.model import OUTCOMES
+from zg_core.shown import escaping
 from zg_core.types import Kind, Usage
 from zg_core.verify.verdict import Status, Verdict
 

@@ -22,8 +22,8 @@ from zg_core.config import Secret
 from zg_core.crypto import same_address
 from zg_core.errors import InsufficientFunds, NotAcknowledged, SessionRejected
 from zg_core.money import neuron
-from zg_core.redaction import learn
-from zg_core.tracebacks import forgetful
+from zg_core.shown.redaction import learn
+from zg_core.shown.tracebacks import forgetful
 from zg_core.wallet import missing_credential
 
 if TYPE_CHECKING:

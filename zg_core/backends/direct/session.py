@@ -16,8 +16,8 @@ from zg_core.config import Secret, conceal
 from zg_core.crypto import SignatureError, checksum_address, is_address, keccak256, recover_personal_bytes, same_address
 from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
-from zg_core.redaction import learn
-from zg_core.tracebacks import clears_locals
+from zg_core.shown.redaction import learn
+from zg_core.shown.tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from zg_core.wallet import Wallet

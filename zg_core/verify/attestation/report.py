@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
-from zg_core.escaping import line
+from zg_core.shown.escaping import line
 from zg_core.types import Prompt
 
 if TYPE_CHECKING:

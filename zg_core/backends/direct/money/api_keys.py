@@ -19,8 +19,8 @@ from zg_core.backends.direct.session import EPHEMERAL_TOKEN_ID, bare, make_token
 from zg_core.config import Secret
 from zg_core.errors import ConfigError, ZeroGError
 from zg_core.http.transport import run
+from zg_core.shown.tracebacks import forgetful
 from zg_core.store import Store, default_store_url
-from zg_core.tracebacks import forgetful
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

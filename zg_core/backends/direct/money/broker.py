@@ -15,8 +15,8 @@ from zg_core.chain.transactions import Sender, Sending, TransactionResult
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
+from zg_core.shown.tracebacks import forgetful
 from zg_core.store import Store
-from zg_core.tracebacks import forgetful
 from zg_core.wallet import Wallet
 
 if TYPE_CHECKING:

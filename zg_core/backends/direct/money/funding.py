@@ -25,7 +25,7 @@ from zg_core.holders import holder, life_of
 from zg_core.http.transport import run
 from zg_core.money import Amount, og
 from zg_core.progress import tell
-from zg_core.tracebacks import forgetful
+from zg_core.shown.tracebacks import forgetful
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zg_core import escaping
-from zg_core.escaping import csv, html, line, markdown, terminal
+from zg_core.shown import escaping
+from zg_core.shown.escaping import csv, html, line, markdown, terminal
 
 ESC = "\x1b"
 HOSTILE = [

@@ -15,7 +15,7 @@ import pytest
 from zg_core import AsyncChatClient, Broker, ChatClient, Wallet
 from zg_core.client import AsyncReplyStream, ReplyStream
 from zg_core.errors import ZeroGError
-from zg_core.tracebacks import clear_locals, clears_locals, forgetful
+from zg_core.shown.tracebacks import clear_locals, clears_locals, forgetful
 
 MARK = "the-marker-of-this-test"
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zg_core import redaction
 from zg_core.errors import RequestError
-from zg_core.redaction import blot, learn, learn_url
+from zg_core.shown import redaction
+from zg_core.shown.redaction import blot, learn, learn_url
 
 CLAIMS = json.dumps({"address": "0x" + "ab" * 20, "provider": "0x" + "cd" * 20, "nonce": "0123456789abcdef"})
 
