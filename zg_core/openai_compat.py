@@ -64,7 +64,8 @@ def openai_client(**settings: Any) -> OpenAI:
     anything leaves, and ``models.list()`` names the provider's model on chain. ``timeout`` and ``max_retries``, also
     those of ``with_options`` and of a single call, bound and repeat as in `ChatClient`: the official client repeats
     nothing by itself. Extra headers of a call are sent but for those that let a request in or describe it; extra query
-    parameters are refused. LoRA adapter names work as models.
+    parameters are refused. LoRA adapter names work as models; their replies are ``verified`` only with
+    ``accept_models``.
 
     Args:
         settings: As `ChatClient` takes them: ``provider`` or ``model``, wallet or ``api_key``, ``verify``, ``budget``,

@@ -179,6 +179,9 @@ class ClientFields(OwnsClients, BaseModel):
     """What is allowed in an attestation, and where evidence is looked up."""
     accept_models: dict[str, str] | None = None
     """Renames that you accept, ``{"asked": "forwarded"}``: what a provider calls the same model."""
+    nonce: bool = False
+    """Whether a random value goes into each request's ``user``, where you set none, so that no signature of an earlier
+    request fits it."""
 
     routing: Routing | None = Field(default=None, repr=False)
     """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
