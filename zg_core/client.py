@@ -23,9 +23,11 @@ from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.objects import check_objects
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
+from zg_core.shown.tracebacks import forgetful
 from zg_core.store import Store
 from zg_core.tasks.base import CHAT
 from zg_core.verify.policy import Policy
+from zg_core.verify.reach import reach_of
 from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions
     from zg_core.verify.conditions import Condition
+    from zg_core.verify.reach import Reach
 
 __all__ = ["AsyncChatClient", "AsyncReplyStream", "ChatClient", "ReplyStream"]
 
@@ -55,6 +58,7 @@ _GUARD = ReplayGuard()
 _AUTO: Any = object()
 
 
+@forgetful
 class _Client:
     """What both clients share: settings checked and parts put together, without I/O."""
 
@@ -275,6 +279,12 @@ class _Client:
     async def _route(self, model: str | None = None) -> Route:
         return await (self.backend.route(model) if self._router is None else self._router.first(model))
 
+    async def _reach(self, model: str | None) -> Reach:
+        if self._router is None:
+            return await self.backend.reach(model)
+        route = await self._router.first(model)
+        return reach_of(route.service, route.model, self.policy.accept_models)
+
     async def _token(self) -> Secret:
         return await self.backend.token(None if self._router is None else await self._route())
 
@@ -298,6 +308,7 @@ SETTINGS = frozenset(inspect.signature(_Client.__init__).parameters) - {"self"}
 """Names of the clients' settings: no request may hold one."""
 
 
+@forgetful
 class ChatClient(_Client):
     """Calls providers and returns answers with receipts; blocking.
 
@@ -378,6 +389,17 @@ class ChatClient(_Client):
         """
         return run(self._model_info(model, service))
 
+    def reach(self, model: str | None = None) -> Reach:
+        """The best verdict that a reply of `model` can get, and why it is no better: known from the chain beforehand.
+
+        With ``verify="require"`` a call that asks for more is refused before its prompt leaves.
+
+        Raises:
+            ConfigError: no provider and no model is named.
+            ChainError: the chain cannot be read.
+        """
+        return run(self._reach(model))
+
     def token(self) -> Secret:
         """The bearer token for the provider: a session token that is reused until 1 h is left, or the API key."""
         return run(self._token())
@@ -393,6 +415,7 @@ class ChatClient(_Client):
         self.close()
 
 
+@forgetful
 class AsyncChatClient(_Client):
     """Async twin of `ChatClient`; one object serves many event loops, one after the other or at once."""
 
@@ -435,6 +458,10 @@ class AsyncChatClient(_Client):
         """See `ChatClient.model_info`."""
         return await self._model_info(model, service)
 
+    async def reach(self, model: str | None = None) -> Reach:
+        """See `ChatClient.reach`."""
+        return await self._reach(model)
+
     async def token(self) -> Secret:
         """See `ChatClient.token`."""
         return await self._token()
@@ -452,6 +479,7 @@ class AsyncChatClient(_Client):
         await self.close()
 
 
+@forgetful
 class ReplyStream:
     """The events of one answer. Read it to its end, or close it: then `receipt` is there."""
 
@@ -489,6 +517,7 @@ class ReplyStream:
         self.close()
 
 
+@forgetful
 class AsyncReplyStream:
     """Async twin of `ReplyStream`."""
 
