@@ -23,6 +23,7 @@ from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.objects import check_objects
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
+from zg_core.shown.tracebacks import forgetful
 from zg_core.store import Store
 from zg_core.tasks.base import CHAT
 from zg_core.verify.policy import Policy
@@ -57,6 +58,7 @@ _GUARD = ReplayGuard()
 _AUTO: Any = object()
 
 
+@forgetful
 class _Client:
     """What both clients share: settings checked and parts put together, without I/O."""
 
@@ -306,6 +308,7 @@ SETTINGS = frozenset(inspect.signature(_Client.__init__).parameters) - {"self"}
 """Names of the clients' settings: no request may hold one."""
 
 
+@forgetful
 class ChatClient(_Client):
     """Calls providers and returns answers with receipts; blocking.
 
@@ -412,6 +415,7 @@ class ChatClient(_Client):
         self.close()
 
 
+@forgetful
 class AsyncChatClient(_Client):
     """Async twin of `ChatClient`; one object serves many event loops, one after the other or at once."""
 
@@ -475,6 +479,7 @@ class AsyncChatClient(_Client):
         await self.close()
 
 
+@forgetful
 class ReplyStream:
     """The events of one answer. Read it to its end, or close it: then `receipt` is there."""
 
@@ -512,6 +517,7 @@ class ReplyStream:
         self.close()
 
 
+@forgetful
 class AsyncReplyStream:
     """Async twin of `ReplyStream`."""
 

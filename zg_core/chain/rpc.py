@@ -21,6 +21,7 @@ from zg_core.http.messages import Request, read_all
 from zg_core.http.refusals import retry_after
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
+from zg_core.shown.redaction import learn_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,6 +69,7 @@ class JsonRpc:
 
     def __init__(self, url: str, transport: Transport, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.url = url
+        learn_url(url)
         self._transport = transport
         self._clock = clock
         self._ids = itertools.count(1)

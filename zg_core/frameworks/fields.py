@@ -38,6 +38,7 @@ from zg_core.frameworks.environment import (
     secret_from_env,
 )
 from zg_core.objects import check_objects
+from zg_core.shown.tracebacks import clears_locals
 from zg_core.tasks.parameters import CHAT
 
 if TYPE_CHECKING:
@@ -242,6 +243,7 @@ class ClientFields(OwnsClients, BaseModel):
     _of_the_framework: ClassVar[frozenset[str]] = frozenset()
     _service_type: ClassVar[str | None] = None
 
+    @clears_locals
     def __init__(self, *arguments: Any, **values: Any) -> None:
         # A traceback can show the locals of every frame: nothing in this one is a key from here on.
         for name in ("private_key", "api_key"):
