@@ -87,8 +87,8 @@ def in_receipt(receipt: Receipt) -> Iterator[str]:
         yield from _against_record(receipt, service)
     if receipt.request_body is not None and receipt.response_body is not None and receipt.outcome == "answered":
         doubt = implausible(usage, receipt.request_body, receipt.response_bytes)
-        doubt = doubt or reported_in(receipt.response_body)[1]
-        if bool(doubt) is not (USAGE_IMPLAUSIBLE in receipt.flags):
+        is_doubtful = bool(doubt) or reported_in(receipt.response_body)[1]
+        if is_doubtful is not (USAGE_IMPLAUSIBLE in receipt.flags):
             yield f"the flag {USAGE_IMPLAUSIBLE!r} is there or not, against what the bytes say"
 
 
