@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.backends.direct.backend import DirectBackend
@@ -192,6 +193,8 @@ class _Client:
                 attest=attest,
                 accept_models=accept_models,
             )
+        if self.policy is verify:  # each client warns for itself
+            self.policy = replace(self.policy, _warned=set())
         """What is demanded of every reply."""
         self.network = settings.network
         """The chain and its contracts."""

@@ -13,7 +13,7 @@ from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, WalletCredential
 from zg_core.backends.direct.records import RECORD_AGE, Records
-from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, fetch_signature
+from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
 from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     ChainError,
@@ -127,6 +127,7 @@ class DirectBackend:
         self._choose = choose or _unnamed
         self._records = Records(chain, transport, record_age, retries)
         self._careful = careful or policy.looks_at_records
+        self._missed = Missed()
         self._served: dict[str, tuple[float, frozenset[str]]] = {}
 
     @property
@@ -344,7 +345,11 @@ class DirectBackend:
         """See `Backend.verify`."""
 
         async def fetch(chat_ids: tuple[str, ...]) -> bytes | None:
-            return await fetch_signature(self._transport, route.service, route.model, chat_ids, delays=SIGNATURE_DELAYS)
+            provider, delays = route.service.provider, tuple(SIGNATURE_DELAYS)
+            chosen = self._missed.delays(provider, delays) if self._policy.mode == "warn" else delays
+            found = await fetch_signature(self._transport, route.service, route.model, chat_ids, delays=chosen)
+            self._missed.note(provider, found=found is not None, waited=chosen == delays)
+            return found
 
         async def reread() -> Service:
             try:
