@@ -217,14 +217,16 @@ class Closing:
         """
         if RECORD_CHANGED in receipt.flags:
             return
-        receipt.flags = (*receipt.flags, RECORD_CHANGED)
         fee = self._backend.fee(after, receipt.usage)
-        if fee.reason == "price_changed":
-            receipt.fee = fee
         verdict, service = receipt.verdict, after.service
         named = service.acknowledged and same_address(verdict.recovered_signer, service.signer)
         if verdict.recovered_signer and verdict.status is not Status.FAILED and not named:
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_CHANGED)
+        if fee.reason != "price_changed" and verdict is receipt.verdict and service.kind is receipt.kind:
+            return  # a change that this receipt says nothing of
+        receipt.flags = (*receipt.flags, RECORD_CHANGED)
+        if fee.reason == "price_changed":
+            receipt.fee = fee
         receipt.settle(verdict)
         logger.warning(
             "receipt %s: the record of %s changed while the call was under way; verdict %s, fee %s",

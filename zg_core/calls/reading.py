@@ -11,10 +11,10 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from zg_core.config import blot
 from zg_core.errors import RequestError
 from zg_core.http.bodies import BodyBroken
 from zg_core.jsontext import encode_body, parse_json
+from zg_core.shown.redaction import blot
 from zg_core.sse import DONE, SSEDecoder
 from zg_core.tasks.chat import text_of
 from zg_core.tasks.replies import as_deltas, error_in

@@ -17,6 +17,7 @@ from zg_core.errors import (
     VerificationUnavailable,
     VerificationWarning,
 )
+from zg_core.shown.escaping import line
 from zg_core.verify.conditions import (
     AllOf,
     Attested,
@@ -290,7 +291,7 @@ class Policy:
         frame = _callers_frame()
         # A registry of its own: Python shows a warning of one place once, and another client's would not be shown.
         warnings.warn_explicit(
-            f"reply of {provider} is not proven: {sentence}",
+            line(f"reply of {provider} is not proven: {sentence}"),
             VerificationWarning,
             frame.f_code.co_filename,
             frame.f_lineno,

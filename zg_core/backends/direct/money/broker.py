@@ -15,6 +15,7 @@ from zg_core.chain.transactions import Sender, Sending, TransactionResult
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
+from zg_core.shown.tracebacks import forgetful
 from zg_core.store import Store
 from zg_core.wallet import Wallet
 
@@ -34,6 +35,7 @@ __all__ = ["AsyncBroker", "Broker"]
 _NOBODY: Any = object()
 
 
+@forgetful
 class _Broker:
     """What both brokers share: settings checked and parts put together, without I/O."""
 
@@ -155,6 +157,7 @@ class _Broker:
         raise TypeError("brokers are not pickled; make one in each process, with the same store")
 
 
+@forgetful
 class Broker(_Broker):
     """Reads the market, and moves the wallet's money when told to; blocking.
 
@@ -341,6 +344,7 @@ class Broker(_Broker):
         self.close()
 
 
+@forgetful
 class AsyncBroker(_Broker):
     """Async twin of `Broker`; one object serves many event loops, one after the other or at once."""
 
