@@ -295,8 +295,8 @@ class Policy:
             VerificationWarning,
             frame.f_code.co_filename,
             frame.f_lineno,
-            module=frame.f_globals.get("__name__"),
-            registry={},
+            frame.f_globals.get("__name__"),
+            {},
         )
 
 
