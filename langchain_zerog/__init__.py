@@ -2,7 +2,7 @@
 
 Example:
     >>> from langchain_zerog import ChatZeroG
-    >>> ChatZeroG(provider="0x" + "11" * 20).provider
+    >>> ChatZeroG(provider="0x" + "11" * 20, private_key="0x" + "22" * 32).provider
     '0x1111111111111111111111111111111111111111'
 """
 

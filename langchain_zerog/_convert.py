@@ -12,6 +12,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.utils.function_calling import convert_to_openai_function
 from pydantic import BaseModel
 
+from langchain_zerog._receipts import said_of
 from zg_core.errors import ConfigError, RequestError
 from zg_core.frameworks.tool_calls import call_id, new_call_id
 from zg_core.jsontext import parse_json
@@ -136,8 +137,8 @@ def chat_result(reply: Reply) -> ChatResult:
         tool_calls=calls,
         invalid_tool_calls=invalid,
         usage_metadata=usage_metadata(body.get("usage")),
-        response_metadata=reply_metadata(body, receipt),
     )
+    message.response_metadata = reply_metadata(body, receipt, said_of(message))
     info = {name: choice[name] for name in ("finish_reason", "logprobs") if choice.get(name) is not None}
     return ChatResult(generations=[ChatGeneration(message=message, generation_info=info or None)])
 
@@ -152,8 +153,14 @@ def additional_kwargs_of(said: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def reply_metadata(body: Mapping[str, Any], receipt: Receipt) -> dict[str, Any]:
-    """The ``response_metadata`` of a reply (or of what a stream said about itself), receipt included."""
+def reply_metadata(body: Mapping[str, Any], receipt: Receipt, said: str) -> dict[str, Any]:
+    """The ``response_metadata`` of a reply (or of what a stream said about itself), receipt included.
+
+    Args:
+        body: The reply.
+        receipt: Its receipt.
+        said: Hash of the message that is made of it.
+    """
     model = body.get("model")
     metadata: dict[str, Any] = {
         "model_name": model if isinstance(model, str) and model else receipt.model,
@@ -162,7 +169,7 @@ def reply_metadata(body: Mapping[str, Any], receipt: Receipt) -> dict[str, Any]:
     for name in ("id", "system_fingerprint"):
         if (value := body.get(name)) and isinstance(value, str):
             metadata[name] = value
-    metadata[PROVIDER] = metadata_of(receipt)
+    metadata[PROVIDER] = metadata_of(receipt, said)
     return metadata
 
 

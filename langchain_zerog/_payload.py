@@ -2,76 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.language_models import LangSmithParams
 
 from langchain_zerog._convert import PROVIDER, is_schema_class, openai_messages, openai_response_format
-from zg_core.errors import ConfigError
+from zg_core.frameworks.requests import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from langchain_core.messages import BaseMessage
 
-    from langchain_zerog.chat_models import ChatZeroG
-
-__all__ = ["TOLERATED", "parameters_of", "payload_of", "trace_parameters_of"]
-
-# Fields that go into a request under their own name, in this order.
-_PARAMETERS = (
-    "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "n", "logprobs",
-    "top_logprobs", "reasoning_effort",
-)  # fmt: skip
-# They end a request, after everything that is the same from call to call.
-_LATE = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
-_ONLY_WITH_TOOLS = ("tool_choice", "parallel_tool_calls")
-# Arguments of other chat models that mean nothing here: streams always report their usage.
-TOLERATED = frozenset({"stream_usage"})
+__all__ = ["Ask", "payload_of", "trace_parameters_of"]
 
 
-def parameters_of(model: ChatZeroG) -> dict[str, Any]:
-    """The request parameters that `model` was given."""
-    return {name: value for name in _PARAMETERS if (value := getattr(model, name)) not in (None, [])}
+class Ask(NamedTuple):
+    """One call: the request, and what the client is told beside it."""
+
+    payload: dict[str, Any]
+    options: dict[str, Any]
 
 
-def payload_of(
-    model: ChatZeroG, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The request: model, messages, parameters, tools.
+def payload_of(messages: Sequence[BaseMessage], parameters: dict[str, Any], model: str | None) -> dict[str, Any]:
+    """The request for `messages` with `parameters`.
 
     Raises:
         ConfigError: it cannot be sent.
     """
-    settings = parameters_of(model)
-    settings |= model.model_kwargs
-    settings |= model.extra_body or {}
-    settings["parallel_tool_calls"] = settings.get("parallel_tool_calls", model.parallel_tool_calls)
-    settings |= {name: value for name, value in kwargs.items() if name not in ("stream", "extra_body", *TOLERATED)}
-    settings |= kwargs.get("extra_body") or {}
-    if stop is not None:
-        settings["stop"] = stop
-    if settings.get("n") not in (None, 1):
-        raise ConfigError("n must be 1", code="bad_request_body", hint="use batch() for several answers")
-    if not settings.get("tools"):
-        settings = {name: value for name, value in settings.items() if name not in ("tools", *_ONLY_WITH_TOOLS)}
-    if is_schema_class(wanted := settings.get("response_format")) or isinstance(wanted, dict):
-        settings["response_format"] = openai_response_format(wanted)
-    payload: dict[str, Any] = {"model": settings.pop("model", None) or model.model}
-    if payload["model"] is None:
-        del payload["model"]  # the client puts in the provider's own
-    payload["messages"] = openai_messages(messages)
-    late = {name: settings.pop(name) for name in _LATE if name in settings}
-    payload |= {name: value for name, value in {**settings, **late}.items() if value not in (None, [])}
-    return payload
+    if is_schema_class(wanted := parameters.get("response_format")) or isinstance(wanted, dict):
+        parameters = {**parameters, "response_format": openai_response_format(wanted)}
+    return request_of(openai_messages(messages), parameters, model)
 
 
-def trace_parameters_of(model: ChatZeroG, stop: list[str] | None, kwargs: Mapping[str, Any]) -> LangSmithParams:
+def trace_parameters_of(
+    model: str | None, parameters: Mapping[str, Any], stop: list[str] | None, kwargs: Mapping[str, Any]
+) -> LangSmithParams:
     """What traces are told of a call: provider, model and the parameters that shape the answer."""
     params = LangSmithParams(ls_provider=PROVIDER, ls_model_type="chat")
-    settings = {**parameters_of(model), **kwargs}
-    if isinstance(name := kwargs.get("model") or model.model, str):
-        params["ls_model_name"] = name
+    settings = {**parameters, **kwargs}
+    if isinstance(name := kwargs.get("model") or model, str):
+        params["ls_model_name"] = str(name)
     if isinstance(temperature := settings.get("temperature"), int | float):
         params["ls_temperature"] = temperature
     if isinstance(limit := settings.get("max_tokens"), int):

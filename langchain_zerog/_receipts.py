@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zg_core.receipts.recent import receipt_in
+from zg_core.receipts.recent import hash_of, is_of, receipt_in
 
 if TYPE_CHECKING:
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import AIMessage, BaseMessage
 
     from zg_core.receipts.model import Receipt
 
-__all__ = ["receipt_of"]
+__all__ = ["is_what_was_said", "receipt_of", "said_of"]
+
+
+def is_what_was_said(message: AIMessage, receipt: Receipt) -> bool:
+    """Whether `message` says and calls for what the reply of `receipt` did: its facts may be another message's."""
+    return is_of(receipt, said_of(message))
+
+
+def said_of(message: AIMessage) -> str:
+    """The hash of what `message` says and which tools it calls; of a stream, of the sum of its chunks."""
+    return hash_of(str(message.text), [(call["name"], call["args"]) for call in message.tool_calls])
 
 
 def receipt_of(message: BaseMessage) -> Receipt | None:

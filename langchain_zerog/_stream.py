@@ -17,6 +17,7 @@ from langchain_core.utils.json import parse_partial_json
 from langchain_zerog._blocks import refusal_block
 from langchain_zerog._convert import additional_kwargs_of, reply_metadata, usage_metadata
 from zg_core.frameworks.tool_calls import ToolCallMerger, is_complete
+from zg_core.receipts.recent import hash_of
 from zg_core.tasks.replies import content_text, first_choice
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class ChunkMaker:
         self._v1 = output_version == "v1"
         self._calls = _Chunks(_FIRST_INDEX_V1 if self._v1 else 0)
         self._refusal = ""
+        self._text: list[str] = []
         self._about: dict[str, Any] = {}  # model, id, system_fingerprint: as first said
         self._finish_reason: str | None = None
         self._usage: Any = None
@@ -64,8 +66,11 @@ class ChunkMaker:
         if not isinstance(delta, dict):
             delta = {}
         if len(delta) == 1 and type(text := delta.get("content")) is str and not choice.get("logprobs"):
-            return _text_chunk(text) if text else None  # what nearly all of them are
+            if text:  # what nearly all of them are
+                self._text.append(text)
+            return _text_chunk(text) if text else None
         content = content_text(delta.get("content"))
+        self._text.append(content)
         beside = additional_kwargs_of(delta)
         self._refusal += beside.get("refusal", "")
         calls = self._calls.merge(delta["tool_calls"]) if delta.get("tool_calls") else []
@@ -82,12 +87,13 @@ class ChunkMaker:
     def last(self, receipt: Receipt | None) -> ChatGenerationChunk:
         """The final chunk: empty, with everything that is said once."""
         assert receipt is not None  # noqa: S101 - a stream that was read to its end has one
+        said = hash_of("".join(self._text), self._calls.whole())
         return ChatGenerationChunk(
             message=AIMessageChunk(
                 # In the v1 format content is what LangChain made of the chunks, and it knows no block for a refusal.
                 content=[refusal_block(self._refusal)] if self._v1 and self._refusal else "",
                 usage_metadata=usage_metadata(self._usage),
-                response_metadata=reply_metadata(self._about, receipt),
+                response_metadata=reply_metadata(self._about, receipt, said),
                 tool_call_chunks=self._calls.spoil(),
                 chunk_position="last",
             ),
@@ -133,6 +139,16 @@ class _Chunks:
 
     def __init__(self, first_index: int) -> None:
         self._merger = ToolCallMerger(first_index)
+
+    def whole(self) -> list[tuple[str, Any]]:
+        """Names and arguments of the calls that LangChain makes of all chunks, `spoil` among them."""
+        if not self._merger.calls:
+            return []
+        ends = {chunk["index"]: chunk["args"] or "" for chunk in self.spoil()}
+        whole = ((call, call.arguments + ends.get(call.index, "")) for call in self._merger.calls)
+        chunks = [tool_call_chunk(name=call.name, args=args, id=call.id, index=call.index) for call, args in whole]
+        made = AIMessageChunk(content="", tool_call_chunks=chunks)
+        return [(call["name"], call["args"]) for call in made.tool_calls]
 
     def spoil(self) -> list[ToolCallChunk]:
         """Chunks that keep calls whose arguments are no JSON object from being mended.

@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import BaseModel, model_validator
 
 from langchain_zerog import _blocks
-from langchain_zerog._bridge import Relay, awatched, scope, sink_of, watched
+from langchain_zerog._bridge import awatched, scope, sink_of, watched
+from langchain_zerog._cache import judged
 from langchain_zerog._convert import chat_result
 from langchain_zerog._errors import NeverServed, as_model_error
-from langchain_zerog._fields import ADVICE, ELSEWHERE, plain_values
-from langchain_zerog._payload import TOLERATED, parameters_of, payload_of, trace_parameters_of
+from langchain_zerog._fields import ChatFields, plain_values
+from langchain_zerog._payload import trace_parameters_of
 from langchain_zerog._profile import default_method, profile_of, recall, remember
 from langchain_zerog._stream import ChunkMaker
 from langchain_zerog._version import __version__
-from zg_core.config import KEY_NAMES, Network
+from zg_core.config import Network
 from zg_core.errors import ZeroGError
-from zg_core.fieldtypes import AttestationOptions, Budget, Condition, Limits, Policy, Receipt, Routing, Timeouts, Wallet
-from zg_core.frameworks.clients import Clients, OwnsClients
-from zg_core.frameworks.fields import (
-    CLIENT_FIELDS,
-    client_settings,
-    from_env,
-    keep_what_was_passed,
-    objects_from_plain,
-    reject_unknown,
-    secret_from_env,
-)
+from zg_core.tasks.parameters import refuse_settings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
     from langchain_core.language_models import LangSmithParams, LanguageModelInput, ModelProfile
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
-    from langchain_core.runnables import Runnable
+    from langchain_core.runnables import Runnable, RunnableConfig
     from langchain_core.tools import BaseTool
 
-    from zg_core.client import AsyncChatClient, ChatClient
     from zg_core.tasks.models import ModelInfo
 
 __all__ = ["ChatZeroG"]
@@ -49,7 +40,7 @@ __all__ = ["ChatZeroG"]
 _blocks.register()
 
 
-class ChatZeroG(OwnsClients, BaseChatModel):
+class ChatZeroG(ChatFields, BaseChatModel):
     """Chat model on 0G: answered in trusted hardware, paid on chain, every reply with a receipt.
 
     Setup:
@@ -174,123 +165,30 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     Pickles and serialised forms hold neither keys nor connections; where they are loaded, the environment's apply.
     """
 
-    model: str | None = Field(
-        default_factory=from_env("ZEROG_MODEL"), validation_alias=AliasChoices("model", "model_name")
-    )
-    """Name of the model; without it the provider's own. Default ``ZEROG_MODEL``."""
-    provider: str | None = Field(default_factory=from_env("ZEROG_PROVIDER"))
-    """Address of the provider; without it one is chosen for `model`. Default ``ZEROG_PROVIDER``."""
-
-    private_key: SecretStr | None = Field(default_factory=secret_from_env(*KEY_NAMES), exclude=True)
-    """Key of the wallet that pays. Default ``ZEROG_PRIVATE_KEY``."""
-    api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True)
-    """A 0G API key instead of a wallet. Default ``ZEROG_API_KEY``."""
-    wallet: Wallet | None = Field(default=None, exclude=True, repr=False)
-    """A `zg_core.Wallet` instead of a key, for keystore files and secrets managers."""
-
-    network: str | Network | None = Field(default_factory=from_env("ZEROG_NETWORK"))
-    """``"mainnet"``, ``"testnet"``, ``"local"`` or a `zg_core.Network`. Default ``ZEROG_NETWORK``, else testnet."""
-    rpc_url: str | None = Field(default=None, exclude=True, repr=False)
-    """JSON-RPC endpoint instead of the network's; such URLs often hold a key, so it is never shown or serialised."""
-    ledger: str | None = None
-    """LedgerManager address instead of the network's."""
-    inference: str | None = None
-    """InferenceServing address instead of the network's."""
-
-    verify: str | Policy | Condition | None = Field(default_factory=from_env("ZEROG_VERIFY"))
-    """``"off"``, ``"background"``, ``"warn"`` (default), ``"require"``, a `zg_core.Policy`, or a condition of
-    `zg_core.verify`, which is required. Default ``ZEROG_VERIFY``."""
-    minimum: str | None = None
-    """The least verdict that satisfies: ``"verified"`` (default), ``"response_bound"``, …"""
-    kinds: list[str] | None = None
-    """Kinds of service that may see a prompt, for example ``["TeeML"]``; all if not given."""
-    stream_policy: Literal["after", "hold"] | None = None
-    """Whether a stream's chunks wait for the verdict (``"hold"``) or not (``"after"``, default)."""
-    identity: str | None = None
-    """TeeTLS providers: the upstream vendor that must have answered."""
-    attest: int | None = None
-    """Level up to which the enclave must be attested before it sees a prompt."""
-    attestation: AttestationOptions | None = Field(default=None, exclude=True, repr=False)
-    """What is allowed in an attestation, and where evidence is looked up."""
-
-    routing: Routing | None = None
-    """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
-    limits: Limits | Literal["auto"] | None = "auto"
-    """Rate and requests under way, for all clients of a process together: by default the providers' own on real
-    networks; None lifts them."""
-    budget: Budget | None = Field(default=None, exclude=True, repr=False)
-    """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
-    timeout: float | Timeouts | None = None
-    """Seconds until the first byte of a reply, and between two of them (default 300), or `zg_core.Timeouts`."""
-    max_retries: int = Field(default=2, ge=0)
-    """Further attempts after connect errors, 429 and 503, which never served anything."""
-    retry_deadline: float = Field(default=60.0, ge=0, allow_inf_nan=False)
-    """Seconds from the first failure in which further attempts must begin; a call that would have to wait longer fails
-    at once, and its error says in ``details["retry_after"]`` how long."""
-    retry_unknown: bool = False
-    """Whether a request that was sent and not answered is sent again: it may be paid twice, with a receipt each."""
-    ca_file: str | None = None
-    """A certificate authority to trust instead of the system's, for local networks with TLS."""
-    allow_private_providers: bool | None = Field(default=None, exclude=True, repr=False)
-    """Whether the chain's URLs may lead to this machine and into private networks: for people who run their own
-    providers. Default ``ZEROG_ALLOW_PRIVATE_PROVIDERS``, else only on a local network."""
-    http_client: Any = Field(default=None, exclude=True, repr=False)
-    """An `httpx2.Client` (or `httpx.Client`) for blocking calls. Only its connections are used: proxies, TLS settings,
-    transports; not its headers, cookies, credentials or redirects. It stays yours to close."""
-    http_async_client: Any = Field(default=None, exclude=True, repr=False)
-    """The same for asynchronous calls, an `AsyncClient`: bound to the first event loop that uses it."""
-    store: str | None = Field(default=None, exclude=True, repr=False)
-    """URL of the store that keeps receipts; default ``ZEROG_STORE``, else memory."""
-    on_receipt: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
-    """Called with the receipt of every call that may have cost money."""
-    on_verdict: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
-    """Called when a background check has ended (``verify="background"``)."""
-
     streaming: bool = False
     """Whether `invoke` streams too, for the sake of callbacks."""
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = Field(default=None, validation_alias=AliasChoices("max_tokens", "max_completion_tokens"))
-    stop: list[str] | str | None = Field(default=None, validation_alias=AliasChoices("stop", "stop_sequences"))
-    seed: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    n: Literal[1] | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    reasoning_effort: str | None = None
-    parallel_tool_calls: bool | None = None
-    """Whether one reply may hold several tool calls; sent only with tools."""
-    model_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Further request parameters."""
-    extra_body: dict[str, Any] | None = None
-    """Further request parameters, for those a certain provider adds to OpenAI's."""
 
-    _clients: Clients = PrivateAttr(default_factory=Clients)
+    if TYPE_CHECKING:
+        # Other names of arguments, for type checkers: of `model`, `max_tokens` and `stop`.
+        model_name: str | None = None
+        max_completion_tokens: int | None = None
+        stop_sequences: list[str] | str | None = None
+    else:
 
-    # Errors must not repeat the arguments: a key may be among them.
-    model_config = ConfigDict(
-        defer_build=True,
-        populate_by_name=True,
-        protected_namespaces=(),
-        hide_input_in_errors=True,
-        arbitrary_types_allowed=True,
-    )
+        @property
+        def model_name(self) -> str | None:
+            """The same as `model`."""
+            return self.model
 
-    @model_validator(mode="before")
-    @classmethod
-    def _reject_unknown_arguments(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        aliases = ("model_name", "stop_sequences", "max_completion_tokens")
-        known = {*aliases, *cls.model_fields, *TOLERATED}
-        reject_unknown(cls.__name__, values, known, advice=ADVICE, elsewhere=ELSEWHERE)
-        return objects_from_plain(values)
+        @property
+        def max_completion_tokens(self) -> int | None:
+            """The same as `max_tokens`."""
+            return self.max_tokens
 
-    @model_validator(mode="after")
-    def _keep_what_was_passed(self) -> Self:
-        keep_what_was_passed(self)
-        return self
+        @property
+        def stop_sequences(self) -> list[str] | str | None:
+            """The same as `stop`."""
+            return self.stop
 
     @model_validator(mode="after")
     def _set_zerog_version(self) -> Self:
@@ -299,11 +197,6 @@ class ChatZeroG(OwnsClients, BaseChatModel):
         return self
 
     # what it is
-
-    @property
-    def model_name(self) -> str | None:
-        """The same as `model`."""
-        return self.model
 
     @property
     def _llm_type(self) -> str:
@@ -328,10 +221,16 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     def _identifying_params(self) -> dict[str, Any]:
         network = self.network.name if isinstance(self.network, Network) else self.network
         named = {"model": self.model, "provider": self.provider, "network": network}
-        return {name: value for name, value in {**named, **parameters_of(self)}.items() if value is not None}
+        known = {**named, **self._parameters()}
+        return {name: str(value) if name in named else value for name, value in known.items() if value is not None}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        return trace_parameters_of(self, stop, kwargs)
+        return trace_parameters_of(self.model, self._parameters(), stop, kwargs)
+
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        # Before a run is announced to its callbacks, which are told all of this.
+        self._check_call(kwargs)
+        return super()._get_invocation_params(stop=stop, **kwargs)
 
     def get_num_tokens(self, text: str) -> int:
         """About how many tokens `text` has, counted offline: the provider's tokenizer is not known."""
@@ -358,9 +257,9 @@ class ChatZeroG(OwnsClients, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         try:
-            payload = self._payload(messages, stop, kwargs)
+            payload, options = self._ask(messages, stop, kwargs)
             with scope(sink_of(run_manager)):
-                return chat_result(self._client().create(payload))
+                return chat_result(self._client().create(payload, **options))
         except ZeroGError as error:
             raise as_model_error(error) from error.__cause__
 
@@ -372,9 +271,9 @@ class ChatZeroG(OwnsClients, BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         try:
-            payload = self._payload(messages, stop, kwargs)
+            payload, options = self._ask(messages, stop, kwargs)
             with scope(sink_of(run_manager)):
-                return chat_result(await self._async_client().create(payload))
+                return chat_result(await self._async_client().create(payload, **options))
         except ZeroGError as error:
             raise as_model_error(error) from error.__cause__
 
@@ -387,8 +286,8 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     ) -> Iterator[ChatGenerationChunk]:
         chunks = ChunkMaker(self.output_version)
         try:
-            payload = self._payload(messages, stop, kwargs)
-            with watched(self._client().stream(payload), run_manager) as events:
+            payload, options = self._ask(messages, stop, kwargs)
+            with watched(self._client().stream(payload, **options), run_manager) as events:
                 for event in events:
                     if (chunk := chunks.chunk(event)) is not None:
                         if run_manager is not None:
@@ -410,9 +309,9 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     ) -> AsyncIterator[ChatGenerationChunk]:
         chunks = ChunkMaker(self.output_version)
         try:
-            payload = self._payload(messages, stop, kwargs)
+            payload, options = self._ask(messages, stop, kwargs)
             client = self._async_client()
-            async with awatched(client.stream(payload), run_manager) as events:
+            async with awatched(client.stream(payload, **options), run_manager) as events:
                 async for event in events:
                     if (chunk := chunks.chunk(event)) is not None:
                         if run_manager is not None:
@@ -428,40 +327,13 @@ class ChatZeroG(OwnsClients, BaseChatModel):
     def _payload(
         self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
     ) -> dict[str, Any]:
-        return payload_of(self, messages, stop, kwargs)
+        return self._ask(messages, stop, kwargs).payload
 
-    # clients
+    def _generate_with_cache(self, *arguments: Any, **kwargs: Any) -> ChatResult:
+        return super(ChatZeroG, judged(self))._generate_with_cache(*arguments, **kwargs)
 
-    def _client_settings(self, *, asynchronous: bool = False) -> dict[str, Any]:
-        return client_settings(
-            self,
-            CLIENT_FIELDS,
-            stream=self.stream_policy,
-            http_client=self.http_async_client if asynchronous else self.http_client,
-            on_receipt=Relay(self.on_receipt),
-        )
-
-    def _client(self) -> ChatClient:
-        return self._clients.blocking(self._client_settings())
-
-    def _async_client(self) -> AsyncChatClient:
-        return self._clients.asynchronous(self._client_settings(asynchronous=True))
-
-    def __copy__(self) -> Self:
-        copied = super().__copy__()
-        copied._clients = Clients()  # noqa: SLF001
-        return copied
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        # A deep copy uses the same HTTP clients: they are their owner's.
-        own = {id(client): client for client in (self.http_client, self.http_async_client) if client is not None}
-        return super().__deepcopy__({**(memo or {}), **own})
-
-    def __getstate__(self) -> dict[Any, Any]:
-        state = super().__getstate__()
-        stays = ("private_key", "api_key", "wallet", "http_client", "http_async_client")
-        state["__dict__"] = {**state["__dict__"], **dict.fromkeys(stays)}
-        return state
+    async def _agenerate_with_cache(self, *arguments: Any, **kwargs: Any) -> ChatResult:
+        return await super(ChatZeroG, judged(self))._agenerate_with_cache(*arguments, **kwargs)
 
     # what the provider says about the model
 
@@ -496,6 +368,7 @@ class ChatZeroG(OwnsClients, BaseChatModel):
         return self.profile
 
     def _resolve_model_profile(self) -> ModelProfile | None:
+        self._forget_replaced()  # LangChain asks while the object is being made
         info = recall(self._profile_key)
         return None if info is None else profile_of(info)
 
@@ -519,6 +392,31 @@ class ChatZeroG(OwnsClients, BaseChatModel):
             **kwargs: See `Runnable.with_retry`.
         """
         return super().with_retry(retry_if_exception_type=retry_if_exception_type, **kwargs)
+
+    if not TYPE_CHECKING:  # they return what LangChain's return
+
+        def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+            """A model whose calls get `kwargs`, parameters of requests; for settings make another model.
+
+            Raises:
+                TypeError: a call takes no such argument (`zg_core.ArgumentError`).
+            """
+            self._check_call(kwargs)
+            return super().bind(**kwargs)
+
+        def with_config(
+            self, config: RunnableConfig | None = None, **kwargs: Any
+        ) -> Runnable[LanguageModelInput, AIMessage]:
+            """A model whose runs get LangChain's `config`.
+
+            Raises:
+                TypeError: it holds a setting of the model, which LangChain would put into traces and nobody would read.
+            """
+            try:
+                refuse_settings({**(config or {}), **kwargs}, self._rules().settings, "the configuration of a run")
+            except ZeroGError as error:
+                raise as_model_error(error) from None
+            return super().with_config(config, **kwargs)
 
     # tools and structured output
 

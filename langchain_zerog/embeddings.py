@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.embeddings import Embeddings
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import AliasChoices, Field
 
-from langchain_zerog._bridge import Relay, scope, sink_of
+from langchain_zerog._bridge import scope, sink_of
 from langchain_zerog._errors import as_model_error
-from langchain_zerog._fields import ADVICE, ELSEWHERE
-from zg_core.config import KEY_NAMES, Network
+from langchain_zerog._fields import LangChainFields
 from zg_core.errors import ZeroGError
-from zg_core.fieldtypes import Budget, Limits, Policy, Receipt, Routing, Timeouts, Wallet
-from zg_core.frameworks.clients import Clients, OwnsClients
-from zg_core.frameworks.fields import (
-    client_settings,
-    from_env,
-    keep_what_was_passed,
-    reject_unknown,
-    secret_from_env,
-)
-from zg_core.tasks.embeddings import ENVIRONMENT, PATH, SERVICE_TYPE, payload_of, vectors_of
+from zg_core.tasks.embeddings import PATH, SERVICE_TYPE, payload_of, vectors_of
+from zg_core.tasks.parameters import EMBEDDINGS
 
 if TYPE_CHECKING:
-    from zg_core.client import AsyncChatClient, ChatClient
+    from collections.abc import Iterator
 
 __all__ = ["ZeroGEmbeddings"]
 
-# The fields that the clients take under another name, or not at all.
-_OF_REQUESTS = ("dimensions", "batch_size", "model_kwargs", "limits", "on_receipt")
 
-
-class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
+class ZeroGEmbeddings(LangChainFields, Embeddings):
     """Embeddings on 0G: made in trusted hardware, paid on chain, every request with a receipt.
 
     Services of type ``"embedding"`` sign their answers as chat services do (0g-direct §8), so a vector is as proven as
@@ -51,6 +38,7 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
         batch_size: Most texts in one request.
 
     Raises:
+        TypeError: an argument that nobody reads, or a setting among the request parameters.
         ConfigError: nothing was sent; a setting is missing or malformed.
         BudgetExceeded: nothing was sent; it could cost more than the budget has left.
         RequestError: the provider refused or failed, or answered other than one vector for each text.
@@ -68,32 +56,9 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
     """
 
     model: str | None = Field(default=None, validation_alias=AliasChoices("model", "model_name"))
+    """Name of the model; without it the provider's own."""
     provider: str | None = None
-    private_key: SecretStr | None = Field(default_factory=secret_from_env(*KEY_NAMES), exclude=True)
-    api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True)
-    wallet: Wallet | None = Field(default=None, exclude=True, repr=False)
-    network: str | Network | None = Field(default_factory=from_env("ZEROG_NETWORK"))
-    rpc_url: str | None = Field(default=None, exclude=True, repr=False)
-    ledger: str | None = None
-    inference: str | None = None
-    verify: str | Policy | None = Field(default_factory=from_env("ZEROG_VERIFY"))
-    minimum: str | None = None
-    kinds: list[str] | None = None
-    identity: str | None = None
-    routing: Routing | None = None
-    limits: Limits | str | None = "auto"
-    budget: Budget | None = Field(default=None, exclude=True, repr=False)
-    """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
-    store: str | None = Field(default=None, exclude=True, repr=False)
-    """URL of the store that keeps receipts and counts the budget; default ``ZEROG_STORE``, else memory."""
-    timeout: float | Timeouts | None = None
-    max_retries: int = Field(default=2, ge=0)
-    retry_deadline: float = Field(default=60.0, ge=0, allow_inf_nan=False)
-    retry_unknown: bool = False
-    ca_file: str | None = None
-    allow_private_providers: bool | None = Field(default=None, exclude=True, repr=False)
-    on_receipt: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
-    on_verdict: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
+    """Address of the provider; without it one is chosen among the embedding services."""
     dimensions: int | None = Field(default=None, ge=1)
     """Length of the vectors; the model's own if not given."""
     batch_size: int = Field(default=256, ge=1)
@@ -101,25 +66,13 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further request parameters."""
 
-    _clients: Clients = PrivateAttr(default_factory=Clients)
+    _service_type: ClassVar[str | None] = SERVICE_TYPE
+    _advice: ClassVar[str] = "other request parameters go into model_kwargs"
+    _of_requests: ClassVar[frozenset[str]] = EMBEDDINGS
+    _extra: ClassVar[tuple[str, ...]] = ("model_kwargs",)
 
-    # Errors must not repeat the arguments: a key may be among them.
-    model_config = ConfigDict(
-        populate_by_name=True, protected_namespaces=(), hide_input_in_errors=True, arbitrary_types_allowed=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_arguments_only(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            known = {"model_name", *cls.model_fields}
-            reject_unknown(cls.__name__, values, known, advice=ADVICE, elsewhere=ELSEWHERE)
-        return values
-
-    @model_validator(mode="after")
-    def _one_credential(self) -> Self:
-        keep_what_was_passed(self)
-        return self
+    if TYPE_CHECKING:
+        model_name: str | None = None  # another name of the argument `model`, for type checkers
 
     # calls
 
@@ -158,24 +111,6 @@ class ZeroGEmbeddings(OwnsClients, BaseModel, Embeddings):
 
     def _payload(self, texts: list[str]) -> dict[str, Any]:
         return payload_of(texts, self.model, self.dimensions) | self.model_kwargs
-
-    # clients
-
-    def _client(self) -> ChatClient:
-        return self._clients.blocking(self._settings())
-
-    def _async_client(self) -> AsyncChatClient:
-        return self._clients.asynchronous(self._settings())
-
-    def _settings(self) -> Mapping[str, Any]:
-        names = (name for name in type(self).model_fields if name not in _OF_REQUESTS)
-        relay = Relay(self.on_receipt)
-        return client_settings(self, names, service_type=SERVICE_TYPE, on_receipt=relay, environ=ENVIRONMENT)
-
-    def __getstate__(self) -> dict[Any, Any]:
-        state = super().__getstate__()
-        state["__dict__"] = {**state["__dict__"], "private_key": None, "api_key": None, "wallet": None}
-        return state
 
 
 @contextmanager

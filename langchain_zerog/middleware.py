@@ -24,9 +24,9 @@ from langchain_core.messages import AIMessage
 from langgraph.config import get_config
 
 from langchain_zerog._errors import as_model_error
-from langchain_zerog._receipts import receipt_of
+from langchain_zerog._receipts import is_what_was_said, receipt_of
 from langchain_zerog.callbacks import get_zerog_receipts
-from zg_core.errors import BudgetExceeded, ConfigError, VerificationUnavailable, ZeroGError
+from zg_core.errors import BudgetExceeded, ConfigError, VerificationFailed, VerificationUnavailable, ZeroGError
 from zg_core.money import Amount
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Status
@@ -51,7 +51,8 @@ class ZeroGVerificationMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     """Lets an answer through, and its tools run, only if it is proven.
 
     It asks for the verdict of every answer of the agent's model, whatever the model's own `verify` says: with
-    ``verify="background"`` the check runs while LangChain works on the answer, and this waits for its end.
+    ``verify="background"`` the check runs while LangChain works on the answer, and this waits for its end. The verdict
+    is about what the provider said; so text and tool calls are compared with that: they may have come out of a cache.
 
     Args:
         minimum: The least verdict, ``"verified"`` by default. With ``"response_bound"`` tools run on answers that may
@@ -62,7 +63,7 @@ class ZeroGVerificationMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         ConfigError: unknown `minimum`, or a timeout that is not positive.
 
     The agent raises:
-        VerificationFailed: the evidence contradicts the answer.
+        VerificationFailed: the evidence contradicts the answer, or it is not what the reply of its receipt said.
         VerificationUnavailable: the verdict is below the minimum or did not come in time, or the answer has no receipt
             in this process: another model's, or one out of a cache that outlived its process.
 
@@ -109,6 +110,14 @@ class ZeroGVerificationMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
                     f"the check of the reply of {receipt.provider} did not end within {self._timeout:g} s",
                     code="pending",
                     hint="raise timeout=…, or let the model check by itself: ChatZeroG(verify='require')",
+                    receipt=receipt,
+                    text=message.text,
+                )
+            if not is_what_was_said(message, receipt):
+                raise VerificationFailed(
+                    "do not trust this answer: it is not what the reply of its receipt said",
+                    code="content_mismatch",
+                    hint="it was changed on its way, by a cache or another middleware: list this one after that one",
                     receipt=receipt,
                     text=message.text,
                 )

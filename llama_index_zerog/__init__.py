@@ -2,7 +2,7 @@
 
 Example:
     >>> from llama_index_zerog import ZeroG
-    >>> ZeroG(provider="0x" + "11" * 20).class_name()
+    >>> ZeroG(provider="0x" + "11" * 20, private_key="0x" + "22" * 32).class_name()
     'ZeroG'
 """
 

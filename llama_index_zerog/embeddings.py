@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
-from llama_index_zerog._fields import ClientFields
+from llama_index_zerog._fields import LlamaIndexFields
 from llama_index_zerog._index_check import check_lengths, check_same, stored_samples
-from zg_core.errors import ConfigError
-from zg_core.tasks.embeddings import ENVIRONMENT, PATH, SERVICE_TYPE, payload_of, vectors_of
+from llama_index_zerog.instrumentation import get_zerog_receipts
+from zg_core.errors import ConfigError, VerificationFailed, VerificationUnavailable
+from zg_core.tasks.embeddings import PATH, SERVICE_TYPE, payload_of, vectors_of
+from zg_core.tasks.parameters import EMBEDDINGS
+from zg_core.verify.verdict import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from llama_index.core.indices.base import BaseIndex
+    from llama_index.core.schema import BaseNode
 
     from zg_core.calls.call import Reply
-    from zg_core.client import AsyncChatClient, ChatClient
+    from zg_core.receipts.model import Receipt
 
 __all__ = ["ZeroGEmbedding"]
 
 
-class ZeroGEmbedding(ClientFields, BaseEmbedding):
+_PATIENCE = 60.0  # seconds for the verdict on vectors that are going to be kept
+
+
+class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
     """Embeddings on 0G: made in trusted hardware, paid on chain, every request with a receipt.
 
     Services of type ``"embedding"`` sign their answers as chat services do (0g-direct §8), so `verify` and the like
@@ -46,6 +55,9 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
     from every provider of `model` that it allows."""
     dimensions: int | None = Field(default=None, ge=1)
     """Length of the vectors, where the model can choose."""
+
+    _service_type: ClassVar[str | None] = SERVICE_TYPE
+    _of_requests: ClassVar[frozenset[str]] = EMBEDDINGS
 
     _made_by: tuple[str, str, int] | None = PrivateAttr(default=None)
 
@@ -111,15 +123,43 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
         check_same(stored, self._vectors(reply, len(texts)), least, reply.receipt)
 
     def _payload(self, texts: list[str]) -> dict[str, Any]:
-        return payload_of(texts, self.model, self.dimensions)
+        return {**payload_of(texts, self.model, self.dimensions), **self.additional_kwargs}
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        client = self._client()
-        return self._vectors(client.create(self._payload(texts), path=PATH), len(texts))
+        reply = self._client().create(self._payload(texts), path=PATH)
+        if self.embeddings_cache is not None:
+            reply.receipt.resolve(_PATIENCE)
+            _check_before_kept(reply.receipt)
+        return self._vectors(reply, len(texts))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        client = self._async_client()
-        return self._vectors(await client.create(self._payload(texts), path=PATH), len(texts))
+        reply = await self._async_client().create(self._payload(texts), path=PATH)
+        if self.embeddings_cache is not None:
+            await reply.receipt.aresolve(_PATIENCE)
+            _check_before_kept(reply.receipt)
+        return self._vectors(reply, len(texts))
+
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Embed the nodes of a pipeline, which may keep them: their checks are waited for.
+
+        Raises:
+            VerificationFailed: the evidence contradicts the vectors.
+        """
+        with get_zerog_receipts() as receipts:
+            made = super().__call__(nodes, **kwargs)
+        for receipt in receipts:
+            receipt.resolve(_PATIENCE)
+            _check_before_kept(receipt)
+        return made
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Async twin of `__call__`."""
+        with get_zerog_receipts() as receipts:
+            made = await super().acall(nodes, **kwargs)
+        for receipt in receipts:
+            await receipt.aresolve(_PATIENCE)
+            _check_before_kept(receipt)
+        return made
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
@@ -150,11 +190,25 @@ class ZeroGEmbedding(ClientFields, BaseEmbedding):
             )
         return vectors
 
-    def _client(self) -> ChatClient:
-        return self._clients.blocking(self._settings())
 
-    def _async_client(self) -> AsyncChatClient:
-        return self._clients.asynchronous(self._settings())
+def _check_before_kept(receipt: Receipt) -> None:
+    """Refuse vectors that a cache would serve for ever, where the background check failed or is not over.
 
-    def _settings(self) -> dict[str, Any]:
-        return self._client_settings(service_type=SERVICE_TYPE, environ=ENVIRONMENT)
+    Raises:
+        VerificationFailed: it failed.
+        VerificationUnavailable: it is not over.
+    """
+    if receipt.verdict.status is Status.FAILED:
+        raise VerificationFailed(
+            f"do not trust these vectors of {receipt.provider}: {receipt.verdict.explain()}",
+            code=str(receipt.verdict.reason),
+            hint="use another provider, and keep the receipt (error.receipt)",
+            receipt=receipt,
+        )
+    if receipt.verdict.status is Status.PENDING:
+        raise VerificationUnavailable(
+            f"the check of these vectors of {receipt.provider} did not end within {_PATIENCE:.0f} s",
+            code="pending",
+            hint="try again, or let the model check by itself: ZeroGEmbedding(verify='require')",
+            receipt=receipt,
+        )

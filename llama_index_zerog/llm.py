@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from llama_index.core.base.llms.generic_utils import (
     achat_to_completion_decorator,
@@ -25,17 +25,18 @@ from llama_index.core.base.llms.types import (
     MessageRole,
     ToolCallBlock,
 )
-from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW, DEFAULT_NUM_OUTPUTS
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 
-from llama_index_zerog._fields import ClientFields
+from llama_index_zerog._fields import LlamaIndexFields, checked
 from llama_index_zerog._messages import assistant_message, openai_messages, tool_arguments, whole_arguments
 from llama_index_zerog._stream import ResponseMaker
 from llama_index_zerog.instrumentation import current_sinks, telling
 from zg_core.errors import ConfigError, RequestError, ZeroGError
+from zg_core.frameworks.requests import RequestFields, parameters_for, request_of
 from zg_core.receipts.recent import KEY, metadata_of, receipt_in
 from zg_core.tasks.context import check_fits
 from zg_core.tasks.replies import first_choice
@@ -45,17 +46,11 @@ if TYPE_CHECKING:
     from llama_index.core.tools.types import BaseTool
 
     from zg_core.calls.call import Reply
-    from zg_core.client import AsyncChatClient, ChatClient
     from zg_core.tasks.models import ModelInfo
     from zg_core.types import Service
 
 __all__ = ["ZeroG"]
 
-# Fields that go into a request under their own name, in this order.
-_PARAMETERS = (
-    "temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty", "reasoning_effort",
-)  # fmt: skip
-_LATE = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
 # LlamaIndex's programs take tool_choice and tool_required out of the arguments they pass on; this they leave.
 _FORCED = "zerog_tool_required"
 _REFUSE_WITHOUT_TOOLS = frozenset(
@@ -63,7 +58,7 @@ _REFUSE_WITHOUT_TOOLS = frozenset(
 )
 
 
-class ZeroG(ClientFields, FunctionCallingLLM):
+class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
     """LLM on 0G: answered in trusted hardware, paid on chain, every reply with a receipt.
 
     ```python
@@ -82,16 +77,6 @@ class ZeroG(ClientFields, FunctionCallingLLM):
     context window, by a bound that holds for every tokenizer, is refused before it is sent.
     """
 
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    stop: list[str] | str | None = None
-    seed: int | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    reasoning_effort: str | None = None
-    additional_kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Further request parameters."""
     context_window: int | None = None
     """Tokens that a request and its answer may have, instead of what the provider says."""
     num_output: int | None = None
@@ -99,6 +84,10 @@ class ZeroG(ClientFields, FunctionCallingLLM):
     is_function_calling_model: bool | None = None
     """Whether it calls tools, instead of what the provider says. Without, agents work as `ReActAgent`, and structured
     answers are asked for in words."""
+
+    _of_the_framework: ClassVar[frozenset[str]] = frozenset(
+        {_FORCED, "allow_parallel_tool_calls", "formatted", "stream_usage", "tool_required", "verbose"}
+    )
 
     _known: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -155,22 +144,24 @@ class ZeroG(ClientFields, FunctionCallingLLM):
         Raises:
             ZeroGError: see `zg_core.errors`; money that may have been spent is on ``error.receipt``.
         """
-        return _response(self._client().create(self._payload(messages, kwargs)))
+        payload, options = self._ask(messages, kwargs)
+        return _response(self._client().create(payload, **options))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Async twin of `chat`."""
-        return _response(await self._async_client().create(self._payload(messages, kwargs)))
+        payload, options = self._ask(messages, kwargs)
+        return _response(await self._async_client().create(payload, **options))
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Ask, and return the answer as it comes; every response holds the message so far."""
-        payload, sinks = self._payload(messages, kwargs), current_sinks()
+        (payload, options), sinks = self._ask(messages, kwargs), current_sinks()
 
         def responses() -> Generator[ChatResponse, None, None]:
             maker = ResponseMaker()
             with telling(sinks):
-                stream = self._client().stream(payload)
+                stream = self._client().stream(payload, **options)
             try:
                 while True:
                     with telling(sinks):
@@ -189,11 +180,11 @@ class ZeroG(ClientFields, FunctionCallingLLM):
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
         """Async twin of `stream_chat`."""
-        payload, sinks = self._payload(messages, kwargs), current_sinks()
+        (payload, options), sinks = self._ask(messages, kwargs), current_sinks()
 
         async def responses() -> AsyncGenerator[ChatResponse, None]:
             maker = ResponseMaker()
-            stream = self._async_client().stream(payload)
+            stream = self._async_client().stream(payload, **options)
             try:
                 while True:
                     with telling(sinks):
@@ -384,28 +375,26 @@ class ZeroG(ClientFields, FunctionCallingLLM):
 
     # requests
 
-    def _payload(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> dict[str, Any]:
-        settings = {name: value for name in _PARAMETERS if (value := getattr(self, name)) not in (None, [])}
-        settings |= self.additional_kwargs
-        settings |= {name: value for name, value in kwargs.items() if name not in ("stream", _FORCED)}
-        if not settings.get("tools"):
-            settings = {name: value for name, value in settings.items() if name not in _LATE[:3]}
-        payload: dict[str, Any] = {}
-        if name := settings.pop("model", None) or self.model:
-            payload["model"] = name
-        payload["messages"] = openai_messages(messages)
-        late = {name: settings.pop(name) for name in _LATE if name in settings}
-        payload |= {name: value for name, value in {**settings, **late}.items() if value is not None}
+    def _ask(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The request of one call, and its options.
+
+        Raises:
+            ArgumentError: an argument of the call is no parameter of a request.
+            ConfigError: it cannot be sent.
+        """
+        call = self._rules().split(kwargs, self._secrets)
+        parameters = parameters_for(call, self._parameters(), self.additional_kwargs)
+        payload = request_of(openai_messages(messages), parameters, self.model)
         info = self._told() if payload.get("model") == self.model else None
         if window := self.context_window or (info and info.context_window):
             check_fits(payload, window, payload.get("model") or (info.model if info else "the provider's own model"))
-        return payload
+        return payload, call.options
 
-    def _client(self) -> ChatClient:
-        return self._clients.blocking(self._client_settings())
 
-    def _async_client(self) -> AsyncChatClient:
-        return self._clients.asynchronous(self._client_settings())
+# Outermost: spans and events come further in.
+_CHATS = ("chat", "achat", "stream_chat", "astream_chat")
+for _name in (*_CHATS, *(chat.replace("chat", "complete") for chat in _CHATS), "_prepare_chat_with_tools"):
+    setattr(ZeroG, _name, checked(getattr(ZeroG, _name)))
 
 
 def _choice(tool_choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:

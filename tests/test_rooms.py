@@ -15,7 +15,7 @@ MOST_MODULES = 20
 MARK = "# circle: "
 """A comment on the line of an import says why a circle stays: two things that need each other by their nature."""
 
-OPENING = ("zg_core.http.", "langchain_zerog.")
+OPENING = ("zg_core.http.",)
 """Circles that are being opened."""
 Graph = dict[str, dict[str, Import]]
 

@@ -20,9 +20,9 @@ from zg_core.errors import ConfigError
 from zg_core.http.extra_headers import extra_headers
 from zg_core.http.timeouts import timeouts_of
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
+from zg_core.objects import check_objects
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
-from zg_core.routing.routing import Routing
 from zg_core.store import Store
 from zg_core.tasks.parameters import refuse_settings
 from zg_core.verify.policy import Policy
@@ -30,7 +30,7 @@ from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from zg_core.backends.base import Route
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
     from zg_core.routing.candidates import Explanation
     from zg_core.routing.failover import Router
+    from zg_core.routing.routing import Routing
     from zg_core.tasks.models import ModelInfo
     from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions
@@ -162,6 +163,10 @@ class _Client:
         # A traceback can show the locals of every frame: nothing in this one is a key from here on.
         private_key, api_key, environ = conceal(private_key), conceal(api_key), Environment(environ)
         word = verify if isinstance(verify, str) else None
+        check_objects(
+            {"wallet": wallet, "budget": budget, "routing": routing, "attestation": attestation, "receipts": receipts}
+            | ({} if limits is _AUTO else {"limits": limits})
+        )
         settings = Settings.resolve(
             network=network,
             rpc_url=rpc_url,
@@ -205,7 +210,7 @@ class _Client:
         with blaming("api_key", settings.sources):
             credential = credential_of(wallet, settings.api_key)
         if routing is not None:
-            _check_routing(routing, provider, credential)
+            _check_routing(provider, credential)
         self._transport = self._make_transport(ca_file, http_client)
         self._catalogue = Catalogue(self._transport)
         self.backend: DirectBackend = DirectBackend(
@@ -225,6 +230,7 @@ class _Client:
             careful=budget is not None,
             retries=retries,
             sources=settings.sources,
+            choose=choice(self._transport, self._catalogue),
         )
         self._router = None if routing is None else self._make_router(routing)
         if limits is _AUTO:
@@ -235,6 +241,7 @@ class _Client:
             self._transport,
             policy=self.policy,
             receipts=self.receipts,
+            guard=_GUARD,
             payer=lambda: backend.payer,  # asked for when needed: a keystore file is read then
             limits=limits,
             retries=retries,
@@ -519,10 +526,8 @@ def _options(timeout: Patience, headers: Mapping[str, str] | None) -> Options | 
     return Options(None if timeout is None else timeouts_of(timeout), extra_headers(headers))
 
 
-def _check_routing(routing: object, provider: str | None, credential: Credential) -> None:
-    if not isinstance(routing, Routing):
-        said, hint = f"routing is a {type(routing).__name__}", 'pass a zg_core.Routing, such as Routing(sort="price")'
-    elif provider is not None:
+def _check_routing(provider: str | None, credential: Credential) -> None:
+    if provider is not None:
         said, hint = "routing and provider exclude each other", "leave one of them out, or use Routing(allow=[…])"
     elif isinstance(credential, ApiKeyCredential):
         said, hint = "an API key is for one provider, so nothing can be routed", "pay with a wallet (ZEROG_PRIVATE_KEY)"
@@ -535,3 +540,16 @@ def _age(record_age: float | None, network: Network) -> float:
     if record_age is None:  # a local network's clock and records are moved by hand
         return 0.0 if network.name == "local" else RECORD_AGE
     return check_age(record_age)
+
+
+def choice(
+    transport: SyncTransport | AsyncTransport, catalogue: Catalogue
+) -> Callable[[DirectBackend, str], Awaitable[str]]:
+    """How a provider is found where neither `provider` nor `routing` is given; routing is loaded only then."""
+
+    async def choose(backend: DirectBackend, model: str) -> str:
+        from zg_core.routing.failover import Router
+
+        return await Router(None, backend, transport, catalogue).choose(model)
+
+    return choose

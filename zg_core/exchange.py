@@ -18,7 +18,7 @@ __all__ = ["Exchange"]
 
 # Chat ids go into URLs (0g-direct §4.9).
 _CHAT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_RANDOM = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")  # 128 bits, as UUIDs or without their dashes
 
 
 class Exchange:
@@ -33,8 +33,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_hash", "_request_sha256", "body_id", "certificate_sha256", "complete", "headers", "replayed", "request",
-        "size", "status",
+        "_hash", "_request_sha256", "body_id", "certificate_sha256", "complete", "headers", "known_id", "replayed",
+        "request", "size", "status",
     )  # fmt: skip
 
     def __init__(self, request: bytes) -> None:
@@ -45,7 +45,10 @@ class Exchange:
         self.size = 0
         self.body_id = ""  # `id` inside the body, the fallback chat id
         self.certificate_sha256 = ""
-        self.replayed = False  # set once, when the response is complete
+        self.replayed = (
+            False  # set once, when the response is complete: an earlier one was the same bytes, or had its id
+        )
+        self.known_id = False  # an earlier response had its id
         self._hash = hashlib.sha256()
         self._request_sha256 = ""
 
@@ -88,10 +91,12 @@ class Exchange:
 
     @property
     def marks(self) -> frozenset[str]:
-        """What no two genuine replies share: the chat id, and the ``id`` inside the signed body where it is a UUID.
+        """Ids that no two genuine replies share: that of the header, and the ``id`` inside the body if it is random.
 
         Lower case, as the signature route reads ids (0g-direct §4.9): an old reply under another spelling is old.
+        Some servers count their replies or draw a small number, so that a short ``id`` says nothing.
         """
+        header = self.headers.get("zg-res-key", "")
         inner = self.body_id.removeprefix("chatcmpl-").lower()
-        marks = {self.chat_id.lower(), inner if _UUID.fullmatch(inner) else ""}
+        marks = {header.lower() if header == self.chat_id else "", inner if _RANDOM.fullmatch(inner) else ""}
         return frozenset(marks - {""})

@@ -63,7 +63,7 @@ def signatures(signature: str) -> dict[str, str]:
         "trailing byte": signature + "00",
         "trailing text": signature + "zz",
         "missing byte": signature[:-2],
-        "no 0x": signature[2:],
+        "no 0x, another byte": signature[2:-4] + ("00" if signature[-4:-2] != "00" else "01") + signature[-2:],
         "zero r": f"0x{'0' * 64}{signature[66:]}",
         "zero s": f"0x{r}{'0' * 64}{signature[130:]}",
         "r beyond the order": f"0x{CURVE_ORDER + 1:064x}{signature[66:]}",

@@ -32,12 +32,15 @@ class Script:
         self.events: list[dict[str, Any]] = []
         self.listed: list[dict[str, Any]] = []  # what /v1/models says of it
         self.thinks = 0.0  # seconds before its first word
+        self.bodies: list[bytes] = []  # what reached it
 
     async def complete(self, path: str, body: bytes) -> UpstreamReply:
+        self.bodies.append(body)
         await asyncio.sleep(self.thinks)
         return UpstreamReply(200, {"content-type": "application/json"}, json.dumps(self.body).encode())
 
     async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
+        self.bodies.append(body)
         await asyncio.sleep(self.thinks)
         for event in self.events:
             yield b"data: " + json.dumps(event).encode() + b"\n\n"

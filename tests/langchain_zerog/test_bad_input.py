@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from langchain_core import exceptions
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import ConfigurableField
 
 import zg_core
-from langchain_zerog import ChatZeroG
+from langchain_zerog import ChatZeroG, ZeroGEmbeddings
 from zg_core.backends.direct.session import make_token
 from zg_core.localnet import LocalNet
 from zg_core.localnet.chain import abi
@@ -108,12 +109,6 @@ CASES: dict[str, tuple[Callable[[LocalNet], dict[str, Any]], type[Exception], ty
         exceptions.ModelPermissionDeniedError,
         "zerog deposit",
     ),
-    "unknown policy": (
-        lambda _: {"verify": "requre"},
-        zg_core.ConfigError,
-        exceptions.ModelError,
-        "require",
-    ),
     "a kind that is not allowed": (
         lambda _: {"kinds": ["TeeTLS"]},
         zg_core.VerificationUnavailable,
@@ -191,16 +186,67 @@ def test_bad_input_is_one_clear_error_and_no_prompt_leaves(
     assert PROMPT not in str(error)
 
 
-def test_without_a_credential_the_hint_names_both_ways(
-    local: LocalNet, make_model: Callable[..., ChatZeroG], talk: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("make", [ChatZeroG, ZeroGEmbeddings])
+def test_a_missing_credential_is_found_by_the_constructor_and_the_hint_names_both_ways(
+    local: LocalNet, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ZEROG_PRIVATE_KEY")
-    before = sent(local)
     with pytest.raises(exceptions.ModelAuthenticationError) as caught:
-        talk.invoke(make_model(), PROMPT)
+        make()
+    assert isinstance(caught.value, zg_core.ConfigError)
+    assert caught.value.code == "no_credential"
     assert "ZEROG_PRIVATE_KEY" in str(caught.value)
     assert "ZEROG_API_KEY" in str(caught.value)
-    assert sent(local) == before
+
+
+def test_a_keystore_is_credential_enough_and_not_opened(local: LocalNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZEROG_PRIVATE_KEY")
+    asked: list[str] = []
+
+    def password() -> str:
+        asked.append("password")
+        return ""
+
+    ChatZeroG(wallet=Wallet.from_keystore("no-such-file.json", password))
+    assert not asked
+
+
+def test_a_key_may_come_later_as_a_configurable_field(
+    local: LocalNet, talk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ZEROG_PRIVATE_KEY")
+    later = ChatZeroG(private_key=None).configurable_fields(private_key=ConfigurableField(id="key"))
+    with pytest.raises(exceptions.ModelAuthenticationError):
+        talk.invoke(later, PROMPT)
+    config = {"configurable": {"key": local.wallet.private_key}}
+    assert talk.invoke(later, "Hello", config=config).response_metadata["zerog"]["provider"]
+
+
+@pytest.mark.parametrize("make", [ChatZeroG, ZeroGEmbeddings])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"verify": "requre"}, "require"),
+        ({"minimum": "proven"}, "verified"),
+        ({"kinds": ["TeeXX"]}, "TeeML"),
+        ({"attest": 9}, "attest"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_an_unknown_word_of_a_policy_is_found_by_the_constructor(
+    local: LocalNet, make: Callable[..., Any], arguments: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(zg_core.ConfigError, match=said) as caught:
+        make(**arguments)
+    assert isinstance(caught.value, exceptions.ModelError)
+
+
+def test_a_policy_of_the_environment_is_blamed_on_its_variable(
+    local: LocalNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEROG_VERIFY", "requre")
+    with pytest.raises(zg_core.ConfigError, match="ZEROG_VERIFY says so"):
+        ChatZeroG()
 
 
 def test_without_provider_and_model_the_hint_names_both(

@@ -98,7 +98,7 @@ def test_a_budget_per_day_of_embeddings_is_counted_in_their_store(
     arguments = {"budget": Budget(per_day=og("1")), "store": f"sqlite:///{tmp_path}/store.db"}
     with ZeroGEmbeddings(model="local-embed-1", **arguments) as embeddings, get_zerog_receipts() as receipts:
         embeddings.embed_query("one")
-        spending = embeddings._clients.blocking(embeddings._settings()).spending
+        spending = embeddings._clients.blocking(embeddings._client_settings()).spending
         (receipt,) = receipts.receipts
         assert spending.left(receipt.payer, receipt.provider) == {"per_day": og("1") - receipt.fee.amount}
 

@@ -17,6 +17,12 @@ from zg_core.verify import AllOf, AnyOf, Kinds, ResponseBound, Verified
 CONDITION = AllOf(ResponseBound(), AnyOf(Kinds("TeeML"), Verified()))
 
 
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody pays: else no model is made."""
+    monkeypatch.setenv("ZEROG_PRIVATE_KEY", "0x" + "22" * 32)
+
+
 @tool
 def weather(zone: str, city: str) -> str:
     """Say the weather."""

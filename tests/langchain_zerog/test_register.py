@@ -70,7 +70,7 @@ def test_a_configurable_model_is_made_when_it_is_called(local: LocalNet) -> None
 
 def test_a_name_makes_embeddings() -> None:
     register()
-    made = init_embeddings("zerog:local-embed-1")
+    made = init_embeddings("zerog:local-embed-1", private_key="0x" + "22" * 32)
     assert isinstance(made, ZeroGEmbeddings)
     assert made.model == "local-embed-1"
 

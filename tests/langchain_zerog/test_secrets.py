@@ -108,7 +108,7 @@ def test_a_serialised_model_names_where_its_secrets_come_from(local: LocalNet) -
 
 
 def test_an_rpc_url_which_may_hold_a_key_is_not_shown(hidden: Hidden, make_model: Make) -> None:
-    model = ChatZeroG(rpc_url="https://rpc.example.com/v1/an-rpc-key")
+    model = ChatZeroG(private_key="0x" + "33" * 32, rpc_url="https://rpc.example.com/v1/an-rpc-key")
     for form in (repr(model), dumps(model), str(model._identifying_params), str(model.model_dump())):
         assert "an-rpc-key" not in form
 

@@ -65,7 +65,7 @@ def test_llm_and_embedding_share_one(net: LocalNet, make_llm: Any, tmp_path: Pat
     with ZeroGEmbedding(provider=net.providers[EMBED].address, **shared) as embedding, get_zerog_receipts() as receipts:
         llm.complete(QUESTION)
         embedding.get_text_embedding("one")
-        left = embedding._clients.blocking(embedding._settings()).spending.left(
+        left = embedding._clients.blocking(embedding._client_settings()).spending.left(
             receipts[0].payer, net.providers[EMBED].address
         )
     assert left == {"per_run": og("0.5") - receipts.spent().amount}

@@ -120,14 +120,17 @@ class TestChatId:
         ("header", "body_id", "marks"),
         [
             ("KEY", "", {"key"}),
-            (None, "chatcmpl-one", {"one"}),
+            (None, "chatcmpl-one", set()),
+            (None, f"chatcmpl-{UUID}", {UUID}),
+            ("other", f"chatcmpl-{UUID.replace('-', '')}", {"other", UUID.replace("-", "")}),
+            ("../x", "chatcmpl-one", set()),
             ("other", f"chatcmpl-{UUID}", {"other", UUID}),
             (UUID.upper(), f"chatcmpl-{UUID}", {UUID}),
             ("other", "chatcmpl-0", {"other"}),
             (None, "", set()),
         ],
     )
-    def test_an_old_reply_is_known_by_the_header_and_by_the_uuid_inside(
+    def test_an_old_reply_is_known_by_the_header_and_by_a_random_id_inside(
         self, header: str | None, body_id: str, marks: set[str]
     ) -> None:
         assert exchange(header, body_id).marks == marks

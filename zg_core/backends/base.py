@@ -111,10 +111,6 @@ class Backend(Protocol):
         """Note that a request is on its way."""
         ...
 
-    def arrived(self, route: Route, exchange: Exchange) -> None:
-        """Note that its reply is complete."""
-        ...
-
     def describe(self) -> dict[str, Any]:
         """Identifying facts without secrets."""
         ...

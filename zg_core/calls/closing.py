@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zg_core.backends.base import Backend, Route
     from zg_core.budget import Spending
     from zg_core.calls.call import Call
+    from zg_core.calls.replays import Replays
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Outcome, Receipt
     from zg_core.receipts.recorder import Recorder
@@ -42,6 +43,7 @@ class Closing:
         transport: How background and blocking work is done.
         recorder: Where receipts are kept.
         policy: What is done with a verdict.
+        replays: Knows old answers.
         spending: The budget, None without one.
         router: Learns how calls end, None where nothing is routed.
         on_receipt: Told of every receipt.
@@ -54,6 +56,7 @@ class Closing:
         transport: Transport,
         recorder: Recorder,
         policy: Policy,
+        replays: Replays,
         *,
         spending: Spending | None,
         router: Router | None,
@@ -64,6 +67,7 @@ class Closing:
         self._transport = transport
         self._recorder = recorder
         self._policy = policy
+        self._replays = replays
         self._spending = spending
         self._router = router
         self._on_receipt = on_receipt
@@ -95,9 +99,7 @@ class Closing:
             self.abandon(call)
             raise
         self._close(call, outcome)
-        if call.exchange.complete:
-            self._backend.arrived(call.route, call.exchange)
-            receipt.replayed = call.exchange.replayed
+        await self._replays.arrived(call)
         if self._policy.mode == "off":
             receipt.settle(Verdict(Status.NOT_CHECKED, Reason.POLICY_OFF, receipt.kind))
             await self._keep_closed(receipt)
@@ -208,6 +210,7 @@ class Closing:
     def abandon(self, call: Call) -> None:
         """Record that the reader broke off."""
         self._close(call, "abandoned")
+        self._replays.left(call)
         call.receipt.settle(Verdict(Status.NOT_CHECKED, Reason.ABANDONED, call.receipt.kind))
         self._recorder.broken_off(call.receipt)
         self.keep(call.receipt)

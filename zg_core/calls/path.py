@@ -11,6 +11,7 @@ from zg_core.calls.call import Reply, Slot, Tail
 from zg_core.calls.closing import Closing
 from zg_core.calls.reading import consume, id_of, take
 from zg_core.calls.reading import event as event_of
+from zg_core.calls.replays import Replays
 from zg_core.calls.sending import Sending
 from zg_core.errors import OutcomeUnknown, RequestError
 from zg_core.http.bodies import BodyBroken
@@ -19,6 +20,7 @@ from zg_core.receipts.recorder import Recorder
 from zg_core.sse import SSEDecoder
 from zg_core.tasks.chat import streaming, text_of
 from zg_core.types import Usage
+from zg_core.verify.replay import ReplayGuard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -56,6 +58,7 @@ class Calls:
         *,
         policy: Policy,
         receipts: MemoryReceipts,
+        guard: ReplayGuard | None = None,
         payer: Callable[[], str],
         limits: Limits | None,
         retries: Retries,
@@ -73,11 +76,13 @@ class Calls:
     ) -> None:
         self.policy = policy
         recorder = Recorder(receipts, stored, transport)
+        replays = Replays(guard or ReplayGuard(), recorder)
         self.closing = Closing(
             backend,
             transport,
             recorder,
             policy,
+            replays,
             spending=spending,
             router=router,
             on_receipt=on_receipt,
@@ -88,6 +93,7 @@ class Calls:
             transport,
             recorder,
             self.closing,
+            replays,
             spending=spending,
             router=router,
             demand=policy.to_dict(),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from zg_core.budget import Spending
     from zg_core.calls.closing import Closing
     from zg_core.calls.limits import Limits
+    from zg_core.calls.replays import Replays
     from zg_core.calls.retries import Retries
     from zg_core.http.messages import Response
     from zg_core.http.timeouts import Timeouts
@@ -60,6 +61,7 @@ class Sending:
         transport: HTTP, time, locks.
         recorder: Where receipts are kept.
         closing: Ends calls that were not answered.
+        replays: Knows the requests that were ours.
         spending: The budget, None without one.
         router: Chooses the provider of each call, None where one is chosen once and kept.
         demand: The policy as plain data, for receipts.
@@ -80,6 +82,7 @@ class Sending:
         transport: Transport,
         recorder: Recorder,
         closing: Closing,
+        replays: Replays,
         *,
         spending: Spending | None,
         router: Router | None,
@@ -98,6 +101,7 @@ class Sending:
         self._transport = transport
         self._recorder = recorder
         self._closing = closing
+        self._replays = replays
         self._spending = spending
         self._router = router
         self._demand = demand
@@ -245,6 +249,7 @@ class Sending:
             if call.place is not None:
                 call.place.withdraw()
             raise
+        self._replays.sent(call)
         self._backend.sent(call.route, call.exchange)
 
     async def queue(self, call: Call, until: float | None = None) -> None:

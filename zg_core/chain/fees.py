@@ -78,7 +78,7 @@ class Lid:
             raise ChainError(
                 f"the node asks for {Amount(needed)} per unit of gas, {cost} in all; the cap {name} is {value}",
                 code="gas_too_expensive",
-                hint=f"wait, check the RPC endpoint, or allow more: Sending({name}=…)",
+                hint=f"wait, check the RPC endpoint, or allow more: Sending({name}=…), --max-gas",
                 retryable=True,
                 needed=needed,
                 cost=cost,

@@ -219,10 +219,11 @@ class Sender:
                     break
                 continue  # this process slept too long, and somebody else has the nonce now
             await self._broadcast(account, flight)
-            if flight.accepted:
-                sent = flight.handed.hashes[-1]
-                message = f"{flight.what}: transaction {sent} is on its way"
-                tell(self._listener, "sent", message, transaction=sent, nonce=flight.nonce)
+            sent, name, state = flight.handed.hashes[-1], "sent", "is on its way"
+            if not flight.accepted:
+                name, state = "handed_over", f"was handed over; whether the node has it is unclear ({flight.said})"
+            message = f"{flight.what}: transaction {sent} {state}"
+            tell(self._listener, name, message, transaction=sent, nonce=flight.nonce)
             seen = await account.watch.until_mined(flight)
             if seen is not None:
                 return seen
@@ -234,7 +235,7 @@ class Sender:
             if flight.lease is not None:
                 await self._transport.blocking(account.nonces.used, flight.lease)
             flight.lease = None
-        flight.outcome = "dropped" if flight.handed.forms and not resumed else None
+        flight.outcome = None if resumed else "dropped"
         raise ChainError(
             f"{flight.what}: no free nonce was found in {_ATTEMPTS} attempts",
             code="nonce_contention",

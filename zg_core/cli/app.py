@@ -13,7 +13,7 @@ from zg_core.cli.compare import compare
 from zg_core.cli.failures import Commands
 from zg_core.cli.keys import keys
 from zg_core.cli.market import providers
-from zg_core.cli.money import acknowledge, deposit, refund, retrieve, transfer
+from zg_core.cli.money import acknowledge, deposit, pending, refund, retrieve, transfer
 from zg_core.cli.options import command
 from zg_core.cli.receipts import receipts
 from zg_core.cli.run import Run
@@ -45,6 +45,7 @@ for name, function, panel in (
     ("retrieve", retrieve, MONEY),
     ("refund", refund, MONEY),
     ("acknowledge", acknowledge, MONEY),
+    ("pending", pending, MONEY),
     ("settlements", settlements, MONEY),
 ):
     cli.command(name, rich_help_panel=panel)(function)

@@ -8,27 +8,48 @@ import typer
 
 from zg_core.backends.direct.money.accounts import Ledger, SubAccount, no_ledger
 from zg_core.backends.direct.money.broker import Broker
+from zg_core.chain.intentions import Intention
 from zg_core.chain.transactions import TransactionResult
 from zg_core.cli.accounts import account_json, chain_time, ledger_json, wallet_balance
-from zg_core.cli.options import AmountText, InNeuron, Provider, Yes, amount_of, ask, command, consent, parse_address
+from zg_core.cli.options import (
+    Again,
+    AmountText,
+    InNeuron,
+    MaxGas,
+    Provider,
+    Yes,
+    amount_of,
+    ask,
+    command,
+    consent,
+    parse_address,
+    sending_of,
+)
 from zg_core.cli.output import money
 from zg_core.cli.run import Run
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount, og
 from zg_core.types import Service
 
-__all__ = ["acknowledge", "deposit", "refund", "retrieve", "sent_json", "show_sent", "transfer"]
+__all__ = ["acknowledge", "deposit", "pending", "refund", "retrieve", "sent_json", "show_sent", "transfer"]
 
 # Providers keep 1 0G in reserve, so a sub-account serves from a little more on (0g-direct §4.5).
 _SERVES_FROM = og("1.1")
 
 
 @command
-def deposit(run: Run, amount: AmountText, neuron: InNeuron = False, yes: Yes = False) -> None:
+def deposit(
+    run: Run,
+    amount: AmountText,
+    neuron: InNeuron = False,
+    yes: Yes = False,
+    again: Again = False,
+    max_gas: MaxGas = None,
+) -> None:
     """Move 0G from the wallet into its ledger; the first time at least 3."""
-    value = amount_of(amount, neuron)
+    value, sending = amount_of(amount, neuron), sending_of(max_gas)
     consent(yes, f"deposit {value}")
-    with run.broker() as broker:
+    with run.broker(sending) as broker:
         with run.out.waiting("reading the wallet"):
             before, coins = broker.ledger(), wallet_balance(broker, broker.address)
         ask(
@@ -40,7 +61,7 @@ def deposit(run: Run, amount: AmountText, neuron: InNeuron = False, yes: Yes = F
             *_where(broker),
         )
         with run.out.waiting("depositing"):
-            done = broker.deposit(value)
+            done = broker.deposit(value, again=again)
             after = broker.ledger()
     show_sent(run, f"deposited {value}", [done])
     if after is not None:
@@ -49,14 +70,22 @@ def deposit(run: Run, amount: AmountText, neuron: InNeuron = False, yes: Yes = F
 
 
 @command
-def transfer(run: Run, provider: Provider, amount: AmountText, neuron: InNeuron = False, yes: Yes = False) -> None:
+def transfer(
+    run: Run,
+    provider: Provider,
+    amount: AmountText,
+    neuron: InNeuron = False,
+    yes: Yes = False,
+    again: Again = False,
+    max_gas: MaxGas = None,
+) -> None:
     """Move 0G from the ledger to the sub-account at a provider, which also acknowledges its signer.
 
     A new sub-account takes at least 1 0G; to be served it needs about 1.1, since providers keep 1 0G in reserve.
     """
-    value = amount_of(amount, neuron)
+    value, sending = amount_of(amount, neuron), sending_of(max_gas)
     consent(yes, f"transfer {value} to {provider}")
-    with run.broker() as broker:
+    with run.broker(sending) as broker:
         with run.out.waiting("reading the accounts"):
             service, before, ledger = broker.service(provider), broker.account(provider), broker.ledger()
         if ledger is None:
@@ -76,7 +105,7 @@ def transfer(run: Run, provider: Provider, amount: AmountText, neuron: InNeuron 
             *_where(broker),
         )
         with run.out.waiting("transferring"):
-            done = broker.transfer(provider, value)
+            done = broker.transfer(provider, value, again=again)
             after, ledger = broker.account(provider), broker.ledger()
     show_sent(run, f"transferred {value} to {provider}", [done])
     _show_account(run, after)
@@ -94,13 +123,16 @@ def retrieve(
         typer.Argument(metavar="PROVIDER...", help="Sub-accounts; all without it.", parser=parse_address),
     ] = None,
     yes: Yes = False,
+    again: Again = False,
+    max_gas: MaxGas = None,
 ) -> None:
     """Collect refunds that are free into the ledger, and ask back all the rest of the sub-accounts.
 
     So money comes back with two calls, the lock time apart (a day, normally).
     """
+    sending = sending_of(max_gas)
     consent(yes, "retrieve from " + (", ".join(providers) if providers else "all sub-accounts"))
-    with run.broker() as broker:
+    with run.broker(sending) as broker:
         with run.out.waiting("reading the accounts"):
             ledger, accounts, lock = broker.ledger(), broker.accounts(), timedelta(seconds=broker.lock_time())
             free_since = chain_time(broker) - lock
@@ -123,7 +155,7 @@ def retrieve(
                 *_where(broker),
             )
             with run.out.waiting("retrieving"):
-                done = broker.retrieve(providers or None)
+                done = broker.retrieve(providers or None, again=again)
                 accounts, ledger = broker.accounts(), broker.ledger()
     if done:
         show_sent(run, "retrieved", done)
@@ -146,11 +178,14 @@ def refund(
     amount: Annotated[str, typer.Argument(metavar="AMOUNT|all", help="Amount in 0G; all empties the ledger.")],
     neuron: InNeuron = False,
     yes: Yes = False,
+    again: Again = False,
+    max_gas: MaxGas = None,
 ) -> None:
     """Pay out from the ledger to the wallet; nothing or at least 3 0G may stay."""
     value: Amount | Literal["all"] = "all" if amount == "all" else amount_of(amount, neuron)
+    sending = sending_of(max_gas)
     consent(yes, f"refund {value}")
-    with run.broker() as broker:
+    with run.broker(sending) as broker:
         with run.out.waiting("reading the ledger"):
             before = broker.ledger()
         if before is None:
@@ -164,7 +199,7 @@ def refund(
             *_where(broker),
         )
         with run.out.waiting("paying out"):
-            done = broker.refund(value)
+            done = broker.refund(value, again=again)
             after = broker.ledger()
     paid = before.available if value == "all" else value
     show_sent(run, f"refunded {paid}", [done])
@@ -199,6 +234,57 @@ def acknowledge(run: Run, provider: Provider, yes: Yes = False) -> None:
         run.out.note("the provider may take 2 minutes to see it")
     document = sent_json("acknowledge", [] if done is None else [done], broker)
     run.out.document({**document, "provider": provider, "tee_signer": service.tee_signer, "acknowledged": True})
+
+
+@command
+def pending(
+    run: Run,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="ID", help="Wait on for this one; it is not sent twice.")
+    ] = None,
+) -> None:
+    """List transactions that had no clear end, and what the chain shows of them now.
+
+    They are remembered in the store (ZEROG_STORE). One that is mined, reverted or dropped is listed once more.
+    """
+    with run.broker() as broker:
+        if resume is not None:
+            with run.out.waiting("waiting"):
+                done = broker.resume(resume)
+            show_sent(run, "mined", [done])
+            run.out.document({**sent_json("resume", [done], broker), "intention": resume})
+            return
+        with run.out.waiting("looking"):
+            found = broker.pending()
+    if found:
+        rows = [
+            (each.id, each.what, str(each.value), f"{each.asked_at:%Y-%m-%d %H:%M}", each.state, each.hashes[-1])
+            for each in found
+        ]
+        run.out.table(["id", "call", "value", "asked for (UTC)", "state", "transaction"], rows)
+    else:
+        run.out.line("no transaction is without a clear end")
+    run.out.document(
+        {
+            "network": broker.network.name,
+            "chain_id": broker.network.chain_id,
+            "wallet": broker.address,
+            "pending": [_intention_json(each) for each in found],
+        }
+    )
+
+
+def _intention_json(each: Intention) -> dict[str, Any]:
+    return {
+        "id": each.id,
+        "call": each.what,
+        "to": each.to,
+        "value": money(each.value),
+        "asked_at": each.asked_at.isoformat(),
+        "state": each.state,
+        "nonce": each.nonce,
+        "transactions": list(each.hashes),
+    }
 
 
 def show_sent(run: Run, what: str, done: Sequence[TransactionResult]) -> None:

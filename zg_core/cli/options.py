@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zg_core.chain.sending import Sending
 from zg_core.cli.failures import CommandError, Interrupted, NotConfirmed, unexpected
 from zg_core.cli.output import Output, clean
 from zg_core.cli.run import Run
@@ -19,7 +20,19 @@ from zg_core.crypto import typed_address
 from zg_core.money import Amount
 from zg_core.types import Kind
 
-__all__ = ["AmountText", "InNeuron", "Provider", "Yes", "amount_of", "ask", "command", "consent"]
+__all__ = [
+    "Again",
+    "AmountText",
+    "InNeuron",
+    "MaxGas",
+    "Provider",
+    "Yes",
+    "amount_of",
+    "ask",
+    "command",
+    "consent",
+    "sending_of",
+]
 
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?|\.[0-9]+")
 
@@ -71,6 +84,12 @@ Provider = Annotated[str, typer.Argument(metavar="PROVIDER", help="Provider addr
 AmountText = Annotated[str, typer.Argument(metavar="AMOUNT", help='Amount in 0G, such as "1.5".')]
 InNeuron = Annotated[bool, typer.Option("--neuron", help="AMOUNT is a whole number of neuron (1 0G is 10^18).")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before spending.")]
+Again = Annotated[
+    bool, typer.Option("--again", help="Send it even if the same was sent before and may still be mined.")
+]
+MaxGas = Annotated[
+    str | None, typer.Option("--max-gas", metavar="AMOUNT", help="Most 0G that its gas may cost; default 0.1.")
+]
 User = Annotated[
     str | None,
     typer.Option("--user", metavar="ADDRESS", help="Whose, instead of the wallet's.", parser=parse_address),
@@ -154,6 +173,19 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 def _shown(out: Output) -> dict[str, Any]:
     return {"as_json": out.as_json, "warnings": out.warnings}
+
+
+def sending_of(max_gas: str | None) -> Sending:
+    """How transactions are sent, with another cap for their gas where one is given.
+
+    Raises:
+        typer.BadParameter: it is no amount.
+    """
+    usual = Sending()
+    if max_gas is None:
+        return usual
+    cost = amount_of(max_gas, name="--max-gas")
+    return Sending(max_gas_cost=cost, max_fee_per_gas=max(cost, usual.max_fee_per_gas))
 
 
 def consent(yes: bool, what: str) -> None:

@@ -28,7 +28,7 @@ __all__ = ["Output", "clean", "money", "plain"]
 _WIDE = 240  # columns where there is no terminal: addresses and hashes are never cut
 _LABEL = 14
 # Steps of a transaction that stay on the screen; the others only change the line that moves.
-_LASTING = {"sent", "replaced", "resent", "gap_filled"}
+_LASTING = {"sent", "handed_over", "replaced", "resent", "gap_filled"}
 _LASTING_ONCE = {"waiting_for_provider"}
 # Steps that say something the user should know afterwards, too.
 _WARNINGS = {"service_not_acknowledged", "left_out"}
@@ -122,7 +122,7 @@ class Output:
 
     def step(self, progress: Progress) -> None:
         """Show a step of something that takes time; a listener for ``on_progress``."""
-        if progress.name in ("sent", "replaced"):
+        if progress.name in ("sent", "handed_over", "replaced"):
             self.sent = str(progress.details.get("transaction", ""))
         elif progress.name in ("mined", "reverted"):
             self.sent = ""

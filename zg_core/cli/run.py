@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from zg_core.backends.direct.money.broker import Broker
+    from zg_core.chain.sending import Sending
     from zg_core.cli.output import Output
     from zg_core.client import ChatClient
     from zg_core.receipts.stored import ReceiptStore
@@ -79,12 +80,12 @@ class Run:
 
         return os.environ.get("ZEROG_STORE") or default_store_url()
 
-    def broker(self) -> Broker:
+    def broker(self, sending: Sending | None = None) -> Broker:
         """A broker with the wallet of the environment, whose nonces are kept in the command line's store."""
         from zg_core.backends.direct.money.broker import Broker
 
         try:
-            return Broker(store=self._store_url(), **self._where)
+            return Broker(store=self._store_url(), sending=sending, **self._where)
         except ConfigError as error:
             if error.code == "no_wallet":
                 error.hint = "set ZEROG_PRIVATE_KEY; `zerog providers` needs no wallet"

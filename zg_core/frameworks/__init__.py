@@ -1,4 +1,4 @@
-"""What both framework packages share: fields, clients and tool calls.
+"""What both framework packages share: fields, arguments of calls, clients and tool calls.
 
 No framework is imported here.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from zg_core.routing.candidates import Explanation
 
 __all__ = ["Clients", "OwnsClients"]
+
+_Made = TypeVar("_Made", "ChatClient", "AsyncChatClient")
 
 
 class Clients:
@@ -44,7 +46,7 @@ class Clients:
             with self._lock:
                 made = self._blocking
                 if made is None or made[0] != settings:
-                    made = self._blocking = (settings, ChatClient(**_revealed(settings)))
+                    made = self._blocking = (settings, _paying(ChatClient(**_revealed(settings))))
         return made[1]
 
     def asynchronous(self, settings: Mapping[str, Any]) -> AsyncChatClient:
@@ -57,7 +59,7 @@ class Clients:
             with self._lock:
                 made = self._asynchronous
                 if made is None or made[0] != settings:
-                    made = self._asynchronous = (settings, AsyncChatClient(**_revealed(settings)))
+                    made = self._asynchronous = (settings, _paying(AsyncChatClient(**_revealed(settings))))
         return made[1]
 
     def _own(self) -> None:
@@ -125,6 +127,19 @@ class OwnsClients:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
         self.close()
+
+
+def _paying(client: _Made) -> _Made:
+    """`client`, if it has a key to pay with: one without is not kept, since a key may be set before the next call.
+
+    Raises:
+        ConfigError: it has none (code ``no_credential``).
+    """
+    if not client.backend.pays:
+        from zg_core.wallet import missing_credential
+
+        raise missing_credential()
+    return client
 
 
 def _revealed(settings: Mapping[str, Any]) -> dict[str, Any]:

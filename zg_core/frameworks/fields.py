@@ -1,35 +1,63 @@
-"""The settings that the model objects of every framework share: how their pydantic fields are filled and checked."""
+"""The settings of the client under a model object, declared once for the classes of every framework.
+
+A setting is added in two places: to the client (`zg_core.client`) and here. A field goes to the client under its own
+name, whatever the framework.
+"""
 
 from __future__ import annotations
 
-import difflib
-import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import SecretStr
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_serializer,
+    model_validator,
+)
 from pydantic_core import core_schema
 
+from zg_core.config import KEY_NAMES, Network, blaming
+from zg_core.errors import ZeroGError
+from zg_core.frameworks.arguments import CallRules, reject_unknown
+from zg_core.frameworks.clients import Clients, OwnsClients
+from zg_core.frameworks.environment import (
+    EnvSecret,
+    EnvText,
+    FieldEnvironment,
+    FromEnvironment,
+    from_env,
+    secret_from_env,
+)
+from zg_core.objects import check_objects
+from zg_core.tasks.parameters import CHAT
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
 
-__all__ = [
-    "CLIENT_FIELDS",
-    "Later",
-    "client_settings",
-    "from_env",
-    "keep_what_was_passed",
-    "objects_from_plain",
-    "reject_unknown",
-    "secret_from_env",
-]
+    from zg_core.budget import Budget
+    from zg_core.calls.limits import Limits
+    from zg_core.client import AsyncChatClient, ChatClient
+    from zg_core.http.timeouts import Patience, Timeouts
+    from zg_core.progress import Progress
+    from zg_core.receipts.model import Receipt
+    from zg_core.receipts.stored import Retention
+    from zg_core.routing.routing import Routing
+    from zg_core.store import Store
+    from zg_core.verify.attestation.options import AttestationOptions
+    from zg_core.verify.conditions import Condition
+    from zg_core.verify.policy import Policy
+    from zg_core.wallet import Wallet
 
-CLIENT_FIELDS = (
-    "provider", "model", "private_key", "api_key", "wallet", "network", "rpc_url", "ledger", "inference", "verify",
-    "minimum", "kinds", "identity", "attest", "attestation", "timeout", "max_retries", "retry_deadline",
-    "retry_unknown", "ca_file", "on_verdict", "store", "budget", "routing", "allow_private_providers",
-)  # fmt: skip
-"""Fields that are settings of the client, under the same name."""
+__all__ = ["ClientFields", "Later", "aliases_of"]
 
 
 class Later:
@@ -68,70 +96,396 @@ class Later:
         raise ValueError(f"this is no {self._name}")
 
 
-def from_env(*names: str) -> Callable[[], str | None]:
-    """Reads the first of the environment variables `names` that is set and not empty."""
-    return lambda: next((value for name in names if (value := os.environ.get(name))), None)
+def _patience(value: Any) -> Any:
+    """What httpx takes as a timeout, as ours."""
+    if value is None or isinstance(value, str | int | float | dict):
+        return value
+    from zg_core.http.timeouts import timeouts_of
+
+    return timeouts_of(value)
 
 
-def secret_from_env(*names: str) -> Callable[[], SecretStr | None]:
-    """As `from_env`, for a secret."""
-    read = from_env(*names)
-    return lambda: None if (value := read()) is None else SecretStr(value)
+if not TYPE_CHECKING:
+    AttestationOptions = Later.of("zg_core.verify.attestation.options", "AttestationOptions")
+    Budget = Later.of("zg_core.budget", "Budget")
+    Condition = Later.of("zg_core.verify.conditions", "Condition")
+    Limits = Later.of("zg_core.calls.limits", "Limits", from_dict=True)
+    Policy = Later.of("zg_core.verify.policy", "Policy")
+    Progress = Receipt = Any  # only as what a listener is given
+    Retention = Later.of("zg_core.receipts.stored", "Retention", from_dict=True)
+    Routing = Later.of("zg_core.routing.routing", "Routing")
+    Store = Later.of("zg_core.store", "Store")
+    Timeouts = Later.of("zg_core.http.timeouts", "Timeouts", from_dict=True)
+    Wallet = Later.of("zg_core.wallet", "Wallet")
+    Patience = Annotated[float | Timeouts | None, BeforeValidator(_patience)]
 
 
-def reject_unknown(
-    owner: str, given: Iterable[object], known: set[str], *, advice: str, elsewhere: Mapping[str, str] | None = None
-) -> None:
-    """Refuse arguments that nobody reads: the frameworks' base classes would drop them without a word.
+class ClientFields(OwnsClients, BaseModel):
+    """Settings of the client. Keys, URLs and objects are neither shown nor serialised.
 
-    Args:
-        owner: Name of the class, for the message.
-        given: Names of the arguments.
-        known: Names that it takes.
-        advice: Where other parameters go.
-        elsewhere: For names that mean something in other packages, what does the same here.
-
-    Raises:
-        TypeError: as for any function; pydantic would wrap a ValueError and repeat all arguments, keys included.
+    What was passed wins over the environment, a None that was passed, too. Provider and model say together who answers:
+    one that was passed replaces both variables.
     """
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            general = f"did you mean {close[0]!r}? ({advice})" if close else advice
-            raise TypeError(f"{owner} got an unexpected argument {name!r}: {(elsewhere or {}).get(str(name), general)}")
+
+    # Errors must not repeat the arguments: a key may be among them.
+    model_config = ConfigDict(
+        defer_build=True,
+        populate_by_name=True,
+        protected_namespaces=(),
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+    )
+
+    model: str | None = Field(
+        default_factory=from_env("ZEROG_MODEL"), validation_alias=AliasChoices("model", "model_name")
+    )
+    """Name of the model; without it the provider's own. Default ``ZEROG_MODEL``."""
+    provider: str | None = Field(default_factory=from_env("ZEROG_PROVIDER"))
+    """Address of the provider; without it one is chosen for `model`. Default ``ZEROG_PROVIDER``."""
+
+    private_key: SecretStr | None = Field(default_factory=secret_from_env(*KEY_NAMES), exclude=True, repr=False)
+    """Key of the wallet that pays. Default ``ZEROG_PRIVATE_KEY``. None says that it comes later, as a configurable
+    field: else a missing key is an error of the constructor."""
+    api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True, repr=False)
+    """A 0G API key (``app-sk-…``) instead of a wallet. Default ``ZEROG_API_KEY``."""
+    wallet: Wallet | None = Field(default=None, exclude=True, repr=False)
+    """A `zg_core.Wallet` instead of a key, for keystore files and secrets managers; opened when it first signs."""
+
+    network: str | Network | None = Field(default_factory=from_env("ZEROG_NETWORK"), repr=False)
+    """``"mainnet"``, ``"testnet"``, ``"local"`` or a `zg_core.Network`. Default ``ZEROG_NETWORK``, else testnet."""
+    rpc_url: str | None = Field(default_factory=from_env("ZEROG_RPC_URL", "ZG_RPC_ENDPOINT"), exclude=True, repr=False)
+    """JSON-RPC endpoint instead of the network's; such URLs often hold a key. Default ``ZEROG_RPC_URL``."""
+    ledger: str | None = Field(default_factory=from_env("ZEROG_LEDGER"), repr=False)
+    """LedgerManager address instead of the network's. Default ``ZEROG_LEDGER``."""
+    inference: str | None = Field(default_factory=from_env("ZEROG_INFERENCE"), repr=False)
+    """InferenceServing address instead of the network's. Default ``ZEROG_INFERENCE``."""
+
+    verify: str | Policy | Condition | None = Field(default_factory=from_env("ZEROG_VERIFY"), repr=False)
+    """``"off"``, ``"background"``, ``"warn"`` (default), ``"require"``, a `zg_core.Policy`, or a condition of
+    `zg_core.verify`, which is required. Default ``ZEROG_VERIFY``."""
+    minimum: str | None = None
+    """The least verdict that satisfies: ``"verified"`` (default); ``"response_bound"`` accepts answers that may belong
+    to another question than yours."""
+    kinds: list[str] | None = None
+    """Kinds of service that may see a prompt, for example ``["TeeML"]``; all if not given."""
+    stream_policy: Literal["after", "hold"] | None = None
+    """Whether a stream's chunks wait for the verdict (``"hold"``) or not (``"after"``, default)."""
+    identity: str | None = None
+    """TeeTLS providers: the upstream vendor that must have answered."""
+    attest: int | None = None
+    """Level up to which the enclave must be attested before it sees a prompt."""
+    attestation: AttestationOptions | None = Field(default=None, exclude=True, repr=False)
+    """What is allowed in an attestation, and where evidence is looked up."""
+    accept_models: dict[str, str] | None = None
+    """Renames that you accept, ``{"asked": "forwarded"}``: what a provider calls the same model."""
+
+    routing: Routing | None = Field(default=None, repr=False)
+    """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
+    limits: Limits | Literal["auto"] | None = Field(default="auto", repr=False)
+    """Rate and requests under way, for all clients of a process together: by default the providers' own on real
+    networks; None lifts them."""
+    budget: Budget | None = Field(default=None, exclude=True, repr=False)
+    """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
+    timeout: Patience = Field(default=None, repr=False, validation_alias=AliasChoices("timeout", "request_timeout"))
+    """Seconds until the first byte of a reply, and between two of them (default 300), or `zg_core.Timeouts`; also what
+    httpx takes: ``(connect, read)``, or its ``Timeout``."""
+    max_retries: int | None = Field(default=2, ge=0)
+    """Further attempts after connect errors, 429 and 503, which never served anything."""
+    retry_deadline: float = Field(default=60.0, ge=0, allow_inf_nan=False)
+    """Seconds from the first failure in which further attempts must begin; a call that would have to wait longer fails
+    at once, and its error says in ``details["retry_after"]`` how long."""
+    retry_unknown: bool = False
+    """Whether a request that was sent and not answered is sent again: it may be paid twice, with a receipt each."""
+    record_age: float | None = None
+    """Seconds for which a service's record on chain is used as it is (10; on a local network 0); older ones are read
+    again. Verdicts and exact fees rest on a record that is no older."""
+    allow_private_providers: bool | None = Field(default=None, exclude=True, repr=False)
+    """Whether the chain's URLs may lead to this machine and into private networks: for people who run their own
+    providers. Default ``ZEROG_ALLOW_PRIVATE_PROVIDERS``, else only on a local network."""
+    ca_file: str | None = None
+    """A certificate authority to trust instead of the system's, for local networks with TLS."""
+    http_client: Any = Field(default=None, exclude=True, repr=False)
+    """An `httpx2.Client` (or `httpx.Client`) for blocking calls. Only its connections are used: proxies, TLS settings,
+    transports; not its headers, cookies, credentials or redirects. It stays yours to close."""
+    http_async_client: Any = Field(default=None, exclude=True, repr=False)
+    """The same for asynchronous calls, an `AsyncClient`: bound to the first event loop that uses it."""
+    headers: dict[str, str] | None = Field(
+        default=None, exclude=True, repr=False, validation_alias=AliasChoices("headers", "default_headers")
+    )
+    """What is sent beside our own headers with every request for an answer; ``extra_headers`` of a call adds to it."""
+    store: str | Store | None = Field(default_factory=from_env("ZEROG_STORE"), exclude=True, repr=False)
+    """Where receipts are kept and the budget is counted: a URL, or a `zg_core.Store`; default ``ZEROG_STORE``, else
+    memory."""
+    receipts: Retention | None = Field(default=None, repr=False)
+    """How long the store keeps receipts (`zg_core.Retention`)."""
+    keep_bytes: bool = False
+    """Whether receipts hold the bytes of request and response, so that others can check them again."""
+    on_receipt: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
+    """Called with the receipt of every call that may have cost money."""
+    on_verdict: Callable[[Receipt], None] | None = Field(default=None, exclude=True, repr=False)
+    """Called when a background check has ended (``verify="background"``)."""
+    on_progress: Callable[[Progress], None] | None = Field(default=None, exclude=True, repr=False)
+    """Called while a call waits for the provider to see our own transaction."""
+
+    _clients: Clients = PrivateAttr(default_factory=Clients)
+
+    # What a class says of itself: where other arguments go, what is tolerated and left out; of calls, the parameters of
+    # requests, what holds further ones by name, and what the framework passes on that means nothing to a provider.
+    _advice: ClassVar[str] = ""
+    _elsewhere: ClassVar[Mapping[str, str]] = {}
+    _tolerated: ClassVar[frozenset[str]] = frozenset()
+    _of_requests: ClassVar[frozenset[str]] = CHAT
+    _extra: ClassVar[tuple[str, ...]] = ()
+    _of_the_framework: ClassVar[frozenset[str]] = frozenset()
+    _service_type: ClassVar[str | None] = None
+
+    def __init__(self, *arguments: Any, **values: Any) -> None:
+        # A traceback can show the locals of every frame: nothing in this one is a key from here on.
+        for name in ("private_key", "api_key"):
+            if isinstance(values.get(name), str):
+                values[name] = SecretStr(values[name])
+        try:
+            check_objects(values, allowed=("auto", dict))
+            super().__init__(*arguments, **values)
+            self._check()
+        except ZeroGError as error:
+            raise self._as_error(error) from error.__cause__
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _resolve(cls, values: Any, handler: Any) -> Self:
+        if not isinstance(values, dict):
+            made: Self = handler(values)
+            return made
+        reject_unknown(cls.__name__, values, _known(cls), advice=cls._advice, elsewhere=cls._elsewhere)
+        # Of the environment, though passed: the object is made of another one's values.
+        marked = {name: value for name, value in values.items() if isinstance(value, EnvText | EnvSecret)}
+        made = handler(_objects_from_plain(values))
+        made.__dict__.update({name: value for name, value in marked.items() if name in cls.model_fields})
+        made.__pydantic_fields_set__.difference_update(marked)
+        made._forget_replaced()  # noqa: SLF001
+        return made
+
+    def _forget_replaced(self) -> None:
+        """Take out what the environment said and an argument replaces.
+
+        Among credentials of the environment, a wallet goes before an API key (as in zg_core).
+        """
+        given, values = self.model_fields_set, self.__dict__
+        who = {"provider", "model"}
+        if any(values[name] for name in who & given):
+            values.update(dict.fromkeys(who - given))
+        if values["routing"] is not None and "provider" not in given:
+            values["provider"] = None
+        if values["wallet"] is not None or (
+            "private_key" not in given and values["api_key"] is not None and "api_key" in given
+        ):
+            values["private_key"] = None
+        if "api_key" not in given and (values["wallet"] is not None or values["private_key"] is not None):
+            values["api_key"] = None
+
+    def _check(self) -> None:
+        """Find what is wrong or missing and can be told without a look at key, chain or file.
+
+        Raises:
+            ConfigError: a key that is missing, or a policy that is none.
+            ArgumentError: a setting among request parameters.
+        """
+        from zg_core.verify.policy import Policy as Demand
+
+        sources = {"verify": self.verify.variable} if isinstance(self.verify, EnvText) else {}
+        with blaming("verify", sources):
+            Demand.of(
+                "warn" if self.verify is None else self.verify,
+                minimum=self.minimum,
+                kinds=self.kinds,
+                stream=self.stream_policy,
+                identity=self.identity,
+                attest=self.attest,
+                accept_models=self.accept_models,
+            )
+        credentials = ("private_key", "api_key", "wallet")
+        later = any(name in self.model_fields_set and self.__dict__[name] is None for name in credentials)
+        if not later and all(self.__dict__[name] is None for name in credentials):
+            from zg_core.wallet import missing_credential
+
+            raise missing_credential()
+        for place in self._extra:
+            if extra := self.__dict__.get(place):
+                self._rules().check_extra(place, extra, self._secrets())
+
+    @classmethod
+    def _rules(cls) -> CallRules:
+        """What the calls of this class take."""
+        return _rules(cls)
+
+    @classmethod
+    def _as_error(cls, error: ZeroGError) -> Exception:
+        """An error of the constructor in the framework's words."""
+        return error
+
+    def _secrets(self) -> tuple[str, ...]:
+        """What no parameter of a request may hold, in lower case."""
+        held = (self.private_key, self.api_key, *(secret_from_env(name)() for name in (*KEY_NAMES, "ZEROG_API_KEY")))
+        texts = (secret.get_secret_value().lower().removeprefix("0x") for secret in held if secret is not None)
+        return tuple(text for text in texts if len(text) >= _SHORTEST)
+
+    # as data
+
+    @field_serializer("model", "provider", "ledger", "inference", "minimum", "identity", check_fields=False)
+    def _plain_text(self, text: str | None) -> str | None:
+        return None if text is None else str(text)
+
+    @field_serializer("verify")
+    def _plain_policy(self, policy: Any) -> Any:
+        """A model that is made again has to ask for as much proof as this one."""
+        if policy is None or isinstance(policy, str):
+            return None if policy is None else str(policy)
+        from zg_core.verify.policy import Policy as Demand
+
+        return Demand.of(policy).to_dict()
+
+    @field_serializer("routing")
+    def _plain_routing(self, routing: Any) -> Any:
+        """A model that is made again has to keep to the same providers and prices."""
+        return routing if routing is None else routing.to_dict()
+
+    @field_serializer("network")
+    def _plain_network(self, network: Any) -> Any:
+        """The name alone: the RPC URL may hold a key."""
+        return network.name if isinstance(network, Network) else self._plain_text(network)
+
+    @field_serializer("limits", "timeout", "receipts")
+    def _plain_values(self, value: Any) -> Any:
+        return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._clients = Clients()  # noqa: SLF001
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        # A deep copy uses the same HTTP clients: they are their owner's.
+        own = {id(client): client for client in (self.http_client, self.http_async_client) if client is not None}
+        return super().__deepcopy__({**(memo or {}), **own})
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Pickles hold neither keys, nor URLs that may hold one, nor connections; the environment's apply later."""
+        state = super().__getstate__()
+        stays = ("private_key", "api_key", "wallet", "rpc_url", "headers", "http_client", "http_async_client")
+        state["__dict__"] = {**state["__dict__"], **dict.fromkeys(stays)}
+        state["__pydantic_fields_set__"] = set(state["__pydantic_fields_set__"]).difference(stays)
+        return state
+
+    # clients
+
+    def _relay(self) -> Callable[[Receipt], None]:
+        """What the client tells of its receipts: whoever listens in the framework, and `on_receipt`."""
+        raise NotImplementedError
+
+    def _client(self) -> ChatClient:
+        return self._clients.blocking(self._client_settings())
+
+    def _async_client(self) -> AsyncChatClient:
+        return self._clients.asynchronous(self._client_settings(asynchronous=True))
+
+    def _client_settings(self, *, asynchronous: bool = False) -> dict[str, Any]:
+        """The arguments of the client. What nobody passed comes to it by the environment: its errors then say so."""
+        values, given = self.__dict__, self.model_fields_set
+        backed, never = _variables(type(self))
+        settings: dict[str, Any] = {}
+        kept: dict[str, EnvText | EnvSecret] = {}
+        hidden = set(never)
+        for name in _client_fields():
+            value = values[name]
+            if name in backed:
+                if name not in given and isinstance(value, EnvText | EnvSecret):
+                    kept[value.variable] = value
+                    hidden.update(backed[name])
+                    continue
+                if value is None:
+                    if name in given:
+                        hidden.update(backed[name])
+                    continue
+            settings[name] = value
+        settings["stream"] = values["stream_policy"]
+        settings["http_client"] = values["http_async_client" if asynchronous else "http_client"]
+        settings["on_receipt"] = self._relay()
+        settings["environ"] = FieldEnvironment(kept, frozenset(hidden))
+        if values["limits"] != "auto":
+            settings["limits"] = values["limits"]
+        if values["max_retries"] is not None:
+            settings["max_retries"] = values["max_retries"]
+        if self._service_type is not None:
+            settings["service_type"] = self._service_type
+        return settings
 
 
-def objects_from_plain(values: dict[str, Any]) -> dict[str, Any]:
+_SHORTEST = 16  # of what is looked for as a secret: a placeholder is none
+# They go to the client under another name, in one of its forms, or only where they say something.
+_IN_OTHER_FORM = {"stream_policy", "http_client", "http_async_client", "on_receipt", "limits", "max_retries"}
+
+
+@cache
+def _client_fields() -> tuple[str, ...]:
+    """Fields that are arguments of the client as they are."""
+    return tuple(name for name in ClientFields.model_fields if name not in _IN_OTHER_FORM)
+
+
+@cache
+def _variables(cls: type[ClientFields]) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
+    """Of a class, the variables that fill its fields; and those of fields that it does not let the environment fill."""
+
+    def of(kind: type[ClientFields]) -> dict[str, tuple[str, ...]]:
+        factories = {name: field.default_factory for name, field in kind.model_fields.items()}
+        return {name: made.variables for name, made in factories.items() if isinstance(made, FromEnvironment)}
+
+    backed = of(cls)
+    never = [variable for name, names in of(ClientFields).items() if name not in backed for variable in names]
+    return backed, frozenset(never)
+
+
+@cache
+def _known(cls: type[ClientFields]) -> frozenset[str]:
+    """What the constructor of a class takes."""
+    return frozenset({*cls.model_fields, *aliases_of(cls), *cls._tolerated})
+
+
+@cache
+def _rules(cls: type[ClientFields]) -> CallRules:
+    from zg_core.client import SETTINGS
+
+    return CallRules(
+        owner=cls.__name__,
+        parameters=cls._of_requests - {"messages", "input", "stream"},
+        settings=SETTINGS | frozenset(ClientFields.model_fields) | (aliases_of(ClientFields) - {"model_name"}),
+        fields=frozenset({*cls.model_fields, *aliases_of(cls)}),
+        aliases={"model_name": "model", "stop_sequences": "stop"},
+        tolerated=cls._tolerated | cls._of_the_framework | {"stream"},
+        extra=cls._extra,
+        elsewhere=cls._elsewhere,
+    )
+
+
+def aliases_of(cls: type[BaseModel]) -> set[str]:
+    """Other names that the fields of a class are passed by."""
+    found: set[str] = set()
+    for field in cls.model_fields.values():
+        alias = field.validation_alias
+        names: Iterable[Any] = alias.choices if isinstance(alias, AliasChoices) else (alias, field.alias)
+        found.update(name for name in names if isinstance(name, str))
+    return found
+
+
+def _objects_from_plain(values: dict[str, Any]) -> dict[str, Any]:
     """`values` of a constructor, with a policy and a routing where they were written as plain data (``to_dict``)."""
     made: dict[str, Any] = {}
     if isinstance(plain := values.get("verify"), dict):
-        from zg_core.verify.policy import Policy
+        from zg_core.verify.policy import Policy as Demand
 
-        made["verify"] = Policy.from_dict(plain)
+        made["verify"] = Demand.from_dict(plain)
     if isinstance(plain := values.get("routing"), dict):
-        from zg_core.routing.routing import Routing
+        from zg_core.routing.routing import Routing as Choice
 
-        made["routing"] = Routing.from_dict(plain)
+        made["routing"] = Choice.from_dict(plain)
     return values | made
-
-
-def keep_what_was_passed(model: Any) -> None:
-    """What was passed wins over the environment; within it, a wallet over an API key (as in zg_core).
-
-    A routing that was passed wins over a provider of the environment.
-    """
-    given = model.model_fields_set
-    if model.routing is not None and "provider" not in given:
-        model.__dict__["provider"] = None
-    if model.wallet is not None or ("private_key" not in given and model.api_key is not None and "api_key" in given):
-        model.__dict__["private_key"] = None
-    if "api_key" not in given and (model.wallet is not None or model.private_key is not None):
-        model.__dict__["api_key"] = None
-
-
-def client_settings(model: Any, names: Iterable[str], **more: Any) -> dict[str, Any]:
-    """The fields `names` of `model` as arguments of a client, with `more`; limits only where they are said."""
-    settings = {name: getattr(model, name) for name in names} | more
-    if model.limits != "auto":
-        settings["limits"] = model.limits
-    return settings

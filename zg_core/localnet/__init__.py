@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zg_core.localnet.base.clock import Clock
     from zg_core.localnet.chain.chain import Chain
     from zg_core.localnet.chain.node import NodeUnfit
+    from zg_core.localnet.gateway.faults import NodeFault, node_fault_meanings
     from zg_core.localnet.hardware.attestation import ATTESTATION_FAULTS, AttestationFault
     from zg_core.localnet.network import LocalNet, LocalWallet
     from zg_core.localnet.provider.faults import Fault, fault_meanings
@@ -32,11 +33,13 @@ __all__ = [
     "LocalNet",
     "LocalProvider",
     "LocalWallet",
+    "NodeFault",
     "NodeUnfit",
     "ProviderSettings",
     "ProviderSpec",
     "Tier",
     "fault_meanings",
+    "node_fault_meanings",
     "standard_specs",
 ]
 
@@ -49,11 +52,13 @@ _HOMES = {
     "LocalNet": "network",
     "LocalProvider": "provider.provider",
     "LocalWallet": "network",
+    "NodeFault": "gateway.faults",
     "NodeUnfit": "chain.node",
     "ProviderSettings": "provider.settings",
     "ProviderSpec": "provider.settings",
     "Tier": "provider.settings",
     "fault_meanings": "provider.faults",
+    "node_fault_meanings": "gateway.faults",
     "standard_specs": "provider.settings",
 }
 _EXTRA = {"eth", "rlp", "starlette", "uvicorn", "cryptography", "trie", "h11"}

@@ -10,7 +10,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.localnet.base.keys import Key
 from zg_core.localnet.base.server import ServerThread, bind
@@ -20,6 +20,7 @@ from zg_core.localnet.chain.chain import Chain, Reverted
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
 from zg_core.localnet.chain.node import NodeChain
 from zg_core.localnet.chain.rpc import RpcServer
+from zg_core.localnet.gateway.gateway import Gateway
 from zg_core.localnet.hardware.attestation import Enclave
 from zg_core.localnet.model.engine import RuleModel
 from zg_core.localnet.model.upstream import OpenAIUpstream
@@ -31,10 +32,11 @@ from zg_core.localnet.provider.settings import ProviderSettings, ProviderSpec, s
 from zg_core.localnet.provider.state import ProviderState, SavedState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
     from zg_core.localnet.base.clock import Clock
+    from zg_core.localnet.gateway.faults import ActiveNodeFault, NodeFault
     from zg_core.localnet.hardware.platform import Maker
     from zg_core.localnet.model.upstream import Upstream
 
@@ -98,6 +100,7 @@ class LocalNet:
         self._anvil_program = anvil
         self._node_url = rpc
         self._rpc: RpcServer | None = None
+        self._gateway: Gateway | None = None
         self._anvil: AnvilProcess | None = None
         self._started = False
         self._states: list[ProviderState] = []
@@ -203,7 +206,8 @@ class LocalNet:
         if self._node_url is not None:
             return NodeChain(self._node_url)
         chain = self._given_chain or Chain()
-        self._rpc = RpcServer(chain, self._rpc_port)
+        self._gateway = Gateway(chain)
+        self._rpc = RpcServer(chain, self._rpc_port, self._gateway.respond)
         self._rpc.start()
         return chain
 
@@ -407,6 +411,43 @@ class LocalNet:
             raise RuntimeError("the chain's RPC is not served by this process")
         self._rpc.down_until = self.clock.now() + seconds
 
+    def node_fault(
+        self,
+        fault: NodeFault | str,
+        *,
+        times: int | None = 1,
+        method: str | None = None,
+        then: Callable[[], None] | None = None,
+        **options: Any,
+    ) -> ActiveNodeFault:
+        """Let the RPC endpoint misbehave on the next `times` calls that the fault is about; None means until cleared.
+
+        Several faults may be set. The result is a context manager that clears it, and counts how often it has fired.
+        Programs outside this process set them by JSON-RPC: ``local_addFault``, ``local_faults``, ``local_clearFaults``.
+
+        Args:
+            fault: a `NodeFault` or its public name.
+            times: how often.
+            method: only where this JSON-RPC method is asked for.
+            then: called when it has fired, before the client learns of it.
+            options: see `node_fault_meanings`.
+
+        Raises:
+            ValueError: unknown fault, method or choice, or bad count.
+            TypeError: an option the fault does not have.
+            RuntimeError: the chain is another program's.
+        """
+        return self._endpoint().faults.add(fault, times=times, method=method, then=then, **options)
+
+    def clear_node_faults(self) -> None:
+        """The RPC endpoint behaves again, and hands on what it has held back."""
+        self._endpoint().clear()
+
+    def _endpoint(self) -> Gateway:
+        if self._gateway is None:
+            raise RuntimeError("the chain's RPC is not served by this process")
+        return self._gateway
+
     # saving and returning
 
     def snapshot(self) -> int:
@@ -427,7 +468,7 @@ class LocalNet:
     def revert(self, snapshot_id: int) -> None:
         """Return to a snapshot, which stays usable: balances, registrations, bills and signatures are as they were.
 
-        Faults and limits are cleared, caches dropped. Time does not go back.
+        Faults (of providers and of the RPC endpoint) and limits are cleared, caches dropped. Time does not go back.
 
         Raises:
             KeyError: no such snapshot, or one made after another that was reverted to since.
@@ -442,6 +483,8 @@ class LocalNet:
                 return self._chain.snapshot()  # reverting uses a snapshot up
 
         self._snapshots = {key: value for key, value in self._snapshots.items() if key <= snapshot_id}
+        if self._gateway is not None:
+            self._gateway.clear()
         self._snapshots[snapshot_id] = self._server.call(restore), saved
 
     @contextmanager

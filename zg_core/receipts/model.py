@@ -124,6 +124,7 @@ class Receipt:
     attestation: dict[str, Any] | None = None
     flags: tuple[str, ...] = ()
     _resolved: threading.Event | None = field(default=None, repr=False)  # made for who waits: it is half a receipt
+    _said: str = field(default="", repr=False, compare=False)  # hash of the message that was made of the reply
 
     def resolve(self, timeout: float | None = None) -> Verdict:
         """Wait until the verdict is no longer pending, at most `timeout` seconds, and return the latest one.

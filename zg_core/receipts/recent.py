@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
 from zg_core.receipts.memory import MemoryReceipts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from zg_core.receipts.model import Receipt
 
-__all__ = ["KEY", "RECENT", "metadata_of", "receipt_in"]
+__all__ = ["KEY", "RECENT", "hash_of", "is_of", "metadata_of", "receipt_in"]
 
 KEY = "zerog"
 """The name under which the facts ride."""
@@ -21,10 +25,33 @@ this is where it leads.
 """
 
 
-def metadata_of(receipt: Receipt) -> dict[str, Any]:
-    """What rides on a message under `KEY`; from now on its id leads to `receipt`."""
+def metadata_of(receipt: Receipt, said: str = "") -> dict[str, Any]:
+    """What rides on a message under `KEY`; from now on its id leads to `receipt`.
+
+    Args:
+        receipt: The receipt.
+        said: Hash of what the message says (`hash_of`), so that another message can be told from it (`is_of`).
+    """
+    if said:
+        receipt._said = said  # noqa: SLF001
     RECENT.add(receipt)
     return receipt.metadata()
+
+
+def hash_of(text: str, calls: Iterable[tuple[str, Any]] = ()) -> str:
+    """Hash of what a message says and asks for: its text, and its tool calls' names and arguments.
+
+    Example:
+        >>> hash_of("a", [("f", {"x": 1, "y": 2})]) == hash_of("a", [("f", {"y": 2, "x": 1})])
+        True
+    """
+    asked = json.dumps([[name, arguments] for name, arguments in calls], sort_keys=True, default=str)
+    return hashlib.sha256(f"{asked}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_of(receipt: Receipt, said: str) -> bool:
+    """Whether what a message says (`hash_of`) is what the reply of `receipt` said."""
+    return bool(said) and receipt._said == said  # noqa: SLF001
 
 
 def receipt_in(metadata: Any) -> Receipt | None:

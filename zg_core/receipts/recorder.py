@@ -8,12 +8,13 @@ next receipt.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from zg_core.http.transport import Transport
     from zg_core.receipts.memory import MemoryReceipts
@@ -60,6 +61,22 @@ class Recorder:
         """The call has ended; its verdict may follow."""
         if self._stored is not None:
             await self._transport.blocking(self._try, self._stored.write, receipt)
+
+    async def noted(self, receipt: Receipt, marks: Iterable[bytes]) -> frozenset[bytes]:
+        """Note the marks of a reply for all who share the store; those that were noted before."""
+        old: set[bytes] = set()
+        if self._stored is not None:
+            await self._transport.blocking(self._try, partial(self._note, marks, old), receipt)
+        return frozenset(old)
+
+    def noted_aside(self, receipt: Receipt, marks: Iterable[bytes]) -> None:
+        """`noted`, where nobody may wait."""
+        if self._stored is not None:
+            self._transport.aside(self._try, partial(self._note, marks, set()), receipt)
+
+    def _note(self, marks: Iterable[bytes], old: set[bytes], receipt: Receipt) -> None:
+        assert self._stored is not None  # noqa: S101 - asked by the caller
+        old |= self._stored.note(receipt, marks)
 
     async def judged(self, receipt: Receipt) -> None:
         """The verdict was made after `closed`."""

@@ -120,22 +120,23 @@ class ReceiptStore:
         if due:  # a call does not wait for it
             threading.Thread(target=self._prune_quietly, name="zerog-receipts", daemon=True).start()
 
-    def note(self, receipt: Receipt, marks: Iterable[bytes]) -> bool:
-        """Note the marks of the reply of `receipt`; whether one of them is that of an earlier reply.
+    def note(self, receipt: Receipt, marks: Iterable[bytes]) -> frozenset[bytes]:
+        """Note the marks of the reply of `receipt`; those that are an earlier reply's.
 
         Marks outlive their receipts: they are kept as long as the store, so that an old answer stays old.
 
         Raises:
             ConfigError: as in `write`.
         """
-        holder, now, old = receipt.id[:_HOLDER_DIGITS], time.time(), False
+        holder, now, old = receipt.id[:_HOLDER_DIGITS], time.time(), set()
         with self._store.transaction(durable=False) as work:
             for mark in sorted(marks):  # always in the same order: none waits for another that waits for it
                 text = base64.urlsafe_b64encode(mark).decode().rstrip("=")
                 if not work.run(_MARK, mark=text, holder=holder, at=now):
                     first = work.one("SELECT holder FROM reply_marks WHERE mark = :mark", mark=text)
-                    old = old or first["holder"] != holder
-        return old
+                    if first["holder"] != holder:
+                        old.add(mark)
+        return frozenset(old)
 
     def append(self, receipt: Receipt) -> None:
         """Add the receipt's verdict as the latest.

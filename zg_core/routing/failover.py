@@ -164,6 +164,18 @@ class Router:
                 return route
         raise _all_failed(model, failed)
 
+    async def choose(self, model: str) -> str:
+        """The provider that every call goes to where nothing is routed: by kind, then price, then address.
+
+        Raises:
+            ZeroGError: as in `open`; what speaks against the first where several were tried.
+        """
+        failed: dict[str, ZeroGError] = {}
+        for offer in ranked(self._offers(await self._market.of(model)), None):
+            if await self._route(offer, model, failed) is not None:
+                return offer.service.provider
+        raise next(iter(failed.values()))
+
     async def _round(
         self, model: str, order: list[Offer], attempt: Attempt, failed: dict[str, ZeroGError]
     ) -> Call | None:

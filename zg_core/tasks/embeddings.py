@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import RequestError
@@ -14,7 +12,7 @@ if TYPE_CHECKING:
 
     from zg_core.calls.call import Reply
 
-__all__ = ["ENVIRONMENT", "PATH", "SERVICE_TYPE", "payload_of", "vectors_of"]
+__all__ = ["PATH", "SERVICE_TYPE", "payload_of", "vectors_of"]
 
 PATH = "/embeddings"
 SERVICE_TYPE = "embedding"
@@ -54,32 +52,3 @@ def vectors_of(reply: Reply, count: int) -> list[list[float]]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-class _Environment(Mapping[str, str]):
-    """The process's, without the variables that name the provider and model of chats."""
-
-    _HIDDEN = frozenset({"ZEROG_PROVIDER", "ZEROG_MODEL"})
-
-    def __getitem__(self, name: str) -> str:
-        if name in self._HIDDEN:
-            raise KeyError(name)
-        return os.environ[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in os.environ if name not in self._HIDDEN)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self)} variables)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Environment)  # it is read when it is used: all are the same
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-ENVIRONMENT = _Environment()
-"""For clients of embeddings: ``ZEROG_PROVIDER`` and ``ZEROG_MODEL`` name a chat service."""

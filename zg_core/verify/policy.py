@@ -118,6 +118,12 @@ class Policy:
         """
         _one_of("verify", self.mode, _MODES)
         _one_of("stream", self.stream, ("after", "hold"))
+        if self.stream == "hold" and self.mode in ("off", "background"):
+            raise ConfigError(
+                f"a stream cannot be held for a verdict with verify={self.mode!r}: none is waited for",
+                code="bad_policy",
+                hint="verify='require' or 'warn' waits for it; or let the stream pass, which is the default",
+            )
         if self.condition is not None and not isinstance(self.condition, Condition):
             raise ConfigError("condition is none", code="bad_policy", hint="compose it of zg_core.verify's conditions")
         minimum: Any = self.minimum

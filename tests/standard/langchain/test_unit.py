@@ -20,7 +20,7 @@ KEY = "0x" + "22" * 32
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing in the environment: a constructor needs none of it."""
+    """Nothing in the environment: a constructor that is told all needs none of it."""
     for name in ("NETWORK", "RPC_URL", "LEDGER", "INFERENCE", "PRIVATE_KEY", "PROVIDER"):
         monkeypatch.delenv(f"ZEROG_{name}", raising=False)
 
@@ -34,7 +34,7 @@ class TestUnit(ChatModelUnitTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"model": "local-chat-1", "provider": PROVIDER, "network": "local"}
+        return {"model": "local-chat-1", "provider": PROVIDER, "private_key": KEY, "network": "local"}
 
     @property
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:

@@ -85,9 +85,6 @@ class Backend:
     def sent(self, route: Route, exchange: Exchange) -> None:
         """Nothing to remember."""
 
-    def arrived(self, route: Route, exchange: Exchange) -> None:
-        """Nothing to remember."""
-
     async def refreshed(self, route: Route, *, patient: bool) -> Route:
         return route
 

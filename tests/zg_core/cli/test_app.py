@@ -23,7 +23,7 @@ SPENDING = {
 }  # fmt: skip
 COMMANDS = SPENDING | {
     "providers", "verify", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
-    "receipts list", "receipts show", "receipts export", "receipts verify", "receipts audit",
+    "pending", "receipts list", "receipts show", "receipts export", "receipts verify", "receipts audit",
 }  # fmt: skip
 
 

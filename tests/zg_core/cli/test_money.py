@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.zg_core.cli.running import zerog_of
+from zg_core import Broker, ChainError, Sending, og
 from zg_core.localnet import LocalNet
 
 OG = 10**18
@@ -239,3 +240,60 @@ def test_another_store_can_be_named(poor, tmp_path):
     assert (tmp_path / "mine.db").is_file()
     assert not (tmp_path / "store.db").exists()
     assert poor.fails("deposit", "3", "--yes", code=1, ZEROG_STORE="redis://x")["code"] == "bad_store"
+
+
+class TestWhatHasNoClearEnd:
+    """A deposit whose node has taken it, forgotten it, and shows nothing of it."""
+
+    @pytest.fixture
+    def lost(self, poor, market):
+        """Its id and hash."""
+        home, key = poor.environ["ZEROG_HOME"], poor.environ["ZEROG_PRIVATE_KEY"]
+        where = {"network": "local", "rpc_url": market.rpc_url, "ledger": market.ledger, "inference": market.inference}
+        hasty = Sending(timeout=0.2, heal_after=60)
+        market.node_fault("dropped")
+        with (
+            Broker(**where, private_key=key, store=f"sqlite:///{home}/store.db", sending=hasty, environ={}) as broker,
+            pytest.raises(ChainError) as caught,
+        ):
+            broker.deposit(og("4"))
+        assert caught.value.code == "transaction_pending"
+        return caught.value.details["intention"], caught.value.details["transaction"]
+
+    def test_is_listed_and_waited_for(self, poor, lost):
+        (told,) = poor.json("pending")["pending"]
+        assert (told["id"], told["transactions"], told["state"]) == (lost[0], [lost[1]], "unclear")
+        assert (told["call"], neuron(told["value"])) == ("depositFund", 4 * OG)
+        ran = poor("pending")
+        assert lost[1] in ran.out
+        document = poor.json("pending", "--resume", lost[0])
+        assert [each["hash"] for each in document["transactions"]] == [lost[1]]
+        assert neuron(poor.json("account")["ledger"]["total"]) == 4 * OG
+        assert "no transaction is without a clear end" in poor("pending").out
+
+    def test_is_told_to_who_asks_for_the_same_again(self, poor, lost):
+        error = poor.fails("deposit", "4", "--yes", code=1)
+        assert (error["code"], error["details"]["transaction"]) == ("transaction_pending", lost[1])
+        assert f"zerog pending --resume {lost[0]}" in error["hint"]
+        assert "--again" in error["hint"]
+        poor("deposit", "4", "--yes", "--again")
+        assert neuron(poor.json("account")["ledger"]["total"]) == 4 * OG, "the second has the nonce of the first"
+
+    def test_another_id_is_none(self, poor):
+        assert poor.fails("pending", "--resume", "no-such", code=1)["code"] == "unknown_intention"
+
+
+class TestGas:
+    def test_is_capped_before_anything_is_signed(self, poor, market):
+        market.node_fault("price_raised", times=None)
+        try:
+            error = poor.fails("deposit", "4", "--yes", code=1)
+            assert error["code"] == "gas_too_expensive"
+            assert "--max-gas" in error["hint"]
+            assert market.chain.pending_nonce(poor.json("account")["wallet"]) == 0
+            poor("deposit", "4", "--yes", "--max-gas", "400")
+        finally:
+            market.clear_node_faults()
+
+    def test_a_cap_is_an_amount(self, poor):
+        assert poor("deposit", "4", "--yes", "--max-gas", "x", ok=False).code == 2

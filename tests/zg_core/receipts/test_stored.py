@@ -94,7 +94,7 @@ class TestRows:
         ours, theirs, new = (mark_of("id", "p", name) for name in ("ours", "theirs", "new"))
         assert not kept.note(first, [ours, theirs])
         assert not kept.note(first, [theirs, ours]), "written again, it is no other reply"
-        assert kept.note(second, [new, theirs])
+        assert kept.note(second, [new, theirs]) == {theirs}
         assert not kept.note(second, [new])
         assert not kept.note(second, [])
 

@@ -71,7 +71,8 @@ class Scene:
     header: str = CHAT_ID
     body_id: str = ""
     complete: bool = True
-    replayed: bool = False
+    replayed: bool = False  # an earlier response was the same bytes
+    known_id: bool = False  # an earlier response had its id
     record: Service = field(init=False)
     record_after: Service | None = field(init=False)  # None: the chain cannot be read
     guard: ReplayGuard = field(default_factory=ReplayGuard)
@@ -103,7 +104,7 @@ class Scene:
         made.headers = {"zg-res-key": self.header} if self.header else {}
         made.body_id = self.body_id
         made.complete = self.complete
-        made.replayed = self.replayed
+        made.replayed, made.known_id = self.replayed or self.known_id, self.known_id
         return made
 
     def verdict(self) -> Verdict:

@@ -87,6 +87,8 @@ class TestForms:
             ({"minimum": "failed"}, "verified, response_bound"),
             ({"minimum": "pending"}, "verified, response_bound"),
             ({"stream": "before"}, "after, hold"),
+            ({"verify": "off", "stream": "hold"}, "verify='require' or 'warn'"),
+            ({"verify": "background", "stream": "hold"}, "verify='require' or 'warn'"),
             ({"kinds": ["teeml"]}, "TeeML, TeeML-separated, TeeTLS, standard"),
             ({"kinds": "TEE"}, "TeeML"),
         ],

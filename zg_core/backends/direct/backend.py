@@ -11,18 +11,15 @@ from zg_core.backends.base import Route
 from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
-from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential, NoCredential
+from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential
 from zg_core.backends.direct.records import RECORD_AGE, Records
 from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, fetch_signature
 from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
-    AttestationError,
     ChainError,
     ConfigError,
-    InsufficientFunds,
     ModelNotServed,
     ProviderUnavailable,
-    VerificationUnavailable,
     ZeroGError,
 )
 from zg_core.http.bodies import BodyBroken
@@ -37,7 +34,7 @@ from zg_core.verify.schemes import signed_hashes as response
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from zg_core.backends.direct.attesting import Attestations
     from zg_core.backends.direct.contracts.abi import Account
@@ -53,6 +50,8 @@ if TYPE_CHECKING:
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
     from zg_core.verify.policy import Policy
     from zg_core.verify.replay import ReplayGuard
+
+    Choice = Callable[["DirectBackend", str], Awaitable[str]]
 
 __all__ = ["DirectBackend"]
 
@@ -71,8 +70,8 @@ class DirectBackend:
         chain: Reads of the contracts.
         transport: HTTP.
         policy: Which kinds may see a prompt.
-        guard: Memory of exchanges, for replays.
-        provider: The provider to use; None chooses by `model`.
+        guard: Knows the requests that were ours.
+        provider: The provider to use; None lets `choose` find one.
         model: The model to ask for; None takes the provider's.
         service_type: Which services to choose among.
         store: URL of the store where other processes note their transactions.
@@ -82,6 +81,7 @@ class DirectBackend:
         record_age: Seconds for which a service record is used as it is.
         careful: Whether an older one is read again before a prompt leaves, because a budget depends on it; the policy
             can ask for that, too.
+        choose: Finds the provider for a model (`zg_core.routing`); asked once, and its answer is kept.
         retries: How often reading a record is tried again where a verdict waits for it.
     """
 
@@ -105,6 +105,7 @@ class DirectBackend:
         sources: Mapping[str, str] | None = None,
         record_age: float = RECORD_AGE,
         careful: bool = False,
+        choose: Choice | None = None,
         retries: Retries | None = None,
     ) -> None:
         self.network = network
@@ -123,6 +124,7 @@ class DirectBackend:
             provider = credential.claims.provider
         self._provider = provider
         self._catalogue = catalogue or Catalogue(transport)
+        self._choose = choose or _unnamed
         self._records = Records(chain, transport, record_age, retries)
         self._careful = careful or policy.looks_at_records
         self._served: dict[str, tuple[float, frozenset[str]]] = {}
@@ -131,6 +133,11 @@ class DirectBackend:
     def payer(self) -> str:
         """Address of the account that pays."""
         return self._credential.address
+
+    @property
+    def pays(self) -> bool:
+        """Whether there is a wallet or API key."""
+        return not isinstance(self._credential, NoCredential)
 
     def gives_away(self, data: bytes) -> bool:
         """Whether the key that pays, or a token, is part of `data`."""
@@ -191,7 +198,7 @@ class DirectBackend:
         if self._provider is None:
             async with self._transport.lock("route"):
                 if self._provider is None:
-                    self._provider = await self._choose(model or self._model)
+                    self._provider = await self._choose(self, self.target(model))
         return await self.route_to(self._provider, model)
 
     async def route_to(self, provider: str, model: str | None) -> Route:
@@ -328,15 +335,9 @@ class DirectBackend:
                 return either(before, fee, "price_changed")
         return replace(fee, exact=False, reason="old_record", lower=0, upper=None) if route.stale and fee.exact else fee
 
-    def sent(self, route: Route, exchange: Exchange) -> None:
+    def sent(self, route: Route, exchange: Exchange) -> None:  # noqa: ARG002 - the interface's
         """See `Backend.sent`."""
-        self._guard.sent(route.service.provider, exchange.request_sha256)
         self._records.beside(route.service.provider, route.made)
-
-    def arrived(self, route: Route, exchange: Exchange) -> None:
-        """See `Backend.arrived`."""
-        seen = [self._guard.arrived(route.service.provider, mark) for mark in exchange.marks]
-        exchange.replayed = any(seen)
 
     async def verify(self, route: Route, exchange: Exchange) -> Verdict:
         """See `Backend.verify`."""
@@ -404,52 +405,9 @@ class DirectBackend:
         except (ValueError, RecursionError):
             return None
 
-    async def _choose(self, model: str | None) -> str:
-        """The provider for `model`: funded first, then the stronger kind, the lower price, the address."""
-        if model is None:
-            raise _no_target()
-        all_services = [s for s in await self._chain.services() if self._sells(s)]
-        offers: list[Service] = []
-        objection: ZeroGError | None = None
-        for service in all_services:
-            if service.acknowledged and service.model == model:
-                try:
-                    self.admit(service)
-                    offers.append(service)
-                except ZeroGError as error:
-                    objection = objection or error
-        if not offers:
-            raise objection or self._unserved(model, all_services)
-        accounts = await self._accounts()
 
-        def funded(service: Service) -> bool:
-            account = accounts.get(service.provider)
-            return account is not None and account.acknowledged and account.usable >= MINIMUM_RESERVE
-
-        def rank(service: Service) -> tuple[bool, int, int, str]:
-            return (not funded(service), -service.kind.strength, _price(service), service.provider.lower())
-
-        ranked = sorted(offers, key=rank)
-        if isinstance(self._credential, NoCredential):  # to read with: a call will say what is missing
-            return ranked[0].provider
-        if not funded(ranked[0]):
-            cheapest = min(offers, key=lambda s: (_price(s), s.provider.lower()))
-            raise InsufficientFunds(
-                f"no provider of {model!r} has a funded sub-account of {self._credential.address}",
-                code="no_account",
-                hint=f"the cheapest is {cheapest.provider} ({cheapest.kind}): run `zerog deposit 3` if there is no "
-                f"ledger yet, then `zerog transfer {cheapest.provider} 1.1`",
-                provider=cheapest.provider,
-            )
-        for candidate in filter(funded, ranked):
-            try:
-                await self._attested(candidate, model)
-            except (AttestationError, VerificationUnavailable) as error:
-                objection = objection or error
-            else:
-                return candidate.provider
-        assert objection is not None  # noqa: S101 - the first is funded, so it was tried
-        raise objection
+async def _unnamed(_: DirectBackend, model: str) -> str:
+    raise ConfigError(f"no provider of {model!r} is named", code="no_target", hint="pass provider='0x…'")
 
 
 def _no_target() -> ConfigError:
@@ -458,10 +416,6 @@ def _no_target() -> ConfigError:
         code="no_target",
         hint="pass provider='0x…' or model='…' (or set ZEROG_PROVIDER, ZEROG_MODEL); see `zerog providers`",
     )
-
-
-def _price(service: Service) -> int:
-    return service.input_price + service.output_price
 
 
 def _unregistered(service: Service) -> Service:

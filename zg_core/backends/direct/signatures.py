@@ -58,9 +58,10 @@ async def fetch_signature(
         query = f"?model={quote(model, safe='')}"  # needed where the route is proxied (0g-direct §5.1)
     end, pause = time.monotonic() + seconds, 0.0
     for delay in delays:
-        if (wait := max(delay, pause)) > 0:
-            if time.monotonic() + wait >= end:
-                return None
+        left = max(0.0, end - time.monotonic())
+        if pause > left:  # nobody waits an hour for a signature
+            return None
+        if (wait := min(max(delay, pause), left)) > 0:
             await transport.sleep(wait)
         pause = 0.0
         for chat_id in chat_ids:

@@ -329,8 +329,6 @@ class Chain:
         return waiting.hash
 
     def _admit(self, waiting: Waiting) -> None:
-        if waiting.hash in self._tx_index:
-            raise ValueError("already known")
         sender = waiting.sender
         if self._world.code(sender):
             raise ValueError(f"sender not an eoa: address {hex_bytes(sender)} has code")

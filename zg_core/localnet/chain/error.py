@@ -13,6 +13,10 @@ SERVER_ERROR: Final = -32000
 REVERTED_CODE: Final = 3
 
 
+class NoAnswer(BaseException):
+    """The connection is to be closed without an answer; no `Exception`, or it would become one."""
+
+
 class RpcError(Exception):
     """What a node answers instead of a result.
 

@@ -10,18 +10,21 @@ import re
 import socket
 import threading
 import time
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any, Final, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from zg_core.localnet.base.visitors import objection
 from zg_core.localnet.chain.error import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, RpcError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from zg_core.localnet.chain.chain import Chain
 
-__all__ = ["RpcError", "RpcServer", "answer"]
+__all__ = ["Reply", "RpcError", "RpcServer", "answer"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +38,24 @@ _STOP_SECONDS: Final = 10.0
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 
 
-def answer(chain: Chain, body: bytes) -> bytes | None:
+class Asked(Protocol):
+    """What answers JSON-RPC calls."""
+
+    def rpc(self, method: str, params: Sequence[Any] = ()) -> Any:
+        """Answer one, or raise `RpcError`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What goes back over HTTP; `body` None for no content."""
+
+    body: bytes | None
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def answer(chain: Asked, body: bytes) -> bytes | None:
     """Answer one JSON-RPC request or batch.
 
     Args:
@@ -73,7 +93,7 @@ def _nesting(body: bytes) -> int:
     return deepest
 
 
-def _answer_one(chain: Chain, request: Any) -> dict[str, Any] | None:
+def _answer_one(chain: Asked, request: Any) -> dict[str, Any] | None:
     if not isinstance(request, dict) or not isinstance(request.get("method"), str):
         return _failure(None, RpcError(INVALID_REQUEST, "invalid request"))
     call_id = request.get("id")
@@ -107,12 +127,13 @@ class RpcServer:
     Usable as a context manager; can be started again after `stop`.
     """
 
-    def __init__(self, chain: Chain, port: int = 0) -> None:
+    def __init__(self, chain: Chain, port: int = 0, respond: Callable[[bytes], Reply | None] | None = None) -> None:
         """Prepare a server; nothing listens before `start`.
 
         Args:
             chain: what answers.
             port: TCP port, 0 for any free one.
+            respond: what makes the reply to a request instead, None where the connection is to be closed without one.
 
         Raises:
             ValueError: if `port` is not between 0 and 65535.
@@ -120,6 +141,7 @@ class RpcServer:
         if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65_535:
             raise ValueError(f"port must be between 0 and 65535, not {port!r}")
         self.chain = chain
+        self.respond = respond or (lambda body: Reply(answer(chain, body)))
         self._port = port
         self._listener: socket.socket | None = None
         self._url = ""
@@ -283,11 +305,13 @@ class _Handler(BaseHTTPRequestHandler):
         if len(body) < length or self.server.chain.clock.now() < self.server.down_until:
             self.close_connection = True
             return
-        response = answer(self.server.chain, body)
-        if response is None:
+        reply = self.server.respond(body)
+        if reply is None:
+            self.close_connection = True
+        elif reply.body is None:
             self._write(204, b"")
         else:
-            self._write(200, response)
+            self._write(reply.status, reply.body, reply.headers)
 
     def do_GET(self) -> None:
         if why := objection(self.headers.items()):
@@ -301,9 +325,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self._write(status, _encode({"error": reason}))
 
-    def _write(self, status: int, body: bytes) -> None:
+    def _write(self, status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         phrase = self.responses[status][0] if status in self.responses else ""
-        lines = [f"HTTP/1.1 {status} {phrase}"]
+        lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
         if status != 204:
             lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         if self.close_connection:

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _HASH = re.compile(r"(?:0x)?([0-9a-f]{64})")
+_BARE_SIGNATURE = re.compile(r"[0-9a-fA-F]{130}")
 
 
 class MalformedSignature(ValueError):
@@ -74,6 +75,8 @@ class SignatureDocument:
         if not (isinstance(value.get("text"), str) and value["text"] and isinstance(value.get("signature"), str)):
             raise NoDocument("no text, or no signature")
         fields = {name: value.get(name) or "" for name in cls.__slots__}
+        if _BARE_SIGNATURE.fullmatch(value["signature"]):
+            fields["signature"] = "0x" + value["signature"]
         if not all(isinstance(field, str) for field in fields.values()):
             raise MalformedSignature("a field is no text")
         if not all(field.isascii() for field in fields.values()):  # receipts repeat them (0g-direct §5.1: ASCII)
@@ -230,7 +233,7 @@ async def verify(
         return replace(blank, status=Status.NOT_VERIFIABLE, reason=Reason.UNSIGNED_SERVICE)
     if not exchange.complete:
         return replace(blank, reason=Reason.INCOMPLETE)
-    if exchange.replayed:
+    if exchange.known_id:
         return replace(blank, status=Status.FAILED, reason=Reason.REPLAYED)
     if not exchange.chat_ids:
         return replace(blank, reason=Reason.NO_CHAT_ID)

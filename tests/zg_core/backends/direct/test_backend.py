@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,9 +18,12 @@ from eth_account.messages import encode_defunct
 from zg_core.backends.base import Route
 from zg_core.backends.direct import backend as module
 from zg_core.backends.direct.backend import DirectBackend
+from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import ApiKeyCredential, WalletCredential
 from zg_core.backends.direct.session import make_token
+from zg_core.calls.replays import Replays
+from zg_core.client import choice
 from zg_core.config import Network, Secret
 from zg_core.crypto import checksum_address
 from zg_core.errors import (
@@ -32,6 +36,8 @@ from zg_core.errors import (
 )
 from zg_core.exchange import Exchange
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
+from zg_core.receipts.memory import MemoryReceipts
+from zg_core.receipts.recorder import Recorder
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.verdict import Reason, Status
@@ -73,7 +79,9 @@ class World:
             "guard": ReplayGuard(),
             "model": "m",
         }
-        return DirectBackend(**values | changes)
+        values |= changes
+        transport = values["transport"]
+        return DirectBackend(**{"choose": choice(transport, Catalogue(transport)), **values})
 
     def chosen(self, **changes: Any) -> str:
         return run(self.backend(**changes).route(None)).service.provider
@@ -448,8 +456,11 @@ class TestVerification:
 
     def judge(self, backend: DirectBackend, exchange: Exchange) -> tuple[str, str]:
         route = run(backend.route(None))
-        backend.sent(route, exchange)
-        backend.arrived(route, exchange)
+        receipt = SimpleNamespace(provider=route.service.provider)
+        call: Any = SimpleNamespace(route=route, exchange=exchange, receipt=receipt)
+        replays = Replays(backend._guard, Recorder(MemoryReceipts(), None, SyncTransport()))
+        replays.sent(call)
+        run(replays.arrived(call))
         verdict = run(backend.verify(route, exchange))
         return str(verdict.status), str(verdict.reason)
 

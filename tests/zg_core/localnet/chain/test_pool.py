@@ -137,7 +137,7 @@ def test_a_waiting_transaction_is_replaced_only_by_one_that_pays_more(chain: Cha
     chain.mine()
     assert chain.receipt(first) is None
     assert chain.receipt(better) is not None
-    with pytest.raises(ValueError, match="already known"):
+    with pytest.raises(ValueError, match="nonce too low: next nonce 1, tx nonce 0"):
         chain.submit(signed(ALICE_KEY, 0, value=2, maxFeePerGas=4 * 10**9, maxPriorityFeePerGas=2 * 10**9))
 
 

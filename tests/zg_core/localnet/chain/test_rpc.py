@@ -300,10 +300,11 @@ def test_transactions_that_could_never_be_mined_are_refused(rpc: Rpc, fields: di
     assert rpc("eth_blockNumber") == "0x0"
 
 
-def test_a_used_nonce_is_too_low_and_a_known_transaction_is_known(rpc: Rpc) -> None:
+def test_a_used_nonce_is_too_low_also_for_the_transaction_that_has_used_it(rpc: Rpc) -> None:
+    # As in geth: only what waits in the pool is "already known".
     raw = signed(ALICE_KEY, **FEES_1559)
     rpc("eth_sendRawTransaction", raw)
-    with pytest.raises(RpcError, match="already known") as caught:
+    with pytest.raises(RpcError, match="nonce too low: next nonce 1, tx nonce 0") as caught:
         rpc("eth_sendRawTransaction", raw)
     with pytest.raises(RpcError, match="nonce too low: next nonce 1, tx nonce 0") as caught:
         rpc("eth_sendRawTransaction", signed(ALICE_KEY, **FEES_1559, value=2))

@@ -258,6 +258,11 @@ def the_signature_is_never_there(scene: Scene) -> None:
     scene.found = False
 
 
+@row(Status.UNAVAILABLE, Reason.NO_SIGNATURE)
+def the_same_bytes_were_seen_before_and_nobody_signed_them(scene: Scene) -> None:
+    scene.replayed, scene.found = True, False  # an error page, for example
+
+
 @row(Status.UNAVAILABLE, Reason.RECORD_UNREADABLE)
 def another_key_signed_and_the_chain_is_down(scene: Scene) -> None:
     scene.key, scene.record_after = STRANGER, None
@@ -410,7 +415,8 @@ no_document("the document is null", b"null")
 no_document("the document is cut", lambda d: json.dumps(d)[:80])
 no_document("the document is an error", lambda d: {"error": {"message": "signature service restarting"}})
 document_row("the signature is empty", lambda d: d | {"signature": ""})
-document_row("the signature has no 0x", lambda d: d | {"signature": d["signature"][2:]})
+document_row("the signature has no 0x", lambda d: d | {"signature": d["signature"][2:]}, Status.VERIFIED, Reason.NONE)
+document_row("the signature has X", lambda d: d | {"signature": "0X" + d["signature"][2:]})
 no_document("the text is missing", lambda d: {k: v for k, v in d.items() if k != "text"})
 no_document("the text is empty", lambda d: d | {"text": ""})
 no_document("the text is a list", lambda d: d | {"text": [d["text"]]})
@@ -497,6 +503,11 @@ def the_document_leaves_the_routing_facts_out(scene: Scene) -> None:
 
 @row(Status.FAILED, Reason.REPLAYED)
 def the_chat_id_was_seen_before(scene: Scene) -> None:
+    scene.known_id = True
+
+
+@row(Status.FAILED, Reason.REPLAYED)
+def the_same_bytes_were_seen_before_under_another_id(scene: Scene) -> None:
     scene.replayed = True
 
 

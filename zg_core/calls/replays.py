@@ -1,0 +1,63 @@
+"""Old answers stay old: what every reply leaves behind, so that it is known when it comes again.
+
+What is noted are the ids of a reply, and its bytes, in this process and, where there is a store, for all who share it.
+An answer that comes again under another id is the same bytes, since the signature covers them; so is one under no id.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zg_core.verify.replay import mark_of
+
+if TYPE_CHECKING:
+    from zg_core.calls.call import Call
+    from zg_core.receipts.recorder import Recorder
+    from zg_core.verify.replay import ReplayGuard
+
+__all__ = ["Replays"]
+
+_FUNCTIONS = frozenset({"embedding"})
+"""Types of service whose answer follows from the request alone: the same bytes again are no sign of anything."""
+
+
+class Replays:
+    """Notes requests and replies of one client.
+
+    Args:
+        guard: The memory of this process.
+        recorder: Leads to the store.
+    """
+
+    def __init__(self, guard: ReplayGuard, recorder: Recorder) -> None:
+        self._guard = guard
+        self._recorder = recorder
+
+    def sent(self, call: Call) -> None:
+        """Note that the request of `call` is on its way."""
+        self._guard.sent(call.receipt.provider, call.exchange.request_sha256)
+
+    async def arrived(self, call: Call) -> None:
+        """Note the reply of `call`, and on `call` whether it was noted before.
+
+        Of a reply that broke off only the ids are noted: its bytes are not those that were signed.
+        """
+        exchange, receipt, ids = call.exchange, call.receipt, _ids(call)
+        marks = set(ids)
+        if exchange.complete and call.route.service.service_type not in _FUNCTIONS:
+            marks.add(mark_of("bytes", "", exchange.response_sha256))
+        old = {mark for mark in marks if self._guard.note(mark)}
+        old |= await self._recorder.noted(receipt, marks)
+        exchange.known_id = bool(old & ids)
+        exchange.replayed = receipt.replayed = bool(old) and exchange.complete
+
+    def left(self, call: Call) -> None:
+        """`arrived`, where nobody may wait: the reader left, or the task was cancelled."""
+        if ids := _ids(call):
+            for mark in ids:
+                self._guard.note(mark)
+            self._recorder.noted_aside(call.receipt, ids)
+
+
+def _ids(call: Call) -> frozenset[bytes]:
+    return frozenset(mark_of("id", call.receipt.provider.lower(), each) for each in call.exchange.marks)

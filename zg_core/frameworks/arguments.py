@@ -1,0 +1,205 @@
+"""What is passed to a model object and with its calls: parameters of requests go to the provider, and nothing else."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zg_core.config import Secret
+from zg_core.errors import ArgumentError
+from zg_core.tasks.parameters import REQUEST_OPTIONS, refuse_settings, setting_named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from zg_core.http.timeouts import Patience
+
+__all__ = ["CallArguments", "CallRules", "refuse_secrets", "reject_unknown"]
+
+
+def reject_unknown(
+    owner: str,
+    given: Iterable[object],
+    known: Collection[str],
+    *,
+    advice: str,
+    elsewhere: Mapping[str, str] | None = None,
+) -> None:
+    """Refuse arguments that nobody reads: the frameworks' base classes would drop them without a word.
+
+    Args:
+        owner: Name of the class, for the message.
+        given: Names of the arguments.
+        known: Names that it takes.
+        advice: Where other parameters go.
+        elsewhere: For names that mean something in other packages, what does the same here.
+
+    Raises:
+        TypeError: as for any function; pydantic would wrap a ValueError and repeat all arguments, keys included.
+    """
+    for name in given:
+        if name not in known:
+            raise TypeError(
+                f"{owner} got an unexpected argument {name!r}: {_advice(str(name), known, advice, elsewhere or {})}"
+            )
+
+
+def _advice(name: str, known: Iterable[str], advice: str, elsewhere: Mapping[str, str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    general = f"did you mean {close[0]!r}? ({advice})" if close else advice
+    return elsewhere.get(name, general)
+
+
+@dataclass(frozen=True, slots=True)
+class CallArguments:
+    """What was passed with one call.
+
+    Attributes:
+        parameters: Of the request, by the names they go under.
+        extra: Further ones, which win over all others.
+        timeout: Instead of the client's.
+        headers: Beside the client's.
+    """
+
+    parameters: dict[str, Any]
+    extra: dict[str, Any]
+    timeout: Patience = None
+    headers: Mapping[str, str] | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the client takes beside the payload."""
+        given = {"timeout": self.timeout, "headers": self.headers}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class CallRules:
+    """Which arguments a model's calls take.
+
+    Attributes:
+        owner: Name of the class, for messages.
+        parameters: Names that go into a request.
+        settings: Names of the client's settings, which do not.
+        fields: Names of everything that the model is made with, for messages.
+        aliases: Other names of parameters.
+        tolerated: The framework's own arguments, which mean nothing to a provider.
+        extra: Arguments that hold further parameters by name; the first is the one to recommend.
+        elsewhere: For names that mean something in other packages, what does the same here.
+    """
+
+    owner: str
+    parameters: frozenset[str]
+    settings: frozenset[str]
+    fields: frozenset[str]
+    aliases: Mapping[str, str]
+    tolerated: frozenset[str]
+    extra: tuple[str, ...]
+    elsewhere: Mapping[str, str]
+
+    def split(self, given: Mapping[str, Any], secrets: Callable[[], Iterable[str]] = tuple) -> CallArguments:
+        """Tell what is for whom.
+
+        Args:
+            given: The arguments of a call.
+            secrets: Tells the texts that may leave in no parameter.
+
+        Raises:
+            ArgumentError: an argument is none of a call; the message says where it belongs. Values are not repeated.
+        """
+        parameters: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
+        timeout, headers = None, None
+        hidden = secrets() if given else ()
+        for name, value in given.items():
+            if name in self.tolerated:
+                continue
+            if name in ("timeout", "request_timeout"):
+                timeout = value
+            elif name == "extra_headers":
+                headers = value
+            elif name in self.extra:
+                self.check_extra(name, value, hidden)
+                extra |= value or {}
+            elif name in self.aliases:
+                parameters[self.aliases[name]] = value
+            elif name in self.parameters and setting_named(name, value, self.settings - {"timeout"}) is None:
+                parameters[name] = value
+            else:
+                raise self._refused(name, value)
+        for name, value in parameters.items():
+            refuse_secrets(value, name, hidden)
+        return CallArguments(parameters, extra, timeout, headers)
+
+    def check_extra(self, place: str, value: object, secrets: Iterable[str] = ()) -> None:
+        """Refuse parameters in `place` among which there is a setting, or what only a call itself says.
+
+        Raises:
+            ArgumentError: there is one.
+        """
+        if value is None:
+            return
+        if not isinstance(value, Mapping):
+            message = f"{place} is a {type(value).__name__}, not a dictionary of request parameters"
+            raise ArgumentError(message, hint=f'{place}={{"top_k": 40}}')
+        refuse_settings(value, self.settings, place)
+        for name in ("messages", "input"):
+            if name in value:
+                raise ArgumentError(f"{place} holds {name!r}, which is what a call is made with", hint="take it out")
+        if value.get("stream"):
+            raise ArgumentError(
+                f"{place} holds 'stream'", hint=self.elsewhere.get("stream", "call the streaming method")
+            )
+        refuse_secrets(value, place, secrets)
+
+    def _refused(self, name: str, value: object) -> ArgumentError:
+        setting = setting_named(name, value, self.settings | self.fields)
+        if setting is not None and setting not in REQUEST_OPTIONS:
+            return ArgumentError(
+                f"{name} is a setting of {self.owner}, not of a call",
+                code="setting_in_request",
+                hint=f"{self.owner}({setting}=…)",
+            )
+        known = {*self.parameters, *self.aliases, *self.tolerated, *self.extra, "timeout", "extra_headers"}
+        advice = f"other request parameters go into {self.extra[0]}={{{name!r}: …}}"
+        return ArgumentError(
+            f"a call of {self.owner} got an unexpected argument {name!r}: "
+            f"{_advice(name, sorted(known), advice, self.elsewhere)}"
+        )
+
+
+def refuse_secrets(value: object, place: str, secrets: Iterable[str]) -> None:
+    """Refuse a parameter that is or holds a secret: a key of ours, a token, or an object that hides one.
+
+    Args:
+        value: The parameter.
+        place: Its name.
+        secrets: Texts to look for, in lower case.
+
+    Raises:
+        ArgumentError: it does (code ``secret_in_request``).
+    """
+    if isinstance(value, Mapping):
+        for name, entry in value.items():
+            refuse_secrets(name, place, secrets)
+            refuse_secrets(entry, place, secrets)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for entry in value:
+            refuse_secrets(entry, place, secrets)
+    elif _is_secret(value, secrets):
+        raise ArgumentError(
+            f"{place} holds a key or token, which the provider would read; nothing was sent",
+            code="secret_in_request",
+            hint="keys are given where the model is made, or in the environment",
+        )
+
+
+def _is_secret(value: object, secrets: Iterable[str]) -> bool:
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    if isinstance(value, str):
+        lower = value.lower()
+        return "app-sk-" in lower or any(secret in lower for secret in secrets)
+    return isinstance(value, Secret) or hasattr(value, "get_secret_value") or type(value).__name__ == "Wallet"

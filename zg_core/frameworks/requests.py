@@ -1,0 +1,88 @@
+"""The request parameters that the chat models of every framework have as fields, and how a request is put together."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from zg_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zg_core.frameworks.arguments import CallArguments
+
+__all__ = ["RequestFields", "parameters_for", "request_of"]
+
+# They end a request, after everything that is the same from call to call.
+_LATE = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
+_ONLY_WITH_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+
+
+class RequestFields(BaseModel):
+    """Parameters as in OpenAI's API, sent only when set, in this order."""
+
+    model_config = ConfigDict(defer_build=True, populate_by_name=True)
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = Field(default=None, validation_alias=AliasChoices("max_tokens", "max_completion_tokens"))
+    stop: list[str] | str | None = Field(default=None, validation_alias=AliasChoices("stop", "stop_sequences"))
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    n: Literal[1] | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    reasoning_effort: str | None = None
+
+    def _parameters(self) -> dict[str, Any]:
+        """Those that were set, by the names they go under."""
+        values = self.__dict__
+        return {name: values[name] for name in _names() if _says(values[name])}
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(RequestFields.model_fields)
+
+
+def parameters_for(call: CallArguments, *defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of one call: what was passed with it wins over `defaults`, and a None takes one back.
+
+    Raises:
+        ConfigError: several answers are asked for: all would be paid, and one is shown.
+    """
+    asked = {**call.parameters, **call.extra}
+    made: dict[str, Any] = {}
+    for values in defaults:
+        made |= values
+    if _says(asked.get("max_completion_tokens")) and "max_tokens" not in asked:
+        made.pop("max_tokens", None)  # the same under another name: a server takes one of them
+    made |= asked
+    if (count := made.get("n")) is not None and not (isinstance(count, int) and count == 1):
+        raise ConfigError("n must be 1", code="bad_request_body", hint="ask several times for several answers: batch()")
+    return made
+
+
+def request_of(messages: list[dict[str, Any]], parameters: Mapping[str, Any], model: str | None) -> dict[str, Any]:
+    """The request: model, messages, parameters, and what belongs to tools only where there are tools.
+
+    Args:
+        messages: As they go out.
+        parameters: Of this call; ``model`` among them wins over `model`.
+        model: The model object's; None leaves it to the client.
+    """
+    left = {name: value for name, value in parameters.items() if _says(value)}
+    name = left.pop("model", None) or model
+    if not left.get("tools"):
+        left = {name: value for name, value in left.items() if name not in _ONLY_WITH_TOOLS}
+    late = {name: left.pop(name) for name in _LATE if name in left}
+    named = {} if name is None else {"model": str(name) if isinstance(name, str) else name}
+    return {**named, "messages": messages, **left, **late}
+
+
+def _says(value: object) -> bool:
+    return value is not None and not (isinstance(value, list) and not value)
