@@ -12,8 +12,9 @@ from langchain_zerog._bridge import scope, sink_of
 from langchain_zerog._errors import as_model_error
 from langchain_zerog._fields import LangChainFields
 from zg_core.errors import ZeroGError
-from zg_core.tasks.embeddings import PATH, SERVICE_TYPE, payload_of, vectors_of
-from zg_core.tasks.parameters import EMBEDDINGS
+from zg_core.tasks import parameters
+from zg_core.tasks.base import EMBEDDINGS
+from zg_core.tasks.embeddings import payload_of, vectors_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +67,9 @@ class ZeroGEmbeddings(LangChainFields, Embeddings):
     model_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Further request parameters."""
 
-    _service_type: ClassVar[str | None] = SERVICE_TYPE
+    _service_type: ClassVar[str | None] = EMBEDDINGS.service_type
     _advice: ClassVar[str] = "other request parameters go into model_kwargs"
-    _of_requests: ClassVar[frozenset[str]] = EMBEDDINGS
+    _of_requests: ClassVar[frozenset[str]] = parameters.EMBEDDINGS
     _extra: ClassVar[tuple[str, ...]] = ("model_kwargs",)
 
     if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class ZeroGEmbeddings(LangChainFields, Embeddings):
         vectors: list[list[float]] = []
         for batch in self._batches(texts):
             with _model_errors(), scope(sink_of(None)):
-                reply = self._client().create(self._payload(batch), path=PATH)
+                reply = self._client().create(self._payload(batch), path=EMBEDDINGS.path)
                 vectors += vectors_of(reply, len(batch))
         return vectors
 
@@ -97,7 +98,9 @@ class ZeroGEmbeddings(LangChainFields, Embeddings):
         vectors: list[list[float]] = []
         for batch in self._batches(texts):
             with _model_errors(), scope(sink_of(None)):
-                vectors += vectors_of(await self._async_client().create(self._payload(batch), path=PATH), len(batch))
+                vectors += vectors_of(
+                    await self._async_client().create(self._payload(batch), path=EMBEDDINGS.path), len(batch)
+                )
         return vectors
 
     async def aembed_query(self, text: str) -> list[float]:

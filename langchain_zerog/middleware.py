@@ -342,7 +342,8 @@ class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
                 failed = False
             finally:
                 for receipt in receipts.receipts:
-                    spending.add(receipt.fee, self._unknown)
+                    if receipt.outcome != "refused":
+                        spending.add(receipt.fee, self._unknown)
                 if failed and self._per == "thread":
                     with self._lock:
                         self._unsaved[_thread_id()] = spending.to_state()

@@ -11,8 +11,9 @@ from llama_index_zerog._fields import LlamaIndexFields
 from llama_index_zerog._index_check import check_lengths, check_same, stored_samples
 from llama_index_zerog.instrumentation import get_zerog_receipts
 from zg_core.errors import ConfigError, VerificationFailed, VerificationUnavailable
-from zg_core.tasks.embeddings import PATH, SERVICE_TYPE, payload_of, vectors_of
-from zg_core.tasks.parameters import EMBEDDINGS
+from zg_core.tasks import parameters
+from zg_core.tasks.base import EMBEDDINGS
+from zg_core.tasks.embeddings import payload_of, vectors_of
 from zg_core.verify.verdict import Status
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
     dimensions: int | None = Field(default=None, ge=1)
     """Length of the vectors, where the model can choose."""
 
-    _service_type: ClassVar[str | None] = SERVICE_TYPE
-    _of_requests: ClassVar[frozenset[str]] = EMBEDDINGS
+    _service_type: ClassVar[str | None] = EMBEDDINGS.service_type
+    _of_requests: ClassVar[frozenset[str]] = parameters.EMBEDDINGS
 
     _made_by: tuple[str, str, int] | None = PrivateAttr(default=None)
 
@@ -100,14 +101,14 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
             ```
         """
         if texts := self._to_compare(index, samples):
-            reply = self._client().create(self._payload(texts), path=PATH)
+            reply = self._client().create(self._payload(texts), path=EMBEDDINGS.path)
             self._compare(reply, index, samples, least)
 
     async def acheck_index(self, index: BaseIndex[Any], *, samples: int = 3, least: float = 0.95) -> None:
         """Async twin of `check_index`."""
         if texts := self._to_compare(index, samples):
             client = self._async_client()
-            self._compare(await client.create(self._payload(texts), path=PATH), index, samples, least)
+            self._compare(await client.create(self._payload(texts), path=EMBEDDINGS.path), index, samples, least)
 
     def _to_compare(self, index: BaseIndex[Any], samples: int) -> list[str]:
         if samples < 1:
@@ -126,14 +127,14 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
         return {**payload_of(texts, self.model, self.dimensions), **self.additional_kwargs}
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        reply = self._client().create(self._payload(texts), path=PATH)
+        reply = self._client().create(self._payload(texts), path=EMBEDDINGS.path)
         if self.embeddings_cache is not None:
             reply.receipt.resolve(_PATIENCE)
             _check_before_kept(reply.receipt)
         return self._vectors(reply, len(texts))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        reply = await self._async_client().create(self._payload(texts), path=PATH)
+        reply = await self._async_client().create(self._payload(texts), path=EMBEDDINGS.path)
         if self.embeddings_cache is not None:
             await reply.receipt.aresolve(_PATIENCE)
             _check_before_kept(reply.receipt)

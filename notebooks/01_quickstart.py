@@ -58,7 +58,7 @@ pd.DataFrame(
     {
         "model": service.model,
         "kind": str(service.kind),
-        "prompt in TEE": service.kind.prompt_in_tee,
+        "prompt": str(service.kind.prompt),
         "0G for a million tokens in": service.input_price / 10**12,
         "0G for a million tokens out": service.output_price / 10**12,
     }

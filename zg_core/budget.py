@@ -22,7 +22,7 @@ from zg_core.pricing import estimate
 
 if TYPE_CHECKING:
     from zg_core.money import Fee
-    from zg_core.pricing import Tariff
+    from zg_core.pricing import Asked, Tariff
     from zg_core.receipts.model import Receipt
     from zg_core.store import Store, Work
     from zg_core.types import Service
@@ -39,7 +39,8 @@ class Budget:
     """The most that may be spent; every limit that is given holds. Amounts are 0G.
 
     Attributes:
-        per_call: Most that one call may cost.
+        per_call: Most that one call may cost, with all requests that are sent for it: one that was refused may have
+            been billed.
         per_run: Most for all clients that are given this `run`.
         per_day: Most for one wallet on one UTC day; needs a store that outlives the process.
         per_provider: Most for one wallet at one provider, as long as the store lives.
@@ -135,15 +136,36 @@ class Spending:
         self._store = store
         self._chain = chain_id
 
-    def reserve(self, receipt: Receipt, service: Service, request: bytes, tariff: Tariff | None = None) -> None:
-        """Hold the most that `request` can cost at `service`, for the call of `receipt`.
+    def reserve(
+        self,
+        receipt: Receipt,
+        service: Service,
+        request: bytes | Asked,
+        tariff: Tariff | None = None,
+        *,
+        earlier: int = 0,
+    ) -> int:
+        """Hold the most that `request` can cost at `service`, for the call of `receipt`; how much that is, in neuron.
+
+        Args:
+            receipt: Of the request.
+            service: Who is asked.
+            request: Its bytes, or what they say of its cost.
+            tariff: The prices, where they are not those of `service`.
+            earlier: What earlier requests of the same call may have cost: they count against ``per_call``.
 
         Raises:
             BudgetExceeded: it is more than is left; nothing is held. ``details`` has ``limit``, ``asked``, ``left``
                 (amounts) and ``until`` (a UTC time, None if it never ends).
             ConfigError: the price is not known and the budget has no amount for that, or the store fails.
         """
-        self._hold(receipt.id, receipt.payer, receipt.provider, self._most(service, request, tariff))
+        units = self._most(service, request, tariff)
+        self._hold(receipt.id, receipt.payer, receipt.provider, units, earlier=earlier)
+        return units
+
+    def fits_call(self, units: int) -> bool:
+        """Whether one call, all its requests together, may cost `units` neuron."""
+        return self.budget.per_call is None or units <= self.budget.per_call.units
 
     def settle(self, receipt: Receipt) -> None:
         """Count what the call of `receipt` cost: its fee where that is known, else its upper bound, held as unknown."""
@@ -151,7 +173,7 @@ class Spending:
         self._settle(receipt.id, self._cost(fee), known=fee.exact or fee.lower == fee.upper)
 
     def release(self, receipt: Receipt) -> None:
-        """Give back what is held for a call that was refused or never sent."""
+        """Give back what is held for a request that was refused or never sent."""
         self._settle(receipt.id, 0, known=True)
 
     def reserve_transfer(self, payer: str, provider: str, units: int) -> str:
@@ -175,9 +197,9 @@ class Spending:
         """Give back what is held for a movement that did not take place."""
         self.settle_transfer(id_, 0)
 
-    def _hold(self, id_: str, payer: str, provider: str, units: int, kind: str = "") -> None:
-        if self.budget.per_call is not None and units > self.budget.per_call.units:
-            raise _exceeded("per_call", units, self.budget.per_call, self.budget.per_call.units, kind=kind)
+    def _hold(self, id_: str, payer: str, provider: str, units: int, kind: str = "", *, earlier: int = 0) -> None:
+        if (limit := self.budget.per_call) is not None and units + earlier > limit.units:
+            raise _exceeded("per_call", units, limit, limit.units - earlier, kind=kind)
         now = datetime.now(UTC)
         scopes = self._scopes(payer, provider, now, kind)
         with self._store.transaction(durable=bool(kind)) as work:
@@ -251,7 +273,7 @@ class Spending:
             for row in rows
         ]
 
-    def _most(self, service: Service, request: bytes, tariff: Tariff | None) -> int:
+    def _most(self, service: Service, request: bytes | Asked, tariff: Tariff | None) -> int:
         most = estimate(service, request, completion_tokens=self.budget.completion_tokens, tariff=tariff)
         if most is not None and (units := self._in_0g(most.units, most.currency)) is not None:
             return units

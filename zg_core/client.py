@@ -13,7 +13,7 @@ from zg_core.backends.direct.records import RECORD_AGE, check_age
 from zg_core.budget import Spending
 from zg_core.calls.call import Options, Reply, Slot
 from zg_core.calls.limits import Limits
-from zg_core.calls.path import CHAT_PATH, Calls
+from zg_core.calls.path import Calls
 from zg_core.calls.retries import Retries
 from zg_core.config import Environment, Settings, blaming, check_url, conceal
 from zg_core.errors import ConfigError
@@ -24,7 +24,7 @@ from zg_core.objects import check_objects
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
 from zg_core.store import Store
-from zg_core.tasks.parameters import refuse_settings
+from zg_core.tasks.base import CHAT
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet
@@ -129,7 +129,8 @@ class _Client:
             budget: The most that calls may cost, counted in `store`; beyond it they are refused before they are sent.
             timeout: Seconds until the first byte of a reply, and between two of them (default 300), or `Timeouts`, or
                 what httpx takes: ``(connect, read)``, or its ``Timeout``.
-            max_retries: Further attempts after connect errors, 429 and 503, which never served anything.
+            max_retries: Further attempts after what was never served: connect errors, 429, 503, statuses of a content
+                network that cannot reach the provider, and reads of the chain before anything is sent.
             retry_deadline: Seconds from the first failure in which further attempts must begin. Where a provider asks
                 for a longer wait, the call fails at once, and its error says in ``details["retry_after"]`` how long.
             retry_unknown: Also send a request again that was sent and not answered. Both may be billed: each attempt
@@ -143,7 +144,7 @@ class _Client:
                 Of its settings only those of its connections apply; closing it is the caller's affair.
             headers: What is sent beside our own headers with every request for an answer.
             service_type: Which services to choose among.
-            on_receipt: Called with the receipt of every call that may have cost money.
+            on_receipt: Called with the receipt of every request that left, refused ones too.
             on_verdict: Called when a background check has ended.
             on_progress: Called with a `Progress` while a call waits for the provider to see our own transaction.
             store: Where receipts are kept: ``"memory:"``, ``"sqlite:///path"``, ``"postgresql+psycopg://…"``, or a
@@ -256,6 +257,7 @@ class _Client:
             router=self._router,
             headers=extra_headers(headers),
             gives_away=backend.gives_away,
+            settings=SETTINGS,
         )
 
     def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport | AsyncTransport:
@@ -311,7 +313,7 @@ class ChatClient(_Client):
         self,
         payload: Mapping[str, Any],
         *,
-        path: str = CHAT_PATH,
+        path: str = CHAT.path,
         timeout: Patience = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
@@ -332,14 +334,12 @@ class ChatClient(_Client):
             VerificationFailed: the evidence contradicts the answer, which is in ``error.text``.
             VerificationUnavailable: the policy asks for more than could be proven.
         """
-        refuse_settings(payload, SETTINGS)
         return run(self.calls.create(payload, path, _options(timeout, headers)))
 
     def stream(
         self, payload: Mapping[str, Any], *, timeout: Patience = None, headers: Mapping[str, str] | None = None
     ) -> ReplyStream:
         """Send a payload and iterate over the events of the answer as they come; for the rest see `create`."""
-        refuse_settings(payload, SETTINGS)
         slot = Slot()
         return ReplyStream(self.calls.stream(payload, slot, _options(timeout, headers)), slot)
 
@@ -401,19 +401,17 @@ class AsyncChatClient(_Client):
         self,
         payload: Mapping[str, Any],
         *,
-        path: str = CHAT_PATH,
+        path: str = CHAT.path,
         timeout: Patience = None,  # noqa: ASYNC109 - as of `ChatClient`: between bytes, not in all
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """See `ChatClient.create`."""
-        refuse_settings(payload, SETTINGS)
         return await self.calls.create(payload, path, _options(timeout, headers))
 
     def stream(
         self, payload: Mapping[str, Any], *, timeout: Patience = None, headers: Mapping[str, str] | None = None
     ) -> AsyncReplyStream:
         """See `ChatClient.stream`."""
-        refuse_settings(payload, SETTINGS)
         slot = Slot()
         return AsyncReplyStream(self.calls.stream(payload, slot, _options(timeout, headers)), slot)
 

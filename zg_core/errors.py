@@ -256,11 +256,15 @@ def never_served(error: BaseException) -> bool:
     """
     if not isinstance(error, ZeroGError) or not error.retryable:
         return False
-    return error.code in _NEVER_SENT or error.code == "future_generation" or error.details.get("status") in (429, 503)
+    return error.code in _NEVER_SENT or error.details.get("status") in (429, 503, *NEVER_REACHED)
 
 
+NEVER_REACHED = frozenset({521, 522, 523, 525, 526, 530})
+"""Statuses of a content network that could not even connect to the server behind it."""
 # A read of the chain comes before a request, or beside one that was refused.
-_NEVER_SENT = ("all_failed", "connect_failed", "no_turn", "rpc_junk", "rpc_rate_limited", "rpc_unavailable")
+_NEVER_SENT = frozenset(
+    {"all_failed", "connect_failed", "future_generation", "no_turn", "rpc_junk", "rpc_rate_limited", "rpc_unavailable"}
+)
 
 
 class VerificationWarning(UserWarning):

@@ -28,13 +28,14 @@ class Exchange:
         request: The bytes sent.
         status: HTTP status, 0 before the response began.
         headers: Response headers, names in lower case.
-        complete: Whether the response was read to its end.
+        complete: Whether the response is there to be compared.
+        cut: Whether its end was not seen all the same: then what is missing may be why its bytes are not those signed.
         size: Bytes of the (content-decoded) response so far.
     """
 
     __slots__ = (
-        "_hash", "_request_sha256", "body_id", "certificate_sha256", "complete", "headers", "known_id", "replayed",
-        "request", "size", "status",
+        "_hash", "_request_sha256", "body_id", "certificate_sha256", "complete", "cut", "headers", "known_id",
+        "replayed", "request", "size", "status",
     )  # fmt: skip
 
     def __init__(self, request: bytes) -> None:
@@ -42,12 +43,12 @@ class Exchange:
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self.complete = False
+        self.cut = False
         self.size = 0
         self.body_id = ""  # `id` inside the body, the fallback chat id
         self.certificate_sha256 = ""
-        self.replayed = (
-            False  # set once, when the response is complete: an earlier one was the same bytes, or had its id
-        )
+        # Set once, when the response is complete: an earlier one was the same bytes, or had its id.
+        self.replayed = False
         self.known_id = False  # an earlier response had its id
         self._hash = hashlib.sha256()
         self._request_sha256 = ""

@@ -1,105 +1,124 @@
 """``OpenAI`` and ``AsyncOpenAI`` clients whose calls are paid, recorded and verified like all others.
 
-The official client builds and parses; a transport below it sees the exact bytes, and makes the receipt and the verdict.
-A reply that fails the policy raises our error out of the official client's call or iteration; an HTTP error of the
-provider raises the official client's own class.
+The official client builds requests and parses answers; everything between is `Calls.relay`, so that every setting of
+`ChatClient` means the same here: policy, budget, limits, timeouts, retries, proxies, ``http_client``. The official
+client never holds the token, and what it can send is what its bytes say: chat completions and embeddings. Everything
+else is refused before it leaves.
+
+A reply that fails the policy, breaks off or carries an error raises our error out of the official client's call or
+iteration. What the provider answers with an HTTP error, and a connection that fails, raise the official client's own
+classes, with our error as their cause, its ``code`` in the body, and the receipt as ``error.receipt``.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
+import math
+from contextvars import ContextVar
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from zg_core.calls.call import Tail
-from zg_core.calls.reading import event, take
-from zg_core.client import SETTINGS, AsyncChatClient, ChatClient
-from zg_core.errors import ConfigError, RequestError, ZeroGError
-from zg_core.http.bodies import BodyBroken
-from zg_core.http.library import leaf_sha256, ssl_context
-from zg_core.http.messages import USER_AGENT
-from zg_core.http.refusals import GATEWAY
+from zg_core.calls.call import Options
+from zg_core.calls.reading import Form
+from zg_core.calls.retries import Retries
+from zg_core.client import AsyncChatClient, ChatClient
+from zg_core.config import Environment, conceal
+from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, ZeroGError
+from zg_core.http.extra_headers import extra_headers
+from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import run
-from zg_core.jsontext import parse_json
-from zg_core.sse import SSEDecoder
-from zg_core.tasks.parameters import refuse_settings
-from zg_core.types import Usage
+from zg_core.tasks.base import task_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 
     from openai import AsyncOpenAI, OpenAI
 
-    from zg_core.calls.call import Call
-    from zg_core.calls.path import Calls
+    from zg_core.calls.path import Head
+    from zg_core.types import Service
 
 __all__ = ["async_openai_client", "openai_client"]
 
-_CHARGED = ("/chat/completions", "/embeddings")
+_KEY = "the-token-stays-below"
+"""What the official client is given for a key: the session is signed, and sent, where the request is."""
+_MODELS = "/models"
+_NOWHERE = "wss://zerog.invalid"
+_RETRIES: ContextVar[int | None] = ContextVar("zerog_openai_retries", default=None)
+"""How often the request under way may be sent again: the official client's own retries would not know what was paid."""
+_OWN_HEADERS = frozenset(
+    {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "idempotency-key"}
+    | {"transfer-encoding", "user-agent"}
+)
+_OWN_PREFIXES = ("x-stainless-", "openai-")  # they tell of the machine and of its owner
+_CONNECTION = ("connect_failed", "connection_lost", "timeout")
+_FIXED = "it is fixed when the client is made: openai_client(…)"
 
 
 def openai_client(**settings: Any) -> OpenAI:
-    """An ``openai.OpenAI`` for one provider; the provider's record is read from the chain now.
+    """An ``openai.OpenAI`` whose calls take the same way as those of `ChatClient`; the chain is read now.
+
+    Chat completions (streams, tools, ``parse``) and embeddings are sent; every other request is a `ConfigError` before
+    anything leaves, and ``models.list()`` names the provider's model on chain. ``timeout`` and ``max_retries``, also
+    those of ``with_options`` and of a single call, bound and repeat as in `ChatClient`: the official client repeats
+    nothing by itself. Extra headers of a call are sent but for those that let a request in or describe it; extra query
+    parameters are refused. LoRA adapter names work as models.
 
     Args:
-        settings: As `ChatClient` takes them: ``provider`` or ``model``, wallet or ``api_key``, ``verify`` and so on.
+        settings: As `ChatClient` takes them: ``provider`` or ``model``, wallet or ``api_key``, ``verify``, ``budget``,
+            ``routing``, ``http_client`` and so on.
 
     Returns:
-        A client with ``base_url``, a token that renews itself, ``max_retries=0`` (a repeated POST is a second
-        payment), and the further attributes ``receipts`` and ``policy``. LoRA adapter names work as models.
+        A client with the further attributes ``receipts`` and ``policy``, in copies of it, too. Its ``base_url`` is the
+        endpoint of the provider (with ``routing``: of the first choice now); its ``api_key`` is none.
 
     Raises:
         ConfigError, ChainError, ModelNotServed: as `ChatClient.create`, before anything is sent.
     """
-    _refuse_routing(settings)
+    settings = _concealed(settings)
     core = ChatClient(**settings)
+    try:
+        base = core.service().endpoint
+    except BaseException:
+        core.close()
+        raise
     lib = _library()
-    service = core.service()
-    transport = _transport(lib)(core, ssl_context(settings.get("ca_file")))
-    return cast(
-        "OpenAI",
-        _client("OpenAI")(
-            core,
-            base_url=service.endpoint,
-            api_key=lambda: core.token().reveal(),
-            max_retries=0,
-            http_client=lib.Client(transport=transport, follow_redirects=False, timeout=None),
-        ),
-    )
+    http_client = lib.Client(transport=_transport(lib)(core, base), follow_redirects=False, timeout=None)
+    return cast("OpenAI", _made("OpenAI", core, base, http_client, settings))
 
 
 def async_openai_client(**settings: Any) -> AsyncOpenAI:
     """Async twin of `openai_client`; the chain is read in this call, blocking for that moment."""
-    _refuse_routing(settings)
-    with ChatClient(**settings) as reader:
+    settings = _concealed(settings)
+    with ChatClient(**{**settings, "http_client": None}) as reader:  # a given client is one of an event loop
         service = reader.service()
-    core = AsyncChatClient(**{**settings, "provider": service.provider})
+    if settings.get("routing") is None:
+        settings["provider"] = service.provider
+    core = AsyncChatClient(**settings)
     lib = _library()
+    transport = _async_transport(lib)(core, service.endpoint)
+    http_client = lib.AsyncClient(transport=transport, follow_redirects=False, timeout=None)
+    return cast("AsyncOpenAI", _made("AsyncOpenAI", core, service.endpoint, http_client, settings))
 
-    async def token() -> str:
-        return (await core.token()).reveal()
 
-    transport = _async_transport(lib)(core, ssl_context(settings.get("ca_file")))
-    return cast(
-        "AsyncOpenAI",
-        _client("AsyncOpenAI")(
-            core,
-            base_url=service.endpoint,
-            api_key=token,
-            max_retries=0,
-            http_client=lib.AsyncClient(transport=transport, follow_redirects=False, timeout=None),
-        ),
+def _made(name: str, core: Any, base: str, http_client: Any, settings: Mapping[str, Any]) -> Any:
+    return _client(name)(
+        core,
+        base_url=base,
+        websocket_base_url=_NOWHERE,
+        api_key=_KEY,
+        max_retries=settings.get("max_retries", Retries().most),
+        http_client=http_client,
     )
 
 
-def _refuse_routing(settings: Mapping[str, Any]) -> None:
-    if settings.get("routing") is not None:
-        raise ConfigError(
-            "the official client talks to one provider, so nothing can be routed",
-            code="bad_routing",
-            hint="use ChatClient, or choose with it: provider=ChatClient(…, routing=…).service().provider",
-        )
+def _concealed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` without a key in plain text: a traceback can show the locals of every frame."""
+    kept = {**settings, "environ": Environment(settings.get("environ"))}
+    for name in ("private_key", "api_key"):
+        if isinstance(kept.get(name), str):
+            kept[name] = conceal(kept[name])
+    return kept
 
 
 def _library() -> Any:
@@ -111,14 +130,22 @@ def _library() -> Any:
 
 @cache
 def _client(name: str) -> Callable[..., Any]:
-    """The official client class with our attributes, and without its wrapping of our errors."""
+    """The official client class with our attributes, our retries, and no way around them."""
     import openai
 
     base: Any = getattr(openai, name)
+    changeable = ("timeout", "max_retries", "default_headers", "set_default_headers", "_extra_kwargs")
 
-    def unwrap(error: openai.APIConnectionError) -> BaseException:
-        cause = error.__cause__
-        return cause if isinstance(cause, ZeroGError) else error
+    def told(error: Any) -> BaseException:
+        """What to raise for an error of the official client: ours, where it only wraps that."""
+        ours = _ours(error)
+        if ours is None:
+            return cast("BaseException", error)
+        if isinstance(error, openai.APIStatusError) or isinstance(ours, OutcomeUnknown | ProviderUnavailable):
+            error.receipt, error.__cause__ = ours.receipt, ours
+            error.__suppress_context__ = True
+            return cast("BaseException", error)
+        return ours
 
     class Client(base):  # type: ignore[misc]
         def __init__(self, core: Any = None, **options: Any) -> None:
@@ -134,83 +161,97 @@ def _client(name: str) -> Callable[..., Any]:
             return self._core.policy
 
         def copy(self, **options: Any) -> Any:
-            extra = {"core": self._core, **options.pop("_extra_kwargs", {})}
-            return super().copy(_extra_kwargs=extra, **options)
+            """A client with other ``timeout``, ``max_retries`` or headers, and the same way, policy and receipts."""
+            given = {n: v for n, v in options.items() if v is not None and type(v).__name__ != "NotGiven"}
+            if fixed := sorted(given.keys() - set(changeable)):
+                raise ConfigError(
+                    f"with_options() cannot change {', '.join(fixed)} of a client whose calls are paid and verified",
+                    code="fixed_setting",
+                    hint=_FIXED,
+                )
+            extra = {"core": self._core, **given.pop("_extra_kwargs", {})}
+            if websocket := getattr(self, "websocket_base_url", None):
+                given["websocket_base_url"] = websocket
+            return super().copy(_extra_kwargs=extra, **given)
 
         with_options = copy
 
-    def request(self: Any, *arguments: Any, **options: Any) -> Any:
-        try:
-            return base.request(self, *arguments, **options)
-        except openai.APIConnectionError as error:
-            raise unwrap(error) from error.__context__
+    def once(self: Any, options: Any) -> tuple[Any, Any]:
+        """`options` for a single attempt of the official client, and what undoes the note of ours."""
+        most = options.get_max_retries(self.max_retries)
+        single = options.model_copy(update={"max_retries": 0})
+        return single, _RETRIES.set(most)
 
-    async def request_async(self: Any, *arguments: Any, **options: Any) -> Any:
+    def request(self: Any, cast_to: Any, options: Any, **more: Any) -> Any:
+        single, token = once(self, options)
         try:
-            return await base.request(self, *arguments, **options)
-        except openai.APIConnectionError as error:
-            raise unwrap(error) from error.__context__
+            return base.request(self, cast_to, single, **more)
+        except (openai.APIStatusError, openai.APIConnectionError) as error:
+            raised = told(error)
+            raise raised from raised.__cause__
+        finally:
+            _RETRIES.reset(token)
+
+    async def request_async(self: Any, cast_to: Any, options: Any, **more: Any) -> Any:
+        single, token = once(self, options)
+        try:
+            return await base.request(self, cast_to, single, **more)
+        except (openai.APIStatusError, openai.APIConnectionError) as error:
+            raised = told(error)
+            raise raised from raised.__cause__
+        finally:
+            _RETRIES.reset(token)
 
     Client.request = request_async if name == "AsyncOpenAI" else request
     Client.__name__ = Client.__qualname__ = name
     return Client
 
 
+def _ours(error: Any) -> ZeroGError | None:
+    """Our error that `error` stands for, if it does."""
+    if (response := getattr(error, "response", None)) is not None:
+        return cast("ZeroGError | None", response.extensions.get("zerog_error"))
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ZeroGError):
+        cause = cause.__cause__
+    return cause
+
+
+# Below the official client: its requests in, responses out. Everything between is the one path.
+
+
 @cache
 def _transport(lib: Any) -> Callable[..., Any]:
     class Body(lib.SyncByteStream):  # type: ignore[misc]
-        def __init__(self, recorded: AsyncGenerator[bytes, None], close: Callable[[], None]) -> None:
-            self._recorded = recorded
-            self._close = close
+        def __init__(self, chunks: AsyncGenerator[bytes, None]) -> None:
+            self._chunks = chunks
 
         def __iter__(self) -> Iterator[bytes]:
             while True:
                 try:
-                    yield run(_step(self._recorded.__anext__()))
+                    yield run(_step(self._chunks.__anext__()))
                 except StopAsyncIteration:
                     return
 
         def close(self) -> None:
-            try:
-                run(_step(self._recorded.aclose()))
-            finally:
-                self._close()
+            run(_step(self._chunks.aclose()))
 
     class Transport(lib.BaseTransport):  # type: ignore[misc]
-        def __init__(self, core: ChatClient, context: Any) -> None:
+        def __init__(self, core: ChatClient, base: str) -> None:
             self._core = core
-            self._inner = lib.HTTPTransport(verify=context)
+            self._base = base
 
         def handle_request(self, request: Any) -> Any:
-            _clean(request.headers)
-            if not _is_charged(request):
-                return self._inner.handle_request(request)
-            calls = self._core.calls
-            call = run(_prepare(self._core, request.read()))
-            while True:
-                try:
-                    response = self._inner.handle_request(request)
-                except BaseException as error:
-                    _unanswered(lib, calls, call, error)
-                    raise
-                if response.is_success:
-                    break
-                try:
-                    response.read()
-                    again = run(_again(self._core, call, request, response))
-                except BaseException:
-                    calls.closing.refused(call)
-                    raise
-                if not again:
-                    _declined(calls, call, response)
-                    return response
-                response.close()
-            decoded = _answered(lib, calls, call, request, response)
-            recorded = _record(calls, call, _as_async(decoded.iter_bytes()), lib)
-            return _response(lib, response, Body(recorded, response.close))
+            path = _path(request, self._base)
+            try:
+                if path == _MODELS:
+                    return _listing(lib, self._core.service())
+                head, chunks = run(_relayed(self._core, request, path, request.read()))
+            except ZeroGError as error:
+                return _answer_for(lib, error)
+            return lib.Response(head.status, headers=_headers(head), stream=Body(chunks))
 
         def close(self) -> None:
-            self._inner.close()
             self._core.close()
 
     return Transport
@@ -219,226 +260,108 @@ def _transport(lib: Any) -> Callable[..., Any]:
 @cache
 def _async_transport(lib: Any) -> Callable[..., Any]:
     class Body(lib.AsyncByteStream):  # type: ignore[misc]
-        def __init__(self, recorded: AsyncGenerator[bytes, None], close: Callable[[], Any]) -> None:
-            self._recorded = recorded
-            self._close = close
+        def __init__(self, chunks: AsyncGenerator[bytes, None]) -> None:
+            self._chunks = chunks
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            async for chunk in self._recorded:
+            async for chunk in self._chunks:
                 yield chunk
 
         async def aclose(self) -> None:
-            try:
-                await self._recorded.aclose()
-            finally:
-                await self._close()
+            await self._chunks.aclose()
 
     class Transport(lib.AsyncBaseTransport):  # type: ignore[misc]
-        def __init__(self, core: AsyncChatClient, context: Any) -> None:
+        def __init__(self, core: AsyncChatClient, base: str) -> None:
             self._core = core
-            self._inner = lib.AsyncHTTPTransport(verify=context)
+            self._base = base
 
         async def handle_async_request(self, request: Any) -> Any:
-            _clean(request.headers)
-            if not _is_charged(request):
-                return await self._inner.handle_async_request(request)
-            calls = self._core.calls
-            call = await _prepare(self._core, await request.aread())
-            while True:
-                try:
-                    response = await self._inner.handle_async_request(request)
-                except BaseException as error:
-                    _unanswered(lib, calls, call, error)
-                    raise
-                if response.is_success:
-                    break
-                try:
-                    await response.aread()
-                    again = await _again(self._core, call, request, response)
-                except BaseException:
-                    calls.closing.refused(call)
-                    raise
-                if not again:
-                    _declined(calls, call, response)
-                    return response
-                await response.aclose()
-            decoded = _answered(lib, calls, call, request, response)
-            recorded = _record(calls, call, decoded.aiter_bytes(), lib)
-            return _response(lib, response, Body(recorded, response.aclose))
+            path = _path(request, self._base)
+            try:
+                if path == _MODELS:
+                    return _listing(lib, await self._core.service())
+                head, chunks = await _relayed(self._core, request, path, await request.aread())
+            except ZeroGError as error:
+                return _answer_for(lib, error)
+            return lib.Response(head.status, headers=_headers(head), stream=Body(chunks))
 
         async def aclose(self) -> None:
-            await self._inner.aclose()
             await self._core.close()
 
     return Transport
 
 
-def _clean(headers: Any) -> None:
-    """Leave out what describes the user's machine; ask for plain bytes."""
-    for name in [name for name in headers if name.lower().startswith("x-stainless-")]:
-        del headers[name]
-    headers["User-Agent"] = USER_AGENT
-    headers["Accept-Encoding"] = "identity"
+def _path(request: Any, base: str) -> str:
+    """What is asked for, below the endpoint.
 
-
-def _is_charged(request: Any) -> bool:
-    return bool(request.method == "POST" and request.url.path.endswith(_CHARGED))
-
-
-async def _prepare(core: ChatClient | AsyncChatClient, body: bytes) -> Call:
-    payload = json.loads(body)
-    refuse_settings(payload, SETTINGS)
-    route = await core.backend.route(payload.get("model"))
-    call = core.calls.sending.start(route, body)
-    await core.calls.sending.depart(call)
-    return call
-
-
-async def _again(core: ChatClient | AsyncChatClient, call: Call, request: Any, response: Any) -> bool:
-    """Whether `request` is to be sent again, with a session that suits; its refusal has been read."""
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    error = core.calls.sending.refusal(call, response.status_code, headers, response.content)
-    if not await core.calls.sending.second_chance(call, error):
-        return False
-    request.headers.update(await core.backend.authorise(call.route))
-    await core.calls.sending.queue(call)
-    return True
-
-
-def _unanswered(lib: Any, calls: Calls, call: Call, error: BaseException) -> None:
-    if not isinstance(error, Exception):  # broken off
-        calls.closing.abandon(call)
-    elif not isinstance(error, (lib.ConnectError, lib.ConnectTimeout, lib.PoolTimeout, lib.UnsupportedProtocol)):
-        calls.closing.unanswered(call)
-    else:
-        calls.closing.refused(call)
-
-
-def _declined(calls: Calls, call: Call, response: Any) -> None:
-    if response.status_code in GATEWAY:
-        calls.closing.unanswered(call)
-    else:
-        calls.closing.refused(call)
-
-
-def _answered(lib: Any, calls: Calls, call: Call, request: Any, response: Any) -> Any:
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    calls.sending.answered(call, response.status_code, headers, leaf_sha256(response))
-    return lib.Response(response.status_code, headers=response.headers, stream=response.stream, request=request)
-
-
-def _response(lib: Any, response: Any, stream: Any) -> Any:
-    # The body is passed on decoded, so its encoding and length no longer apply.
-    kept = [
-        (k, v) for k, v in response.headers.multi_items() if k.lower() not in ("content-encoding", "content-length")
-    ]
-    return lib.Response(response.status_code, headers=kept, stream=stream, extensions=response.extensions)
-
-
-async def _record(calls: Calls, call: Call, chunks: AsyncIterator[bytes], lib: Any) -> AsyncGenerator[bytes, None]:
-    """Pass the body on, and judge it before its last bytes are passed on.
-
-    The chunk with ``[DONE]`` is kept back until what follows it was read and the verdict made: the official client
-    stops reading there.
+    Raises:
+        ConfigError: it is neither a task nor the list of models (code ``unknown_task``); nothing was sent.
     """
-    events = "text/event-stream" in call.exchange.headers.get("content-type", "")
-    held: list[bytes] = []
-    broken = ""
-    try:
-        try:
-            watch = _Watch(calls, call, events)
-            async for chunk in chunks:
-                watch.take(chunk)
-                if watch.holds:
-                    held.append(chunk)
-                else:
-                    yield chunk
-            watch.end()
-        except BodyBroken as error:
-            broken = error.reason
-        except (lib.TransportError, lib.StreamError, lib.DecodingError) as error:
-            broken = f"the connection broke ({type(error).__name__})"
-        if broken:
-            raise await calls.closing.truncated(call, broken, "".join(call.text))
-        call.exchange.complete = True
-        receipt = await calls.closing.judge(call, "failed" if watch.failed else "answered")
-        calls.policy.enforce(receipt, watch.text())
-    except ZeroGError:
-        raise
-    except BaseException:
-        calls.closing.abandon(call)
-        raise
-    for chunk in held:
-        yield chunk
+    url, start = str(request.url), base.rstrip("/")
+    path = url[len(start) :] if url.startswith(f"{start}/") else url
+    if request.method == "GET" and path == _MODELS:
+        return path
+    return task_at(path if request.method == "POST" else f"{request.method} {path}").path
 
 
-class _Watch:
-    """Follows one body: hashes it, reads its events, and says when chunks must be kept back."""
-
-    def __init__(self, calls: Calls, call: Call, events: bool) -> None:
-        self._calls = calls
-        self._call = call
-        self._decoder = SSEDecoder() if events else None
-        self._tail: Tail | None = None
-        self._body: list[bytes] = []
-        self.failed = False
-
-    @property
-    def holds(self) -> bool:
-        """Whether chunks from here on wait for the verdict."""
-        return self._decoder is None or self._call.done or self._calls.policy.stream == "hold"
-
-    def take(self, chunk: bytes) -> None:
-        """The next chunk."""
-        take(self._call, chunk)
-        if self._decoder is None:
-            self._body.append(chunk)
-            return
-        try:
-            self._events(self._decoder.feed(chunk))
-        except ValueError as error:
-            raise BodyBroken(str(error)) from error
-        if self._call.done:
-            self._tail = self._tail or Tail(self._call.exchange.size)
-            self._tail.check(self._call.exchange.size)
-
-    def end(self) -> None:
-        """The body has ended.
-
-        Raises:
-            BodyBroken: before its end.
-        """
-        if self._decoder is not None:
-            self._events(self._decoder.flush())
-            if not (self._call.done or self._call.finished or self.failed):
-                raise BodyBroken("the stream ended without its end")
-            return
-        try:
-            body = parse_json(b"".join(self._body))
-        except (ValueError, RecursionError):
-            body = None
-        if not isinstance(body, dict):
-            self.failed = True
-            return
-        self._call.usage = Usage.parse(body.get("usage"))
-        identity = body.get("id")
-        self._call.exchange.body_id = identity if isinstance(identity, str) else ""
-
-    def text(self) -> str:
-        """What to put on an error: the text of a stream, the body of anything else."""
-        return "".join(self._call.text) or b"".join(self._body)[:100_000].decode("utf-8", "replace")
-
-    def _events(self, events: list[bytes]) -> None:
-        for data in events:
-            try:
-                event(self._call, data)
-            except RequestError:
-                self.failed = True  # the official client raises its own error for it
+async def _relayed(
+    core: ChatClient | AsyncChatClient, request: Any, path: str, data: bytes
+) -> tuple[Head, AsyncGenerator[bytes, None]]:
+    retries, most = None, _RETRIES.get()
+    if most is not None and most != core.calls.retries.most:
+        retries = replace(core.calls.retries, most=most)
+    timeouts = _timeouts(request.extensions.get("timeout") or {}, core.calls.timeouts)
+    options = Options(timeouts, extra_headers(dict(_others(request.headers)), "extra_headers"), retries)
+    return await core.calls.relay(data, path, form=Form.TIDY, options=options)
 
 
-async def _as_async(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk
+def _others(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The headers that the official client does not set by itself."""
+    for name, value in headers.items():
+        own = name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIXES)
+        if not own and (name.lower() != "authorization" or value != f"Bearer {_KEY}"):
+            yield name, value
+
+
+def _timeouts(given: Mapping[str, float | None], ours: Timeouts) -> Timeouts | None:
+    """What the official client was told for this call, None if nothing: then the client's own hold."""
+    connect, read = given.get("connect"), given.get("read")
+    if read is not None:
+        return Timeouts(connect=min(read, ours.connect) if connect is None else connect, read=read)
+    return None if connect is None else replace(ours, connect=connect)
+
+
+def _headers(head: Head) -> dict[str, str]:
+    return {**head.headers, "x-zerog-receipt": head.receipt.id}
+
+
+def _listing(lib: Any, service: Service) -> Any:
+    """The models of a provider, by what the chain says: what it lists by itself is signed by nobody."""
+    model = {"id": service.model, "object": "model", "created": service.updated_at, "owned_by": service.provider}
+    return lib.Response(200, json={"object": "list", "data": [model]})
+
+
+def _answer_for(lib: Any, error: ZeroGError) -> Any:
+    """The provider's HTTP error as the official client reads it; an error of ours is raised through it.
+
+    Raises:
+        ZeroGError: `error`, where no HTTP response was what it is about.
+        lib.RequestError: one of the library's, for a connection that failed.
+    """
+    status = error.details.get("status")
+    if isinstance(status, int) and not 200 <= status < 300:
+        said = {"message": str(error), "type": type(error).__name__, "code": error.code, "param": None}
+        headers = {"x-should-retry": "false"}
+        if (seconds := error.details.get("retry_after")) is not None:
+            headers["retry-after"] = str(math.ceil(seconds))
+        if error.receipt is not None:
+            headers["x-zerog-receipt"] = error.receipt.id
+        extensions = {"zerog_error": error}
+        return lib.Response(status, headers=headers, json={"error": said}, extensions=extensions)
+    if isinstance(error, OutcomeUnknown | ProviderUnavailable) and error.code in _CONNECTION:
+        kind = {"timeout": lib.ReadTimeout, "connection_lost": lib.ReadError}.get(error.code, lib.ConnectError)
+        raise kind(error.message) from error
+    raise error
 
 
 async def _step(awaitable: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -13,11 +14,9 @@ from zg_core.money import Amount, Fee
 from zg_core.types import PriceTier, tiers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from zg_core.types import Service, Usage
 
-__all__ = ["PROMPT_ALLOWANCE", "Tariff", "answer_limit", "estimate", "fee_of"]
+__all__ = ["PROMPT_ALLOWANCE", "Asked", "Tariff", "estimate", "fee_of"]
 
 PROMPT_ALLOWANCE = 512
 """Tokens that a chat template may add to the bytes of a request: no tokenizer makes more tokens than bytes."""
@@ -128,9 +127,62 @@ class Tariff:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request says that bears on its cost. It is read once: for the bound, the budget and the check of usage.
+
+    Attributes:
+        size: Bytes of the request.
+        limit: The most tokens that each choice of the answer may have; None where that is not limited.
+        strictest: The lower one, where both ``max_tokens`` and ``max_completion_tokens`` are given.
+        choices: How many choices the answer has.
+
+    Example:
+        >>> Asked.read(b'{"messages":[],"max_tokens":5,"n":2}')
+        Asked(size=36, limit=5, strictest=5, choices=2)
+    """
+
+    size: int
+    limit: int | None = None
+    strictest: int | None = None
+    choices: int = 1
+
+    @classmethod
+    def of(cls, payload: object, size: int) -> Asked:
+        """What `payload`, a parsed request of `size` bytes, says; anything may be in it."""
+        if not isinstance(payload, Mapping):
+            return cls(size)
+        if "input" in payload and "messages" not in payload:  # embeddings have no completion
+            return cls(size, 0, None, 1)
+        limits = [n for name in ("max_tokens", "max_completion_tokens") if _is_count(n := payload.get(name))]
+        choices = payload.get("n")
+        return cls(
+            size,
+            max(limits, default=None),
+            min((n for n in limits if n), default=None),
+            choices if _is_count(choices) and choices else 1,
+        )
+
+    @classmethod
+    def read(cls, request: bytes | Asked) -> Asked:
+        """What the bytes of a request say; as it is, where that is known already."""
+        if isinstance(request, Asked):
+            return request
+        try:
+            payload = parse_json(request)
+        except (ValueError, RecursionError):
+            payload = None
+        return cls.of(payload, len(request))
+
+    @property
+    def most(self) -> int | None:
+        """The most tokens that the answer may have; None where that is not limited."""
+        return None if self.limit is None else self.limit * self.choices
+
+
 def estimate(
     service: Service,
-    request: Mapping[str, Any] | bytes,
+    request: Mapping[str, Any] | bytes | Asked,
     *,
     completion_tokens: int = 32_768,
     tariff: Tariff | None = None,
@@ -144,7 +196,7 @@ def estimate(
 
     Args:
         service: The provider's record on chain.
-        request: The payload, or its bytes.
+        request: The payload, its bytes, or what they say.
         completion_tokens: Length of an answer that the request does not limit.
         tariff: The prices of the model, where they are not those of `service`; the amount is in its currency.
 
@@ -157,30 +209,9 @@ def estimate(
     tariff = tariff or Tariff.of(service)
     if tariff is None:
         return None
-    body = request if isinstance(request, bytes) else encode_body(request)
-    limit, choices = answer_limit(body)
-    completion = (completion_tokens if limit is None else limit) * choices
-    return Amount(tariff.most(len(body) + PROMPT_ALLOWANCE, completion), tariff.currency)
-
-
-def answer_limit(request: bytes) -> tuple[int | None, int]:
-    """The most tokens that each choice of an answer may have, None where `request` sets no limit; how many choices.
-
-    Example:
-        >>> answer_limit(b'{"messages":[],"max_tokens":5,"n":2}'), answer_limit(b'{"input":"an embedding"}')
-        ((5, 2), (0, 1))
-    """
-    try:
-        payload = parse_json(request)
-    except (ValueError, RecursionError):
-        payload = None
-    if not isinstance(payload, dict):
-        return None, 1
-    if "input" in payload and "messages" not in payload:  # embeddings have no completion
-        return 0, 1
-    limits = [n for name in ("max_tokens", "max_completion_tokens") if _is_count(n := payload.get(name))]
-    choices = payload.get("n")
-    return max(limits, default=None), choices if _is_count(choices) and choices else 1
+    asked = Asked.read(encode_body(request) if isinstance(request, Mapping) else request)
+    completion = (completion_tokens if asked.limit is None else asked.limit) * asked.choices
+    return Amount(tariff.most(asked.size + PROMPT_ALLOWANCE, completion), tariff.currency)
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

@@ -57,9 +57,17 @@ class SSEDecoder:
                 elif line[:5] == b"data:":
                     self._data.append(line[6:] if line[5:6] == b" " else line[5:])
                     self._held += len(line)
+                elif line == b"data":  # a field without a colon is empty
+                    self._data.append(b"")
+                    self._held += len(line)
         if self._open + self._held > MAX_EVENT_BYTES:
             raise ValueError("a server-sent event is larger than 8 MB")
         return events
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that came belongs to events that are complete."""
+        return not self._data and not self._open
 
     def flush(self) -> list[bytes]:
         """The event that a stream without its last blank line leaves behind."""

@@ -15,10 +15,23 @@ from zg_core.jsontext import parse_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PROXY", "Kind", "PriceTier", "Service", "Usage"]
+__all__ = ["PROXY", "Kind", "PriceTier", "Prompt", "Service", "Usage"]
 
 PROXY = "/v1/proxy"
 """What the OpenAI-shaped routes of a provider begin with (0g-direct §4.1)."""
+
+
+class Prompt(StrEnum):
+    """Who could have seen the prompt: all that may be claimed of it (docs/verification.md)."""
+
+    SEALED = "sealed"
+    """It was encrypted to a key that an attested enclave holds."""
+    DECLARED = "declared"
+    """The provider says that it stays in an enclave; nothing ties the connection to it, so a proxy could read it."""
+    VENDOR = "vendor"
+    """A vendor outside any enclave of 0G answered, and read it."""
+    OPEN = "open"
+    """Nothing is claimed."""
 
 
 class Kind(StrEnum):
@@ -34,9 +47,11 @@ class Kind(StrEnum):
     """Nothing is signed."""
 
     @property
-    def prompt_in_tee(self) -> bool:
-        """Whether the prompt stays inside enclaves."""
-        return self in (Kind.TEE_ML, Kind.TEE_ML_SEPARATED)
+    def prompt(self) -> Prompt:
+        """Who could have seen a prompt that went to such a service unsealed."""
+        if self is Kind.STANDARD:
+            return Prompt.OPEN
+        return Prompt.VENDOR if self is Kind.TEE_TLS else Prompt.DECLARED
 
     @property
     def strength(self) -> int:

@@ -14,7 +14,7 @@ from zg_core.localnet import LocalNet, LocalProvider, LocalWallet, ProviderSetti
 
 SPECS = [
     ProviderSpec(model="chat-ml"),
-    ProviderSpec(model="chat-tls", kind="TeeTLS"),
+    ProviderSpec(model="chat-tls", kind="TeeTLS", aliases=("chat-latest",)),
     ProviderSpec(model="chat-separated", kind="TeeML-separated"),
 ]
 

@@ -20,7 +20,7 @@ from cryptography import x509
 
 from tests.zg_core.verify.scene import service
 from zg_core.localnet.base.keys import Key
-from zg_core.localnet.hardware.attestation import Enclave
+from zg_core.localnet.hardware.attestation import Enclave, os_image
 from zg_core.localnet.hardware.platform import Maker
 from zg_core.types import Kind
 from zg_core.verify.attestation import (
@@ -42,6 +42,13 @@ RECORDED_SIGNERS = (
     "0x8a4D4984CF370210dFEeFC773FAf9bb0edE97cC0",
     "0x894df56e2817f38b9c1a2656a30ca91755b0885f",
 )
+# What both dstack reports measured: the firmware, and the registers 1 and 2.
+RECORDED_IMAGE = (
+    "b24d3b24e9e3c16012376b52362ca09856c4adecb709d5fac33addf1c47e193da075b125b6c364115771390a5461e217:"
+    "6e1afb7464ed0b941e8f5bf5b725cf1df9425e8105e3348dca52502f27c453f3018a28b90749cf05199d5a17820101a7:"
+    "54a76ae236a9ab1699379c54d70252cd8e6d20ae398fd8cdb240e39bf3a51074aeeee255a375772b8b431421a5435a0d"
+)
+RUNTIME = 0x08000001
 Shown = dict[int, set[Outcome]]
 
 
@@ -110,7 +117,7 @@ def made_up(layout: str) -> Exhibit:
     else:
         body = json.loads(enclave.quote_body(key, legacy=layout == "legacy"))
     parts = _parts(body, key.address, Collateral.parse(enclave.platform.collateral))
-    options = AttestationOptions(root=maker.root)
+    options = AttestationOptions(root=maker.root, os_images=[os_image()])
     return Exhibit(layout, *parts, options=options, now=datetime.fromtimestamp(now, UTC))
 
 
@@ -119,10 +126,11 @@ def recorded(directory: Path, name: str) -> Exhibit:
     """A real report; the statuses that these two platforms really have are accepted."""
     body = json.loads((directory / f"{name}.json").read_bytes())
     signer = dict(zip(RECORDED, RECORDED_SIGNERS, strict=True))[name]
-    options = AttestationOptions(statuses=("UpToDate", "OutOfDate"))
+    options = AttestationOptions(statuses=("UpToDate", "OutOfDate"), os_images=[RECORDED_IMAGE])
     now = datetime(2026, 3, 1, tzinfo=UTC)
     if "evidence" in body:
         quote = base64.b64decode(json.loads(base64.b64decode(body["evidence"]))["quote"])
+        options = replace(options, os_images=frozenset({_whole(quote).image}))
         return Exhibit(name, quote, None, None, signer, None, options, now)
     collateral = Collateral.read(directory / "tdx_collateral_90C06F000000_2026-03.json")
     return Exhibit(name, *_parts(body, signer, collateral), options=options, now=now)
@@ -139,30 +147,59 @@ def _parts(body: dict[str, Any], signer: str, collateral: Collateral) -> tuple[A
 
 
 class NoReportError(Exception):
-    """These bytes are no report of the form that is promised."""
+    """These bytes are no quote of the form that is promised."""
+
+
+WRONG = (NoReportError, ValueError, TypeError, KeyError, AttributeError)
 
 
 def shown(honest: Exhibit, body: bytes) -> Shown:
     """The outcomes that may come of `body` served in place of the report of `honest`, by level."""
     try:
-        quote, events, compose = _read(body)
-    except (NoReportError, ValueError, TypeError, KeyError, AttributeError):
+        value = json.loads(body.decode())
+        text, unhex = _text_of_quote(value)
+    except WRONG:  # nothing that speaks of an enclave
+        return {level: {UNAVAILABLE} for level in LEVELS}
+    try:
+        quote = _whole(unhex(text))
+    except WRONG:
         return {level: {FAIL} for level in LEVELS}
+    try:
+        events, compose = _measured(value)
+    except WRONG:  # unsigned, and in no form that is known
+        events, compose = None, None
     hardware = {UNAVAILABLE} if honest.collateral is None else _hardware(honest.quote, quote.raw)
-    return {BINDING: {_binding(quote, honest.signer)}, DCAP: hardware, CONFIG: {_config(quote, events, compose)}}
+    known = quote.image in (honest.options.os_images or ())
+    config = _config(quote, events, compose) if known else FAIL
+    return {BINDING: {_binding(quote, honest.signer)}, DCAP: hardware, CONFIG: {config}}
 
 
-def _read(body: bytes) -> tuple[Quote, Any, str | None]:
-    value = json.loads(body.decode())
+def _text_of_quote(value: Any) -> tuple[str, Any]:
+    """How the quote is written, and what reads that."""
     if "quote" not in value and "evidence" in value:
-        inner = json.loads(base64.b64decode(value["evidence"], validate=True))
-        return _whole(base64.b64decode(inner["quote"], validate=True)), None, None
-    quote = _whole(bytes.fromhex((value.get("quote") or value.get("intel_quote")).removeprefix("0x")))
+        inner = json.loads(base64.b64decode(_text(value["evidence"]), validate=True))
+        return _text(inner["quote"]), lambda text: base64.b64decode(text, validate=True)
+    return _text(value.get("quote") or value.get("intel_quote")), _unhex
+
+
+def _text(value: Any) -> str:
+    if not value or not isinstance(value, str):
+        raise NoReportError
+    return value
+
+
+def _unhex(text: Any) -> bytes:
+    return bytes.fromhex(re.sub(r"\A0[xX]", "", text))
+
+
+def _measured(value: Any) -> tuple[Any, str | None]:
+    if "event_log" not in value:
+        return None, None
     log = _unfolded(value.get("event_log"))
     tcb = _unfolded(value.get("tcb_info") or (value.get("info") or {}).get("tcb_info"))
     compose = tcb.get("app_compose") if isinstance(tcb, dict) else None
     events = None if log is None else [_event(each) for each in log]
-    return quote, events, compose if isinstance(compose, str) else None
+    return events, compose if isinstance(compose, str) else None
 
 
 def _unfolded(value: Any) -> Any:
@@ -188,6 +225,10 @@ class Quote:
     def config_id(self) -> bytes:
         return self.report[184:232]
 
+    @property
+    def image(self) -> tuple[str, str, str]:
+        return self.report[136:184].hex(), self.registers[48:96].hex(), self.registers[96:144].hex()
+
 
 def _whole(quote: bytes) -> Quote:
     version, begin, size = _number(quote[:2]), 48, 584
@@ -204,12 +245,23 @@ def _whole(quote: bytes) -> Quote:
 
 def _event(entry: Any) -> tuple[int, int, bytes, str, bytes]:
     register, kind, name = entry["imr"], entry["event_type"], entry.get("event") or ""
-    digest, payload = bytes.fromhex(entry["digest"]), bytes.fromhex(entry.get("event_payload") or "")
+    digest, payload = _unhex(entry.get("digest") or ""), _unhex(entry.get("event_payload") or "")
     if type(register) is not int or type(kind) is not int or register not in range(4) or kind not in range(2**32):
         raise NoReportError
+    if not digest and kind == RUNTIME:
+        digest = _digests(name, payload)[int(entry.get("version") == 2)]
     if len(digest) != 48 or name.encode() is None:  # half a character raises
         raise NoReportError
     return register, kind, digest, name, payload
+
+
+def _digests(name: str, payload: bytes) -> list[bytes]:
+    """Of one of dstack's events: joined bytes, or canonical JSON."""
+    written = json.dumps({"type": RUNTIME, "payload": payload.hex(), "name": name}, sort_keys=True, ensure_ascii=False)
+    # without the blanks that stand outside of texts
+    canonical = re.sub(r'("(?:[^"\\]|\\.)*")|\s+', lambda found: found[1] or "", written)
+    forms = (RUNTIME.to_bytes(4, "little") + b":" + name.encode() + b":" + payload, canonical.encode())
+    return [hashlib.sha384(form).digest() for form in forms]
 
 
 def _binding(quote: Quote, signer: str) -> Outcome:
@@ -256,17 +308,21 @@ def _config(quote: Quote, events: Any, compose: str | None) -> Outcome:
     if events is None or compose is None:
         return UNAVAILABLE
     registers = [bytes(48)] * 4
-    measured = []
+    measured, foreign = [], False
     for register, kind, digest, name, payload in events:
         registers[register] = hashlib.sha384(registers[register] + digest).digest()
         if register != 3:
             continue
-        content = kind.to_bytes(4, "little") + b":" + name.encode() + b":" + payload
-        if kind != 0x08000001 or hashlib.sha384(content).digest() != digest:
+        foreign |= kind != RUNTIME
+        if kind == RUNTIME and digest not in _digests(name, payload):
             return FAIL
         measured += [payload] if name == "compose-hash" else []
+    if b"".join(registers) != quote.registers:
+        return FAIL
+    if foreign:
+        return UNAVAILABLE
     known = hashlib.sha256(compose.encode("utf-8", "surrogatepass")).digest()
-    if b"".join(registers) != quote.registers or measured != [known]:
+    if measured != [known]:
         return FAIL
     if quote.config_id[0] != 1:
         return UNAVAILABLE

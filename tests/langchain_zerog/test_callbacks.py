@@ -282,10 +282,14 @@ def test_a_call_that_was_never_answered_is_on_record(make_model: Make, provider:
     assert (total.calls, total.inexact, total.upper) == (1, 1, None)
 
 
-def test_a_refused_call_costs_nothing_and_is_not_on_record(make_model: Make, provider: LocalProvider) -> None:
+def test_a_refused_call_is_on_record_and_not_counted_as_spent(make_model: Make, provider: LocalProvider) -> None:
     with get_zerog_receipts() as receipts, provider.fault("unavailable"), pytest.raises(zg_core.ProviderUnavailable):
-        make_model(max_retries=0).invoke("Hello")
-    assert len(receipts) == 0
+        make_model(max_retries=0, max_tokens=9).invoke("Hello")
+    assert [receipt.outcome for receipt in receipts] == ["refused"]
+    (total,) = receipts.totals
+    assert (total.calls, total.refused, total.amount.units) == (0, 1, 0)
+    assert total.disputable is not None
+    assert total.disputable.units > 0
 
 
 def drop(model: ChatZeroG) -> None:

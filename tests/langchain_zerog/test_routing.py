@@ -134,4 +134,7 @@ def test_embeddings_are_routed_too(routed: LocalNet, asynchronous: bool) -> None
         vector = asyncio.run(embeddings.aembed_query("text")) if asynchronous else embeddings.embed_query("text")
         assert [one.code for one in embeddings.explain()] == ["chosen", "cooling"]
     assert vector
-    assert [receipt.provider for receipt in receipts] == [routed.providers[OTHER_EMBED].address]
+    assert [(receipt.provider, receipt.outcome) for receipt in receipts] == [
+        (routed.providers[EMBED].address, "refused"),
+        (routed.providers[OTHER_EMBED].address, "answered"),
+    ]

@@ -101,9 +101,13 @@ class Server:
                 received, pending = request
                 self.received.append(received)
                 self.arrived.set()
-                for step in self.script.pop(0) if self.script else [answer(b"ok")]:
+                for step in self.respond(received):
                     if not self._do(connection, step):
                         return
+
+    def respond(self, received: Received) -> list[Step]:
+        """What to do for one request."""
+        return self.script.pop(0) if self.script else [answer(b"ok")]
 
     def _read(self, connection: socket.socket, number: int, data: bytes) -> tuple[Received, bytes] | None:
         wanted = None

@@ -87,7 +87,7 @@ class TestAnswer:
         answered = caller.call(at(options, provider, verify="background"), ask(QUESTION))
         verdict = answered.receipt.resolve(timeout=10)
         assert (verdict.status, verdict.binding) == (status, binding), verdict
-        assert verdict.prompt_in_tee is kind.startswith("TeeML")
+        assert verdict.prompt == ("declared" if kind.startswith("TeeML") else "vendor" if kind == "TeeTLS" else "open")
         if kind == "TeeTLS":
             assert verdict.provider_identity in provider.spec.identities
             assert "outside the enclave" in verdict.explain()

@@ -268,6 +268,8 @@ def reference(data: bytes) -> list[bytes]:
         if line.startswith(b"data:"):
             value = line[5:]
             current.append(value.removeprefix(b" "))
+        elif line == b"data":
+            current.append(b"")
         elif not line and current:
             events.append(b"\n".join(current))
             current = []
@@ -329,3 +331,11 @@ class TestSSEDecoder:
         for _ in range(65_536):
             assert decoder.feed(b"x" * 64) == []
         assert decoder.feed(b"\n\n") == []
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 1}', '{"a": {"b": 1, "\\u0062": 2}}', '[{"a": 1, "b": 2, "a": 3}]'])
+def test_a_name_that_is_there_twice_can_be_refused(text: str) -> None:
+    assert parse_json(text)
+    with pytest.raises(ValueError, match="twice"):
+        parse_json(text, unique=True)
+    assert parse_json('{"a": {"a": 1}, "b": [{"a": 1}, {"a": 1}]}', unique=True)

@@ -126,11 +126,10 @@ def test_failures_are_typed_and_keep_what_is_known(caller, mine, provider, fault
         caller.call(mine, QUESTION)
     assert caught.value.code == code, caught.value
     assert caught.value.hint
-    billed = error in (OutcomeUnknown, StreamTruncated)
-    assert (caught.value.receipt is not None) is billed
-    if billed:
-        assert caught.value.receipt.outcome in ("unknown", "truncated")
-        assert not caught.value.receipt.fee.exact
+    assert caught.value.receipt is not None
+    outcome = {OutcomeUnknown: "unknown", StreamTruncated: "truncated"}.get(error, "refused")
+    assert caught.value.receipt.outcome == outcome
+    assert not caught.value.receipt.fee.exact
 
 
 @pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])

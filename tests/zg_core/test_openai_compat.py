@@ -10,9 +10,20 @@ from typing import Any
 import openai
 import pytest
 
-from zg_core import InsufficientFunds, Limits, ModelNotServed, StreamTruncated, VerificationFailed, Wallet
+from zg_core import (
+    ConfigError,
+    InsufficientFunds,
+    Limits,
+    ModelNotServed,
+    OutcomeUnknown,
+    RateLimited,
+    StreamTruncated,
+    VerificationFailed,
+    Wallet,
+)
 from zg_core.backends.direct.session import make_token
 from zg_core.calls.gate import Gate
+from zg_core.http.library import library
 from zg_core.localnet import Fault
 from zg_core.openai_compat import async_openai_client, openai_client
 from zg_core.verify.verdict import Status
@@ -81,7 +92,7 @@ def test_an_answer_is_verified_and_paid_like_any_other(official, mine, provider)
 def test_the_client_is_ready_to_use(mine, provider):
     client = openai_client(**mine)
     assert str(client.base_url) == provider.url + "/v1/proxy/"
-    assert client.max_retries == 0
+    assert client.max_retries == 2
     assert isinstance(client, openai.OpenAI)
     assert client.with_options(timeout=5).receipts is client.receipts
     assert client.policy.mode == "warn"
@@ -148,19 +159,32 @@ def test_breaking_off_early_is_not_checked(mine):
     client.close()
 
 
-def test_http_errors_are_the_official_clients_own(official, mine, provider):
+def test_http_errors_are_the_official_clients_own_with_ours_behind_them(official, mine, provider):
     provider.fault(Fault.RATE_LIMITED)
-    with pytest.raises(openai.RateLimitError):
-        official.call(mine)
+    with pytest.raises(openai.RateLimitError) as caught:
+        official.call({**mine, "max_retries": 0})
+    error = caught.value
+    assert isinstance(error.__cause__, RateLimited)
+    assert (error.status_code, error.code) == (429, "rate_limited")
+    assert error.receipt is error.__cause__.receipt
+    assert error.receipt.outcome == "refused"
 
 
-def test_a_cut_connection_is_recorded_as_unknown(mine, provider):
-    provider.fault(Fault.CUT_BEFORE_FIRST_BYTE)
-    client = openai_client(**mine)
-    with pytest.raises(openai.APIConnectionError):
-        client.chat.completions.create(model=mine["model"], messages=MESSAGES)
-    assert client.receipts.last.outcome == "unknown"
-    client.close()
+@pytest.mark.parametrize(
+    ("fault", "kind", "outcome"),
+    [
+        (Fault.CUT_BEFORE_FIRST_BYTE, openai.APIConnectionError, "unknown"),
+        (Fault.HANG, openai.APITimeoutError, "unknown"),
+    ],
+)
+def test_a_connection_that_fails_is_the_official_clients_own_error_and_on_record(
+    official, mine, provider, fault, kind, outcome
+):
+    provider.fault(fault)
+    with pytest.raises(kind) as caught:
+        official.call({**mine, "timeout": 1.0})
+    assert isinstance(caught.value.__cause__, OutcomeUnknown)
+    assert caught.value.receipt.outcome == outcome
 
 
 def test_a_wrong_model_is_refused_before_anything_is_sent(official, mine, provider):
@@ -177,23 +201,43 @@ def test_missing_funds_are_named_before_anything_is_sent(official, mine, net, pr
     assert f"zerog transfer {provider.address}" in caught.value.hint
 
 
-def test_nothing_tells_the_provider_about_the_machine(mine, monkeypatch):
-    from zg_core import openai_compat
-
+@pytest.fixture
+def watched(official, mine):
+    """Settings with an HTTP client of the caller's, and the headers of all that went through it."""
     seen: list[dict[str, str]] = []
-    clean = openai_compat._clean
 
-    def spy(headers: Any) -> None:
-        clean(headers)
-        seen.append(dict(headers))
+    def note(request: Any) -> None:
+        if request.url.path.endswith("/chat/completions"):
+            seen.append({name.lower(): value for name, value in request.headers.items()})
 
-    monkeypatch.setattr(openai_compat, "_clean", spy)
-    client = openai_client(**mine)
-    client.chat.completions.create(model=mine["model"], messages=MESSAGES)
-    client.close()
-    assert seen
-    assert not [name for headers in seen for name in headers if name.startswith("x-stainless")]
-    assert {headers["user-agent"] for headers in seen} == {"zerog-integrations"}
+    async def anote(request: Any) -> None:
+        note(request)
+
+    lib = library()
+    if official.loop:
+        return {**mine, "http_client": lib.AsyncClient(event_hooks={"request": [anote]})}, seen
+    return {**mine, "http_client": lib.Client(event_hooks={"request": [note]})}, seen
+
+
+def test_nothing_tells_the_provider_about_the_machine(official, watched, monkeypatch):
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-secret")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-vendor")
+    settings, seen = watched
+    official.call(settings, extra_headers={"X-Mine": "1"})
+    (sent,) = seen
+    assert not [name for name in sent if name.startswith(("x-stainless", "openai-", "idempotency"))]
+    assert (sent["user-agent"], sent["x-mine"]) == ("zerog-integrations", "1")
+    assert sent["authorization"].startswith("Bearer app-sk-")
+    assert "secret" not in str(sent)
+    assert "vendor" not in str(sent)
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": "Bearer mine"}, {"X-Payment": "all of it"}])
+def test_headers_that_let_a_request_in_are_refused(official, watched, headers):
+    settings, seen = watched
+    with pytest.raises(ConfigError) as caught:
+        official.call(settings, extra_headers=headers)
+    assert (caught.value.code, seen) == ("bad_headers", [])
 
 
 class TestLimits:
@@ -218,7 +262,7 @@ class TestLimits:
     def test_a_call_that_fails_leaves(self, official, limited, gate, provider, fault):
         provider.fault(fault)
         with pytest.raises((openai.OpenAIError, VerificationFailed)):
-            official.call(limited)
+            official.call({**limited, "max_retries": 0})
         assert gate.inside == set()
 
     def test_a_rejected_session_takes_another_turn(self, official, limited, gate, provider):

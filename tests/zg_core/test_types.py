@@ -179,11 +179,16 @@ class TestKind:
         assert service(info, verifiability=verifiability).kind is kind
 
     @pytest.mark.parametrize(
-        ("kind", "prompt_in_tee", "strength"),
-        [(Kind.TEE_ML, True, 3), (Kind.TEE_ML_SEPARATED, True, 2), (Kind.TEE_TLS, False, 1), (Kind.STANDARD, False, 0)],
+        ("kind", "prompt", "strength"),
+        [
+            (Kind.TEE_ML, "declared", 3),
+            (Kind.TEE_ML_SEPARATED, "declared", 2),
+            (Kind.TEE_TLS, "vendor", 1),
+            (Kind.STANDARD, "open", 0),
+        ],
     )
-    def test_says_where_the_prompt_goes(self, kind: Kind, prompt_in_tee: bool, strength: int) -> None:
-        assert (kind.prompt_in_tee, kind.strength) == (prompt_in_tee, strength)
+    def test_says_who_could_see_the_prompt(self, kind: Kind, prompt: str, strength: int) -> None:
+        assert (kind.prompt, kind.strength) == (prompt, strength)
 
 
 class TestService:

@@ -1,30 +1,29 @@
-"""What a call is made of: the call under way, its reply, and where a stream may end."""
+"""What a call is made of: what is asked, the call under way, its reply, and where a stream leaves its receipt."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from zg_core.http.bodies import BodyBroken
-from zg_core.tasks.chat import text_of
+from zg_core.errors import ConfigError
+from zg_core.jsontext import encode_body, parse_json
+from zg_core.tasks.base import CHAT, task_at
+from zg_core.tasks.chat import for_model, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.backends.base import Route
     from zg_core.calls.gate import Place
+    from zg_core.calls.retries import Retries
     from zg_core.exchange import Exchange
     from zg_core.http.messages import Response
     from zg_core.http.timeouts import Timeouts
+    from zg_core.pricing import Asked
     from zg_core.receipts.model import Receipt
     from zg_core.types import Usage
 
-__all__ = ["Call", "Options", "Reply", "Slot", "Tail"]
-
-# What may follow the last event: a server that talks on is cut off, and its bytes cannot be compared.
-TAIL_BYTES = 64 * 1024
-TAIL_SECONDS = 1.0
+__all__ = ["Ask", "Call", "Options", "Reply", "Slot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,36 +51,101 @@ class Options:
     Attributes:
         timeouts: Instead of the client's.
         headers: Beside the client's and our own.
+        retries: Instead of the client's.
     """
 
     timeouts: Timeouts | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    retries: Retries | None = None
 
 
 @dataclass(slots=True)
 class Slot:
-    """Where a running stream leaves its receipt."""
+    """Where a running stream leaves its receipt, and its call."""
 
     receipt: Receipt | None = None
+    call: Call | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked, before anyone is chosen to answer it.
+
+    Attributes:
+        payload: The request, parsed.
+        path: Where it is asked for, below a service's endpoint: that of a task.
+        data: Its bytes, where the caller brings them; they are sent as they are.
+        options: What is asked for beside it.
+
+    Raises:
+        ConfigError: `path` is that of no task (code ``unknown_task``), or the model is no text.
+    """
+
+    payload: Mapping[str, Any] = field(repr=False)
+    path: str = CHAT.path
+    data: bytes | None = field(default=None, repr=False)
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        """Refuse what is none of our requests."""
+        task_at(self.path)
+        model = self.payload.get("model")
+        if not isinstance(model, str | None):
+            message = f"model is a {type(model).__name__}, not text"
+            raise ConfigError(message, code="bad_request_body", hint="pass model='…', or leave it out")
+
+    @classmethod
+    def read(cls, data: bytes, path: str, options: Options) -> Self:
+        """What the bytes of a request ask; this is the one time that they are parsed.
+
+        Raises:
+            ConfigError: they are no JSON object (code ``bad_request_body``), or as above.
+        """
+        task_at(path)
+        try:
+            payload = parse_json(data)
+        except (ValueError, RecursionError) as error:
+            message = f"the request is not JSON: {error}"
+            raise ConfigError(message, code="bad_request_body", hint="send one JSON object") from None
+        if not isinstance(payload, dict):
+            message = f"the request is a JSON {type(payload).__name__}, not an object"
+            raise ConfigError(message, code="bad_request_body", hint="send one JSON object")
+        return cls(payload, path, data, options)
+
+    @property
+    def model(self) -> str | None:
+        """The model asked for; None where none is named."""
+        return self.payload.get("model") or None
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the answer is to come as events."""
+        return self.payload.get("stream") is True
+
+    def body(self, model: str) -> bytes:
+        """The bytes to send; `model` is filled in where none is named."""
+        if self.model is None:
+            return encode_body(for_model(self.payload, model))
+        return encode_body(self.payload) if self.data is None else self.data
 
 
 @dataclass(slots=True)
 class Call:
-    """A call under way."""
+    """A call under way: one request, one receipt."""
 
     route: Route
     exchange: Exchange
     receipt: Receipt
+    asked: Asked
     started: float
-    options: Options = field(default_factory=Options)
+    streamed: bool = False
     response: Response | None = None
     usage: Usage | None = None
     text: list[str] = field(default_factory=list)
     hasty: bool = False  # there are other providers: a refusal that may pass is not waited for
-    sent: bool = False  # a request is on its way, or was answered
-    renewed: bool = False  # the session was signed anew for it
+    sent: bool = False  # the request is on its way, or was answered
+    held: int = 0  # neuron held for it in a budget
     finished: bool = False  # a finish_reason was seen
-    done: bool = False  # [DONE] was seen
     kept: list[bytes] | None = None  # the response, where bytes are kept
     place: Place | None = None  # among the requests under way, where these are limited
 
@@ -89,22 +153,3 @@ class Call:
         """The request is not under way any more; again has no effect."""
         if self.place is not None:
             self.place.leave()
-
-
-class Tail:
-    """Bounds what a server may send after ``[DONE]``; `size` is where the stream ended."""
-
-    __slots__ = ("_began", "_size")
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._began = time.monotonic()
-
-    def check(self, size: int) -> None:
-        """Look at how far the response has come.
-
-        Raises:
-            BodyBroken: more than 64 kB, or longer than a second, after the end.
-        """
-        if size - self._size > TAIL_BYTES or time.monotonic() - self._began > TAIL_SECONDS:
-            raise BodyBroken("the provider talks on after the end of the stream")

@@ -7,9 +7,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from zg_core.config import blot
 from zg_core.crypto import same_address
-from zg_core.errors import ConfigError, RequestError, StreamTruncated
+from zg_core.errors import ConfigError, StreamTruncated
 from zg_core.receipts.bounds import bounded
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -81,8 +80,39 @@ class Closing:
         self.keep(call.receipt)
         return call.receipt
 
-    def refused(self, call: Call) -> None:
-        """Record that the request was never served: it cost nothing."""
+    async def refused(self, call: Call) -> Receipt:
+        """Record that the request was answered with a refusal.
+
+        Whoever refused says that nothing was served, and that is not proven: what it can have cost at most stays on
+        the receipt, to be disputed, and is not held in the budget.
+        """
+        call.leave()
+        receipt, exchange = call.receipt, call.exchange
+        receipt.outcome = "refused"
+        receipt.seconds = time.monotonic() - call.started
+        receipt.chat_id, receipt.signature_ids = exchange.chat_id, exchange.chat_ids
+        receipt.response_sha256, receipt.response_bytes = exchange.response_sha256, exchange.size
+        receipt.response_body = None if call.kept is None else b"".join(call.kept)
+        fee = receipt.fee
+        upper = call.held if fee.upper is None and call.held and fee.amount.currency == "0G" else fee.upper
+        receipt.fee = replace(fee, reason="refused", upper=upper)
+        receipt.settle(Verdict(Status.NOT_CHECKED, Reason.REFUSED, receipt.kind))
+        try:
+            if self._spending is not None:
+                await self._transport.blocking(self._spending.release, receipt)
+        finally:
+            await self._keep_closed(receipt)
+        return receipt
+
+    async def unsent(self, call: Call) -> None:
+        """Take back a call whose request never left: it cost nothing."""
+        call.leave()
+        await self._recorder.unsent(call.receipt)
+        if self._spending is not None:
+            await self._transport.blocking(self._spending.release, call.receipt)
+
+    def dropped(self, call: Call) -> None:
+        """`unsent`, where nobody may wait."""
         call.leave()
         self._recorder.dropped(call.receipt)
         if self._spending is not None:
@@ -111,7 +141,7 @@ class Closing:
             return receipt
         try:
             await self._recorder.closed(receipt)
-            receipt.settle(await self._backend.verify(call.route, call.exchange))
+            receipt.settle(await self._verdict(call))
         except BaseException:  # broken off while checking: the store says pending, so it can be made up for
             receipt.settle(Verdict(Status.NOT_CHECKED, Reason.ABANDONED, receipt.kind))
             self.keep(receipt)
@@ -122,6 +152,17 @@ class Closing:
             self.keep(receipt)
         return receipt
 
+    async def _verdict(self, call: Call) -> Verdict:
+        verdict = await self._backend.verify(call.route, call.exchange)
+        if not call.exchange.cut:
+            return verdict
+        if verdict.reason is Reason.CONTENT_MISMATCH:  # what is missing may be the difference
+            return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.INCOMPLETE)
+        if verdict.satisfies(Status.RESPONSE_BOUND):  # the signature says that nothing is missing
+            call.receipt.complete = True
+            await self._recorder.closed(call.receipt)
+        return verdict
+
     async def _keep_closed(self, receipt: Receipt) -> None:
         try:
             await self._recorder.closed(receipt)
@@ -131,7 +172,7 @@ class Closing:
     async def _judge_later(self, call: Call) -> None:
         verdict = Verdict(Status.UNAVAILABLE, Reason.NO_SIGNATURE, call.receipt.kind)
         try:
-            verdict = await self._backend.verify(call.route, call.exchange)
+            verdict = await self._verdict(call)
         except Exception:
             logger.exception("background verification of receipt %s failed", call.receipt.id)
         finally:
@@ -151,7 +192,7 @@ class Closing:
         receipt.response_bytes = exchange.size
         receipt.usage = call.usage
         receipt.signature_ids = exchange.chat_ids
-        receipt.complete = exchange.complete
+        receipt.complete = exchange.complete and not exchange.cut
         receipt.response_body = None if call.kept is None else b"".join(call.kept)
         if outcome == "answered":
             route = call.route
@@ -159,8 +200,8 @@ class Closing:
             receipt.input_price, receipt.output_price = route.service.input_price, route.service.output_price
             self._backend.rests(route, lambda after: self._changed(receipt, after))
             fee = self._backend.fee(route, call.usage)
-            receipt.fee = bounded(fee, receipt, exchange.request, call.route.tariff)
-            if doubt := implausible(call.usage, exchange.request, exchange.size):
+            receipt.fee = bounded(fee, receipt, call.asked, call.route.tariff)
+            if doubt := implausible(call.usage, exchange.request, exchange.size, call.asked):
                 receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
         if self._spending is not None:
@@ -195,6 +236,7 @@ class Closing:
         self._transport.spawn(lambda: self._corrected(receipt))
 
     async def _corrected(self, receipt: Receipt) -> None:
+        await self._recorder.closed(receipt)  # fee and flags, too
         await self._recorder.judged(receipt)
         if self._router is not None:
             self._router.judged(receipt)
@@ -225,17 +267,6 @@ class Closing:
             hint="error.text holds what arrived; the provider may bill it",
             receipt=receipt,
             text=text,
-        )
-
-    async def junk(self, call: Call, body: bytes) -> RequestError:
-        """Record that the reply is no JSON object; the error to raise."""
-        receipt = await self.judge(call, "failed")
-        return RequestError(
-            f"provider {receipt.provider} answered {call.exchange.status} with a body that is no JSON object",
-            code="malformed_reply",
-            hint="choose another provider; error.text holds the body",
-            receipt=receipt,
-            text=blot(body[:10_000].decode("utf-8", "replace")),
         )
 
     def keep(self, receipt: Receipt) -> None:

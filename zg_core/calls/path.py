@@ -5,21 +5,20 @@ Everything here is a coroutine over a `Transport`; `zg_core.client` drives it wi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zg_core.calls.call import Reply, Slot, Tail
+from zg_core.calls.call import Ask, Options, Reply, Slot
 from zg_core.calls.closing import Closing
-from zg_core.calls.reading import consume, id_of, take
-from zg_core.calls.reading import event as event_of
+from zg_core.calls.reading import TAIL_SECONDS, Form, Reading
 from zg_core.calls.replays import Replays
 from zg_core.calls.sending import Sending
-from zg_core.errors import OutcomeUnknown, RequestError
+from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.http.bodies import BodyBroken
-from zg_core.jsontext import parse_json
 from zg_core.receipts.recorder import Recorder
-from zg_core.sse import SSEDecoder
-from zg_core.tasks.chat import streaming, text_of
-from zg_core.types import Usage
+from zg_core.tasks.base import CHAT
+from zg_core.tasks.chat import streaming
+from zg_core.tasks.parameters import refuse_settings
 from zg_core.verify.replay import ReplayGuard
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Backend
     from zg_core.budget import Spending
-    from zg_core.calls.call import Options
     from zg_core.calls.limits import Limits
     from zg_core.calls.retries import Retries
     from zg_core.http.timeouts import Timeouts
@@ -40,15 +38,34 @@ if TYPE_CHECKING:
     from zg_core.store import Store
     from zg_core.verify.policy import Policy
 
-__all__ = ["CHAT_PATH", "Calls"]
+__all__ = ["Calls", "Head"]
 
-CHAT_PATH = "/chat/completions"
+_OF_THE_CONNECTION = (
+    "alt-svc", "connection", "content-encoding", "content-length", "keep-alive", "proxy-authenticate", "set-cookie",
+    "strict-transport-security", "te", "trailer", "transfer-encoding", "upgrade",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a relayed response begins with.
+
+    Attributes:
+        status: Its HTTP status, a success.
+        headers: Its headers but for those of the connection, names in lower case.
+        receipt: The receipt of the call, which is complete once the bytes have ended.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    receipt: Receipt
 
 
 class Calls:
     """Sends requests through a backend, and makes receipts and verdicts of what comes back.
 
-    `create` and `stream` are whole calls; `sending` and `closing` are their parts.
+    `create` and `stream` enter with a payload, `relay` with the bytes of a request. All of them are one path: what is
+    shown to the caller is what was hashed, understood and judged.
     """
 
     def __init__(
@@ -73,8 +90,12 @@ class Calls:
         store: Store | None = None,
         headers: Mapping[str, str] | None = None,
         gives_away: Callable[[bytes], bool] = lambda _: False,
+        settings: frozenset[str] = frozenset(),
     ) -> None:
         self.policy = policy
+        self.retries = retries
+        self.timeouts = timeouts
+        self._settings = settings
         recorder = Recorder(receipts, stored, transport)
         replays = Replays(guard or ReplayGuard(), recorder)
         self.closing = Closing(
@@ -108,88 +129,119 @@ class Calls:
             gives_away=gives_away,
         )
 
-    async def create(self, payload: Mapping[str, Any], path: str = CHAT_PATH, options: Options | None = None) -> Reply:
-        """Send `payload`, read the whole answer, judge it."""
-        call = await self.sending.open(payload, path, options)
-        parts: list[bytes] = []
-        try:
-            await consume(call, parts)
-        except BodyBroken as error:
-            partial = b"".join(parts).decode("utf-8", "replace")
-            raise await self.closing.truncated(call, error.reason, partial) from error
-        except BaseException:
-            self.closing.abandon(call)
-            raise
-        call.exchange.complete = True
-        try:
-            body = parse_json(b"".join(parts))
-            if not isinstance(body, dict):
-                raise ValueError("not an object")  # noqa: TRY004 - caught below, like other junk
-        except (ValueError, RecursionError):
-            raise await self.closing.junk(call, b"".join(parts)) from None
-        call.usage = Usage.parse(body.get("usage"))
-        call.exchange.body_id = id_of(body)
-        receipt = await self.closing.judge(call, "answered")
-        self.policy.enforce(receipt, text_of(body))
-        return Reply(body, receipt)
+    async def create(self, payload: Mapping[str, Any], path: str = CHAT.path, options: Options | None = None) -> Reply:
+        """Send `payload`, read the whole answer, judge it.
 
-    async def stream(
+        Raises:
+            ArgumentError: nothing was sent; the payload holds a setting of the client.
+            ZeroGError: see `ChatClient.create`.
+        """
+        if payload.get("stream") not in (None, False):
+            raise ConfigError("create() gives whole answers", code="bad_request_body", hint="use stream(payload)")
+        refuse_settings(payload, self._settings)
+        slot = Slot()
+        ask = Ask(payload, path, options=options or Options())
+        (body,) = [body async for body in self._flow(ask, slot, Form.EVENTS)]
+        assert slot.receipt is not None  # noqa: S101 - there is a body
+        return Reply(body, slot.receipt)
+
+    def stream(
         self, payload: Mapping[str, Any], slot: Slot, options: Options | None = None
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Send `payload` with ``stream``, yield its events as they come, judge the whole at the end.
 
         The receipt is in `slot` when the generator has ended, whichever way it ended.
         """
+        refuse_settings(payload, self._settings)
+        return self._flow(Ask(streaming(payload), options=options or Options()), slot, Form.EVENTS)
+
+    async def relay(
+        self, data: bytes, path: str = CHAT.path, *, form: Form = Form.RAW, options: Options | None = None
+    ) -> tuple[Head, AsyncGenerator[bytes, None]]:
+        """Send the bytes of a request as they are; the head and the bytes of the answer, for somebody else's client.
+
+        The bytes of a stream come as they are understood, all but its end, which comes once the verdict is made; those
+        of a whole answer come after it. A reply that fails the policy, breaks off or is none raises instead, where its
+        next bytes would come: the client never sees an end that was not judged.
+
+        Args:
+            data: The body of the request, a JSON object. Where it names no model, one is filled in.
+            path: That of a task, such as ``/chat/completions``.
+            form: `Form.RAW` for the bytes as the provider sent them; `Form.TIDY` for one ``data`` line an event,
+                without heartbeats and comments, so that every client reads them alike.
+            options: What is asked for beside it.
+
+        Raises:
+            ArgumentError: nothing was sent; the request holds a setting of the client.
+            ConfigError: nothing was sent; `path` is that of no task (code ``unknown_task``), `data` is no JSON object.
+            ZeroGError: as `create`, up to the head.
+        """
+        slot = Slot()
+        ask = Ask.read(data, path, options or Options())
+        refuse_settings(ask.payload, self._settings)
+        chunks = self._flow(ask, slot, form, announced=True)
+        await anext(chunks)
+        call = slot.call
+        assert call is not None  # noqa: S101 - the response has begun
+        headers = {n: v for n, v in call.exchange.headers.items() if n not in _OF_THE_CONNECTION}
+        if form is Form.TIDY:
+            headers["content-type"] = "text/event-stream" if call.streamed else "application/json"
+        return Head(call.exchange.status, headers, call.receipt), chunks
+
+    async def _flow(self, ask: Ask, slot: Slot, form: Form, *, announced: bool = False) -> AsyncGenerator[Any, None]:
+        """The one loop: all that the caller may see of the answer to `ask`, its last part after the verdict.
+
+        Where it is `announced`, the first thing yielded is None, once the response has begun.
+        """
         try:
-            call = await self.sending.open(streaming(payload), CHAT_PATH, options)
-        except OutcomeUnknown as error:
+            call = await self.sending.open(ask)
+        except ZeroGError as error:
             slot.receipt = error.receipt
             raise
-        slot.receipt = call.receipt
-        hold = self.policy.stream == "hold"
-        held: list[dict[str, Any]] = []
-        assert call.response is not None  # noqa: S101 - _open returns with one
-        decoder = SSEDecoder()
-        tail: Tail | None = None
+        slot.call, slot.receipt = call, call.receipt
+        response, exchange = call.response, call.exchange
+        assert response is not None  # noqa: S101 - `open` returns with one
+        reading = Reading(call, form)
+        held: list[Any] = []
+        hold = self.policy.stream == "hold" or not call.streamed
+        ending = ended = False
         try:
-            async for chunk in call.response.chunks():
-                take(call, chunk)
-                for data in decoder.feed(chunk):
-                    if (event := event_of(call, data)) is None:
-                        continue
-                    if hold:
-                        held.append(event)
+            if announced:
+                yield None
+            try:
+                async for chunk in response.chunks():
+                    for seen in reading.feed(chunk):
+                        if hold:
+                            held.append(seen)
+                        else:
+                            yield seen
+                    if reading.done and not ending:
+                        ending = True
+                        response.hurry(TAIL_SECONDS)
+                for seen in reading.close():
+                    if hold or reading.whole:
+                        held.append(seen)
                     else:
-                        yield event
-                if call.done:
-                    tail = tail or Tail(call.exchange.size)
-                    tail.check(call.exchange.size)
-            for data in decoder.flush():
-                if (event := event_of(call, data)) is not None:
-                    if hold:
-                        held.append(event)
-                    else:
-                        yield event
-            if not (call.done or call.finished):
-                raise BodyBroken("the stream ended without its end")
-        except (BodyBroken, ValueError) as error:
-            reason = error.reason if isinstance(error, BodyBroken) else str(error)
-            raise await self.closing.truncated(call, reason, "".join(call.text)) from error
+                        yield seen
+                ended = reading.done
+            except BodyBroken:
+                if not ending:
+                    raise  # after the end nothing is missing but the proof that nothing more was said
+        except BodyBroken as error:
+            raise await self.closing.truncated(call, error.reason, reading.text()) from error
         except RequestError as error:
-            await call.response.close()
+            await response.close()
+            exchange.complete = reading.whole and reading.done
+            error.text = reading.text()
             error.receipt = await self.closing.judge(call, "failed")
-            error.text = "".join(call.text)
             raise
         except BaseException:
             self.closing.abandon(call)  # first: closing may be broken off, too
-            await call.response.close()
+            await response.close()
             raise
-        await call.response.close()
-        call.exchange.complete = True
+        await response.close()
+        exchange.complete, exchange.cut = True, not ended
         receipt = await self.closing.judge(call, "answered")
-        if hold:
-            self.policy.enforce(receipt, "".join(call.text))
-        for event in held:
-            yield event
-        if not hold:
-            self.policy.enforce(receipt, "".join(call.text))
+        self.policy.enforce(receipt, "".join(call.text))
+        for seen in (*held, *reading.last()):
+            yield seen

@@ -1,74 +1,202 @@
-"""How a response is read: bytes are hashed as they pass, events are understood, and the end is decided."""
+"""How a response is read: bytes are hashed as they pass, understood in one place, and the end is decided. No I/O.
+
+Every face shows what this has understood, and nothing else: the core and the frameworks get the events or the body,
+others' clients get bytes (`Form.TIDY`, `Form.RAW`), and none of them a byte that was not hashed and understood before.
+"""
 
 from __future__ import annotations
 
+import re
 import time
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from zg_core.config import blot
 from zg_core.errors import RequestError
 from zg_core.http.bodies import BodyBroken
-from zg_core.jsontext import parse_json
-from zg_core.sse import DONE
+from zg_core.jsontext import encode_body, parse_json
+from zg_core.sse import DONE, SSEDecoder
+from zg_core.tasks.chat import text_of
+from zg_core.tasks.replies import as_deltas, error_in
 from zg_core.types import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from zg_core.calls.call import Call
 
-__all__ = ["MAX_REPLY_BYTES", "consume", "event", "id_of", "take"]
+__all__ = ["MAX_REPLY_BYTES", "TAIL_BYTES", "TAIL_SECONDS", "Form", "Reading"]
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
+TAIL_BYTES = 64 * 1024
+"""What may follow the end of a stream: a server that talks on is not listened to, and its bytes cannot be compared."""
+TAIL_SECONDS = 2.0
+
+_BOM = b"\xef\xbb\xbf"
+_BLANKS = b" \t"
+_SPACE = b" \t\r\n"
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
+_MOST_SHOWN = 10_000
 
 
-async def consume(call: Call, parts: list[bytes]) -> None:
-    """Read the whole response into `parts`."""
-    assert call.response is not None  # noqa: S101 - _open returns with one
-    try:
-        async for chunk in call.response.chunks():
-            take(call, chunk)
-            parts.append(chunk)
-    finally:
-        await call.response.close()
+class Form(Enum):
+    """What `Reading` makes of a response for its caller."""
+
+    EVENTS = "events"
+    """Events as objects; a whole body as one."""
+    TIDY = "tidy"
+    """Bytes as every client of the official form reads them: one ``data`` line an event, ended by ``[DONE]``."""
+    RAW = "raw"
+    """The bytes as they came, cut between events."""
 
 
-def take(call: Call, chunk: bytes) -> None:
-    """Hash the next bytes of the response.
+class Reading:
+    """Reads one response.
 
-    Raises:
-        BodyBroken: the response has grown too large.
+    Args:
+        call: The call; what its receipt needs is noted there.
+        form: In which form its caller gets what was understood.
     """
-    if call.exchange.size == 0:
-        call.receipt.first_byte_seconds = time.monotonic() - call.started
-    call.exchange.feed(chunk)
-    if call.kept is not None:
-        call.kept.append(chunk)
-    if call.exchange.size > MAX_REPLY_BYTES:
-        raise BodyBroken(f"the reply is larger than {MAX_REPLY_BYTES} bytes")
 
+    def __init__(self, call: Call, form: Form = Form.EVENTS) -> None:
+        self._call = call
+        self._form = form
+        self._decoder = SSEDecoder() if call.streamed else None
+        self._begun = not call.streamed
+        self._blank = False  # nothing but blanks has come
+        self._whole: list[bytes] = []  # the body where it is no stream, else what came before the first event
+        self._raw: list[bytes] = []  # what was not shown yet, in the raw form
+        self._end = 0  # where the stream has ended
+        self.done = False
+        """Whether the end has come: ``[DONE]``, or that of a body which is whole."""
 
-def event(call: Call, data: bytes) -> dict[str, Any] | None:
-    """Parse one event and note what the receipt needs of it; None for ``[DONE]``.
+    @property
+    def whole(self) -> bool:
+        """Whether the response is one body and no stream; of a stream asked for this is known once it has begun."""
+        return self._decoder is None
 
-    Raises:
-        RequestError: it is no JSON object, or carries the provider's error.
-    """
-    if data == DONE:
-        call.done = True
-        return None
-    try:
-        event = parse_json(data)
-    except (ValueError, RecursionError):
-        event = None
-    if not isinstance(event, dict):
-        raise RequestError("the stream holds an event that is no JSON object", code="malformed_reply")
-    if not call.exchange.body_id:
-        call.exchange.body_id = id_of(event)
-    if event.get("usage") is not None:
-        call.usage = Usage.parse(event["usage"]) or call.usage
-    choices = event.get("choices")
-    if choices:
+    def text(self) -> str:
+        """What came, for an error: the text of a stream, the body of anything else."""
+        if self._decoder is not None:
+            return "".join(self._call.text)
+        return blot(b"".join(self._whole)[:_MOST_SHOWN].decode("utf-8", "replace"))
+
+    def feed(self, chunk: bytes) -> Iterator[Any]:
+        """Take the next bytes; what its caller may see now, up to where an error is met.
+
+        Raises:
+            BodyBroken: the response, one event, or what follows the end is too large.
+            RequestError: an event is no JSON object, carries the provider's error, or follows the end.
+        """
+        self._take(chunk)
+        if not self._begun:
+            chunk = self._begin(chunk)
+        if self._decoder is None:
+            self._whole.append(chunk)
+        elif chunk:
+            yield from self._events(chunk)
+
+    def close(self) -> Iterator[Any]:
+        """The body has ended; what its caller may see yet, but for the end itself.
+
+        Raises:
+            BodyBroken: it ended before its end.
+            RequestError: as in `feed`; or a body that is no stream is no JSON object, or carries the provider's error.
+        """
+        if self._decoder is None:
+            self.done = True
+            yield self._body()
+            return
+        yield from self._events(b"\n\n", flushed=True)
+        if not (self.done or self._call.finished):
+            raise BodyBroken("the stream ended without its end")
+
+    def last(self) -> list[Any]:
+        """The end itself, for those who read bytes: shown once the verdict is made."""
+        if self._form is Form.RAW:
+            return self._released()
+        return [b"data: [DONE]\n\n"] if self._form is Form.TIDY and self._call.streamed and self.done else []
+
+    # bytes
+
+    def _take(self, chunk: bytes) -> None:
+        call = self._call
+        if call.exchange.size == 0:
+            call.receipt.first_byte_seconds = time.monotonic() - call.started
+        call.exchange.feed(chunk)
+        if call.kept is not None:
+            call.kept.append(chunk)
+        if call.exchange.size > MAX_REPLY_BYTES:
+            raise BodyBroken(f"the reply is larger than {MAX_REPLY_BYTES} bytes")
+        if self.done and call.exchange.size - self._end > TAIL_BYTES:
+            raise BodyBroken("the provider talks on after the end of the stream")
+
+    def _begin(self, chunk: bytes) -> bytes:
+        """What the response begins with, once that shows whether it is a stream: servers ignore what was asked for."""
+        self._whole.append(chunk)
+        if not self._blank:
+            head = b"".join(self._whole)
+            if _BOM.startswith(head):
+                return b""
+            self._blank = not head.removeprefix(_BOM).strip(_SPACE)
+        elif chunk.strip(_SPACE):
+            self._blank = False
+        if self._blank:
+            return b""
+        head, self._whole, self._begun = b"".join(self._whole), [], True
+        bare = head.removeprefix(_BOM)
+        if bare.lstrip(_SPACE)[:1] in (b"{", b"["):
+            self._decoder = None
+            return head
+        self._raw.append(head[: len(head) - len(bare)])
+        return bare
+
+    def _events(self, chunk: bytes, *, flushed: bool = False) -> Iterator[Any]:
+        decoder = self._decoder
+        assert decoder is not None  # noqa: S101 - the caller has looked
+        for part in [chunk] if self._form is not Form.RAW else _parts(chunk):
+            try:
+                events = decoder.feed(part)
+            except ValueError as error:
+                raise BodyBroken(str(error)) from error
+            for data in events:
+                event = self._hear(data)
+                if event is not None and self._form is not Form.RAW:
+                    yield event
+            if self._form is Form.RAW:
+                if not flushed:
+                    self._raw.append(part)
+                if not self.done and (decoder.idle or flushed):
+                    yield from self._released()
+
+    def _released(self) -> list[bytes]:
+        raw, self._raw = b"".join(self._raw), []
+        return [raw] if raw else []
+
+    # meaning: the one place where an event, or a body, is understood
+
+    def _hear(self, data: bytes) -> Any:
+        """What the caller may see of one event; None if it says nothing, or is the end."""
+        if data[:1] != b"{":
+            bare = data.strip(_BLANKS)
+            if not bare or bare[:1] == b":":  # heartbeats, and comments that a gateway has wrapped
+                return None
+            if bare == DONE:
+                self._end = self._end or self._call.exchange.size
+                self.done = True
+                return None
+        if self.done:
+            raise RequestError("the stream goes on after its end", code="malformed_reply")
+        said, mended = _parsed(data)
+        if said is None:
+            raise RequestError("the stream holds an event that is no JSON object", code="malformed_reply")
+        call = self._call
+        if not call.exchange.body_id:
+            call.exchange.body_id = _id_of(said)
+        if said.get("usage") is not None:
+            call.usage = Usage.parse(said["usage"]) or call.usage
+        mended = as_deltas(said) or mended
+        choices = said.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if not isinstance(choice, dict):
                 continue
@@ -78,13 +206,65 @@ def event(call: Call, data: bytes) -> dict[str, Any] | None:
                 call.text.append(content)
             if choice.get("finish_reason"):
                 call.finished = True
-    elif (error := event.get("error")) is not None:
-        message = blot(str(error.get("message") if isinstance(error, dict) else error))[:2000]
-        raise RequestError(f"the provider broke off with an error: {message}", code="error_in_stream")
-    return event
+        if words := error_in(said):
+            raise RequestError(f"the provider broke off with an error: {blot(words)[:2000]}", code="error_in_stream")
+        if self._form is Form.EVENTS:
+            return said
+        return _tidy(encode_body(said) if mended else data)
+
+    def _body(self) -> Any:
+        """What the caller may see of a body that came whole."""
+        call, raw = self._call, b"".join(self._whole)
+        said, mended = _parsed(raw)
+        if said is None:
+            raise RequestError(
+                f"provider {call.receipt.provider} answered {call.exchange.status} with a body that is no JSON object",
+                code="malformed_reply",
+                hint="choose another provider; error.text holds the body",
+            )
+        call.usage = Usage.parse(said.get("usage"))
+        call.exchange.body_id = _id_of(said)
+        call.text.append(text_of(said))
+        if words := error_in(said):
+            raise RequestError(
+                f"provider {call.receipt.provider} answered with an error: {blot(words)[:2000]}", code="error_in_reply"
+            )
+        if call.streamed and self._form is not Form.RAW:  # a stream was asked for: it is one event
+            mended = as_deltas(said) or mended
+            return said if self._form is Form.EVENTS else _tidy(encode_body(said))
+        if self._form is Form.EVENTS:
+            return said
+        return encode_body(said) if mended and self._form is Form.TIDY else raw
 
 
-def id_of(body: Mapping[str, Any]) -> str:
-    """The ``id`` that a body or event names, "" if it names none."""
-    value = body.get("id")
+def _parsed(data: bytes) -> tuple[dict[str, Any] | None, bool]:
+    """The object that `data` is, None if it is none; and whether its text was mended to make it one."""
+    try:
+        value, mended = parse_json(data), False
+    except UnicodeDecodeError:
+        try:
+            value, mended = parse_json(data.decode("utf-8", "replace")), True
+        except (ValueError, RecursionError):
+            return None, False
+    except (ValueError, RecursionError):
+        return None, False
+    return (value if isinstance(value, dict) else None), mended
+
+
+def _tidy(data: bytes) -> bytes:
+    return b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n"
+
+
+def _parts(chunk: bytes) -> Iterator[bytes]:
+    """`chunk`, cut after each blank line."""
+    start = 0
+    for match in _BLANK_LINE.finditer(chunk):
+        yield chunk[start : match.end()]
+        start = match.end()
+    if start < len(chunk):
+        yield chunk[start:]
+
+
+def _id_of(said: dict[str, Any]) -> str:
+    value = said.get("id")
     return value if isinstance(value, str) else ""

@@ -44,8 +44,10 @@ class Replays:
         """
         exchange, receipt, ids = call.exchange, call.receipt, _ids(call)
         marks = set(ids)
-        if exchange.complete and call.route.service.service_type not in _FUNCTIONS:
-            marks.add(mark_of("bytes", "", exchange.response_sha256))
+        service = call.route.service
+        if exchange.complete and service.service_type not in _FUNCTIONS:
+            signer = service.signer or service.provider  # whoever signs for several providers says a thing once
+            marks.add(mark_of("bytes", signer.lower(), exchange.response_sha256))
         old = {mark for mark in marks if self._guard.note(mark)}
         old |= await self._recorder.noted(receipt, marks)
         exchange.known_id = bool(old & ids)

@@ -54,14 +54,30 @@ class Retries:
 
 
 class Attempts:
-    """The attempts of one call."""
+    """The attempts of one call.
 
-    __slots__ = ("_began", "_made", "_retries")
+    Attributes:
+        tries: How many were begun.
+        held: What those that left may have cost together, in neuron; `last` is that of the last one.
+        refusal: What the last one was refused with.
+    """
+
+    __slots__ = ("_began", "_made", "_retries", "held", "last", "refusal", "tries")
 
     def __init__(self, retries: Retries) -> None:
         self._retries = retries
         self._made = 0
         self._began: float | None = None
+        self.tries = 0
+        self.held = 0
+        self.last = 0
+        self.refusal: ZeroGError | None = None
+
+    def left(self, held: int, refusal: ZeroGError | None = None) -> None:
+        """Count a request that left, may cost up to `held`, and was refused or not answered."""
+        self.held += held
+        self.last = held
+        self.refusal = refusal or self.refusal
 
     @property
     def until(self) -> float:

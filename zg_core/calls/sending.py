@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core.backends.direct.changes import STEP
-from zg_core.calls.call import Call, Options
+from zg_core.calls.call import Call
 from zg_core.calls.gate import gate_of, pace_of
 from zg_core.calls.retries import Attempts
 from zg_core.errors import (
+    BudgetExceeded,
     ChainError,
     ConfigError,
     InsufficientFunds,
@@ -24,18 +25,18 @@ from zg_core.errors import (
 from zg_core.exchange import Exchange
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
-from zg_core.jsontext import encode_body
 from zg_core.money import Amount, Fee
+from zg_core.pricing import Asked
 from zg_core.progress import tell
 from zg_core.receipts.bounds import bounded
 from zg_core.receipts.model import Receipt
-from zg_core.tasks.chat import for_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from zg_core.backends.base import Backend, Route
     from zg_core.budget import Spending
+    from zg_core.calls.call import Ask
     from zg_core.calls.closing import Closing
     from zg_core.calls.limits import Limits
     from zg_core.calls.replays import Replays
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = ["Sending"]
 
 _MAX_ERROR_BYTES = 1024 * 1024
+_REFUSAL_SECONDS = 10.0  # for its words; the status counts without them
 
 
 class Sending:
@@ -115,74 +117,104 @@ class Sending:
         self._headers = headers
         self._gives_away = gives_away
 
-    async def open(self, payload: Mapping[str, Any], path: str, options: Options | None = None) -> Call:
-        """A call for `payload` whose response has begun."""
-        model = payload.get("model")
-        if not isinstance(model, str | None):
-            message = f"model is a {type(model).__name__}, not text"
-            raise ConfigError(message, code="bad_request_body", hint="pass model='…', or leave it out")
-        attempts, router, options = Attempts(self._retries), self._router, options or Options()
+    async def open(self, ask: Ask) -> Call:
+        """A call for `ask` whose response has begun.
+
+        Raises:
+            ConfigError, BudgetExceeded, ChainError: nothing was sent.
+            RequestError: it was refused, or its outcome is unknown; each request that left has its receipt.
+        """
+        attempts, router = Attempts(ask.options.retries or self._retries), self._router
         if router is None:
-            once = partial(self._try_route, path, payload, options, attempts)
+            once = partial(self._unrouted, ask, attempts)
         else:
-            wanted = self._backend.target(model)
-            body = encode_body(payload if model else for_model(payload, wanted))
-            attempt = partial(self._try, path, body, options, attempts)
-            once = partial(router.open, wanted, payload, attempt, attempts.wait)
+            wanted = self._backend.target(ask.model)
+            body = _body(ask, wanted)
+            once = partial(router.open, wanted, ask.payload, partial(self._try, ask, body, attempts), attempts.wait)
         unknown: OutcomeUnknown | None = None
         while True:
             try:
                 return await once()
             except OutcomeUnknown as error:
-                if (wait := attempts.wait(error)) is None:
+                if not self._fits(attempts) or (wait := attempts.wait(error)) is None:
                     raise
                 unknown = error
             except ZeroGError as error:
                 if unknown is not None:
                     raise unknown from error  # an earlier attempt may be billed, and that counts more
-                # The chain is read before a request leaves, or after one was refused.
-                pause = attempts.wait(error) if isinstance(error, ChainError) else None
-                if pause is None:
+                if isinstance(error, BudgetExceeded) and attempts.refusal is not None:
+                    raise _unaffordable(attempts.refusal, error.details["limit"]) from error
+                # A read of the chain before anything was sent; what a router reports of all candidates has waited.
+                again = isinstance(error, ChainError) and error.code != "all_failed"
+                if not again or (wait := attempts.wait(error)) is None:
                     raise
-                wait = pause
             await self._transport.sleep(wait)
 
-    async def _try_route(self, path: str, payload: Mapping[str, Any], options: Options, attempts: Attempts) -> Call:
-        model = payload.get("model")
-        route = await self._backend.route(model)
-        body = encode_body(payload if model is not None else for_model(payload, route.model))
-        return await self._try(path, body, options, attempts, route)
+    async def _unrouted(self, ask: Ask, attempts: Attempts) -> Call:
+        route = await self._backend.route(ask.model)
+        return await self._try(ask, _body(ask, route.model), attempts, route)
 
-    async def _try(  # noqa: PLR0917 - the first are the same for every attempt
-        self, path: str, body: bytes, options: Options, attempts: Attempts, route: Route, hasty: bool = False
+    async def _try(
+        self, ask: Ask, body: tuple[bytes, Asked], attempts: Attempts, route: Route, hasty: bool = False
     ) -> Call:
-        """A call of its own, with its own receipt, whose response has begun."""
-        call = self.start(route, body)
-        call.hasty, call.options = hasty, options
-        headers = await self._backend.authorise(route)
-        await self.depart(call)
+        """A call along `route` whose response has begun; each request of it has its own receipt."""
+        renewed, until = False, None
+        while True:
+            call = self.start(route, *body)
+            call.streamed, call.hasty = ask.streamed, hasty
+            attempts.tries += 1
+            call.receipt.attempts = attempts.tries
+            headers = await self._backend.authorise(route)
+            await self._depart(call, ask, until, earlier=attempts.held)
+            try:
+                return await self._once(call, ask, headers, attempts)
+            except (InsufficientFunds, NotAcknowledged, SessionRejected, RateLimited, ProviderUnavailable) as error:
+                if not self._fits(attempts) and not hasty:
+                    if await self._would_repeat(call, error, attempts, renewed=renewed):
+                        _unaffordable(error, "per_call")
+                    raise
+                chance = await self._second_chance(call, error, renewed=renewed)
+                if chance is not None:
+                    renewed, until = renewed or chance == "renewed", None
+                elif not hasty and (wait := attempts.wait(error)) is not None:
+                    await self._transport.sleep(wait)
+                    until = attempts.until
+                else:
+                    raise
+
+    async def _once(self, call: Call, ask: Ask, headers: Mapping[str, str], attempts: Attempts) -> Call:
+        """Send the one request of `call`."""
         try:
-            response = await self._send(call, path, headers, attempts)
+            response = await self._send(call, ask, headers)
         except OutcomeUnknown as error:
+            attempts.left(call.held)
             error.receipt = self._closing.unanswered(call)
             raise
-        except ZeroGError:  # refused or never sent: it cost nothing
-            call.leave()
-            await self._recorder.refused(call.receipt)
-            if self._spending is not None:
-                await self._transport.blocking(self._spending.release, call.receipt)
+        except ZeroGError as error:
+            if call.sent:
+                attempts.left(call.held, error)
+                error.receipt = await self._closing.refused(call)
+            else:
+                await self._closing.unsent(call)
             raise
         except BaseException:
             if call.sent:  # broken off while waiting for the answer, which may be billed all the same
                 self._closing.abandon(call)
             else:
-                self._closing.refused(call)
+                self._closing.dropped(call)
             raise
         call.response = response
-        self.answered(call, response.status, response.headers, response.certificate_sha256)
+        call.exchange.status, call.exchange.headers = response.status, response.headers
+        call.receipt.certificate_sha256 = response.certificate_sha256
+        if call.place is not None:
+            call.place.heard(response.headers, time.monotonic() - call.started)
         return call
 
-    def start(self, route: Route, body: bytes) -> Call:
+    def _fits(self, attempts: Attempts) -> bool:
+        """Whether one more request like the last fits what one call may cost."""
+        return self._spending is None or self._spending.fits_call(attempts.held + attempts.last)
+
+    def start(self, route: Route, body: bytes, asked: Asked) -> Call:
         """A call that is about to send `body`; it has cost nothing yet."""
         exchange = Exchange(body)
         receipt = Receipt(
@@ -205,25 +237,22 @@ class Sending:
             request_bytes=len(body),
             request_body=body if self._keep_bytes else None,
         )
-        receipt.fee = bounded(receipt.fee, receipt, body, route.tariff)
-        return Call(route, exchange, receipt, time.monotonic(), kept=[] if self._keep_bytes else None)
+        receipt.fee = bounded(receipt.fee, receipt, asked, route.tariff)
+        return Call(route, exchange, receipt, asked, time.monotonic(), kept=[] if self._keep_bytes else None)
 
-    @staticmethod
-    def answered(call: Call, status: int, headers: Mapping[str, str], certificate_sha256: str) -> None:
-        """Note the head of the response; names in `headers` are in lower case."""
-        call.exchange.status = status
-        call.exchange.headers = headers
-        call.receipt.certificate_sha256 = certificate_sha256
-        if call.place is not None:
-            call.place.heard(headers, time.monotonic() - call.started)
-
-    async def depart(self, call: Call) -> None:
+    async def _depart(self, call: Call, ask: Ask, until: float | None, *, earlier: int) -> None:
         """Wait as the limits ask, hold what it may cost, then note that the request is on its way.
+
+        Args:
+            call: The call.
+            ask: What is asked.
+            until: When to give up waiting.
+            earlier: What earlier requests of the same call may have cost, in neuron.
 
         Raises:
             ConfigError: it would give a secret of ours away (code ``secret_in_request``).
         """
-        sent = (call.exchange.request, *(value.encode() for value in call.options.headers.values()))
+        sent = (call.exchange.request, *(value.encode() for value in ask.options.headers.values()))
         if any(map(self._gives_away, sent)):
             raise ConfigError(
                 "the request holds the key that pays; nothing was sent",
@@ -231,19 +260,19 @@ class Sending:
                 hint="look for it in the messages, parameters and headers of this call",
             )
         if self._limits is not None:
-            await self.queue(call)
+            await self._queue(call, self._limits, until)
         try:
             call.receipt.payer = self._payer()
             if self._spending is not None:
-                reserve = self._spending.reserve
+                reserve = partial(self._spending.reserve, earlier=earlier)
                 route = call.route
-                await self._transport.blocking(
-                    reserve, call.receipt, route.service, call.exchange.request, route.tariff
+                call.held = await self._transport.blocking(
+                    reserve, call.receipt, route.service, call.asked, route.tariff
                 )
             try:
                 await self._recorder.opened(call.receipt)
             except BaseException:
-                self._closing.refused(call)
+                self._closing.dropped(call)
                 raise
         except BaseException:
             if call.place is not None:
@@ -252,57 +281,34 @@ class Sending:
         self._replays.sent(call)
         self._backend.sent(call.route, call.exchange)
 
-    async def queue(self, call: Call, until: float | None = None) -> None:
-        """Wait until the limits let the next request of `call` go, or raise if that is after `until`."""
-        if self._limits is None:
-            return
-        call.leave()
+    async def _queue(self, call: Call, limits: Limits, until: float | None) -> None:
         key = self._backend.network.chain_id, self._payer(), call.receipt.provider
         pace = pace_of(self._store, *key)
         gate, patience = gate_of(*key), self._retries.deadline
-        call.place = await gate.enter(self._transport, self._limits, pace=pace, patience=patience, until=until)
+        call.place = await gate.enter(self._transport, limits, pace=pace, patience=patience, until=until)
 
-    async def _send(self, call: Call, path: str, headers: Mapping[str, str], attempts: Attempts) -> Response:
-        while True:
-            try:
-                return await self._send_once(call, path, headers)
-            except (InsufficientFunds, NotAcknowledged, SessionRejected, RateLimited, ProviderUnavailable) as error:
-                call.sent = False
-                call.leave()
-                until = None
-                if await self.second_chance(call, error):
-                    headers = await self._backend.authorise(call.route)
-                elif not call.hasty and (wait := attempts.wait(error)) is not None:
-                    await self._transport.sleep(wait)
-                    call.receipt.attempts += 1
-                    until = attempts.until
-                else:
-                    raise
-                await self.queue(call, until)
+    async def _would_repeat(self, call: Call, error: ZeroGError, attempts: Attempts, *, renewed: bool) -> bool:
+        """Whether the request would be sent again, if one call might cost as much."""
+        if attempts.wait(error) is not None or (isinstance(error, SessionRejected) and not renewed):
+            return True
+        mended = isinstance(error, InsufficientFunds | NotAcknowledged)
+        return mended and await self._backend.patience(call.route, error) > 0
 
-    async def second_chance(self, call: Call, error: ZeroGError) -> bool:
-        """Whether to send again after a refusal, which was never answered and so never billed.
+    async def _second_chance(
+        self, call: Call, error: ZeroGError, *, renewed: bool
+    ) -> Literal["waited", "renewed"] | None:
+        """Whether to send again after a refusal that a moment, or a new session, may mend.
 
         While the provider may not have seen our own last transaction yet, this waits a moment; a session that was
         rejected is signed anew once, with what the chain says now.
         """
         if not isinstance(error, InsufficientFunds | NotAcknowledged | SessionRejected):
-            return False
+            return None
         if not call.hasty and (patience := await self._backend.patience(call.route, error)) > 0:
             await self._wait_for_provider(call, error, patience)
-            return True
-        if isinstance(error, SessionRejected) and not call.renewed:
-            call.renewed = await self._backend.renew(call.route)
-            return call.renewed
-        return False
-
-    def refusal(self, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
-        """The error for a response that is not a success; names in `headers` are in lower case."""
-        error = self._backend.refusal(call.route, status, headers, body)
-        if call.place is not None:
-            pause = error.details.get("retry_after") if status == 429 else 0.0
-            call.place.heard(headers, time.monotonic() - call.started, pause)
-        return error
+            return "waited"
+        again = isinstance(error, SessionRejected) and not renewed and await self._backend.renew(call.route)
+        return "renewed" if again else None
 
     async def _wait_for_provider(self, call: Call, error: ZeroGError, patience: float) -> None:
         provider, seconds = call.receipt.provider, min(patience, STEP)
@@ -317,24 +323,56 @@ class Sending:
         )
         await self._transport.sleep(seconds)
 
-    async def _send_once(self, call: Call, path: str, headers: Mapping[str, str]) -> Response:
+    async def _send(self, call: Call, ask: Ask, headers: Mapping[str, str]) -> Response:
         request = Request(
             "POST",
-            self._backend.url(call.route, path),
-            {**self._headers, **call.options.headers, **headers, "Content-Type": "application/json"},
+            self._backend.url(call.route, ask.path),
+            {**self._headers, **ask.options.headers, **headers, "Content-Type": "application/json"},
             call.exchange.request,
-            call.options.timeouts or self._timeouts,
+            ask.options.timeouts or self._timeouts,
             once=True,
             public=not call.route.service.private,
         )
         call.started = time.monotonic()
         call.sent = True
-        response = await self._transport.send(request)
+        try:
+            response = await self._transport.send(request)
+        except OutcomeUnknown:
+            raise
+        except ZeroGError:
+            call.sent = False  # no connection: it never left
+            raise
         if 200 <= response.status < 300:
             return response
-        call.sent = False
+        call.exchange.status, call.exchange.headers = response.status, response.headers
+        response.hurry(_REFUSAL_SECONDS)
         try:
             body = await read_all(response, _MAX_ERROR_BYTES)
         except BodyBroken:
             body = b""
-        raise self.refusal(call, response.status, response.headers, body)
+        call.exchange.feed(body)
+        if call.kept is not None:
+            call.kept.append(body)
+        raise self._refusal(call, response.status, response.headers, body)
+
+    def _refusal(self, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
+        """The error for a response that is not a success; names in `headers` are in lower case."""
+        error = self._backend.refusal(call.route, status, headers, body)
+        if call.place is not None:
+            pause = error.details.get("retry_after") if status == 429 else 0.0
+            call.place.heard(headers, time.monotonic() - call.started, pause)
+        return error
+
+
+def _body(ask: Ask, model: str) -> tuple[bytes, Asked]:
+    """The bytes of a request, and what they say that bears on its cost."""
+    data = ask.body(model)
+    return data, Asked.of(ask.payload, len(data))
+
+
+def _unaffordable(refusal: ZeroGError, limit: str) -> ZeroGError:
+    """`refusal`, with the reason why the request is not sent again."""
+    reason = f"it is not sent again, because each attempt may be billed and counts against the budget's {limit}"
+    if reason not in refusal.hint:
+        refusal.hint = f"{refusal.hint}; {reason}" if refusal.hint else reason
+    return refusal

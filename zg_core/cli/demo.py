@@ -105,7 +105,7 @@ class Demo:
     def _providers(self, options: dict[str, Any]) -> None:
         self._title("Providers, as the chain lists them")
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("provider", "model", "kind", "in/1M tokens", "out/1M tokens", "prompt in TEE"):
+        for heading in ("provider", "model", "kind", "in/1M tokens", "out/1M tokens", "prompt"):
             table.add_column(heading, no_wrap=True)
         with ChatClient(model="any", **options) as client:
             for service in client.services():
@@ -115,7 +115,7 @@ class Demo:
                     str(service.kind),
                     str(neuron(service.input_price * 10**6)),
                     str(neuron(service.output_price * 10**6)),
-                    "yes" if service.kind.prompt_in_tee else "no",
+                    str(service.kind.prompt),
                 )
         self._console.print(table)
 

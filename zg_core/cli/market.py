@@ -88,7 +88,7 @@ def _wanted(service: Service, model: str | None, kinds: Iterable[Kind] | None, m
 
 
 def _show(run: Run, services: list[Service], states: dict[str, str] | None) -> None:
-    headings = ["provider", "model", "type", "kind", "prompt in TEE", "price in", "price out"]
+    headings = ["provider", "model", "type", "kind", "prompt", "price in", "price out"]
     plain_headings = [*headings, *(["health"] if states is not None else [])]
     everyone = all(service.acknowledged for service in services)
     rows = []
@@ -98,7 +98,7 @@ def _show(run: Run, services: list[Service], states: dict[str, str] | None) -> N
             service.model + (" and more" if service.multi_model else ""),
             service.service_type,
             str(service.kind),
-            "yes" if service.kind.prompt_in_tee else "no",
+            str(service.kind.prompt),
             _price(service, service.input_price),
             _price(service, service.output_price),
             *([states.get(service.provider.lower(), "unknown")] if states is not None else []),
@@ -124,7 +124,7 @@ def _json(service: Service, states: dict[str, str] | None) -> dict[str, Any]:
         "multi_model": service.multi_model,
         "type": service.service_type,
         "kind": str(service.kind),
-        "prompt_in_tee": service.kind.prompt_in_tee,
+        "prompt": str(service.kind.prompt),
         "acknowledged": service.acknowledged,
         "tee_signer": service.tee_signer,
         "url": service.url,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -20,9 +21,13 @@ from zg_core.errors import ChainError, ConfigError
 from zg_core.http.transport import run as drive
 from zg_core.jsontext import parse_json
 from zg_core.money import Amount
-from zg_core.receipts.checking import Anchor, Check, check, read_pins
+from zg_core.receipts.anchors import Anchor, read_pins
+from zg_core.receipts.checking import Check, check
 from zg_core.receipts.export import to_csv
 from zg_core.receipts.model import Receipt
+from zg_core.verify.conditions import at_least
+from zg_core.verify.policy import DEFAULT_MINIMUM, suffices
+from zg_core.verify.verdict import Status
 
 __all__ = ["receipts"]
 
@@ -154,21 +159,32 @@ def verify(
     pins: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSON object: provider address to signer address or list.")
     ] = None,
+    minimum: Annotated[
+        str | None,
+        typer.Option(metavar="VERDICT", help="The least verdict that passes: verified (default) or response_bound."),
+    ] = None,
     late: Annotated[
         bool, typer.Option("--late", help="Make the verdicts of the store that are pending, while signatures last.")
     ] = False,
 ) -> None:
-    """Check receipts again, offline; without --rpc, --signer or --pins they can only be consistent (exit code 3)."""
+    """Check receipts again, offline; without --rpc, --signer or --pins they can only be consistent (exit code 3).
+
+    Exit code 0: all are proven, to --minimum or more; 1: one contradicts itself, its anchor or its evidence; 3: less.
+    """
     if late == bool(files):
         raise typer.BadParameter("give receipt files, or --late", param_hint="FILE")
     if sum(each is not None for each in (rpc, signer, pins)) > 1 or (late and (signer or pins)):
         raise typer.BadParameter("give one of --rpc, --signer and --pins; --late asks the chain", param_hint="--rpc")
+    at_least(minimum or DEFAULT_MINIMUM)
     if late:
-        _late(run if rpc is None else run.at(rpc_url=rpc))
+        _late(run if rpc is None else run.at(rpc_url=rpc), minimum)
         return
     checks: list[tuple[Path, Check]] = []
     for path in files or []:
-        checks += [(path, check(each, _anchor(run, each, rpc, signer, pins))) for each in _read(path)]
+        for document in _read(path):
+            anchor = _anchor(run, Receipt.from_dict(document), rpc, signer, pins)
+            checks.append((path, check(document, anchor, minimum=minimum)))
+    checks = _with_twins(checks)
     for path, each in checks:
         run.out.line(f"{each.result:<9} {each.receipt_id}  {path}")
         run.out.line(f"          {each.reason}")
@@ -232,7 +248,7 @@ def audit(
     raise typer.Exit(NOT_VERIFIED if not found.providers else OK if found.ok else ERROR)
 
 
-def _late(run: Run) -> None:
+def _late(run: Run, minimum: str | None) -> None:
     stored = run.stored()
     with run.public() as broker, run.out.waiting("fetching signatures"):
         done = drive(resolve_late(stored, broker.core.chain, broker.transport))
@@ -240,10 +256,9 @@ def _late(run: Run) -> None:
         run.out.line(f"{each.verdict!s:<28} {each.id}  {each.provider}")
     run.out.line(f"{len(done)} receipts looked at" if done else "no receipt is pending")
     run.out.document({"results": [{"receipt_id": each.id, "verdict": each.verdict.to_dict()} for each in done]})
-    statuses = {str(each.verdict.status) for each in done}
-    if "failed" in statuses:
+    if any(each.verdict.status is Status.FAILED for each in done):
         raise typer.Exit(ERROR)
-    if statuses - {"verified", "response_bound", "not_verifiable"}:
+    if not all(suffices(each.verdict, minimum) for each in done):
         raise typer.Exit(NOT_VERIFIED)
 
 
@@ -264,16 +279,30 @@ def _anchor(run: Run, receipt: Receipt, rpc: str | None, signer: str | None, pin
         return None
 
 
-def _read(path: Path) -> list[Receipt]:
+def _with_twins(checks: list[tuple[Path, Check]]) -> list[tuple[Path, Check]]:
+    """The checks, with a note where two receipts show one and the same signed answer."""
+    first: dict[str, str] = {}
+    noted = []
+    for path, each in checks:
+        text = "" if each.verdict is None else each.verdict.signed_text
+        other = first.setdefault(text, each.receipt_id) if text else each.receipt_id
+        if other != each.receipt_id:
+            each = replace(each, notes=(*each.notes, f"receipt {other} shows the same signed answer"))  # noqa: PLW2901
+        noted.append((path, each))
+    return noted
+
+
+def _read(path: Path) -> list[Any]:
     if path.stat().st_size > _MOST_BYTES:
         raise ConfigError(f"{path} is larger than {_MOST_BYTES} bytes", code="bad_receipt", hint="split the export")
     try:
-        value: Any = parse_json(path.read_bytes())
-    except (ValueError, RecursionError):
-        raise ConfigError(f"{path} is not JSON", code="bad_receipt", hint="see docs/receipts.md") from None
+        value: Any = parse_json(path.read_bytes(), unique=True)  # people may be shown the other of two
+    except (ValueError, RecursionError) as error:
+        message = f"{path} is not JSON that can be read: {str(error)[:100]}"
+        raise ConfigError(message, code="bad_receipt", hint="see docs/receipts.md") from None
     if isinstance(value, dict):
         value = value.get("receipts", value.get("receipt", value))
-    found = [Receipt.from_dict(each) for each in (value if isinstance(value, list) else [value])]
+    found: list[Any] = value if isinstance(value, list) else [value]
     if not found:
         raise ConfigError(f"{path} holds no receipt", code="bad_receipt", hint="see `zerog receipts export`")
     return found

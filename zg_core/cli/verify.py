@@ -1,6 +1,7 @@
 """``zerog verify``: is the key that signs a provider's replies inside the enclave it should be in?"""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
-_ROOT_BYTES = 64 * 1024
+_MOST_BYTES = 64 * 1024
+_LACKING = ("fail", "unavailable")
 
 
 @command
@@ -25,8 +27,13 @@ def verify(
     run: Run,
     provider: Provider,
     level: Annotated[
-        int, typer.Option(min=0, max=4, help="0 chain, 1 binding, 2 hardware, 3 configuration, 4 GPU.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            min=0,
+            max=4,
+            help="0 chain, 1 binding, 2 hardware (default), 3 configuration (if you say what of it), 4 GPU.",
+        ),
+    ] = None,
     report_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep the report and the evidence as it was served here.")
     ] = None,
@@ -39,9 +46,21 @@ def verify(
         list[str] | None,
         typer.Option(metavar="HEX", help="Accept only this compose hash. May be given several times."),
     ] = None,
-    pinned: Annotated[bool, typer.Option("--pinned", help="Every image must be pinned by digest.")] = False,
+    os_image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MRTD:RTMR1:RTMR2",
+            help="Believe in this OS image, which level 3 needs. May be given several times.",
+        ),
+    ] = None,
+    pinned: Annotated[
+        bool, typer.Option("--pinned", help="The compose file must fix what is started, every image by its digest.")
+    ] = False,
     collateral: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Collateral (dcap-qvl's JSON) instead of fetching it.")
+    ] = None,
+    collateral_max_age: Annotated[
+        float | None, typer.Option(metavar="DAYS", min=0.01, help="Collateral may be no older.")
     ] = None,
     pccs: Annotated[str | None, typer.Option(metavar="URL", help="Where collateral is fetched.")] = None,
     nvidia: Annotated[bool, typer.Option(help="At level 4, ask NVIDIA's service about the GPU.")] = True,
@@ -53,13 +72,24 @@ def verify(
         typer.Option(metavar="URL", envvar="ZEROG_STATUS_URL", show_envvar=False, help="Local network: its service."),
     ] = None,
 ) -> None:
-    """Check a provider's attestation. Exit code 0: it holds; 1: it does not; 3: it could not be checked."""
-    from zg_core.http.transport import run as drive
-    from zg_core.verify.attestation import AttestationOptions, attest
+    """Check a provider's attestation. Exit code 0: it holds; 1: it does not; 3: it could not be checked.
 
+    Level 3 needs --os-image: on genuine hardware anybody can start a system of his own. What was measured is shown.
+    """
+    from zg_core.http.transport import run as drive
+    from zg_core.verify.attestation import AttestationOptions, Level, attest
+
+    of_level_3 = {"--os-image": os_image, "--compose-hash": compose_hash, "--pinned": pinned}
+    named = [name for name, value in of_level_3.items() if value]
+    if level is None:
+        level = int(Level.CONFIG if named else Level.DCAP)
+    elif named and level < Level.CONFIG:
+        raise typer.BadParameter(f"{named[0]} is a matter of level 3", param_hint="--level")
     given: dict[str, Any] = {
         "statuses": tuple(status) if status else None,
         "compose_hashes": frozenset(compose_hash) if compose_hash else None,
+        "os_images": frozenset(os_image) if os_image else None,
+        "collateral_max_age": None if collateral_max_age is None else timedelta(days=collateral_max_age),
         "require_pinned": pinned,
         "collateral": collateral,
         "pccs_url": pccs,
@@ -68,45 +98,58 @@ def verify(
         with run.out.waiting("reading the provider's record"):
             service = broker.service(provider)
         if local_root:
-            given |= _local_trust(broker.network, broker.transport, status_url, pccs)
-        options = AttestationOptions(**{name: value for name, value in given.items() if value is not None})
+            given = {**_local_trust(broker.network, broker.transport, status_url, pccs), **_said(given)}
+        options = AttestationOptions(**_said(given))
         if not nvidia:
             options = _without_nvidia(options)
         with run.out.waiting("verifying"):
+            looked = max(level, int(Level.CONFIG)) if level >= Level.DCAP else level  # level 3 asks nobody anything
             report = drive(
-                attest(
-                    service,
-                    broker.transport,
-                    level=level,
-                    model=model,
-                    options=options,
-                    on_step=run.out.note,
-                )
+                attest(service, broker.transport, level=looked, model=model, options=options, on_step=run.out.note)
             )
         network = broker.network.name
     if report_dir is not None:
         _keep(report, report_dir)
         run.out.note(f"report and evidence: {report_dir}")
     _show(run, report, level)
-    run.out.document({"network": network, "level": level, "satisfied": report.satisfies(level), **report.to_dict()})
+    found = report.to_dict()
+    found |= {"explanation": report.explain(level), "by_hand": report.by_hand()}
+    run.out.document({"network": network, "level": level, "satisfied": report.satisfies(level), **found})
     if not report.satisfies(level):
-        raise typer.Exit(ERROR if report.failed else NOT_VERIFIED)
+        raise typer.Exit(ERROR if report.failed_by(level) else NOT_VERIFIED)
+
+
+def _said(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _show(run: Run, report: "AttestationReport", level: int) -> None:
+    from zg_core.verify.attestation import Level
+
     run.out.table(["level", "of", "outcome", "why"], [list(row.values()) for row in report.rows()])
-    images = report.find("images") or []
-    for image in images:
-        run.out.line(f"image {image['image']}" + ("" if image["pinned"] else "  (not pinned by digest)"))
     run.out.facts(
         ("signer", report.signer),
+        ("prompt", report.kind.prompt),
         ("TCB status", report.find("tcb_status")),
         ("advisories", ", ".join(report.find("advisories") or []) or None),
         ("compose hash", report.find("compose_hash")),
         ("valid until", None if report.expires_at is None else report.expires_at.isoformat()),
     )
-    holds = report.satisfies(level)
-    run.out.line(f"level {level} holds" if holds else f"level {level} does not hold: {report.explain()}")
+    genuine = report.satisfies(Level.DCAP)  # else anybody may have written what was measured
+    for image in dict.fromkeys(":".join(each) for each in report.every("os_image") if genuine):
+        run.out.line(f"measured here, to be believed if you know it from elsewhere: --os-image {image}")
+    for reason in dict.fromkeys(each for reasons in report.every("loose") for each in reasons):
+        run.out.line(f"not pinned: {reason}")
+    if genuine and (left := report.by_hand()):
+        run.out.line("left to be checked by hand:")
+        for each in left:
+            run.out.line(f"  {each['what']}: {each['how']}")
+    if not report.satisfies(level):
+        run.out.line(f"level {level} does not hold: {report.explain(level)}")
+        return
+    run.out.line(f"level {level} holds")
+    if level == Level.DCAP and report.outcome(Level.CONFIG) in _LACKING:
+        run.out.line(f"not asked for, and lacking: {report.explain(int(Level.CONFIG))}")
 
 
 def _keep(report: "AttestationReport", directory: Path) -> None:
@@ -130,7 +173,7 @@ def _without_nvidia(options: "AttestationOptions") -> "AttestationOptions":
 
 
 def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str | None) -> dict[str, Any]:
-    """Root and collateral service of a local network.
+    """Root, OS image and collateral service of a local network.
 
     Raises:
         ConfigError: this is no local network, or its service is not known or does not answer.
@@ -148,14 +191,15 @@ def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str
             hint="source the settings that `zerog localnet up` wrote, or give --status-url",
         )
 
-    async def root() -> bytes:
-        response = await transport.send(Request("GET", f"{status_url}/attestation/root", public=False))
-        body = await read_all(response, _ROOT_BYTES)
+    async def get(path: str) -> bytes:
+        response = await transport.send(Request("GET", f"{status_url}/attestation/{path}", public=False))
+        body = await read_all(response, _MOST_BYTES)
         if response.status != 200:
             raise BodyBroken(f"HTTP {response.status}")
         return body
 
     try:
-        return {"root": drive(root()), "pccs_url": pccs or f"{status_url}/pccs"}
+        image = drive(get("os-image")).decode("ascii", "replace")
+        return {"root": drive(get("root")), "pccs_url": pccs or f"{status_url}/pccs", "os_images": frozenset({image})}
     except BodyBroken as error:
         raise ConfigError(f"{status_url} gives no root: {error}", code="no_status_service") from None

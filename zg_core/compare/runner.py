@@ -302,6 +302,8 @@ class _Run:
             receipt = stream.receipt
             if receipt is not None and receipt.verdict.status is Status.FAILED:
                 error, message = str(receipt.verdict.reason), receipt.verdict.explain()
+        if receipt is not None and receipt.outcome == "refused":
+            receipt = None  # nothing was answered: it is asked again the next time
         first = None if receipt is None else clock.first_token(receipt)
         return Row.of(job, answer="".join(text), receipt=receipt, first_token=first, error=error, message=message)
 

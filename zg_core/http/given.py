@@ -55,10 +55,12 @@ class _Response(Body):
                 async for chunk in self._response.aiter_raw():
                     yield chunk
                     restart(stall)
+                    self._check()
             else:
                 for chunk in self._response.iter_raw():
                     yield chunk
                     restart(stall)
+                    self._check()
             _retire(self._speaker)
         except lib.TimeoutException as error:
             raise BodyBroken("the response stalled") from error
@@ -77,6 +79,14 @@ class _Response(Body):
             raise BodyBroken("something else has read the response, and not kept it") from None
         if content:
             yield content
+
+    def _check(self) -> None:
+        """Where the client heeds no clock: a server that goes on sending is late all the same."""
+        if self._clock.left() <= 0:
+            raise BodyBroken("the response stalled")
+
+    def hurry(self, seconds: float) -> None:
+        self._clock.end_within(seconds)
 
     async def close(self) -> None:
         if self._asynchronous:

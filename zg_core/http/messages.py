@@ -52,6 +52,10 @@ class Response(Protocol):
         """The content-decoded body as it arrives; raises `BodyBroken`."""
         ...
 
+    def hurry(self, seconds: float) -> None:
+        """From now on the body has so many seconds in all to end; later it counts as stalled."""
+        ...
+
     async def close(self) -> None:
         """Give the connection back or drop it."""
         ...

@@ -124,6 +124,12 @@ class Clock:
         self._deadline: float | None = None
         self._end = math.inf
 
+    def end_within(self, seconds: float) -> None:
+        """Allow so many seconds from now on for all that is still to come, however often it is restarted."""
+        now = time.monotonic()
+        self._end = min(self._end, now + seconds)
+        self._deadline = self._end if self._deadline is None else min(self._deadline, self._end)
+
     def restart(self, limit: float) -> None:
         """Allow `limit` seconds from now on."""
         self._deadline = min(time.monotonic() + limit, self._end)

@@ -21,7 +21,7 @@ from zg_core.localnet.chain.devaccounts import DEV_KEYS
 from zg_core.localnet.chain.node import NodeChain
 from zg_core.localnet.chain.rpc import RpcServer
 from zg_core.localnet.gateway.gateway import Gateway
-from zg_core.localnet.hardware.attestation import Enclave
+from zg_core.localnet.hardware.attestation import Enclave, os_image
 from zg_core.localnet.model.engine import RuleModel
 from zg_core.localnet.model.upstream import OpenAIUpstream
 from zg_core.localnet.provider import app as broker
@@ -122,6 +122,15 @@ class LocalNet:
     def attestation_root(self) -> bytes:
         """The root certificate (DER) of the hardware that signs this network's quotes; no verifier knows it."""
         return self._maker().root
+
+    @property
+    def os_image(self) -> tuple[str, str, str]:
+        """The operating system of its enclaves (MRTD, RTMR1, RTMR2; hex), which a verifier may believe in.
+
+        Example:
+            ``AttestationOptions(root=net.attestation_root, pccs_url=net.pccs_url, os_images=[net.os_image])``
+        """
+        return os_image()
 
     @property
     def pccs_url(self) -> str:

@@ -11,7 +11,8 @@ from zg_core import _lazy
 
 if TYPE_CHECKING:
     from zg_core.backends.direct.audit.auditing import Audit, audit
-    from zg_core.receipts.checking import Anchor, Check, check
+    from zg_core.receipts.anchors import Anchor
+    from zg_core.receipts.checking import Check, check
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.stored import ReceiptStore, Retention
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Anchor", "Audit", "Check", "MemoryReceipts", "Receipt", "ReceiptStore", "Retention", "audit", "check"]
 
 _HOMES = {
-    "Anchor": "checking",
+    "Anchor": "anchors",
     "Audit": "zg_core.backends.direct.audit.auditing",
     "Check": "checking",
     "MemoryReceipts": "memory",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zg_core.money import Amount
-from zg_core.pricing import PROMPT_ALLOWANCE, Tariff, answer_limit
+from zg_core.pricing import PROMPT_ALLOWANCE, Asked, Tariff
 
 if TYPE_CHECKING:
     from zg_core.money import Fee
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["bounded", "upper_bound"]
 
 
-def bounded(fee: Fee, receipt: Receipt, request: bytes, tariff: Tariff | None = None) -> Fee:
+def bounded(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff | None = None) -> Fee:
     """`fee` with an upper bound, where it has none and one can be given.
 
     A call that was not answered to its end and did not limit the answer's length has none, nor has one at a provider
@@ -25,11 +25,12 @@ def bounded(fee: Fee, receipt: Receipt, request: bytes, tariff: Tariff | None = 
     tariff = tariff or (None if receipt.service is None else Tariff.of(receipt.service))
     if fee.exact or fee.upper is not None or tariff is None:
         return fee
-    completion = receipt.response_bytes if receipt.complete else _most_tokens(request)
+    asked = Asked.read(request)
+    completion = receipt.response_bytes if receipt.complete else asked.most
     if completion is None:
         return fee
     amount = fee.amount if fee.amount.units else Amount(0, tariff.currency)
-    return replace(fee, amount=amount, upper=tariff.most(len(request) + PROMPT_ALLOWANCE, completion))
+    return replace(fee, amount=amount, upper=tariff.most(asked.size + PROMPT_ALLOWANCE, completion))
 
 
 def upper_bound(service: Service, request: bytes) -> int | None:
@@ -37,12 +38,7 @@ def upper_bound(service: Service, request: bytes) -> int | None:
 
     Providers that bill at prices of their own have no bound, nor has a request that does not limit the answer.
     """
-    completion, tariff = _most_tokens(request), Tariff.of(service)
-    if completion is None or tariff is None:
+    asked, tariff = Asked.read(request), Tariff.of(service)
+    if asked.most is None or tariff is None:
         return None
-    return tariff.most(len(request) + PROMPT_ALLOWANCE, completion)
-
-
-def _most_tokens(request: bytes) -> int | None:
-    limit, choices = answer_limit(request)
-    return None if limit is None else limit * choices
+    return tariff.most(asked.size + PROMPT_ALLOWANCE, asked.most)

@@ -1,56 +1,41 @@
 """Checks a receipt again, from what it holds alone; what a signature proves depends on who says whose key it is.
 
 A receipt names the signer itself, so by itself it can only be consistent. The anchor comes from elsewhere: the chain,
-a signer that the user names, or a file of pins.
+a signer that the user names, or a file of pins. Nothing that can be checked is believed, and what nobody vouches for is
+listed by name.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from zg_core.crypto import same_address, sha256_hex, typed_address
-from zg_core.errors import ConfigError
+from zg_core.crypto import same_address
 from zg_core.exchange import Exchange
-from zg_core.jsontext import parse_json
-from zg_core.pricing import fee_of
-from zg_core.sse import SSEDecoder
-from zg_core.types import Kind, Usage
-from zg_core.verify.policy import renames_in
-from zg_core.verify.schemes.signed_hashes import SignatureDocument, examine
-from zg_core.verify.verdict import Binding, Status
+from zg_core.receipts import contradictions
+from zg_core.receipts.anchors import Anchor
+from zg_core.receipts.model import Receipt
+from zg_core.receipts.vouching import shortened, unvouched
+from zg_core.types import Kind
+from zg_core.verify.policy import DEFAULT_MINIMUM, renames_in, suffices
+from zg_core.verify.schemes.kept import scheme_of
+from zg_core.verify.verdict import Binding, Status, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Mapping
 
-    from zg_core.receipts.model import Receipt
     from zg_core.types import Service
-    from zg_core.verify.verdict import Verdict
+    from zg_core.verify.schemes.kept import Scheme
 
-    _Says = Callable[["Result", str, Verdict], "Check"]
-
-__all__ = ["Anchor", "Check", "check", "read_pins", "rebuilt"]
+__all__ = ["Anchor", "Check", "check", "rebuilt"]
 
 Result = Literal["passed", "failed", "unproven"]
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """Who says whose key must have signed.
-
-    Attributes:
-        source: Where this comes from, in words.
-        signers: Addresses that may have signed.
-        services: The provider's records on chain, the likeliest first; then `signers` are theirs.
-        complete: Whether these are all that could have been in force; if not, a mismatch accuses nobody.
-    """
-
-    source: str
-    signers: tuple[str, ...] = ()
-    services: tuple[Service, ...] = ()
-    complete: bool = True
+_HASHES_ONLY = "hashes only: the bytes were not kept, so their hashes are taken on trust"
+# What a rewritten request comes to, which only its bytes can show.
+_OF_THE_REQUEST = ("status", "reason", "binding", "asked_model", "signed_model", "signed_adapter")
+_ADDRESSES = ("expected_signer", "recovered_signer")
+_NO_EVIDENCE = ("record_age",)  # how old the record was that the client had, by its own clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +44,14 @@ class Check:
 
     Attributes:
         receipt_id: Id of the receipt.
-        result: ``"passed"``; ``"failed"`` (it contradicts itself, or the anchor); ``"unproven"``.
+        result: ``"passed"``; ``"failed"`` (it contradicts itself, or the anchor); ``"unproven"`` (less than the minimum
+            is shown).
         reason: One sentence.
         notes: What else to know: ``"hashes only"`` where no bytes were kept.
         verdict: The verdict made again, None if there is no signature to look at.
         anchor: Where the signer comes from, "" without an anchor.
+        unvouched: Names of the fields that nobody vouches for: the word of whoever made the receipt. Of one that did
+            not pass, all of them.
     """
 
     receipt_id: str
@@ -72,6 +60,7 @@ class Check:
     notes: tuple[str, ...] = ()
     verdict: Verdict | None = None
     anchor: str = ""
+    unvouched: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -82,6 +71,7 @@ class Check:
             "notes": list(self.notes),
             "anchor": self.anchor or None,
             "verdict": None if self.verdict is None else self.verdict.to_dict(),
+            "unvouched": list(self.unvouched),
         }
 
 
@@ -116,83 +106,154 @@ class _Recorded(Exchange):
 
 
 def rebuilt(receipt: Receipt) -> Exchange:
-    """The exchange that `receipt` is about, for `zg_core.verify.schemes.signed_hashes`."""
+    """The exchange that `receipt` is about, for a scheme (`zg_core.verify.schemes`)."""
     return _Recorded(receipt)
 
 
-def check(receipt: Receipt, anchor: Anchor | None = None) -> Check:
+def check(
+    receipt: Receipt | Mapping[str, Any], anchor: Anchor | None = None, *, minimum: Status | str | None = None
+) -> Check:
     """Check `receipt` again, offline.
 
     Without an anchor the best result is ``"unproven"``: whoever made the receipt may have made the key, too.
+
+    Args:
+        receipt: A receipt; or the plain data of one as it was given, of which every field is compared.
+        anchor: Who says whose key must have signed.
+        minimum: The least verdict that passes; ``"verified"`` by default.
+
+    Raises:
+        ConfigError: plain data that is no receipt (code ``bad_receipt``), or a `minimum` that proves nothing.
     """
-    bytes_kept = receipt.request_body is not None and receipt.response_body is not None
-    notes = () if bytes_kept else ("hashes only: the bytes were not kept, so their hashes are taken on trust",)
-    source = anchor.source if anchor else ""
-
-    def says(result: Result, reason: str, verdict: Verdict | None = None) -> Check:
-        return Check(receipt.id, result, reason, notes, verdict, source)
-
-    for contradiction in _contradictions(receipt):
-        return says("failed", contradiction)
-    claimed = receipt.verdict
-    if receipt.service is None or not claimed.signed_text or not claimed.signature:
-        return says("unproven", f"the receipt holds no signature ({claimed})")
-    if not receipt.complete:
-        return says("unproven", "the reply was not read to its end")
-    document = _document(claimed)
-    exchange = rebuilt(receipt)
-    record = receipt.service
-    if claimed.expected_signer and not same_address(claimed.expected_signer, record.signer):
-        record = _with_signer(record, claimed.expected_signer)  # it was read again after the call (verdict table)
-    accepted = renames_in(receipt.policy)
-    own = examine(exchange, record, document, accept_models=accepted)
-    if own.status is Status.FAILED:
-        return says("failed", own.explain(), own)
-    if (
-        claimed.satisfies("verified")
-        and not own.satisfies("verified")
-        and (bytes_kept or claimed.binding not in (Binding.REWRITTEN, Binding.RENAMED))
-    ):  # a rewritten request can be computed from the bytes only
-        return says("failed", f"the receipt claims {claimed.status}, its evidence gives {own.status}", own)
-    if anchor is None:
-        return says("unproven", "consistent, signer not anchored: give --rpc, --signer or --pins", own)
-    return _anchored(receipt, anchor, own, document, says)
+    document = receipt.to_dict() if isinstance(receipt, Receipt) else receipt
+    read = receipt if isinstance(receipt, Receipt) else Receipt.from_dict(receipt)
+    suffices(read.verdict, minimum)  # an unknown word is said at once
+    return _Checking(document, read, anchor, minimum or DEFAULT_MINIMUM).result()
 
 
-def _anchored(receipt: Receipt, anchor: Anchor, own: Verdict, document: SignatureDocument, says: _Says) -> Check:
-    if not anchor.services:
-        if any(same_address(own.recovered_signer, each) for each in anchor.signers):
-            return _passed(says, own, anchor)
-        if not anchor.signers:
-            return says("unproven", f"consistent, signer not anchored: {anchor.source} names no key", own)
-        known = ", ".join(anchor.signers)
-        reason = f"signed by {own.recovered_signer}, but {anchor.source} names {known} for {receipt.provider}"
-        return says("failed", reason, own)
-    accepted = renames_in(receipt.policy)
-    verdicts = [examine(rebuilt(receipt), service, document, accept_models=accepted) for service in anchor.services]
-    for verdict, service in zip(verdicts, anchor.services, strict=True):
-        if verdict.status is not Status.FAILED and service.kind is receipt.kind:
-            return _passed(says, verdict, anchor)
-    if not anchor.complete:
-        reason = (
-            "consistent, signer not anchored: the chain names another key now, and its earlier state is not to be had"
-        )
-        return says("unproven", reason, own)
-    first = verdicts[0]
-    if first.status is Status.FAILED:
-        reason = f"{first.explain()}: signed by {own.recovered_signer}, on chain is {first.expected_signer or 'nobody'}"
-        return says("failed", reason, first)
-    return says("failed", f"the chain says {anchor.services[0].kind}, the receipt {receipt.kind}", first)
+class _Checking:
+    """One receipt being checked."""
 
+    def __init__(
+        self, document: Mapping[str, Any], receipt: Receipt, anchor: Anchor | None, minimum: Status | str
+    ) -> None:
+        self._document = document
+        self._receipt = receipt
+        self._anchor = anchor
+        self._minimum = minimum
+        self._accepted = renames_in(receipt.policy)
+        self._kept = receipt.request_body is not None and receipt.response_body is not None
 
-def _passed(says: _Says, verdict: Verdict, anchor: Anchor) -> Check:
-    return says("passed", f"{verdict.status}, signer anchored by {anchor.source}: {verdict.explain()}", verdict)
+    def result(self) -> Check:
+        receipt, claimed = self._receipt, self._receipt.verdict
+        for found in (contradictions.in_document(self._document, receipt), contradictions.in_receipt(receipt)):
+            for contradiction in found:
+                return self._says("failed", contradiction)
+        scheme = scheme_of(receipt.backend)
+        if scheme is None:
+            return self._says("failed", f"no backend is called {receipt.backend[:40]!r}")
+        if claimed.status is Status.FAILED:
+            return self._says("failed", f"the receipt says so itself: {claimed.explain()}", claimed)
+        if receipt.service is None or not claimed.signed_text or not claimed.signature:
+            return self._says("unproven", f"the receipt holds no signature ({claimed})")
+        own = self._verdict(scheme, self._record(receipt.service))
+        if own.status is Status.FAILED:
+            return self._says("failed", own.explain(), own)
+        if not receipt.complete:
+            return self._says("failed", "the signature covers the whole response, of which the receipt says less", own)
+        if (name := self._differs(own)) is not None:
+            return self._says("failed", f"the verdict's {name} is not what its evidence gives ({own})", own)
+        if (name := self._model(own)) is not None:
+            return self._says("failed", f"the model is {name!r} in the signed request", own)
+        if self._anchor is None:
+            return self._says("unproven", "consistent, signer not anchored: give --rpc, --signer or --pins", own)
+        return self._anchored(self._anchor, scheme, own)
 
+    def _verdict(self, scheme: Scheme, service: Service) -> Verdict:
+        return scheme(rebuilt(self._receipt), service, self._receipt.verdict, self._accepted)
 
-def _document(verdict: Verdict) -> SignatureDocument:
-    parts = verdict.signed_text.split(":")
-    routing = parts[2:] if len(parts) == 5 else []  # a routing proof (0g-direct §5.3)
-    return SignatureDocument(verdict.signed_text, verdict.signature, *routing)
+    def _record(self, service: Service) -> Service:
+        """The record that the verdict rests on: it may have been read again after the call (verdict table)."""
+        claimed = self._receipt.verdict
+        for each in (service, *(self._anchor.services if self._anchor else ())):
+            if same_address(claimed.expected_signer, each.signer) and claimed.kind is each.kind:
+                return each
+        return _with_signer(service, claimed.expected_signer) if claimed.expected_signer else service
+
+    def _differs(self, own: Verdict) -> str | None:
+        """The first field of the verdict that its evidence contradicts."""
+        claimed = self._receipt.verdict
+        rewritten = claimed.binding in (Binding.REWRITTEN, Binding.RENAMED)
+        left_out = {*_NO_EVIDENCE}
+        if rewritten and self._receipt.request_body is None:
+            left_out |= {*_OF_THE_REQUEST}
+        if claimed.status is Status.UNAVAILABLE:  # the client could not read the chain then: it claims less
+            left_out |= {"status", "reason"}
+        for each in fields(Verdict):
+            said, found = getattr(claimed, each.name), getattr(own, each.name)
+            same = same_address(said, found) if each.name in _ADDRESSES else said == found
+            if not same and each.name not in left_out:
+                return each.name
+        return None
+
+    def _model(self, own: Verdict) -> str | None:
+        """The model in the signed request, where the receipt names another."""
+        receipt = self._receipt
+        if own.binding is Binding.UNKNOWN or receipt.request_body is None:
+            return None
+        named = own.signed_adapter or own.signed_model or contradictions.asked_model(receipt.request_body)
+        return named if named is not None and named != receipt.model else None
+
+    def _anchored(self, anchor: Anchor, scheme: Scheme, own: Verdict) -> Check:
+        receipt = self._receipt
+        for name, said in anchor.facts.items():
+            if str(getattr(receipt, name) or said).lower() != str(said).lower():
+                return self._says("failed", f"{name} is {getattr(receipt, name)}, {anchor.source} says {said}", own)
+        if not anchor.services:
+            if any(same_address(own.recovered_signer, each) for each in anchor.signers):
+                return self._proven(own, anchor, record_on_chain=False)
+            if not anchor.signers:
+                return self._says("unproven", f"consistent, signer not anchored: {anchor.source} names no key", own)
+            known = ", ".join(anchor.signers)
+            reason = f"signed by {own.recovered_signer}, but {anchor.source} names {known} for {receipt.provider}"
+            return self._says("failed", reason, own)
+        assert receipt.service is not None  # noqa: S101 - looked at before
+        verdicts = [self._verdict(scheme, service) for service in anchor.services]
+        holding = [verdict for verdict in verdicts if verdict.status is not Status.FAILED]
+        differing = [contradictions.unlike(receipt.service, service) for service in anchor.services]
+        if holding and not all(differing):
+            return self._proven(holding[0], anchor, record_on_chain=True)
+        if not anchor.complete:
+            if holding and holding[0].kind is receipt.kind:
+                return self._proven(holding[0], anchor, record_on_chain=False)
+            lost = "the chain names another key or kind now, and its earlier state is not to be had"
+            return self._says("unproven", f"consistent, signer not anchored: {lost}", own)
+        first = verdicts[0]
+        if not holding:
+            there = first.expected_signer or "nobody"
+            reason = f"{first.explain()}: signed by {own.recovered_signer}, on chain is {there}"
+            return self._says("failed", reason, first)
+        _, names = min((len(each), each) for each in differing)
+        reason = f"the record of the service is not the one on chain: {', '.join(names)}"
+        return self._says("failed", reason, holding[0])
+
+    def _proven(self, verdict: Verdict, anchor: Anchor, *, record_on_chain: bool) -> Check:
+        reason = f"{verdict.status}, signer anchored by {anchor.source}: {verdict.explain()}"
+        names = unvouched(self._document, self._receipt, verdict, anchor, record_on_chain=record_on_chain)
+        if not suffices(verdict, self._minimum):
+            return self._says("unproven", f"{reason}; the minimum is {self._minimum}", verdict)
+        return self._says("passed", reason, verdict, names)
+
+    def _says(
+        self, result: Result, reason: str, verdict: Verdict | None = None, names: tuple[str, ...] | None = None
+    ) -> Check:
+        notes = () if self._kept else (_HASHES_ONLY,)
+        if names is None:
+            names = tuple(contradictions.flat(self._document))
+        else:
+            notes = (*notes, f"nobody vouches for: {', '.join(shortened(names, self._document))}")
+        source = self._anchor.source if self._anchor else ""
+        return Check(self._receipt.id, result, reason, notes, verdict, source, names)
 
 
 def _with_signer(service: Service, signer: str) -> Service:
@@ -200,85 +261,3 @@ def _with_signer(service: Service, signer: str) -> Service:
         return replace(service, tee_signer=signer, acknowledged=True)
     info = json.dumps({**service.info, "TargetTeeAddress": signer})
     return replace(service, additional_info=info, acknowledged=True)
-
-
-def _contradictions(receipt: Receipt) -> Iterator[str]:
-    """Where the receipt contradicts itself."""
-    for name, body, said, size in (
-        ("request", receipt.request_body, receipt.request_sha256, receipt.request_bytes),
-        ("response", receipt.response_body, receipt.response_sha256, receipt.response_bytes),
-    ):
-        if body is not None and (sha256_hex(body) != said or len(body) != size):
-            yield f"the {name} bytes in the receipt do not have the hash or size it names"
-    verdict, service, usage = receipt.verdict, receipt.service, receipt.usage
-    if verdict.request_sha256 not in ("", receipt.request_sha256) or (
-        verdict.response_sha256 not in ("", receipt.response_sha256)
-    ):
-        yield "the verdict is about other bytes than the receipt"
-    if service is not None:
-        if not same_address(service.provider, receipt.provider):
-            yield "the service record is of another provider"
-        if (service.input_price, service.output_price) != (receipt.input_price, receipt.output_price):
-            yield "the prices are not those of the service record"
-        if receipt.fee.exact and fee_of(service, usage).amount != receipt.fee.amount:
-            yield "the fee does not follow from usage and prices"
-    if receipt.complete and receipt.response_body is not None and usage is not None:
-        found = _usage_of(receipt.response_body)
-        if found != usage:
-            yield "the usage is not the one in the response"
-
-
-def _usage_of(body: bytes) -> Usage | None:
-    try:
-        whole = parse_json(body)
-        return Usage.parse(whole.get("usage")) if isinstance(whole, dict) else None
-    except (ValueError, RecursionError):
-        pass
-    usage: Usage | None = None
-    decoder = SSEDecoder()
-    try:
-        for data in [*decoder.feed(body), *decoder.flush()]:
-            try:
-                event = parse_json(data)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(event, dict) and event.get("usage") is not None:
-                usage = Usage.parse(event["usage"]) or usage
-    except ValueError:
-        return None
-    return usage
-
-
-def read_pins(path: Path, provider: str, chain_id: int) -> Anchor:
-    """The signers that a pins file names for a provider.
-
-    The file is a JSON object: a provider's address, or ``chain id:address``, to a signer or a list of signers.
-
-    Raises:
-        ConfigError: it cannot be read, or is of another form (code ``bad_pins``).
-    """
-    try:
-        value = parse_json(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise _bad_pins(path, str(error)) from None
-    if not isinstance(value, dict):
-        raise _bad_pins(path, "no object")
-    found: list[str] = []
-    for name, signers in value.items():
-        chain, _, address = name.rpartition(":")
-        listed: Sequence[Any] = signers if isinstance(signers, list) else [signers]
-        if chain and not chain.isdigit():
-            raise _bad_pins(path, f"{name[:60]!r} is no address with its signers")
-        try:
-            owner, addresses = typed_address(address), [typed_address(each) for each in listed]
-        except ValueError as error:
-            raise _bad_pins(path, f"{name[:60]!r} is no address with its signers ({error})") from None
-        if same_address(owner, provider) and chain in ("", str(chain_id)):
-            found += addresses
-    return Anchor(f"pins file {path.name}", tuple(found))
-
-
-def _bad_pins(path: Path, why: str) -> ConfigError:
-    return ConfigError(
-        f"{path} is no pins file: {why}", code="bad_pins", hint='for example {"0xprovider…": ["0xsigner…"]}'
-    )

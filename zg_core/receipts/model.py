@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OUTCOMES", "SCHEMA", "Receipt", "row"]
 
-Outcome = Literal["answered", "truncated", "abandoned", "failed", "unknown"]
-OUTCOMES: tuple[Outcome, ...] = ("answered", "truncated", "abandoned", "failed", "unknown")
+Outcome = Literal["answered", "truncated", "abandoned", "failed", "unknown", "refused"]
+OUTCOMES: tuple[Outcome, ...] = ("answered", "truncated", "abandoned", "failed", "unknown", "refused")
 SCHEMA = "zerog-receipt/1"
 """Name and version of the form of `Receipt.to_dict`; ``schema-v1.json`` beside this module describes it."""
 
@@ -53,7 +53,8 @@ class Receipt:
             (`Verdict.signed_model`).
         kind: Kind of the service.
         outcome: ``"answered"``; ``"truncated"`` or ``"abandoned"`` (cut off by them or by us); ``"failed"`` (error
-            inside the reply); ``"unknown"`` (sent, not answered: it may have been billed).
+            inside the reply); ``"unknown"`` (sent, not answered: it may have been billed); ``"refused"`` (whoever
+            answered says that it served nothing: if it is billed all the same, that can be disputed).
         chat_id: Id under which the provider stores its signature, "" if it named none.
         request_sha256: Hash of the bytes sent.
         response_sha256: Hash of the bytes received.
@@ -64,6 +65,7 @@ class Receipt:
         certificate_sha256: Leaf certificate of the connection that carried the reply, "" for plain http.
         started_at: When the request was sent (UTC).
         seconds: From sending to the end of the reply.
+        attempts: Which attempt of its call this request was, from 1.
         first_byte_seconds: From sending to the first byte of the body.
         verdict: The latest verdict; `resolve` waits for one that is pending.
         payer: Address of the account that pays.
@@ -164,7 +166,7 @@ class Receipt:
             "provider": self.provider,
             "network": self.network,
             "kind": str(self.kind),
-            "prompt_in_tee": self.kind.prompt_in_tee,
+            "prompt": str((self.verdict.kind or self.kind).prompt),
             "verdict": self.verdict.to_dict(),
             "payment": {
                 **self.fee.to_dict(),

@@ -173,7 +173,10 @@ def fee_of_dict(value: Any) -> Fee:
         ConfigError: as above.
     """
     read = Fields(value, "payment")
-    amount = Amount(read.units("fee"), read.text("currency"))
+    try:
+        amount = Amount(read.units("fee"), currency := read.text("currency"))
+    except ConfigError as error:
+        raise error if error.code == "bad_receipt" else bad_receipt(f"currency {currency[:40]!r}") from None
     if read.flag("exact"):
         return Fee(amount, exact=True, lower=amount.units, upper=amount.units)
     upper = read.optional("upper", lambda _: read.units("upper"))

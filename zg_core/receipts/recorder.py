@@ -52,8 +52,8 @@ class Recorder:
         if self._stored is not None:
             await self._transport.blocking(self._stored.write, receipt)
 
-    async def refused(self, receipt: Receipt) -> None:
-        """The request was refused or never sent: it cost nothing."""
+    async def unsent(self, receipt: Receipt) -> None:
+        """The request never left: it cost nothing."""
         if self._stored is not None:
             await self._transport.blocking(self._try, self._stored.drop, receipt)
 
@@ -93,7 +93,7 @@ class Recorder:
             self._transport.aside(self._try, self._stored.write, receipt)
 
     def dropped(self, receipt: Receipt) -> None:
-        """`refused`, where nobody may wait."""
+        """`unsent`, where nobody may wait."""
         if self._stored is not None:
             self._transport.aside(self._try, self._stored.drop, receipt)
 

@@ -9,7 +9,6 @@ from zg_core.tasks.replies import first_choice
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
 __all__ = ["for_model", "streaming", "text_of"]
 
 

@@ -12,10 +12,7 @@ if TYPE_CHECKING:
 
     from zg_core.calls.call import Reply
 
-__all__ = ["PATH", "SERVICE_TYPE", "payload_of", "vectors_of"]
-
-PATH = "/embeddings"
-SERVICE_TYPE = "embedding"
+__all__ = ["payload_of", "vectors_of"]
 
 
 def payload_of(texts: Sequence[str], model: str | None, dimensions: int | None) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["content_text", "first_choice", "reasoning_of"]
+__all__ = ["as_deltas", "content_text", "error_in", "first_choice", "reasoning_of"]
 
 _REASONING = ("reasoning_content", "reasoning")
 
@@ -37,6 +38,60 @@ def content_text(content: Any) -> str:
         parts = [part.get("text") if isinstance(part, dict) else part for part in content]
         return "".join(part for part in parts if isinstance(part, str))
     return ""
+
+
+def error_in(said: Mapping[str, Any]) -> str:
+    """The words of an error that a reply or event carries, "" if it carries none; an empty error is none.
+
+    Upstreams and gateways put it beside the choices or into one, or send it instead, with or without ``error``.
+
+    Example:
+        >>> error_in({"choices": [], "error": {"message": "gone", "code": 502}}), error_in({"error": {}, "choices": []})
+        ('gone', '')
+    """
+    if words := _words(said.get("error")):
+        return words
+    choices = said.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choice, dict):
+            continue
+        if words := _words(choice.get("error")):
+            return words
+        if choice.get("finish_reason") == "error":
+            return "the answer ends with finish_reason 'error'"
+    if said.get("object") == "error" or (not choices and "data" not in said and _is_code(said.get("code"))):
+        return _words(said.get("message"))
+    return ""
+
+
+def _words(error: Any) -> str:
+    if isinstance(error, dict):
+        if not any(error.values()):
+            return ""
+        message = error.get("message")
+        return message if isinstance(message, str) and message else json.dumps(error, ensure_ascii=False)
+    return str(error) if error else ""
+
+
+def _is_code(code: Any) -> bool:
+    return isinstance(code, str | int) and code not in ("", 0, 200, "200", False, True)
+
+
+def as_deltas(event: dict[str, Any]) -> bool:
+    """Put what choices of an event say as ``message`` where a stream has ``delta``; whether any did.
+
+    Example:
+        >>> event = {"choices": [{"index": 0, "message": {"content": "a"}}]}
+        >>> as_deltas(event), event
+        (True, {'choices': [{'index': 0, 'delta': {'content': 'a'}}]})
+    """
+    changed = False
+    choices = event.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and isinstance(choice.get("message"), dict) and not choice.get("delta"):
+            choice["delta"] = choice.pop("message")
+            changed = True
+    return changed
 
 
 def reasoning_of(said: Mapping[str, Any]) -> str:

@@ -227,7 +227,10 @@ class Identity(Condition):
 
 @dataclass(frozen=True, slots=True)
 class Attested(Condition):
-    """The enclave's attestation holds up to `level` (0g-direct §6.5), and the key it names signed the reply.
+    """The attestation of the signing key holds up to `level` (0g-direct §6.5), and that key signed the reply.
+
+    It says where the key lives, not where the prompt went: nothing ties the connection to the enclave, so that a proxy
+    in front of it can read prompt and token. Level 3 needs ``os_images`` in the client's ``attestation=…``.
 
     Attributes:
         level: 0 chain, 1 binding, 2 hardware signature, 3 configuration, 4 GPU.
@@ -250,10 +253,14 @@ class Attested(Condition):
         """See `Condition.refuses`."""
         if report is None or report.satisfies(self.level):
             return None
+        why = report.explain()
+        hint = f"see `zerog verify {service.provider}`; choose another provider, or lower attest=…"
+        if "(os_images)" in why:
+            hint = f"attestation=AttestationOptions(os_images=[…]); `zerog verify {service.provider}` prints the image"
         return Objection(
             "attestation_failed" if report.failed else "attestation_unavailable",
-            f"provider {service.provider} is not attested to level {self.level}: {report.explain()}",
-            f"see `zerog verify {service.provider}`; choose another provider, or lower attest=…",
+            f"provider {service.provider} is not attested to level {self.level}: {why}",
+            hint,
             contradicted=report.failed,
         )
 

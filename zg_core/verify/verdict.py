@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from zg_core.types import Prompt
+
 if TYPE_CHECKING:
     from typing import NoReturn
 
@@ -59,6 +61,7 @@ class Reason(StrEnum):
     # not_checked
     POLICY_OFF = "policy_off"
     ABANDONED = "abandoned"
+    REFUSED = "refused"
     # not_verifiable
     UNSIGNED_SERVICE = "unsigned_service"
 
@@ -127,9 +130,9 @@ class Verdict:
     record_age: int | None = None
 
     @property
-    def prompt_in_tee(self) -> bool:
-        """Whether the prompt stayed inside enclaves, going by the kind of service."""
-        return self.kind is not None and self.kind.prompt_in_tee
+    def prompt(self) -> Prompt:
+        """Who could have seen the prompt, going by the kind of service."""
+        return Prompt.OPEN if self.kind is None else self.kind.prompt
 
     def satisfies(self, minimum: Status | str) -> bool:
         """Whether this verdict proves at least `minimum` (``"verified"``, ``"response_bound"``, …)."""
@@ -155,7 +158,7 @@ class Verdict:
             "status": str(self.status),
             "reason": str(self.reason),
             "kind": str(self.kind) if self.kind else None,
-            "prompt_in_tee": self.prompt_in_tee,
+            "prompt": str(self.prompt),
             "binding": str(self.binding),
             "expected_signer": self.expected_signer,
             "recovered_signer": self.recovered_signer,
@@ -218,5 +221,6 @@ _SENTENCES: dict[str, str] = {
     Reason.RECORD_CHANGED: "the chain record changed around this call, and it no longer names the key that signed",
     Reason.POLICY_OFF: "the policy is off",
     Reason.ABANDONED: "the reader broke off before the end",
+    Reason.REFUSED: "the request was refused, so there is no reply to check",
     Reason.UNSIGNED_SERVICE: "this service signs nothing",
 }

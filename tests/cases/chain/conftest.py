@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cases.chain.field import Expectations
+from tests.cases.chain.money import User
+from zg_core.localnet import LocalNet
 
 
 @pytest.fixture
@@ -16,6 +19,22 @@ def expect() -> Iterator[Expectations]:
     yield made
     if made.faults:
         pytest.fail("not as expected:\n" + "\n".join(made.faults), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def net() -> Iterator[LocalNet]:
+    """A local network with one provider, at which its wallet has a sub-account."""
+    with LocalNet(providers=1) as network:
+        network.open_account(network.wallet, network.providers[0])
+        yield network
+
+
+@pytest.fixture
+def user(net: LocalNet, tmp_path: Path) -> Iterator[User]:
+    """A fresh wallet, with a store in a file."""
+    made = User(net, f"sqlite:///{tmp_path}/store.db")
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)

@@ -224,12 +224,14 @@ class RpcError(Exception):
 
 
 class Raw(Exception):  # noqa: N818
-    """The relay answers with these bytes."""
+    """The relay answers with these bytes, or closes the connection."""
 
-    def __init__(self, body: bytes | str, status: int = 200, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, body: bytes | str, status: int = 200, headers: dict[str, str] | None = None, *, close: bool = False
+    ) -> None:
         super().__init__(status)
         self.body = body if isinstance(body, bytes) else body.encode()
-        self.status, self.headers = status, headers or {}
+        self.status, self.headers, self.close = status, headers or {}, close
 
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -264,6 +266,7 @@ class Relay:
         self._hook, self._upstream, self._before = hook, upstream, before
         self.calls: list[str] = []
         self.posts = 0
+        self.path = ""
         relay = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -274,7 +277,11 @@ class Relay:
 
             def do_POST(self) -> None:
                 data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                relay.path = self.path
                 raw = relay._answer(data)
+                if raw.close:
+                    self.close_connection = True
+                    return
                 self.send_response(raw.status)
                 for name, value in raw.headers.items():
                     self.send_header(name, value)

@@ -123,6 +123,7 @@ class TestAttempts:
         (RateLimited("x", code="no_turn"), True),
         (RateLimited("x", status=429, code="model_blocked", retryable=False), False),
         (ProviderUnavailable("x", status=503), True),
+        (ProviderUnavailable("x", status=522), True),
         (ProviderUnavailable("x", code="connect_failed"), True),
         (ProviderUnavailable("x", status=500), False),
         (ProviderUnavailable("x", status=502), False),
@@ -159,7 +160,7 @@ class TestNeverServed:
     def test_a_future_generation_is_tried_again(self, calling: Calling) -> None:
         calling.script([FUTURE], [FUTURE], calling.good)
         calling.call(max_retries=2)
-        assert outcomes(calling.world) == ["answered"]
+        assert outcomes(calling.world) == ["refused", "refused", "answered"]
         assert len(calling.waits) == 2
 
     @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ class TestNeverServed:
         assert caught.value.details["retry_after"] == pytest.approx(after, abs=0.5)
         assert "try again in" in caught.value.hint
         assert never_served(caught.value)
-        assert list(calling.world.receipts) == []
+        assert list(calling.world.receipts) == [caught.value.receipt]
 
 
 class TestUnknownOutcome:
@@ -210,7 +211,7 @@ class TestUnknownOutcome:
         assert len({received.body for received in calling.world.server.received}) == 1
         for receipt in receipts:
             assert receipt.fee.exact is (receipt.outcome == "answered")
-            assert receipt.attempts == 1
+        assert [receipt.attempts for receipt in receipts] == [1, 2, 3]
         if calling.stream:
             assert slot.receipt is not None
             assert slot.receipt.outcome == "answered"
@@ -237,8 +238,8 @@ class TestUnknownOutcome:
             calling.call(max_retries=1, retry_unknown=True)
         assert isinstance(caught.value.__cause__, ZeroGError)
         assert not never_served(caught.value)
-        assert outcomes(calling.world) == ["unknown"]
-        assert caught.value.receipt is calling.world.receipts.last
+        assert outcomes(calling.world) == ["unknown", "refused"]
+        assert caught.value.receipt is next(iter(calling.world.receipts))
 
     def test_is_held_in_the_budget_beside_what_is_paid(self, calling: Calling) -> None:
         spending = Spending(Budget(per_run=neuron(10**9)), Store("memory:"), 31337)

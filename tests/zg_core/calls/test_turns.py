@@ -274,7 +274,7 @@ class TestWaiting:
         assert kept_back.value.code == "no_turn"
         assert 30 < kept_back.value.details["retry_after"] <= 50
         assert len(turns.world.server.received) == 1
-        assert [receipt.outcome for receipt in turns.world.receipts] == []
+        assert [receipt.outcome for receipt in turns.world.receipts] == ["refused"]
 
     def test_a_refusal_for_another_reason_does_not(self, turns: Turns) -> None:
         turns.script([answer(b"", "503 Busy", Retry_After="50")], turns.good)

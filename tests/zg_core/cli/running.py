@@ -74,8 +74,8 @@ class Zerog:
     environ: dict[str, str]
     secrets: list[str] = field(default_factory=list)
 
-    def __call__(self, *words: str, ok: bool = True, stdin: str | None = None, **more: str) -> Ran:
-        """Run a command line; `more` are further variables."""
+    def __call__(self, *words: str, ok: bool | None = True, stdin: str | None = None, **more: str) -> Ran:
+        """Run a command line; `more` are further variables. With ``ok=None`` it may end in any way."""
         code: Any = None
         # Not `invoke`: that puts the whole command together each time.
         with CliRunner().isolation(input=stdin, env={**self.environ, **more}) as (out, err, *_):
@@ -87,10 +87,8 @@ class Zerog:
             sys.stderr.flush()
             printed = out.getvalue().decode(), err.getvalue().decode()
         ran = sweep(Ran(" ".join(words), code, *printed), *self.secrets)
-        if ok:
-            assert ran.code == 0, str(ran)
-        else:
-            assert ran.code != 0, str(ran)
+        if ok is not None:
+            assert (ran.code == 0) is ok, str(ran)
         return ran
 
     def json(self, *words: str, **more: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def models(document):
 def test_providers_are_listed_the_strongest_first_without_a_wallet(nobody, market, provider):
     ran = nobody("providers")
     assert ran.out.index("chat-ml") < ran.out.index("chat-tls") < ran.out.index("chat-standard"), str(ran)
-    for words in (provider, "TeeTLS", "0.1 0G/1M tokens", "0.4 0G/1M tokens", "prompt in TEE"):
+    for words in (provider, "TeeTLS", "0.1 0G/1M tokens", "0.4 0G/1M tokens", "declared"):
         assert words in ran.out, str(ran)
     assert "1 not acknowledged by the contract owner" in ran.err
     assert "chat-unacknowledged" not in ran.out
@@ -30,7 +30,7 @@ def test_the_document_holds_what_the_chain_says(nobody, market, provider):
     assert first["url"] == market.providers[0].url
     assert first["tee_signer"] == market.providers[0].tee_signer
     assert first["output_price"] == {"amount": "0.0000004", "currency": "0G", "neuron": "400000000000"}
-    assert [each["prompt_in_tee"] for each in document["providers"]] == [True, False, False]
+    assert [each["prompt"] for each in document["providers"]] == ["declared", "vendor", "open"]
     assert "health" not in first
 
 

@@ -18,7 +18,7 @@ pytest.importorskip("dcap_qvl")
 @pytest.fixture
 def zerog(market: LocalNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Zerog]:
     """Somebody without a wallet, on the local network, who has fetched no collateral yet."""
-    monkeypatch.setattr("zg_core.verify.attestation.collateral._kept", {})
+    monkeypatch.setattr("zg_core.verify.attestation.pccs._kept", {})
     made = zerog_of(market, tmp_path, None)
     made.environ["ZEROG_STATUS_URL"] = market.status_url
     yield made
@@ -28,9 +28,57 @@ def zerog(market: LocalNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_levels_are_shown_with_what_was_seen(zerog, market):
     ran = zerog("verify", market.providers[0].address, "--local-root")
-    for words in ("0 chain", "1 binding", "2 dcap", "3 config", "pass", "TCB status    UpToDate", "level 3 holds"):
+    for words in ("0 chain", "1 binding", "2 dcap", "3 config", "pass", "TCB status    UpToDate", "level 2 holds"):
         assert words in ran.out, ran
+    assert "prompt        declared" in ran.out
     assert "asking the broker for its report" in ran.err
+
+
+def root_and_collateral(market: LocalNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Believes in the made-up hardware, and in no OS image."""
+    from zg_core.cli import verify
+
+    trust = verify._local_trust
+    monkeypatch.setattr(verify, "_local_trust", lambda *given: trust(*given) | {"os_images": None})
+    return ["verify", market.providers[0].address, "--local-root"]
+
+
+def test_without_an_os_image_it_says_what_level_3_lacks_and_what_was_measured(zerog, market, tmp_path, monkeypatch):
+    words = root_and_collateral(market, tmp_path, monkeypatch)
+    ran = zerog(*words)
+    image = ":".join(market.os_image)
+    assert "level 2 holds" in ran.out
+    assert "not asked for, and lacking: level 3 (broker): nobody said which OS images to believe" in ran.out
+    assert f"--os-image {image}" in ran.out
+    document = zerog(*words, "--json").document
+    assert (document["level"], document["satisfied"], document["reached"]) == (2, True, 2)
+    assert zerog(*words, "--level", "3", ok=False).code == 3
+    assert zerog(*words, "--pinned", ok=False).code == 3, "a matter of level 3"
+    ran = zerog(*words, "--os-image", image)
+    assert "level 3 holds" in ran.out, ran
+    assert "level 3 holds" in zerog(*words, "--os-image", image.upper(), "--pinned").out
+    assert zerog(*words, "--os-image", "00:11:22", ok=False).code == 1
+
+
+def test_what_is_left_to_do_by_hand_is_listed_image_by_image(zerog, market):
+    words = ("verify", market.providers[0].address, "--local-root", "--json")
+    left = {each["what"]: each["how"] for each in zerog(*words).document["by_hand"]}
+    assert "dstack-verifier" in left[f"os image {':'.join(market.os_image)}"]
+    (image,) = (what for what in left if what.startswith("image "))
+    assert left[image].endswith("search.sigstore.dev/?hash=" + image.rpartition("@")[2])
+
+
+def test_of_a_quote_that_is_not_genuine_no_image_is_offered(zerog, market, tmp_path):
+    collateral = tmp_path / "collateral.json"
+    collateral.write_text(market.providers[0].collateral)
+    ran = zerog("verify", market.providers[0].address, "--collateral", str(collateral), ok=False)
+    assert "--os-image" not in ran.out
+
+
+@pytest.mark.parametrize("option", [("--pinned",), ("--compose-hash", "00"), ("--os-image", "00:11:22")])
+def test_a_matter_of_level_3_makes_no_sense_below(zerog, market, option):
+    error = zerog.fails("verify", market.providers[0].address, "--level", "2", *option, code=2)
+    assert "level 3" in error["message"]
 
 
 def test_for_teetls_it_says_who_is_outside(zerog, market):
@@ -51,11 +99,12 @@ def test_for_teetls_it_says_who_is_outside(zerog, market):
 )
 def test_the_exit_code_says_how_it_ended(zerog, market, fault, code, words):
     market.providers[0].attestation_fault(fault)
-    ran = zerog("verify", market.providers[0].address, "--local-root", ok=False)
+    asked = ("verify", market.providers[0].address, "--local-root", "--level", "3")
+    ran = zerog(*asked, ok=False)
     assert ran.code == code, ran
     assert words in ran.out
     assert "level 3 does not hold" in ran.out
-    document = zerog("verify", market.providers[0].address, "--local-root", "--json", ok=False).document
+    document = zerog(*asked, "--json", ok=False).document
     assert document["satisfied"] is False
 
 
@@ -89,6 +138,8 @@ def test_evidence_is_kept_where_it_is_asked_for_and_nowhere_else(zerog, market, 
         (("--local-root", "--status-url", "http://127.0.0.1:9"), {}, "connect_failed"),
         (("--collateral", "/no/such/file"), {}, "bad_collateral"),
         (("--status", "Fine"), {}, "bad_attestation_options"),
+        (("--compose-hash", "37bf…"), {}, "bad_attestation_options"),
+        (("--os-image", "00"), {}, "bad_attestation_options"),
     ],
 )
 def test_what_cannot_be_run_is_one_line_with_a_hint(zerog, market, words, more, code):
@@ -98,18 +149,18 @@ def test_what_cannot_be_run_is_one_line_with_a_hint(zerog, market, words, more, 
 
 
 def test_the_local_root_is_for_local_networks_only(zerog, market, monkeypatch):
-    from types import SimpleNamespace
-
+    from zg_core import NETWORKS
     from zg_core.cli.verify import _local_trust
     from zg_core.errors import ConfigError
 
     with pytest.raises(ConfigError, match="local networks only"):
-        _local_trust(SimpleNamespace(name="testnet", rpc_url="https://rpc.example"), None, market.status_url, None)
+        _local_trust(NETWORKS["testnet"], None, market.status_url, None)
 
 
 def test_what_an_enclave_measured_commands_no_terminal(tmp_path, monkeypatch):
     name = "evil\x1b[2J\u202e\ud800"
-    compose = json.dumps({"docker_compose_file": f"image: {name}\n"})
+    file = json.dumps({"services": {"a": {"image": name}}})
+    compose = json.dumps({"runner": "docker-compose", "docker_compose_file": file})
     monkeypatch.setattr("zg_core.localnet.hardware.attestation.app_compose", lambda: compose)
     with LocalNet(providers=1) as net:  # a provider makes its quote once
         zerog = zerog_of(net, tmp_path, None)
@@ -117,7 +168,7 @@ def test_what_an_enclave_measured_commands_no_terminal(tmp_path, monkeypatch):
         words = ("verify", net.providers[0].address, "--local-root")
         ran = zerog(*words, "--report-dir", str(tmp_path / "kept"))
         document = zerog(*words, "--json").document
-    assert "image evil" in ran.out, ran
+    assert "the image 'evil" in ran.out, ran
     assert not {"\x1b", "\u202e"} & set(ran.out + ran.err)
     assert document["reached"] == 3
     assert json.loads((tmp_path / "kept" / "report.json").read_text())["reached"] == 3

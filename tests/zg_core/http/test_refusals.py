@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -28,6 +30,8 @@ class TestErrorText:
             (b'"text"', "text"),
             (b"null", "None"),
             (b"  Bad Gateway \n", "Bad Gateway"),
+            (b"<!DOCTYPE html><html><title>Just a\n moment...</title></html>", "a web page, 'Just a moment...'"),
+            (b"<html><body>502</body></html>", "a web page"),
             (b"", ""),
             (b"[" * 100_000, "[" * 500),
         ],
@@ -83,7 +87,15 @@ class TestRetryAfter:
             ({"retry-after": "4", "x-ratelimit-reset-requests": "5s"}, "please wait 6 seconds", 4.0),
             ({}, "token rate limit exceeded. please wait 42 seconds (limit: 9)", 42.0),
             ({}, "", None),
-            ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, "", None),
+            ({"retry-after": "Wed, 21 Oct 2026 07:28:09 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, "", 9.0),
+            ({"retry-after": "Wed, 21 Oct 2026 07:27:00 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, "", 0.0),
+            ({"retry-after": "Wednesday, 21-Oct-26 07:28:09 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, "", 9.0),
+            ({"retry-after": "Wed, 21 Oct 2026 09:28:09 +0200", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, "", 9.0),
+            ({"retry-after": "Wed, 41 Oct 2026 07:28:09 GMT"}, "", None),
+            ({"retry-after": "Wed, 21 Oct 0000 07:28:09 GMT"}, "", None),
+            ({"retry-after": "tomorrow"}, "", None),
+            ({"retry-after-ms": "1500", "retry-after": "2"}, "", 1.5),
+            ({"retry-after-ms": "soon", "retry-after": "2"}, "", 2.0),
             ({"retry-after": "-5"}, "", None),
             ({"retry-after": "\u00b2"}, "", None),
             ({"retry-after": "\u0665"}, "", None),
@@ -103,8 +115,13 @@ class TestRetryAfter:
     ) -> None:
         assert retry_after(headers, text) == seconds
 
+    def test_a_date_is_read_by_our_clock_where_the_server_shows_none(self) -> None:
+        seconds = retry_after({"retry-after": format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)})
+        assert seconds is not None
+        assert 60 < seconds <= 90
+
     @given(value=st.text(max_size=12) | st.from_regex(r"[0-9.hms-]{0,12}"))
     def test_is_never_negative_or_endless(self, value: str) -> None:
-        for headers in ({"retry-after": value}, {"x-ratelimit-reset-requests": value}):
+        for headers in ({"retry-after": value}, {"retry-after-ms": value}, {"x-ratelimit-reset-requests": value}):
             seconds = retry_after(headers)
             assert seconds is None or 0 <= seconds < 1e13

@@ -90,6 +90,25 @@ class TestDeadlines:
 
         assert patiently(both, ProviderUnavailable) == ([b"one", b"two"], [0, 0])
 
+    @pytest.mark.parametrize(
+        "rest", [[STALL], [ENDLESS], [Drip([chunk(b"x")] * 500)]], ids=["silent", "dripping", "talking on"]
+    )
+    def test_a_body_that_is_to_hurry_ends_in_that_time_or_is_late(
+        self, server: Any, drive: Any, rest: list[Step]
+    ) -> None:
+        server.script = [[HEAD + chunk(b"a"), *rest]]
+
+        async def work(transport: Transport) -> None:
+            response = await transport.send(Request("GET", server.url, timeouts=Timeouts(read=60.0)))
+            chunks = response.chunks()
+            await anext(chunks)
+            response.hurry(0.2)
+            async for _ in chunks:
+                pass
+
+        with pytest.raises(BodyBroken, match="stalled"):
+            drive(work)
+
     @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, "60"])
     @pytest.mark.parametrize("name", ["connect", "read", "first_token", "stall", "whole"])
     def test_odd_numbers_are_refused(self, name: str, seconds: Any) -> None:

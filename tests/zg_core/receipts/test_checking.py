@@ -20,7 +20,7 @@ from tests.zg_core.verify.scene import BROKER, PROVIDER, SIGNING, STRANGER, Scen
 from zg_core import ConfigError
 from zg_core.money import Fee, neuron
 from zg_core.receipts import Anchor, MemoryReceipts, Receipt, audit, check
-from zg_core.receipts.checking import read_pins
+from zg_core.receipts.anchors import read_pins
 from zg_core.receipts.export import safe, to_csv
 from zg_core.receipts.model import OUTCOMES
 from zg_core.types import Kind, Usage
@@ -71,7 +71,8 @@ def test_an_honest_receipt_passes_with_an_anchor_only(scene: Scene, kept: bool) 
     assert (alone.result, "not anchored" in alone.reason) == ("unproven", True)
     found = check(made, anchored(scene))
     assert (found.result, found.verdict.status) == ("passed", Status.VERIFIED)
-    assert bool(found.notes) is not kept
+    assert any("hashes only" in note for note in found.notes) is not kept
+    assert f"nobody vouches for: {'chat_id'}" in found.notes[-1]
     assert check(made, Anchor("chain", services=(scene.record,))).result == "passed"
     again = Receipt.from_dict(json.loads(json.dumps(made.to_dict())))
     assert check(again, anchored(scene)).result == "passed"
@@ -110,9 +111,24 @@ def test_a_receipt_that_contradicts_itself_fails(scene: Scene, change: dict[str,
 def test_a_claim_beyond_the_evidence_fails() -> None:
     scene = Scene(Kind.TEE_ML, signed_request="ab" * 32)
     made = recorded(scene)
-    assert (made.verdict.status, check(made, anchored(scene)).result) == (Status.RESPONSE_BOUND, "passed")
+    assert made.verdict.status is Status.RESPONSE_BOUND
     made.verdict = replace(made.verdict, status=Status.VERIFIED)
-    assert check(made, anchored(scene)).result == "failed"
+    assert check(made, anchored(scene), minimum="response_bound").result == "failed"
+
+
+def test_less_than_verified_passes_by_name_only() -> None:
+    scene = Scene(Kind.TEE_ML, signed_request="ab" * 32)
+    made = recorded(scene)
+    found = check(made, anchored(scene))
+    assert (found.result, "the minimum is verified" in found.reason) == ("unproven", True)
+    assert check(made, anchored(scene), minimum="verified").result == "unproven"
+    by_name = check(made, anchored(scene), minimum="response_bound")
+    assert by_name.result == "passed"
+    assert {"request_sha256", "request_body", "model"} <= set(by_name.unvouched), "anybody's question"
+    assert check(recorded(Scene(Kind.TEE_ML)), anchored(scene), minimum="response_bound").result == "passed"
+    for word in ("failed", "not_checked", "sure"):
+        with pytest.raises(ConfigError):
+            check(made, anchored(scene), minimum=word)
 
 
 def test_a_provider_that_lied_is_shown_to_have(scene: Scene) -> None:

@@ -54,7 +54,7 @@ class TestMetadata:
             "provider": "0x" + "ab" * 20,
             "network": "local",
             "kind": "TeeML",
-            "prompt_in_tee": True,
+            "prompt": "declared",
             "verdict": VERIFIED.to_dict(),
             "payment": {
                 "fee": "123000000000",
@@ -77,7 +77,7 @@ class TestMetadata:
         assert type(metadata["status"]) is type(metadata["kind"]) is type(metadata["verdict"]["reason"]) is str
 
     def test_says_that_a_vendor_saw_the_prompt(self) -> None:
-        assert receipt().metadata()["prompt_in_tee"] is False
+        assert receipt().metadata()["prompt"] == "vendor"
 
 
 class TestToDict:

@@ -208,11 +208,12 @@ class TestCalls:
         assert found.verdict.status is expected
         store.close()
 
-    def test_a_refused_call_leaves_nothing(self, caller, options, provider, url) -> None:
+    def test_a_refused_call_says_so(self, caller, options, provider, url) -> None:
         store = Store(url)
         with provider.fault("unavailable", times=None), pytest.raises(Exception, match=r"503|too many"):
             caller.call({**options, "provider": provider.address, "store": store, "max_retries": 0}, ask("hi"))
-        assert list(ReceiptStore(store)) == []
+        (found,) = ReceiptStore(store)
+        assert (found.outcome, found.fee.reason, found.fee.amount.units) == ("refused", "refused", 0)
         store.close()
 
     def test_an_unanswered_call_stays_unknown_with_its_bound(self, caller, options, provider, url) -> None:
@@ -246,11 +247,14 @@ class TestCalls:
         from zg_core import openai_client
 
         store = Store(url)
-        client = openai_client(**{**options, "provider": provider.address, "store": store})
+        client = openai_client(**{**options, "provider": provider.address, "store": store, "max_retries": 0})
         client.chat.completions.create(model=provider.model, messages=[{"role": "user", "content": "hi"}])
         with provider.fault("unavailable"), pytest.raises(Exception, match=r"503|too many"):
             client.chat.completions.create(model=provider.model, messages=[{"role": "user", "content": "hi"}])
-        assert [(each.outcome, each.verdict.status) for each in ReceiptStore(store)] == [("answered", Status.VERIFIED)]
+        assert [(each.outcome, each.verdict.status) for each in ReceiptStore(store)] == [
+            ("answered", Status.VERIFIED),
+            ("refused", Status.NOT_CHECKED),
+        ]
         client.close()
         store.close()
 

@@ -173,7 +173,7 @@ class TestFailover:
             with pytest.raises(ProviderUnavailable):
                 client.create(ask(max_tokens=100))
             assert client.spending.held() == []
-            assert len(client.receipts) == 0
+            assert [receipt.outcome for receipt in client.receipts] == ["refused", "refused"]
             receipt = client.create(ask(max_tokens=100)).receipt
             assert client.spending.left(receipt.payer, receipt.provider)["per_run"] == og("5") - receipt.fee.amount
 
@@ -539,7 +539,10 @@ class TestSettings:
             ChatClient(**{**scene.options, "routing": routing})
         assert caught.value.code == "bad_routing"
 
-    def test_the_official_client_cannot_be_routed(self, scene: Scene) -> None:
-        with pytest.raises(ConfigError) as caught:
-            openai_client(**scene.options)
-        assert caught.value.code == "bad_routing"
+    def test_the_official_client_is_routed_as_well(self, scene: Scene) -> None:
+        scene.fault(CHEAP, "unavailable")
+        client = openai_client(**scene.options)
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hello"}])
+        assert [scene.number(receipt.provider) for receipt in client.receipts] == [CHEAP, DEAR]
+        assert [receipt.outcome for receipt in client.receipts] == ["refused", "answered"]
+        client.close()

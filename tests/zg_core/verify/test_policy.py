@@ -123,7 +123,7 @@ class TestAdmit:
     @pytest.mark.parametrize("kind", Kind)
     def test_only_the_kinds_named_may_see_a_prompt(self, kind: Kind) -> None:
         policy = Policy.of("off", kinds=["TeeML", "TeeML-separated"])
-        if kind.prompt_in_tee:
+        if kind.prompt == "declared":
             policy.admit(service(kind))
         else:
             with pytest.raises(VerificationUnavailable, match="the policy allows TeeML, TeeML-separated") as caught:

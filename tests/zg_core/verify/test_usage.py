@@ -27,6 +27,8 @@ counts = st.integers(min_value=0, max_value=10**6)
         (Usage(5, 6), b'{"max_tokens":5}', 100, "allows 5"),
         (Usage(5, 6), b'{"max_completion_tokens":5}', 100, "allows 5"),
         (Usage(5, 6), b'{"max_tokens":9,"max_completion_tokens":5}', 100, "allows 5"),
+        (Usage(5, 10), b'{"max_tokens":5,"n":2}', 100, ""),
+        (Usage(5, 11), b'{"max_tokens":5,"n":2}', 100, "allows 10"),
         (Usage(5, 6), b'{"max_tokens":null}', 100, ""),
         (Usage(5, 6), b'{"max_tokens":true}', 100, ""),
         (Usage(5, 6), b'{"max_tokens":', 100, ""),

@@ -71,12 +71,21 @@ def test_sentences_are_all_different() -> None:
 )
 def test_for_teetls_it_says_who_answered_outside_the_enclave(verdict: Verdict) -> None:
     assert verdict.explain().endswith("vendor openrouter answered outside the enclave")
-    assert verdict.prompt_in_tee is False
+    assert verdict.prompt == "vendor"
 
 
-@pytest.mark.parametrize(("kind", "inside"), [*((k, k.prompt_in_tee) for k in Kind), (None, False)])
-def test_says_whether_the_prompt_stayed_inside(kind: Kind | None, inside: bool) -> None:
-    assert Verdict(Status.VERIFIED, kind=kind).prompt_in_tee is inside
+@pytest.mark.parametrize(
+    ("kind", "prompt"),
+    [
+        (Kind.TEE_ML, "declared"),
+        (Kind.TEE_ML_SEPARATED, "declared"),
+        (Kind.TEE_TLS, "vendor"),
+        (Kind.STANDARD, "open"),
+        (None, "open"),
+    ],
+)
+def test_claims_no_more_of_the_prompt_than_the_kind_declares(kind: Kind | None, prompt: str) -> None:
+    assert Verdict(Status.VERIFIED, kind=kind).prompt == prompt
 
 
 def test_is_plain_data_with_every_field() -> None:
@@ -85,7 +94,7 @@ def test_is_plain_data_with_every_field() -> None:
     assert json.loads(json.dumps(data)) == data
     assert all(type(value) in (str, bool) for name, value in data.items() if name != "record_age")
     assert data["record_age"] is None
-    assert set(data) == {*Verdict.__dataclass_fields__, "prompt_in_tee", "explanation"}
+    assert set(data) == {*Verdict.__dataclass_fields__, "prompt", "explanation"}
     assert (data["status"], data["reason"], data["kind"], data["binding"]) == (
         "failed",
         "malformed",

@@ -11,7 +11,7 @@ from zg_core.backends.base import Route
 from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
-from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential
+from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, WalletCredential
 from zg_core.backends.direct.records import RECORD_AGE, Records
 from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, fetch_signature
 from zg_core.config import SecretHeaders, blaming, check_url
@@ -303,7 +303,8 @@ class DirectBackend:
 
     def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
         """See `Backend.refusal`."""
-        error = refusals.refusal(route.service, route.model, status, headers, body)
+        signed_here = isinstance(self._credential, WalletCredential)
+        error = refusals.refusal(route.service, route.model, status, headers, body, signed_here=signed_here)
         if isinstance(error, ModelNotServed):  # the next such call ends here: five of them would block the user
             self._served.pop(route.service.provider, None)
         return error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from zg_core.backends.direct.refusals import clocks
 from zg_core.backends.direct.session import (
     EPHEMERAL_TOKEN_ID,
     LIFETIME_MS,
@@ -127,7 +128,8 @@ class ApiKeyCredential:
                 f"the API key is for provider {claims.provider}, not {provider}", "other_provider", provider
             )
         if claims.expires_at and claims.expires_at <= _now_ms():
-            raise _rejected("the API key has expired", "expired", provider)
+            clock = f"or set the clock: {clocks({})}"
+            raise _rejected("the API key has expired", "expired", provider, clock)
         if self._checked:
             return self._key
         async with transport.lock(f"session {provider}"):
@@ -237,8 +239,8 @@ def credential_of(wallet: Wallet | None, api_key: Secret | None) -> Credential:
     return NoCredential()
 
 
-def _rejected(message: str, code: str, provider: str) -> SessionRejected:
-    hint = f"make a new key with `zerog keys create {provider}`"
+def _rejected(message: str, code: str, provider: str, more: str = "") -> SessionRejected:
+    hint = f"make a new key with `zerog keys create {provider}`" + (f", {more}" if more else "")
     return SessionRejected(message, code=code, hint=hint, provider=provider)
 
 

@@ -5,6 +5,8 @@ The texts come from several broker versions, so only stable fragments are matche
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from zg_core.errors import (
@@ -19,7 +21,7 @@ from zg_core.errors import (
     SessionRejected,
     ZeroGError,
 )
-from zg_core.http.refusals import GATEWAY, error_text, retry_after
+from zg_core.http.refusals import error_text, fate_of, retry_after
 from zg_core.tasks.context import said_sizes, too_long
 
 if TYPE_CHECKING:
@@ -27,11 +29,24 @@ if TYPE_CHECKING:
 
     from zg_core.types import Service
 
-__all__ = ["refusal"]
+__all__ = ["clocks", "refusal"]
+
+_GATEWAY = (408, 499, 502, 504, 520, 524)  # in front of a provider that may go on and bill
 
 
-def refusal(service: Service, model: str, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
-    """The error for a provider's response with `status` outside 200 to 299."""
+def refusal(
+    service: Service, model: str, status: int, headers: Mapping[str, str], body: bytes, *, signed_here: bool = False
+) -> ZeroGError:
+    """The error for a provider's response with `status` outside 200 to 299.
+
+    Args:
+        service: Who answered.
+        model: What was asked for.
+        status: The response's status.
+        headers: Its headers, names in lower case.
+        body: Its body.
+        signed_here: Whether the session was signed by a wallet on this machine, so that it cannot be an old one.
+    """
     text = error_text(body)
     low = text.lower()
     provider = service.provider
@@ -39,8 +54,14 @@ def refusal(service: Service, model: str, status: int, headers: Mapping[str, str
     if 300 <= status < 400:
         hint = "the provider's URL is wrong on chain; choose another provider"
         return RequestError(f"provider {provider} redirects; not followed", code="redirect", hint=hint, status=status)
+    fate = fate_of(status)
+    if fate == "unreached":
+        hint = "the network in front of the provider cannot reach it: retry later, or choose another provider"
+        return ProviderUnavailable(said, hint=hint, retry_after=retry_after(headers), status=status)
+    if fate == "unknown":  # whatever its words: brokers refuse with a status of the 400s (0g-direct §4.6)
+        return _unknown(said, status)
     if "validate session" in low or "authorization header" in low or status == 401:
-        return _session(said, low, status)
+        return _session(said, low, status, clocks(headers), signed_here=signed_here)
     if "insufficient balance" in low or "account not exist" in low:
         hint = f"run `zerog transfer {provider} 1.1` (a top-up is visible to the provider after up to 2 minutes)"
         return InsufficientFunds(said, hint=hint, provider=provider, status=status)
@@ -69,12 +90,6 @@ def refusal(service: Service, model: str, status: int, headers: Mapping[str, str
     if status == 503:
         hint = "retry later, or choose another provider"
         return ProviderUnavailable(said, hint=hint, retry_after=retry_after(headers, low), status=status)
-    if status in GATEWAY:
-        hint = "the receipt (error.receipt) records it; retry only if paying twice is acceptable"
-        return OutcomeUnknown(said, code="gateway_error", hint=hint, status=status)
-    if status == 500:
-        hint = "choose another provider; trying again may pay twice"
-        return ProviderUnavailable(said, hint=hint, retryable=False, status=status)
     if "context_length" in low or "maximum context length" in low or "token count exceeds" in low:
         hint = "shorten the messages, or choose a model with a larger context"
         window, prompt = said_sizes(text)
@@ -84,15 +99,33 @@ def refusal(service: Service, model: str, status: int, headers: Mapping[str, str
     return RequestError(said, code="refused", hint="check the request", status=status)
 
 
-def _session(said: str, low: str, status: int) -> SessionRejected:
+def _unknown(said: str, status: int) -> OutcomeUnknown:
+    code = "gateway_error" if status in _GATEWAY else "server_error"
+    hint = "it may have been served and billed: the receipt (error.receipt) records it; retry only if paying twice is "
+    return OutcomeUnknown(said, code=code, hint=f"{hint}acceptable, or choose another provider", status=status)
+
+
+def _session(said: str, low: str, status: int, clocks: str, *, signed_here: bool) -> SessionRejected:
     if "future generation" in low:
         code, hint = "future_generation", "the provider has not seen the revocation yet; retry within 2 minutes"
     elif "revoked" in low:
         code, hint = "revoked", "make a new key with `zerog keys create`"
     elif "expired" in low:
-        code, hint = "expired", "make a new key with `zerog keys create`"
+        code, hint = "expired", f"make a new key with `zerog keys create`, or set the clock: {clocks}"
+        if signed_here:  # less than a day ago by our clock, for a day
+            hint = f"set this machine's clock: {clocks}; if it is right, choose another provider"
     elif "different provider" in low:
         code, hint = "other_provider", "make a key for this provider with `zerog keys create`"
     else:
         code, hint = "session_rejected", "check the wallet and the system clock, or make a key with `zerog keys create`"
     return SessionRejected(said, code=code, hint=hint, retryable=code == "future_generation", status=status)
+
+
+def clocks(headers: Mapping[str, str]) -> str:
+    """What this machine's clock says, and the provider's, where it tells: sessions are good for 24 h of both."""
+    ours = f"this machine's says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    try:
+        theirs = parsedate_to_datetime(headers.get("date", "")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return ours
+    return f"{ours}, the provider's {theirs:%Y-%m-%d %H:%M}"

@@ -39,7 +39,7 @@ async def fetch_signature(
     chat_ids: Sequence[str],
     *,
     delays: Sequence[float] = SIGNATURE_DELAYS,
-    seconds: float = SIGNATURE_SECONDS,
+    seconds: float | None = None,
 ) -> bytes | None:
     """The signature document of a reply as it was served; None if there is none to be had.
 
@@ -51,12 +51,12 @@ async def fetch_signature(
         model: The model that was asked for.
         chat_ids: Ids under which it may be stored, the likeliest first.
         delays: Seconds to wait before each look-up.
-        seconds: For all of it.
+        seconds: For all of it; by default `SIGNATURE_SECONDS`.
     """
     query = ""
     if service.multi_model or service.kind is Kind.TEE_ML_SEPARATED:
         query = f"?model={quote(model, safe='')}"  # needed where the route is proxied (0g-direct §5.1)
-    end, pause = time.monotonic() + seconds, 0.0
+    end, pause = time.monotonic() + (SIGNATURE_SECONDS if seconds is None else seconds), 0.0
     for delay in delays:
         left = max(0.0, end - time.monotonic())
         if pause > left:  # nobody waits an hour for a signature

@@ -38,6 +38,7 @@ class AttestationFault(StrEnum):
     REVOKED_PCK = "revoked_pck"
     EXPIRED_COLLATERAL = "expired_collateral"
     OUTDATED_TCB = "outdated_tcb"
+    OTHER_SYSTEM = "other_system"
     EDITED_EVENT_LOG = "edited_event_log"
     EDITED_COMPOSE = "edited_compose"
     WRONG_LAYOUT = "wrong_layout"
@@ -52,6 +53,7 @@ ATTESTATION_FAULTS: Mapping[AttestationFault, str] = MappingProxyType(
         AttestationFault.REVOKED_PCK: "the maker of the hardware has revoked the machine",
         AttestationFault.EXPIRED_COLLATERAL: "what the maker published of the machine is past its end",
         AttestationFault.OUTDATED_TCB: "the machine lacks the newest versions of its components",
+        AttestationFault.OTHER_SYSTEM: "the operating system is the operator's own, and measures what he likes",
         AttestationFault.EDITED_EVENT_LOG: "the event log names another compose file, with the digest of that",
         AttestationFault.EDITED_COMPOSE: "the compose file shown is not the one that was measured",
         AttestationFault.WRONG_LAYOUT: "the report data is a hash of the signer, a layout nobody knows",
@@ -126,7 +128,7 @@ class Enclave:
             nonce: 32 bytes of the caller's, bound into the quote.
         """
         data = model_report_data(key.address, nonce)
-        quote, events, compose = self._evidence(self.platform, data)
+        quote, events, compose = self._evidence(self.platform, data, form=2)
         return {
             "signing_address": key.address,
             "signing_algo": "ecdsa",
@@ -139,20 +141,21 @@ class Enclave:
             "local_network": LABEL,
         }
 
-    def _evidence(self, machine: Platform, data: bytes) -> tuple[bytes, list[dict[str, Any]], str]:
-        """Quote, event log and compose text, with the fault that is set."""
+    def _evidence(self, machine: Platform, data: bytes, form: int = 1) -> tuple[bytes, list[dict[str, Any]], str]:
+        """Quote, event log in one of its forms, and compose text, with the fault that is set."""
         fault = self._fault
         if fault is AttestationFault.WRONG_LAYOUT:
             data = hashlib.sha512(data).digest()
         attributes = _DEBUG_ATTRIBUTES if fault is AttestationFault.DEBUG_TD else _ATTRIBUTES
-        quote = machine.sign(signed_part(data, attributes))
+        system = "another os" if fault is AttestationFault.OTHER_SYSTEM else "os"
+        quote = machine.sign(signed_part(data, attributes, events=event_log(form=form), system=system))
         if fault is AttestationFault.TRUNCATED_QUOTE:
             quote = quote[: len(quote) // 2]
         compose = app_compose()
         if fault in (AttestationFault.EDITED_COMPOSE, AttestationFault.EDITED_EVENT_LOG):
             compose = compose.replace(IMAGE_NAME, f"{IMAGE_NAME}-with-a-back-door")
         measured = compose if fault is AttestationFault.EDITED_EVENT_LOG else app_compose()
-        return quote, event_log(hashlib.sha256(measured.encode()).digest()), compose
+        return quote, event_log(hashlib.sha256(measured.encode()).digest(), form), compose
 
 
 def app_compose() -> str:
@@ -169,12 +172,23 @@ def compose_hash() -> bytes:
     return hashlib.sha256(app_compose().encode()).digest()
 
 
+def os_image() -> tuple[str, str, str]:
+    """What these enclaves' operating system is known by, in hex: MRTD, RTMR1 and RTMR2."""
+    events = event_log()
+    return _measurement("os").hex(), replay(events, 1).hex(), replay(events, 2).hex()
+
+
 def _measurement(name: str) -> bytes:
     return hashlib.sha384(f"zerog-localnet {name}".encode()).digest()
 
 
-def event_log(compose: bytes | None = None) -> list[dict[str, Any]]:
-    """Events whose replay gives the quote's RTMRs; with another compose hash, they no longer do."""
+def event_log(compose: bytes | None = None, form: int = 1) -> list[dict[str, Any]]:
+    """Events whose replay gives the quote's RTMRs; with another compose hash, they no longer do.
+
+    Args:
+        compose: the compose hash; None: the right one.
+        form: of dstack's own events: 1 hashes joined bytes, 2 canonical JSON, which is shown beside it.
+    """
     compose = compose_hash() if compose is None else compose
     events = [
         {
@@ -197,16 +211,17 @@ def event_log(compose: bytes | None = None) -> list[dict[str, Any]]:
         "system-ready": b"",
     }
     for name, payload in payloads.items():
-        digest = hashlib.sha384(struct.pack("<I", _RUNTIME_EVENT) + b":" + name.encode() + b":" + payload).digest()
-        events.append(
-            {
-                "imr": 3,
-                "event_type": _RUNTIME_EVENT,
-                "digest": digest.hex(),
-                "event": name,
-                "event_payload": payload.hex(),
-            }
-        )
+        preimage = struct.pack("<I", _RUNTIME_EVENT) + b":" + name.encode() + b":" + payload
+        if form == 2:
+            preimage = f'{{"name":"{name}","payload":"{payload.hex()}","type":{_RUNTIME_EVENT}}}'.encode()
+        event = {
+            "imr": 3,
+            "event_type": _RUNTIME_EVENT,
+            "digest": hashlib.sha384(preimage).hexdigest(),
+            "event": name,
+            "event_payload": payload.hex(),
+        }
+        events.append(event | ({"version": 2, "preimage": preimage.hex()} if form == 2 else {}))
     return events
 
 
@@ -229,9 +244,11 @@ def report_data(signer: str, encryption_key: bytes) -> bytes:
     return encryption_key + bytes.fromhex(signer[2:]) + struct.pack(">I", 1) + bytes(8)
 
 
-def signed_part(data: bytes, attributes: bytes = _ATTRIBUTES) -> bytes:
+def signed_part(
+    data: bytes, attributes: bytes = _ATTRIBUTES, *, events: list[dict[str, Any]] | None = None, system: str = "os"
+) -> bytes:
     """Header and report of a version 4 TDX quote around 64 bytes of report data."""
-    events = event_log()
+    events = event_log() if events is None else events
     header = struct.pack("<HHI", 4, 2, 0x81) + bytes(4) + _QE_VENDOR + bytes(20)
     body = b"".join(
         (
@@ -241,7 +258,7 @@ def signed_part(data: bytes, attributes: bytes = _ATTRIBUTES) -> bytes:
             bytes(8),  # seam attributes
             attributes,
             bytes(8),  # xfam
-            _measurement("os"),  # MRTD
+            _measurement(system),  # MRTD
             (b"\x01" + compose_hash()).ljust(48, b"\0"),  # mr_config_id, version 1
             bytes(48),  # mr_owner
             bytes(48),  # mr_owner_config

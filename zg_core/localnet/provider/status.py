@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
+from zg_core.localnet.hardware.attestation import os_image
 from zg_core.localnet.provider import catalog
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def make_app(states: Sequence[ProviderState], maker: Callable[[], Maker]) -> Starlette:
-    """GET /health and GET /models for all providers of a network; /pccs for attestations, /attestation/root."""
+    """GET /health and /models for all providers of a network; for verifiers /pccs, /attestation/root and …/os-image."""
 
     async def health(request: Request) -> Response:  # noqa: ARG001 - the route's signature
         return JSONResponse(catalog.health(states))
@@ -32,11 +33,15 @@ def make_app(states: Sequence[ProviderState], maker: Callable[[], Maker]) -> Sta
     def root(request: Request) -> Response:  # noqa: ARG001 - the route's signature
         return Response(maker().root, media_type="application/pkix-cert")
 
+    def image(request: Request) -> Response:  # noqa: ARG001 - the route's signature
+        return Response(":".join(os_image()), media_type="text/plain")
+
     return Starlette(
         routes=[
             Route("/health", health),
             Route("/models", models),
             Route("/attestation/root", root),
+            Route("/attestation/os-image", image),
             Mount("/pccs", routes=collateral_routes(maker)),
         ]
     )

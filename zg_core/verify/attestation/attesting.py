@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote as url_quote
 
 from zg_core.errors import ConfigError, RequestError
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
 from zg_core.http.provider_requests import provider_request
+from zg_core.http.refusals import retry_after
 from zg_core.http.timeouts import Timeouts
 from zg_core.types import PROXY
 from zg_core.verify.attestation import dcap, gpu
-from zg_core.verify.attestation.collateral import Collateral, CollateralUnavailable, fetch, forget
+from zg_core.verify.attestation.collateral import Collateral
 from zg_core.verify.attestation.evidence import Evidence
 from zg_core.verify.attestation.examining import Problem, examine, has_gpu, subjects
 from zg_core.verify.attestation.options import AttestationOptions
-from zg_core.verify.attestation.quote import MalformedEvidence
+from zg_core.verify.attestation.pccs import CollateralUnavailable, fetch, forget
+from zg_core.verify.attestation.quote import MalformedEvidence, NoReport
 from zg_core.verify.attestation.report import AttestationReport, Level
 
 if TYPE_CHECKING:
@@ -31,15 +36,19 @@ if TYPE_CHECKING:
 __all__ = ["attest"]
 
 _MAX_BYTES = 8 * 1024 * 1024
-_MAX_SECONDS = 120.0
-_TIMEOUTS = Timeouts(connect=10.0, read=30.0)
+_MAX_NRAS_BYTES = 1024 * 1024
+MAX_SECONDS = 60.0  # for one piece of evidence, with all attempts; one that drips can stay below every other bound
+_READ_SECONDS = 30.0
+# A gateway that is busy, or says something of its own in place of the report, may be over in a moment.
+_DELAYS = (0.3, 1.0)
+_PASSING = (429, 502, 503, 504)
 
 
 async def attest(
     service: Service,
     transport: Transport,
     *,
-    level: int = Level.CONFIG,
+    level: int = Level.DCAP,
     model: str | None = None,
     now: datetime | None = None,
     options: AttestationOptions | None = None,
@@ -100,14 +109,27 @@ def _path_of(subject: str, model: str, nonce: str) -> str:
 
 async def _evidence(service: Service, transport: Transport, path: str) -> Evidence | MalformedEvidence | Problem:
     try:
-        request = provider_request("GET", service, path, timeouts=_TIMEOUTS)
+        request = provider_request("GET", service, path)
     except ConfigError as error:
         return Problem(str(error))
-    body = await _get(transport, request)
-    if isinstance(body, Problem):
-        return body
+    deadline = time.monotonic() + MAX_SECONDS
+    found: Evidence | MalformedEvidence | Problem = Problem("it takes too long")
+    for delay in (*_DELAYS, math.inf):
+        answer = await _get(transport, request, deadline)
+        found = _read(answer)
+        again = isinstance(found, NoReport) or answer.status in _PASSING
+        pause = max(delay, answer.pause)
+        if not again or time.monotonic() + pause >= deadline:
+            break
+        await transport.sleep(pause)
+    return found
+
+
+def _read(answer: _Answer) -> Evidence | MalformedEvidence | Problem:
+    if isinstance(answer.body, Problem):
+        return answer.body
     try:
-        return Evidence.parse(body)
+        return Evidence.parse(answer.body)
     except MalformedEvidence as error:
         return error
 
@@ -118,7 +140,7 @@ async def _collateral(
     if isinstance(options.collateral, Collateral):
         return options.collateral
     try:
-        return await transport.blocking(fetch, evidence.quote.raw, options.pccs_url, now)
+        return await fetch(transport, evidence.quote.raw, options.pccs_url, now, options.collateral_max_age)
     except CollateralUnavailable as error:
         return Problem(str(error))
 
@@ -137,20 +159,37 @@ async def _nras(
     if options.nras_url is None:
         return Problem("it is switched off")
     payload: dict[str, Any] = evidence.nvidia or {}
-    body = json.dumps(payload).encode()
-    headers = {"Content-Type": "application/json"}
-    answer = await _get(transport, Request("POST", options.nras_url, headers, body, _TIMEOUTS, public=False))
-    keys = await _get(transport, Request("GET", options.nras_keys_url, timeouts=_TIMEOUTS, public=False))
+    deadline = time.monotonic() + MAX_SECONDS
+    body, headers = json.dumps(payload).encode(), {"Content-Type": "application/json"}
+    asking = Request("POST", options.nras_url, headers, body, public=False)
+    answer = (await _get(transport, asking, deadline, _MAX_NRAS_BYTES)).body
+    asking = Request("GET", options.nras_keys_url, public=False)
+    keys = (await _get(transport, asking, deadline, _MAX_NRAS_BYTES)).body
     for part in (answer, keys):
         if isinstance(part, Problem):
             return part
     return gpu.judge(bytes(answer), bytes(keys), str(payload.get("nonce", "")), now)  # type: ignore[arg-type]
 
 
-async def _get(transport: Transport, request: Request) -> bytes | Problem:
+class _Answer(NamedTuple):
+    """One answer: its status (0: there is none), its body or why there is none, and seconds to wait before the next."""
+
+    status: int
+    body: bytes | Problem
+    pause: float = 0.0
+
+
+async def _get(transport: Transport, request: Request, deadline: float, limit: int = _MAX_BYTES) -> _Answer:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        return _Answer(0, Problem("it takes too long"))
+    times = Timeouts(connect=min(10.0, left), read=min(_READ_SECONDS, left), whole=left)
     try:
-        answer = await transport.send(request)
-        body = await read_all(answer, _MAX_BYTES, _MAX_SECONDS)
+        answer = await transport.send(replace(request, timeouts=times))
+        body = await read_all(answer, limit, left)
     except (RequestError, BodyBroken) as error:
-        return Problem(str(error))
-    return body if answer.status == 200 else Problem(f"{request.url.partition('?')[0]} answered {answer.status}")
+        return _Answer(0, Problem(str(error)))
+    if answer.status != 200:
+        problem = Problem(f"{request.url.partition('?')[0]} answered {answer.status}")
+        return _Answer(answer.status, problem, retry_after(answer.headers) or 0.0)
+    return _Answer(200, body)

@@ -10,9 +10,9 @@ from zg_core.crypto import same_address
 from zg_core.errors import ConfigError
 from zg_core.types import Kind
 from zg_core.verify.attestation import dcap, gpu
-from zg_core.verify.attestation.compose import images_of
-from zg_core.verify.attestation.events import compose_hash_of, replay, wrong_digests
-from zg_core.verify.attestation.quote import MalformedEvidence, read_report_data
+from zg_core.verify.attestation.compose import composition_of
+from zg_core.verify.attestation.events import compose_hash_of, foreign_events, replay, wrong_digests
+from zg_core.verify.attestation.quote import MalformedEvidence, NoReport, read_report_data
 from zg_core.verify.attestation.report import AttestationReport, Level, LevelResult, Outcome
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from zg_core.verify.attestation.collateral import Collateral
     from zg_core.verify.attestation.evidence import Evidence
     from zg_core.verify.attestation.options import AttestationOptions
+    from zg_core.verify.attestation.quote import TdxQuote
 
-__all__ = ["Problem", "binding", "chain", "config", "examine", "graphics", "hardware", "has_gpu", "subjects"]
+__all__ = ["Problem", "binding", "chain", "config", "examine", "graphics", "hardware", "has_gpu", "subjects", "system"]
 
 _LOCK_STEP = "the quote holds no nonce of ours: it is as fresh as the key, not as this moment"
 # What dcap-qvl says when the collateral is to blame.
@@ -89,7 +90,7 @@ def examine(
         if level >= Level.DCAP:
             results.append(hardware(found, platforms.get(subject), options, now, subject))
         if level >= Level.CONFIG:
-            results.append(config(found, options, subject))
+            results += [config(found, options, subject), system(found, options, subject)]
         # where the model has an enclave of its own, there is no GPU behind the broker
         if level >= Level.GPU and subject == subjects(service)[-1]:
             results.append(graphics(found, answers.get(subject), service, subject))
@@ -98,8 +99,16 @@ def examine(
         results += [LevelResult(Level(n), Outcome.NOT_APPLICABLE, reason, "chain") for n in range(1, level + 1)]
     results.sort(key=lambda result: result.level)
     bodies = {subject: each.raw for subject, each in evidence.items() if hasattr(each, "raw")}
-    end = min((each.expires_at for each in platforms.values() if not isinstance(each, Problem)), default=None)
+    ends = [_end(each, options) for each in platforms.values() if not isinstance(each, Problem)]
+    end = min(ends, default=None)
     return AttestationReport(service.provider, service.signer, service.kind, now, tuple(results), end, bodies)
+
+
+def _end(collateral: Collateral, options: AttestationOptions) -> datetime:
+    """Until when collateral counts."""
+    if options.collateral_max_age is None:
+        return collateral.expires_at
+    return min(collateral.expires_at, collateral.issued_at + options.collateral_max_age)
 
 
 def chain(service: Service) -> LevelResult:
@@ -122,7 +131,7 @@ def chain(service: Service) -> LevelResult:
 
 
 def _missing(found: object, level: Level, subject: str) -> LevelResult | None:
-    if isinstance(found, Problem):
+    if isinstance(found, Problem | NoReport):
         return LevelResult(level, Outcome.UNAVAILABLE, f"no report of the {subject}: {found}", subject)
     if isinstance(found, MalformedEvidence):
         return LevelResult(level, Outcome.FAIL, f"the report of the {subject} is malformed: {found}", subject)
@@ -141,6 +150,7 @@ def binding(
         "report_data": quote.report_data.hex(),
         "mr_td": quote.mr_td.hex(),
         "rtmrs": [register.hex() for register in quote.rtmrs],
+        "os_image": list(_os_image(quote)),
         "debug": quote.debug,
     }
 
@@ -182,6 +192,9 @@ def hardware(
         return end(Outcome.UNAVAILABLE, _INSTALL)
     if collateral is None or isinstance(collateral, Problem):
         return end(Outcome.UNAVAILABLE, f"no collateral: {collateral or 'none was given'}")
+    if options.collateral_max_age is not None and now - collateral.issued_at > options.collateral_max_age:
+        reason = f"the collateral is of {collateral.issued_at:%Y-%m-%d %H:%M} UTC, older than collateral_max_age allows"
+        return end(Outcome.UNAVAILABLE, reason, collateral_of=collateral.issued_at.isoformat())
     try:
         platform = dcap.check(evidence.quote.raw, collateral, now, options.root)
     except dcap.NotGenuine as error:
@@ -192,6 +205,7 @@ def hardware(
     facts = {
         "tcb_status": platform.status,
         "advisories": list(platform.advisories),
+        "collateral_of": collateral.issued_at.isoformat(),
         "collateral_until": collateral.expires_at.isoformat(),
         "root": "Intel's" if options.root is None else "given: " + hashlib.sha256(options.root).hexdigest(),
     }
@@ -202,8 +216,39 @@ def hardware(
     return end(Outcome.PASS, f"signed by genuine hardware, TCB status {platform.status}", **facts)
 
 
+def _os_image(quote: TdxQuote) -> tuple[str, str, str]:
+    """What an operating system is known by: RTMR0 is the machine's shape, RTMR3 the application (0g-direct §6.2)."""
+    return quote.mr_td.hex(), quote.rtmrs[1].hex(), quote.rtmrs[2].hex()
+
+
+def system(found: Evidence | MalformedEvidence | Problem, options: AttestationOptions, subject: str) -> LevelResult:
+    """Level 3, its other half: the OS image that measured all this is one to believe.
+
+    Whoever starts a system of his own, on genuine hardware, measures what he likes; so without a list of OS images
+    nothing is shown, whatever `config` says.
+    """
+    if (missing := _missing(found, Level.CONFIG, subject)) is not None:
+        return missing
+    evidence: Any = found
+    image = _os_image(evidence.quote)
+    facts: dict[str, Any] = {"os_image": list(image)}
+    if options.os_images is None:
+        reason = (
+            "nobody said which OS images to believe (os_images), and on genuine hardware anybody can start one that "
+            "measures what he likes"
+        )
+        return LevelResult(Level.CONFIG, Outcome.UNAVAILABLE, reason, subject, facts)
+    if image not in options.os_images:
+        reason = "the OS image is not on the list of those accepted"
+        return LevelResult(Level.CONFIG, Outcome.FAIL, reason, subject, facts)
+    return LevelResult(Level.CONFIG, Outcome.PASS, "the OS image is one of those given", subject, facts)
+
+
 def config(found: Evidence | MalformedEvidence | Problem, options: AttestationOptions, subject: str) -> LevelResult:
-    """Level 3: event log, registers and compose file belong together and to the quote."""
+    """Level 3, one half: event log, registers and compose file belong together and to the quote.
+
+    That is what the operating system measured; whether that is to be believed says `system`.
+    """
     if (missing := _missing(found, Level.CONFIG, subject)) is not None:
         return missing
     evidence: Any = found
@@ -212,41 +257,46 @@ def config(found: Evidence | MalformedEvidence | Problem, options: AttestationOp
     def end(outcome: Outcome, reason: str) -> LevelResult:
         return LevelResult(Level.CONFIG, outcome, reason, subject, facts)
 
-    if evidence.events is None or evidence.app_compose is None:
-        return end(Outcome.UNAVAILABLE, "the report holds no event log and compose file in a form that can be checked")
     quote, events = evidence.quote, evidence.events
+    if evidence.unread:
+        reason = f"event log and compose file are in no form that is known here: {evidence.unread}"
+        return end(Outcome.UNAVAILABLE, reason)
+    if events is None or evidence.app_compose is None:
+        return end(Outcome.UNAVAILABLE, "the report holds no event log and compose file in a form that can be checked")
     wrong = [register for register in range(4) if replay(events, register) != quote.rtmrs[register]]
     if wrong:
         return end(Outcome.FAIL, f"the event log does not give the quote's RTMR{wrong[0]}")
     if forged := wrong_digests(events):
         return end(Outcome.FAIL, f"the digest of the event {forged[0]!r} is not that of its content")
+    if foreign := foreign_events(events):
+        reason = f"register 3 holds the event {foreign[0]!r}, of a type whose meaning is not known"
+        return end(Outcome.UNAVAILABLE, reason)
     try:
         measured = compose_hash_of(events)
     except MalformedEvidence as error:
         return end(Outcome.FAIL, str(error))
     shown = hashlib.sha256(evidence.app_compose.encode("utf-8", "surrogatepass")).digest()
-    images = images_of(evidence.app_compose)
-    facts |= {"compose_hash": measured.hex(), "images": [image.to_dict() for image in images]}
-    facts["events"] = [event.name for event in events if event.register == 3]
+    facts |= {"compose_hash": measured.hex(), "events": [event.name for event in events if event.register == 3]}
     if shown != measured:
         return end(Outcome.FAIL, "the compose file shown is not the one that was measured")
+    runs = composition_of(evidence.app_compose)
+    facts |= {"images": [image.to_dict() for image in runs.images], "loose": list(runs.loose)}
     # dstack's version 1 holds the hash itself, later ones commit to a digest of more (0g-direct §6.2).
-    if quote.mr_config_id[0] != 1:
-        return end(Outcome.UNAVAILABLE, "mr_config_id does not expose the compose hash")
-    if quote.mr_config_id[1:33] != measured or any(quote.mr_config_id[33:]):
+    if quote.mr_config_id[0] == 1 and (quote.mr_config_id[1:33] != measured or any(quote.mr_config_id[33:])):
         return end(Outcome.FAIL, "mr_config_id holds another compose hash than the event log")
-    image = (quote.mr_td.hex(), quote.rtmrs[1].hex(), quote.rtmrs[2].hex())
-    facts["os_image"] = list(image)
     if options.compose_hashes is not None and measured.hex() not in options.compose_hashes:
         return end(Outcome.FAIL, f"the compose hash {measured.hex()} is not on the list of those accepted")
-    if options.os_images is not None and image not in options.os_images:
-        return end(Outcome.FAIL, "the OS image is not on the list of those accepted")
-    loose = [each.name for each in images if not each.pinned]
-    if loose and options.require_pinned:
-        return end(Outcome.FAIL, f"the image {loose[0]} is not pinned by digest")
+    if options.require_pinned and not runs.pinned:
+        outcome = Outcome.FAIL if runs.readable else Outcome.UNAVAILABLE
+        return end(outcome, f"what runs is not pinned: {runs.loose[0]}")
+    if quote.mr_config_id[0] != 1:
+        return end(Outcome.UNAVAILABLE, "mr_config_id does not expose the compose hash")
     reason = "the compose file shown is the one that was measured"
+    loose = [each for each in runs.images if not each.pinned]
     if loose:
-        reason += f"; {len(loose)} of {len(images)} images are not pinned, so their owners can change what runs"
+        reason += f"; {len(loose)} of {len(runs.images)} images are not pinned, so their owners can change what runs"
+    elif runs.loose:
+        reason += f"; what runs is not pinned: {runs.loose[0]}"
     return end(Outcome.PASS, reason)
 
 

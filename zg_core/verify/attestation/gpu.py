@@ -45,10 +45,11 @@ def bound(evidence: Evidence) -> bool:
         said = read_report_data(evidence.quote.report_data)
     except MalformedEvidence:
         return False
+    nonce = nonce.lower().removeprefix("0x")
     if said.layout == "model":
-        return bool(said.nonce) and nonce.lower() == said.nonce
+        return bool(said.nonce) and nonce == said.nonce
     data = evidence.quote.report_data
-    return nonce.lower().removeprefix("0x") == keccak256(data[:42] if said.layout == "legacy" else data).hex()
+    return nonce == keccak256(data[:42] if said.layout == "legacy" else data).hex()
 
 
 def judge(body: bytes, keys: bytes, nonce: str, now: datetime) -> Answer:
@@ -71,10 +72,13 @@ def judge(body: bytes, keys: bytes, nonce: str, now: datetime) -> Answer:
     end = claims.get("exp")
     if not isinstance(end, int | float) or not now.timestamp() < end:  # not a number is past every time
         return Answer("NVIDIA's answer has expired", shown, counts=False)
-    if str(claims.get("eat_nonce", "")).lower() != nonce.lower().removeprefix("0x"):
+    if str(claims.get("eat_nonce", "")).lower().removeprefix("0x") != nonce.lower().removeprefix("0x"):
         return Answer("NVIDIA's answer is about evidence with another nonce", shown, counts=False)
-    if claims.get("x-nvidia-overall-att-result") is not True:
+    result = claims.get("x-nvidia-overall-att-result")
+    if result is False:
         return Answer("NVIDIA does not vouch for the GPU", shown)
+    if result is not True:  # only a plain no accuses
+        return Answer("NVIDIA's answer says neither yes nor no", shown, counts=False)
     return Answer("", shown)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zg_core.crypto import checksum_address
 
-__all__ = ["Bound", "MalformedEvidence", "TdxQuote", "read_report_data"]
+__all__ = ["Bound", "MalformedEvidence", "NoReport", "TdxQuote", "read_report_data", "unhex"]
 
 _TEE_TDX = 0x81
 _HEADER, _REPORT = 48, 584  # bytes; a version 5 report may be longer, and begins 6 bytes later, after its type and size
@@ -17,6 +17,20 @@ _LEGACY = re.compile(rb"(0x[0-9a-fA-F]{40})\0{22}")
 
 class MalformedEvidence(ValueError):
     """Evidence that does not have the form it must have."""
+
+
+class NoReport(MalformedEvidence):
+    """An answer without any quote: a page, an error, nothing. It accuses nobody: whatever is between may say so."""
+
+
+def unhex(text: str) -> bytes:
+    """The bytes that `text` writes in hex, with or without ``0x``.
+
+    Raises:
+        ValueError: it writes none.
+        TypeError, AttributeError: it is no text.
+    """
+    return bytes.fromhex(text[2:] if text[:2] in ("0x", "0X") else text)
 
 
 @dataclass(frozen=True, slots=True)

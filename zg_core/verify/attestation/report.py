@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
+from zg_core.types import Prompt
+
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import NoReturn
@@ -25,7 +27,7 @@ class Level(IntEnum):
     DCAP = 2
     """The quote is signed by genuine hardware whose security level is acceptable."""
     CONFIG = 3
-    """The compose file shown is the one that was measured."""
+    """The compose file shown is the one that was measured, by an operating system that the user named."""
     GPU = 4
     """The GPU attests itself, bound to the same enclave."""
 
@@ -39,6 +41,10 @@ class Outcome(StrEnum):
     NOT_APPLICABLE = "not_applicable"
 
 
+_HOW_OS = (
+    "build it from its source, or let dstack-verifier (https://github.com/Dstack-TEE/dstack) look at the report "
+    "(--report-dir keeps it)"
+)
 # A level with two enclaves is as good as the worse of them.
 _WORST = (Outcome.FAIL, Outcome.UNAVAILABLE, Outcome.NOT_APPLICABLE, Outcome.PASS)
 
@@ -107,21 +113,41 @@ class AttestationReport:
     @property
     def failed(self) -> bool:
         """Whether evidence contradicts what is claimed."""
-        return any(result.outcome is Outcome.FAIL for result in self.results)
+        return self.failed_by(max(Level))
+
+    def failed_by(self, level: int) -> bool:
+        """Whether evidence contradicts what is claimed up to and including `level`."""
+        return any(result.outcome is Outcome.FAIL and result.level <= level for result in self.results)
 
     @property
     def reached(self) -> int:
         """The highest level that is satisfied, -1 if none is."""
         return next((int(level) for level in reversed(Level) if self.satisfies(level)), -1)
 
-    def explain(self) -> str:
-        """What went wrong first, or how far it holds, with what no level can show."""
+    def explain(self, level: int | None = None) -> str:
+        """What went wrong first up to `level` (None: in all that was looked at), or how far it holds."""
         for wanted in (Outcome.FAIL, Outcome.UNAVAILABLE):
             for result in self.results:
-                if result.outcome is wanted:
+                if result.outcome is wanted and (level is None or result.level <= level):
                     return f"level {int(result.level)} ({result.subject}): {result.explanation}"
         text = f"attested to level {self.reached}"
-        return text if self.kind.prompt_in_tee else f"{text}; the vendor that answers is outside the enclave"
+        return f"{text}; the vendor that answers is outside the enclave" if self.kind.prompt is Prompt.VENDOR else text
+
+    def by_hand(self) -> list[dict[str, str]]:
+        """What is left to be checked by hand, each with ``what`` and ``how``.
+
+        No level shows who built an image from which source: a digest fixes bytes, not what they do.
+        """
+        left = {f"os image {':'.join(image)}": _HOW_OS for image in self.every("os_image")}
+        for each in (image for images in self.every("images") for image in images):
+            digest = each["image"].rpartition("@")[2] if each["pinned"] else ""
+            how = f"who built it, from which source: https://search.sigstore.dev/?hash={digest}"
+            left[f"image {each['image']}"] = how if digest else "nothing can be looked up: no digest fixes its bytes"
+        return [{"what": what, "how": how} for what, how in left.items()]
+
+    def every(self, name: str) -> list[Any]:
+        """All evidence with this name, of one enclave after the other."""
+        return [result.evidence[name] for result in self.results if name in result.evidence]
 
     def find(self, name: str) -> Any:
         """The first evidence with this name, None if there is none."""
@@ -136,6 +162,7 @@ class AttestationReport:
             "advisories": self.find("advisories") or [],
             "compose_hash": self.find("compose_hash"),
             "mr_td": self.find("mr_td"),
+            "os_image": self.find("os_image"),
             "checked_at": self.checked_at.isoformat(),
             "expires_at": None if self.expires_at is None else self.expires_at.isoformat(),
         }
@@ -146,7 +173,7 @@ class AttestationReport:
             "provider": self.provider,
             "signer": self.signer,
             "kind": str(self.kind),
-            "prompt_in_tee": self.kind.prompt_in_tee,
+            "prompt": str(self.kind.prompt),
             "checked_at": self.checked_at.isoformat(),
             "expires_at": None if self.expires_at is None else self.expires_at.isoformat(),
             "reached": self.reached,

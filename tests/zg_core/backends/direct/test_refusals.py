@@ -116,7 +116,11 @@ TABLE = [
     (503, says("Server is currently processing too many requests."), ProviderUnavailable, "provider_unavailable", True),
     (502, b"Bad Gateway", OutcomeUnknown, "gateway_error", False),
     (504, b"", OutcomeUnknown, "gateway_error", False),
-    (500, b"<html>oops</html>", ProviderUnavailable, "provider_unavailable", False),
+    *[(status, b"", OutcomeUnknown, "gateway_error", False) for status in (408, 499, 520, 524)],
+    *[(status, b"", OutcomeUnknown, "server_error", False) for status in (500, 501, 507, 527, 529, 599, 999, 418, 424)],
+    *[(status, b"", ProviderUnavailable, "provider_unavailable", True) for status in (521, 522, 523, 525, 526, 530)],
+    (500, says("validate session: session token expired"), OutcomeUnknown, "server_error", False),
+    (504, says("insufficient balance"), OutcomeUnknown, "gateway_error", False),
     (400, says("context_length_exceeded: 9000 tokens"), RequestError, "context_length_exceeded", False),
     (
         400,
@@ -129,7 +133,7 @@ TABLE = [
     (400, says("unsupported endpoint: endpoint not supported"), RequestError, "refused", False),
     (404, b"not found", RequestError, "refused", False),
     (403, says("forbidden"), RequestError, "refused", False),
-    (418, b"\xff\xfe", RequestError, "refused", False),
+    (415, b"\xff\xfe", RequestError, "refused", False),
     *[(status, b"", RequestError, "redirect", False) for status in (301, 302, 303, 307, 308, 304)],
 ]
 
@@ -175,3 +179,16 @@ def test_how_long_to_wait_rides_on_the_error() -> None:
     assert refused(429, says("slow"), {"x-ratelimit-reset-requests": "3s"}).details["retry_after"] == 3.0
     assert refused(503, says("busy"), {"retry-after": "2"}).details["retry_after"] == 2.0
     assert refused(429, says("Please wait 9 seconds (limit: 5)")).details["retry_after"] == 9.0
+
+
+EXPIRED = json.dumps({"error": "validate session: session token expired"}).encode()
+
+
+@pytest.mark.parametrize("date", ["Tue, 03 Feb 2026 04:05:06 GMT", "junk", None])
+def test_a_session_signed_here_that_has_expired_is_a_matter_of_the_clock(date: str | None) -> None:
+    headers = {} if date is None else {"date": date}
+    error = refusal(SERVICE, "asked", 400, headers, EXPIRED, signed_here=True)
+    assert (error.code, error.retryable) == ("expired", False)
+    assert "set this machine's clock: this machine's says 20" in error.hint
+    assert ("the provider's 2026-02-03 04:05" in error.hint) == (date is not None and date.startswith("Tue"))
+    assert "keys create" not in error.hint

@@ -54,6 +54,26 @@ def test_runtime_events_have_the_digest_of_their_content():
     assert "compose-hash" in {event["event"] for event in runtime}
 
 
+def test_a_model_enclave_writes_the_second_form_of_the_log():
+    report = ENCLAVE.model_report(KEY, bytes(32))
+    raw, log = bytes.fromhex(report["intel_quote"]), json.loads(report["event_log"])
+    value = bytes(48)
+    for event in log:
+        if event["imr"] == 3:
+            said = {"name": event["event"], "payload": event["event_payload"], "type": event["event_type"]}
+            canonical = json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+            assert (event["preimage"], event["version"]) == (canonical.hex(), 2)
+            assert hashlib.sha384(canonical).hexdigest() == event["digest"]
+            value = hashlib.sha384(value + bytes.fromhex(event["digest"])).digest()
+    assert raw[520:568] == value
+
+
+def test_the_os_image_is_what_its_quotes_measure():
+    for report in (body(), ENCLAVE.model_report(KEY, bytes(32))):
+        raw = bytes.fromhex(report["quote"])
+        assert attestation.os_image() == (raw[184:232].hex(), raw[424:472].hex(), raw[472:520].hex())
+
+
 def test_the_compose_hash_is_that_of_the_compose_text_everywhere():
     tcb = json.loads(body()["tcb_info"])
     expected = hashlib.sha256(tcb["app_compose"].encode()).hexdigest()

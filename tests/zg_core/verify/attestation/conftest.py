@@ -16,7 +16,7 @@ from tests.zg_core.raw_server import Server, answer
 from tests.zg_core.verify.scene import service
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.localnet.base.keys import Key
-from zg_core.localnet.hardware.attestation import Enclave
+from zg_core.localnet.hardware.attestation import Enclave, os_image
 from zg_core.localnet.hardware.platform import Maker
 from zg_core.types import Kind
 from zg_core.verify.attestation import AttestationOptions, AttestationReport, Collateral, attest
@@ -39,7 +39,8 @@ class Made:
 
     def options(self, **more: Any) -> AttestationOptions:
         """What believes in it, with its collateral at hand and no service of NVIDIA's."""
-        return AttestationOptions(**{"root": self.maker.root, "collateral": self.collateral, "nras_url": None, **more})
+        given = {"root": self.maker.root, "collateral": self.collateral, "nras_url": None, "os_images": [os_image()]}
+        return AttestationOptions(**{**given, **more})
 
     def body(self, layout: str = "legacy") -> dict[str, Any]:
         """Its report, in one of the three layouts."""

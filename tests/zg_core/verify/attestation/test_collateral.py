@@ -17,13 +17,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.zg_core.raw_server import answer
+from tests.zg_core.raw_server import HEAD, Drip, answer, chunk
 from tests.zg_core.verify.attestation.conftest import KEY, Made, synchronous
 from tests.zg_core.verify.scene import service
 from zg_core.errors import ConfigError
+from zg_core.http.transport import SyncTransport, run
 from zg_core.types import Kind
-from zg_core.verify.attestation import AttestationOptions, Collateral, Evidence, Outcome, collateral, dcap, examine
-from zg_core.verify.attestation.collateral import CollateralUnavailable, fetch, forget
+from zg_core.verify.attestation import AttestationOptions, Collateral, Evidence, Outcome, dcap, examine
+from zg_core.verify.attestation import pccs as pccs_module
+from zg_core.verify.attestation.pccs import CollateralUnavailable, forget
 
 pytest.importorskip("dcap_qvl")
 
@@ -31,6 +33,15 @@ IN_WINDOW = datetime(2026, 3, 1, tzinfo=UTC)
 RECORDED = "tdx_collateral_90C06F000000_2026-03.json"
 Change = Callable[[str, bytes, dict[str, str]], tuple[int, bytes, dict[str, str]]]
 PARTS = ("pckcrl", "tcb", "identity", "rootcacrl")
+
+
+def fetch(quote: bytes, url: str, now: datetime, max_age: timedelta | None = None) -> Collateral:
+    """`pccs.fetch` over a transport of its own."""
+    transport = SyncTransport()
+    try:
+        return run(pccs_module.fetch(transport, quote, url, now, max_age))
+    finally:
+        transport.close()
 
 
 class Pccs:
@@ -107,7 +118,7 @@ class Pccs:
 @pytest.fixture
 def pccs(made: Made, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pccs]:
     """The service of the made-up hardware's maker; nothing has been fetched yet."""
-    monkeypatch.setattr(collateral, "_kept", {})
+    monkeypatch.setattr(pccs_module, "_kept", {})
     one = Pccs(made.enclave.platform.collateral)
     yield one
     made.enclave.fault = None
@@ -230,10 +241,26 @@ def test_it_is_fetched_once_and_kept_until_it_ends(pccs: Pccs, quote: bytes, mad
     first = fetch(quote, pccs.url, made.now)
     assert sorted(pccs.asked) == sorted(PARTS)
     assert dcap.check(quote, first, made.now, made.maker.root).status == "UpToDate"
-    assert fetch(quote, pccs.url, first.expires_at - timedelta(seconds=1)) is first
+    day = timedelta(hours=24)
+    assert fetch(quote, pccs.url, made.now + day - timedelta(seconds=1)) is first
     assert len(pccs.asked) == 4
-    assert fetch(quote, pccs.url, first.expires_at) is not first, "past its end it is fetched again"
+    assert fetch(quote, pccs.url, made.now + day) is not first, "after a day it is fetched again"
     assert len(pccs.asked) == 8
+
+
+def test_it_is_not_kept_beyond_its_end(pccs: Pccs, quote: bytes, made: Made) -> None:
+    made.enclave.fault = "expired_collateral"
+    pccs.text = made.enclave.platform.collateral
+    first = fetch(quote, pccs.url, made.now)
+    assert first.expires_at < made.now
+    assert fetch(quote, pccs.url, made.now) is not first
+
+
+def test_what_is_kept_and_older_than_it_may_be_is_fetched_again(pccs: Pccs, quote: bytes, made: Made) -> None:
+    first = fetch(quote, pccs.url, made.now)
+    assert made.now - first.issued_at == timedelta(days=1)
+    assert fetch(quote, pccs.url, made.now, timedelta(days=1)) is first
+    assert fetch(quote, pccs.url, made.now, timedelta(hours=23)) is not first
 
 
 def test_every_machine_and_every_service_has_its_own(pccs: Pccs, quote: bytes, made: Made) -> None:
@@ -307,6 +334,42 @@ def test_a_service_that_fails_is_named_and_nothing_is_kept(pccs: Pccs, quote: by
     assert fetch(quote, pccs.url, made.now)
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_a_service_that_never_ends_is_bounded_in_size(pccs: Pccs, quote: bytes, made: Made, part: str) -> None:
+    pccs.change = failing(part, 200, b"0" * (2**20 + 1))
+    with pytest.raises(CollateralUnavailable, match="larger than 1048576 bytes"):
+        fetch(quote, pccs.url, made.now)
+
+
+def test_all_four_questions_share_one_deadline(
+    server: Any, quote: bytes, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each piece comes in time for every bound but the one on the whole."""
+    monkeypatch.setattr(pccs_module, "FETCH_SECONDS", 0.3)
+    monkeypatch.setattr(pccs_module, "_kept", {})
+    server.script.append([HEAD, Drip([chunk(b"0")] * 1000)])
+    with pytest.raises(CollateralUnavailable, match="did not answer in 0 s"):
+        fetch(quote, server.url, made.now)
+    assert len(server.received) == 1
+
+
+def test_intels_own_service_has_the_roots_list_elsewhere(
+    pccs: Pccs, quote: bytes, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change(part: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
+        if part == "IntelSGXRootCA.der":
+            return 200, bytes.fromhex(body.decode()), headers
+        return (404 if part == "rootcacrl" else 200), body, headers
+
+    pccs.change = change
+    with pytest.raises(CollateralUnavailable, match="rootcacrl answered 404"):
+        fetch(quote, pccs.url, made.now)
+    monkeypatch.setattr(pccs_module, "_INTEL", pccs.url)
+    monkeypatch.setattr(pccs_module, "_INTELS_ROOT_LIST", f"{pccs.url}/IntelSGXRootCA.der")
+    found = fetch(quote, pccs.url, made.now)
+    assert dcap.check(quote, found, made.now, made.maker.root).status == "UpToDate"
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "", "nonsense", "ftp://127.0.0.1", "http://[::", "\ud800"])
 def test_a_service_that_is_not_there_is_unavailable(quote: bytes, made: Made, url: str) -> None:
     with pytest.raises(CollateralUnavailable):
@@ -316,11 +379,11 @@ def test_a_service_that_is_not_there_is_unavailable(quote: bytes, made: Made, ur
 def test_a_service_that_never_answers_is_given_up(
     pccs: Pccs, quote: bytes, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collateral, "_FETCH_SECONDS", 0.2)
+    monkeypatch.setattr(pccs_module, "FETCH_SECONDS", 0.2)
     pccs.gate.clear()
     with pytest.raises(CollateralUnavailable, match="did not answer"):
         fetch(quote, pccs.url, made.now)
-    assert not collateral._kept
+    assert not pccs_module._kept
 
 
 # in an attestation
@@ -394,6 +457,22 @@ def test_what_the_maker_did_not_sign_is_not_believed_and_not_kept(
     tally("collateral that its maker did not sign", tried=1, caught=1)
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["fetched", "given"])
+def test_collateral_may_be_asked_to_be_young(attested: Any, pccs: Pccs, made: Made, kept: bool) -> None:
+    given = {} if kept else {"collateral": None, "pccs_url": pccs.url}
+    assert attested(made.body(), collateral_max_age=timedelta(days=1), **given).satisfies(3)
+    report = attested(made.body(), collateral_max_age=timedelta(hours=23), **given)
+    outcome, why = second(report)
+    assert outcome is Outcome.UNAVAILABLE, "an old list accuses nobody"
+    assert "older than collateral_max_age" in why
+
+
+@pytest.mark.parametrize("age", [0, 7, "7 days", timedelta(0), timedelta(days=-1)])
+def test_an_age_is_a_time_that_is_past(age: Any) -> None:
+    with pytest.raises(ConfigError, match="collateral_max_age"):
+        AttestationOptions(collateral_max_age=age)
+
+
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [("revoked_pck", Outcome.FAIL), ("outdated_tcb", Outcome.FAIL), ("expired_collateral", Outcome.UNAVAILABLE)],
@@ -433,7 +512,7 @@ def test_while_it_is_fetched_the_event_loop_goes_on(pccs: Pccs, made: Made, serv
         record = service(Kind.TEE_ML, tee_signer=KEY.address, url=server.url, private=True)
         options = made.options(collateral=None, pccs_url=pccs.url)
         try:
-            running = asyncio.ensure_future(attest(record, transport, now=made.now, options=options))
+            running = asyncio.ensure_future(attest(record, transport, level=3, now=made.now, options=options))
             await asyncio.to_thread(pccs.arrived.wait, 30)
             pccs.gate.set()  # only a loop that goes on gets here while the service waits
             return await running

@@ -16,14 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.adversarial.exhibits import made_up
-from tests.zg_core.raw_server import CLOSE, HEAD, RESET, STALL, Server, answer, chunk
+from tests.zg_core.raw_server import CLOSE, HEAD, RESET, STALL, Drip, Server, answer, chunk
 from tests.zg_core.verify.attestation.conftest import KEY, Made, synchronous
 from tests.zg_core.verify.scene import service
-from zg_core.http.timeouts import Timeouts
 from zg_core.localnet.hardware import attestation as local
 from zg_core.types import Kind
-from zg_core.verify.attestation import AttestationOptions, Evidence, Outcome, examine
-from zg_core.verify.attestation.compose import images_of
+from zg_core.verify.attestation import Evidence, Outcome, examine
+from zg_core.verify.attestation.compose import composition_of
 from zg_core.verify.attestation.events import parse_events
 from zg_core.verify.attestation.quote import MalformedEvidence
 
@@ -70,18 +69,72 @@ def test_a_server_that_shows_nothing_is_accused_of_nothing(attested: Any, tally:
 
 def test_a_server_that_never_answers_is_given_up(attested: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules["zg_core.verify.attestation.attesting"]
-    monkeypatch.setattr(module, "_TIMEOUTS", Timeouts(connect=5.0, read=0.1))
+    monkeypatch.setattr(module, "_READ_SECONDS", 0.1)
     assert attested([STALL]).outcome(1) is Outcome.UNAVAILABLE
 
 
 def test_a_server_that_drips_is_given_up(attested: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below the time between two reads, but without an end: here the first piece is already late."""
     module = sys.modules["zg_core.verify.attestation.attesting"]
-    assert 0 < module._MAX_SECONDS <= 300
-    monkeypatch.setattr(module, "_MAX_SECONDS", 0.0)
-    report = attested([HEAD + chunk(b"0"), STALL])
+    assert 0 < module.MAX_SECONDS <= 120
+    monkeypatch.setattr(module, "MAX_SECONDS", 0.2)
+    monkeypatch.setattr(module, "_READ_SECONDS", 30.0)
+    report = attested([HEAD, Drip([chunk(b"0")] * 1000)])
     assert report.outcome(1) is Outcome.UNAVAILABLE
-    assert "takes longer" in explanation(report, 1)
+    assert "takes longer" in explanation(report, 1) or "stalled" in explanation(report, 1)
+
+
+# What a gateway says in place of a report, with 200, and what it says when it is busy.
+NO_REPORT: dict[str, bytes] = {
+    "a page": answer(b"<html>sign in</html>"),
+    "nothing": answer(b""),
+    "null": answer(b"null"),
+    "half of it": answer(b'{"quote":"04000200'),
+    "an error": answer(b'{"error":{"message":"upstream timed out","code":504}}'),
+    "an empty quote": answer(b'{"quote":""}'),
+    "no quote": answer(b'{"quote":null,"message":"not ready"}'),
+    "a list": answer(b"[]"),
+    "many values": answer(b'{"quote":[' + b"[]," * 250_000 + b"[]]}"),
+    "busy": answer(b"{}", "429 Too Many Requests", Retry_After="1"),
+    "away": answer(b"<html>", "503 Service Unavailable"),
+    "a gateway in front of nothing": answer(b"", "502 Bad Gateway"),
+}
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time between two attempts."""
+    monkeypatch.setattr(sys.modules["zg_core.verify.attestation.attesting"], "_DELAYS", (0.0, 0.0))
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("name", NO_REPORT)
+def test_an_answer_that_is_no_report_accuses_nobody_and_is_asked_for_again(
+    attested: Any, server: Server, made: Made, name: str
+) -> None:
+    server.script += [[NO_REPORT[name]]] * 2
+    report = attested([NO_REPORT[name]])
+    assert [report.outcome(level) for level in (1, 2, 3)] == [Outcome.UNAVAILABLE] * 3
+    assert not report.failed
+    assert len(server.received) == 3
+    assert len(explanation(report, 1)) < 400
+    server.script += [[NO_REPORT[name]]]
+    assert attested(made.body()).satisfies(3), "once is no matter"
+    assert len(server.received) == 5
+
+
+def test_a_quote_that_is_none_is_not_asked_for_again(attested: Any, server: Server) -> None:
+    report = attested({"quote": "04000200"})
+    assert report.outcome(1) is Outcome.FAIL
+    assert len(server.received) == 1
+
+
+def test_a_log_that_is_in_no_known_form_takes_nothing_from_the_levels_before(attested: Any, made: Made) -> None:
+    for change in ({"event_log": "{"}, {"event_log": [1]}, {"tcb_info": "["}, {"event_log": [{}] * 20_000}):
+        report = attested({**made.body(), **change})
+        assert report.satisfies(2)
+        assert report.outcome(3) is Outcome.UNAVAILABLE
+        assert "no form that is known here" in report.explain()
 
 
 def test_a_redirect_is_not_followed(attested: Any, server: Server) -> None:
@@ -260,14 +313,18 @@ COMPOSES = {
 
 
 @pytest.mark.parametrize("compose", COMPOSES.values(), ids=COMPOSES)
-def test_images_of_anything_are_a_list(compose: str) -> None:
-    assert isinstance(images_of(compose), tuple)
+def test_what_is_no_compose_file_names_no_image_and_pins_nothing(compose: str) -> None:
+    found = composition_of(compose)
+    assert not found.images
+    assert found.loose
+    assert not found.pinned
 
 
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_a_compose_file_of_any_text_has_images_or_none(before: str, after: str) -> None:
     for text in (before, json.dumps({"docker_compose_file": f"{before}\nimage: a\n{after}"})):
-        assert all(isinstance(image.name, str) for image in images_of(text))
+        assert all(isinstance(image.name, str) for image in composition_of(text).images)
+        assert not composition_of(text).pinned
 
 
 ALICLOUD = [
@@ -296,12 +353,13 @@ EVIL = "evil\x1b[2J\u202e<script>alert(1)</script>\ud800"
 
 
 def test_a_measured_compose_file_may_hold_any_text(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    compose = json.dumps({"docker_compose_file": f"image: {EVIL}\n"})
+    service_text = f"services:\n  a:\n    image: {json.dumps(EVIL)}\n"
+    compose = json.dumps({"runner": "docker-compose", "docker_compose_file": service_text})
     monkeypatch.setattr(local, "app_compose", lambda: compose)
     evidence = Evidence.parse(json.dumps(made.body()).encode())
     assert hashlib.sha256(compose.encode()).digest() == evidence.quote.mr_config_id[1:33]
     for pinned in (False, True):
-        options = AttestationOptions(root=made.maker.root, collateral=made.collateral, require_pinned=pinned)
+        options = made.options(require_pinned=pinned)
         report = examine(
             service(Kind.TEE_ML, tee_signer=KEY.address),
             {"broker": evidence},

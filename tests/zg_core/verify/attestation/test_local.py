@@ -29,6 +29,7 @@ EXPECTED = {
     AttestationFault.REVOKED_PCK: (2, "fail", "revoked"),
     AttestationFault.EXPIRED_COLLATERAL: (2, "unavailable", "expired"),
     AttestationFault.OUTDATED_TCB: (2, "fail", "OutOfDate (LOCAL-SA-00001)"),
+    AttestationFault.OTHER_SYSTEM: (3, "fail", "not on the list"),
     AttestationFault.EDITED_EVENT_LOG: (3, "fail", "RTMR3"),
     AttestationFault.EDITED_COMPOSE: (3, "fail", "not the one that was measured"),
 }
@@ -58,8 +59,10 @@ def provider(own_net: LocalNet) -> Iterator[LocalProvider]:
 
 def options(net: LocalNet, provider: LocalProvider | None = None, **more: Any) -> AttestationOptions:
     """What believes in the local hardware; with a provider, its collateral is handed over instead of fetched."""
-    given = {} if provider is None else {"collateral": provider.collateral}
-    return AttestationOptions(root=net.attestation_root, pccs_url=net.pccs_url, **given, **more)
+    given: dict[str, Any] = {"root": net.attestation_root, "pccs_url": net.pccs_url, "os_images": [net.os_image]}
+    if provider is not None:
+        given["collateral"] = provider.collateral
+    return AttestationOptions(**{**given, **more})
 
 
 def settings(net: LocalNet, provider: LocalProvider, **more: Any) -> dict[str, Any]:
@@ -123,7 +126,7 @@ def test_every_fault_shows_at_its_level(own_net, provider, tally, fault, loop):
     provider.attestation_fault(fault)
     report = attested(own_net, provider, loop=loop)
     assert report.outcome(level) == outcome, report.explain()
-    assert words.lower() in next(r.explanation for r in report.results if r.level == level).lower()
+    assert words.lower() in " ".join(r.explanation for r in report.results if r.level == level).lower()
     assert report.satisfies(level - 1), "what comes before is not touched"
     assert not report.satisfies(level)
     tally(f"attestation {fault.value}", tried=1, caught=1)
@@ -140,7 +143,7 @@ def test_without_the_local_root_made_up_hardware_is_not_believed(own_net, provid
 
 
 def test_a_pccs_that_cannot_be_reached_leaves_level_2_open(own_net, provider):
-    nowhere = AttestationOptions(root=own_net.attestation_root, pccs_url="http://127.0.0.1:9")
+    nowhere = options(own_net, pccs_url="http://127.0.0.1:9")
     report = attested(own_net, provider, options=nowhere)
     assert report.outcome(2) is Outcome.UNAVAILABLE
     assert report.outcome(3) is Outcome.PASS

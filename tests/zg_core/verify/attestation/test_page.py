@@ -28,7 +28,7 @@ def rows(heading: str) -> list[list[str]]:
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_an_example_runs(number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ZEROG_HOME", str(tmp_path))
-    monkeypatch.setattr("zg_core.verify.attestation.collateral._kept", {})
+    monkeypatch.setattr("zg_core.verify.attestation.pccs._kept", {})
     exec(compile(BLOCKS[number], "verification.md", "exec"), {})
 
 

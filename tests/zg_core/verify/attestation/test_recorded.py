@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.adversarial.exhibits import RECORDED_IMAGE
 from tests.zg_core.verify.scene import service
 from zg_core.types import Kind, Service
 from zg_core.verify.attestation import AttestationOptions, Collateral, Evidence, Level, Outcome, TdxQuote, examine
@@ -24,6 +25,7 @@ SIGNERS = {
     MODEL: "0x8a4D4984CF370210dFEeFC773FAf9bb0edE97cC0",
     ALICLOUD: "0x894df56e2817f38b9c1a2656a30ca91755b0885f",
 }
+BELIEVED = AttestationOptions(os_images=[RECORDED_IMAGE])
 ADVISORIES = ["INTEL-SA-01036", "INTEL-SA-01079", "INTEL-SA-01099", "INTEL-SA-01103", "INTEL-SA-01111"]
 
 
@@ -42,7 +44,7 @@ def record(name: str, kind: Kind = Kind.TEE_ML) -> Service:
 
 
 def examined(name: str, evidence: Evidence, collateral: Collateral, **changes: Any) -> Any:
-    options = AttestationOptions(**changes.pop("options", {}))
+    options = AttestationOptions(**{"os_images": [RECORDED_IMAGE], **changes.pop("options", {})})
     settings = {"level": 4, "now": IN_WINDOW, "options": options, "collateral": {"broker": collateral}, **changes}
     return examine(record(name), {"broker": evidence}, **settings)
 
@@ -82,7 +84,7 @@ def test_an_alicloud_report_parses_and_binds(report, collateral):
     found = examined(ALICLOUD, evidence, collateral)
     assert outcomes(found)[:2] == ["pass", "pass"]
     assert outcomes(found)[2] == "unavailable", "collateral of another platform shows nothing about the quote"
-    assert "Fmspc mismatch" in found.explain()
+    assert "Fmspc mismatch" in found.explain(2)
     assert read_report_data(evidence.quote.report_data).nonce == ""
 
 
@@ -94,11 +96,11 @@ def test_of_a_separate_model_enclave_both_reports_count(report, collateral):
     )
     evidence = {"broker": Evidence.parse(report(BROKER)), "model": Evidence.parse(report(MODEL))}
     settings = {"level": 3, "now": IN_WINDOW, "collateral": dict.fromkeys(evidence, collateral)}
-    found = examine(both, evidence, options=AttestationOptions(), **settings)
+    found = examine(both, evidence, options=BELIEVED, **settings)
     assert outcomes(found)[:4] == ["pass", "pass", "fail", "pass"]
     assert "level 2 (model)" in found.explain()
     swapped = dict(zip(evidence, reversed(evidence.values()), strict=True))
-    found = examine(both, swapped, options=AttestationOptions(), **settings)
+    found = examine(both, swapped, options=BELIEVED, **settings)
     assert found.outcome(1) is Outcome.FAIL, "each report has to name its own key"
 
 
@@ -108,7 +110,7 @@ def test_for_teetls_it_says_that_the_vendor_is_outside(report, collateral):
         {"broker": Evidence.parse(report(BROKER))},
         level=4,
         now=IN_WINDOW,
-        options=AttestationOptions(),
+        options=BELIEVED,
         collateral={"broker": collateral},
     )
     assert outcomes(found) == ["pass", "pass", "pass", "pass", "not_applicable"]
@@ -136,7 +138,7 @@ def test_a_changed_byte_of_the_quote_fails(report, collateral, name):
 
 def test_without_collateral_level_2_is_unavailable(report):
     found = examine(
-        record(BROKER), {"broker": Evidence.parse(report(BROKER))}, level=3, now=IN_WINDOW, options=AttestationOptions()
+        record(BROKER), {"broker": Evidence.parse(report(BROKER))}, level=3, now=IN_WINDOW, options=BELIEVED
     )
     assert outcomes(found)[:4] == ["pass", "pass", "unavailable", "pass"]
 
@@ -154,6 +156,19 @@ def test_allow_lists_decide_level_3(report, collateral, options, word):
     found = examined(BROKER, evidence, collateral, options=options)
     assert found.outcome(3) is Outcome.FAIL
     assert word in found.explain()
+
+
+def test_without_a_list_of_os_images_level_3_shows_nothing_and_accuses_nobody(report, collateral):
+    found = examined(BROKER, Evidence.parse(report(BROKER)), collateral, options={"os_images": None})
+    assert outcomes(found)[:4] == ["pass", "pass", "pass", "unavailable"]
+    assert "os_images" in found.explain()
+    assert ":".join(found.find("os_image")) == RECORDED_IMAGE
+
+
+def test_what_a_script_does_beside_the_compose_file_is_not_pinned(report, collateral):
+    found = examined(MODEL, Evidence.parse(report(MODEL)), collateral)
+    assert "a script runs beside the compose file (pre_launch_script)" in found.find("loose")
+    assert {"image": "vllm/vllm-openai:v0.10.2", "pinned": False} in found.find("images"), "a merge key is read"
 
 
 def test_what_is_on_the_lists_passes(report, collateral):

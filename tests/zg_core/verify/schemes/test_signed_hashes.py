@@ -554,7 +554,7 @@ def test_the_verdict_table(kind: Kind, status: Status, reason: Reason, change: C
 def test_the_table_has_every_reason_that_a_check_can_give() -> None:
     reached = {(status, reason) for _, _, status, reason, _ in ROWS}
     # Made without a check, by `zg_core.calls.closing`.
-    elsewhere = {Reason.POLICY_OFF, Reason.ABANDONED, Reason.RECORD_CHANGED}
+    elsewhere = {Reason.POLICY_OFF, Reason.ABANDONED, Reason.REFUSED, Reason.RECORD_CHANGED}
     assert {reason for _, reason in reached} == set(Reason) - elsewhere
     impossible = {Status.SIGNER_ONLY, Status.CLAIMED, Status.NOT_CHECKED, Status.PENDING}
     assert {status for status, _ in reached} == set(Status) - impossible

@@ -9,10 +9,11 @@ from zg_core.backends.base import Route
 from zg_core.backends.direct.backend import DirectBackend
 from zg_core.crypto import same_address
 from zg_core.errors import ChainError, ConfigError
-from zg_core.receipts.checking import Anchor, rebuilt
+from zg_core.receipts.anchors import Anchor
+from zg_core.receipts.checking import rebuilt
 from zg_core.verify.policy import Policy, renames_in
 from zg_core.verify.replay import ReplayGuard
-from zg_core.verify.verdict import Reason, Status
+from zg_core.verify.verdict import Reason, Status, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chain_anchor", "resolve_late"]
 
+_LATER_BLOCKS = 5
 _LATE = (Reason.NO_SIGNATURE, Reason.RECORD_UNREADABLE)
 
 
@@ -45,35 +47,77 @@ async def chain_anchor(receipt: Receipt, chain: ChainReader) -> Anchor:
             code="other_network",
             hint="choose its network (--network, --rpc)",
         )
-    services: list[Service] = []
-    # Whether the records read here are all that can have been in force during the call.
-    complete = receipt.service_block is not None and (
-        receipt.service is not None and same_address(receipt.verdict.expected_signer, receipt.service.signer)
-    )
-    unchanged = False
-    try:
-        now = await chain.service(receipt.provider, fresh=True)
-        unchanged = now.updated_at <= receipt.started_at.timestamp()
-        services.append(now)
-    except ConfigError:  # the provider has left
-        services = []
-    if receipt.service_block is not None:
-        try:
-            services.append(await chain.service_at(receipt.provider, receipt.service_block))
-        except ConfigError:  # it was not registered then
-            pass
-        except ChainError:  # nodes forget old state
-            complete = False
-    complete = complete or unchanged
+    records = await _Records(receipt, chain).read()
+    facts: dict[str, str | int] = {"chain_id": network.chain_id, "inference": network.inference}
+    facts |= {"ledger": network.ledger, "provider": receipt.provider}
+    services, complete = records
     if not services:
-        return Anchor("the chain, where the provider is not registered", complete=complete)
-    return Anchor("the chain", tuple(each.signer for each in services), tuple(services), complete)
+        return Anchor("the chain, where the provider is not registered", complete=complete, facts=facts)
+    return Anchor("the chain", tuple(each.signer for each in services), tuple(services), complete, facts)
+
+
+class _Records:
+    """The records of a receipt's provider that can have been in force during the call."""
+
+    def __init__(self, receipt: Receipt, chain: ChainReader) -> None:
+        self._receipt = receipt
+        self._chain = chain
+
+    async def read(self) -> tuple[list[Service], bool]:
+        """The records, and whether these are all."""
+        receipt = self._receipt
+        services: list[Service] = []
+        unchanged = False
+        try:
+            now = await self._chain.service(receipt.provider, fresh=True)
+            services.append(now)
+            unchanged = await self._is_older(now)
+        except ConfigError:  # the provider has left
+            pass
+        known = unchanged
+        if receipt.service_block is not None:
+            try:
+                services += await self._about(receipt.service_block)
+                # A key that is not the record's was read later, at a moment that the receipt does not name.
+                known |= receipt.service is not None and same_address(
+                    receipt.verdict.expected_signer, receipt.service.signer
+                )
+            except ChainError:  # nodes forget old state
+                pass
+        return list(dict.fromkeys(services)), known
+
+    async def _about(self, block: int) -> list[Service]:
+        """The record at `block`; that is the newest one before it was read, so a few later ones if it is another."""
+        found: list[Service] = []
+        for number in range(block, block + _LATER_BLOCKS):
+            try:
+                found.append(await self._chain.service_at(self._receipt.provider, number))
+            except ConfigError:  # it was not registered then
+                pass
+            except ChainError:
+                if number == block:
+                    raise
+                break  # the chain is not that long yet
+            if self._receipt.service in found:
+                break
+        return found
+
+    async def _is_older(self, now: Service) -> bool:
+        """Whether the newest record was there already when the receipt's was read."""
+        block = self._receipt.service_block
+        if block is None:
+            return False
+        try:
+            return now.updated_at <= await self._chain.time_of(block)
+        except ChainError:
+            return False
 
 
 async def resolve_late(stored: ReceiptStore, chain: ChainReader, transport: Transport) -> list[Receipt]:
     """Make the verdicts that are still pending in the store, as far as providers have the signatures.
 
-    A verdict that found no signature, or could not read the chain, is tried again, too.
+    A verdict that found no signature, or could not read the chain, is tried again, too. Of a receipt, only what was
+    exchanged is believed: signer and URL are read from the chain.
 
     Returns:
         The receipts that were looked at, with their latest verdicts.
@@ -86,22 +130,46 @@ async def resolve_late(stored: ReceiptStore, chain: ChainReader, transport: Tran
     for each in waiting:
         guard.sent(each.provider, each.request_sha256)
     for each in waiting:
-        backend = DirectBackend(
-            network=chain.network,
-            credential=cast("Any", None),  # signatures are public, and nothing is sent that costs
-            chain=chain,
-            transport=transport,
-            policy=Policy(accept_models=renames_in(each.policy)),
-            guard=guard,
-        )
-        service = each.service
-        assert service is not None  # noqa: S101 - see _is_late
         before = each.verdict
-        service = replace(service, private=chain.network.private_providers)  # what a receipt says of it does not count
-        each.settle(await backend.verify(Route(service, each.model), rebuilt(each)))
+        each.settle(await _late_verdict(each, chain, transport, guard))
         if each.verdict != before:
             await transport.blocking(stored.append, each)
     return waiting
+
+
+async def _late_verdict(receipt: Receipt, chain: ChainReader, transport: Transport, guard: ReplayGuard) -> Verdict:
+    backend = DirectBackend(
+        network=chain.network,
+        credential=cast("Any", None),  # signatures are public, and nothing is sent that costs
+        chain=chain,
+        transport=transport,
+        policy=Policy(accept_models=renames_in(receipt.policy)),
+        guard=guard,
+    )
+    nothing = Verdict(Status.UNAVAILABLE, Reason.RECORD_UNREADABLE, receipt.kind)
+    try:
+        now = await chain.service(receipt.provider, fresh=True)
+    except (ConfigError, ChainError):  # the provider may have left: nobody says where to ask
+        return nothing
+    then = await _record_then(receipt, chain)
+    # Signer and kind are those of then, where they can be known; where to ask is what the chain says now.
+    record = now if then is None else replace(then, url=now.url)
+    try:
+        verdict = await backend.verify(Route(record, receipt.model), rebuilt(receipt))
+    except ConfigError:  # its URL is none that may be used
+        return nothing
+    if verdict.status is Status.FAILED and then is None and now != receipt.service:
+        return nothing  # it may have been another key's, or another kind's, in its time
+    return verdict
+
+
+async def _record_then(receipt: Receipt, chain: ChainReader) -> Service | None:
+    if receipt.service_block is None:
+        return None
+    try:
+        return await chain.service_at(receipt.provider, receipt.service_block)
+    except (ConfigError, ChainError):  # it was not there yet, or the node has forgotten
+        return None
 
 
 def _unresolved(stored: ReceiptStore, chain: ChainReader) -> Sequence[Receipt]:

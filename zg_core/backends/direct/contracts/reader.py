@@ -97,6 +97,15 @@ class ChainReader:
         found = _required(value, "getService", self._unknown_provider(provider))[0]
         return abi.service(found, private=self.network.private_providers)
 
+    async def time_of(self, block: int) -> int:
+        """Seconds since 1970 at which a block was made.
+
+        Raises:
+            ChainError: the chain cannot be read, or has no such block.
+        """
+        (answer,) = await self.rpc.batch([("eth_getBlockByNumber", [hex(block), False])])
+        return quantity(answer.get("timestamp") if isinstance(answer, dict) else answer, "eth_getBlockByNumber")
+
     async def service_and_account(self, provider: str, user: str) -> tuple[Service, abi.Account | None]:
         """Both records in one round trip, fresh; the account is None if there is none."""
         began = time.monotonic()

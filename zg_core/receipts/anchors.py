@@ -1,0 +1,77 @@
+"""Who says whose key must have signed a receipt: somebody else than the receipt itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from zg_core.crypto import same_address, typed_address
+from zg_core.errors import ConfigError
+from zg_core.jsontext import parse_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from zg_core.types import Service
+
+__all__ = ["Anchor", "read_pins"]
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """What a receipt is measured against.
+
+    Attributes:
+        source: Where this comes from, in words.
+        signers: Addresses that may have signed.
+        services: The provider's records on chain, the likeliest first; then `signers` are theirs.
+        complete: Whether these are all that could have been in force; if not, a mismatch accuses nobody.
+        facts: What it says beside that of the receipt's fields, by name: ``chain_id``, ``inference``, ``provider``, …
+    """
+
+    source: str
+    signers: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
+    complete: bool = True
+    facts: Mapping[str, str | int] = field(default_factory=dict, hash=False)
+
+
+def read_pins(path: Path, provider: str, chain_id: int) -> Anchor:
+    """The signers that a pins file names for a provider.
+
+    The file is a JSON object: a provider's address, or ``chain id:address``, to a signer or a list of signers.
+
+    Raises:
+        ConfigError: it cannot be read, or is of another form (code ``bad_pins``).
+    """
+    try:
+        value = parse_json(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _bad_pins(path, str(error)) from None
+    if not isinstance(value, dict):
+        raise _bad_pins(path, "no object")
+    found: list[str] = []
+    chains = set()
+    for name, signers in value.items():
+        chain, _, address = name.rpartition(":")
+        listed: Sequence[Any] = signers if isinstance(signers, list) else [signers]
+        if chain and not chain.isdigit():
+            raise _bad_pins(path, f"{name[:60]!r} is no address with its signers")
+        try:
+            owner, addresses = typed_address(address), [typed_address(each) for each in listed]
+        except ValueError as error:
+            raise _bad_pins(path, f"{name[:60]!r} is no address with its signers ({error})") from None
+        if same_address(owner, provider) and chain in ("", str(chain_id)):
+            found += addresses
+            chains.add(chain)
+    facts: dict[str, str | int] = {"provider": provider} if found else {}
+    if chains == {str(chain_id)}:
+        facts["chain_id"] = chain_id
+    return Anchor(f"pins file {path.name}", tuple(found), facts=facts)
+
+
+def _bad_pins(path: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"{path} is no pins file: {why}", code="bad_pins", hint='for example {"0xprovider…": ["0xsigner…"]}'
+    )

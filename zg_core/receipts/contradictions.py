@@ -1,0 +1,191 @@
+"""Where a receipt contradicts itself: what its own bytes, records and sums say otherwise. It needs no anchor."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from zg_core.crypto import same_address, sha256_hex, typed_address
+from zg_core.jsontext import parse_json
+from zg_core.pricing import Tariff, fee_of
+from zg_core.receipts.bounds import bounded
+from zg_core.sse import SSEDecoder
+from zg_core.types import Service, Usage
+from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from zg_core.money import Fee
+    from zg_core.receipts.model import Receipt
+
+__all__ = ["asked_model", "expected_fee", "flat", "follows", "in_document", "in_receipt", "unlike", "usage_in"]
+
+# Objects whose members are fields of their own; others (policy, attestation, usage) count as one field.
+_NESTED = ("service", "payment", "verdict")
+# Words for people, which another version of this package may put differently.
+_PROSE = "verdict.explanation"
+# The field of earlier versions that `prompt` took the place of.
+_EARLIER = "prompt_in_tee"
+_BOM = b"\xef\xbb\xbf"
+
+
+def flat(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a receipt as plain data, those of objects inside as ``object.field``.
+
+    Example:
+        >>> flat({"schema": "s", "payment": {"fee": "1"}, "service": None})
+        {'schema': 's', 'payment.fee': '1', 'service': None}
+    """
+    found: dict[str, Any] = {}
+    for name, value in document.items():
+        if name in _NESTED and isinstance(value, dict):
+            found |= {f"{name}.{inner}": each for inner, each in value.items()}
+        else:
+            found[name] = value
+    return found
+
+
+def in_document(document: Mapping[str, Any], receipt: Receipt) -> Iterator[str]:
+    """Where `document` says otherwise than the receipt that was read from it would: fields that follow from others."""
+    read = flat(receipt.to_dict())
+    for name, said in flat(document).items():
+        if name in (_EARLIER, f"verdict.{_EARLIER}"):
+            if said is not (read[name.replace(_EARLIER, "prompt")] == "declared"):
+                yield f"{name} does not follow from the kind"
+        elif name in read and name not in (_PROSE, "started_at") and not _alike(said, read[name]):
+            yield f"{name} does not follow from the rest of the receipt"
+
+
+def _alike(said: Any, read: Any) -> bool:
+    if isinstance(said, float) or isinstance(read, float):
+        return isinstance(said, int | float) and abs(said - read) < 1e-6
+    return type(said) is type(read) and bool(said == read)
+
+
+def in_receipt(receipt: Receipt) -> Iterator[str]:
+    """Where the receipt contradicts itself."""
+    yield from _addresses(receipt)
+    for name, body, said, size in (
+        ("request", receipt.request_body, receipt.request_sha256, receipt.request_bytes),
+        ("response", receipt.response_body, receipt.response_sha256, receipt.response_bytes),
+    ):
+        if body is not None and (sha256_hex(body) != said or len(body) != size):
+            yield f"the {name} bytes in the receipt do not have the hash or size it names"
+    verdict, service, usage = receipt.verdict, receipt.service, receipt.usage
+    if verdict.request_sha256 not in ("", receipt.request_sha256) or (
+        verdict.response_sha256 not in ("", receipt.response_sha256)
+    ):
+        yield "the verdict is about other bytes than the receipt"
+    if receipt.complete and receipt.outcome in ("abandoned", "unknown", "refused"):
+        yield f"the response was read to its end, and the outcome is {receipt.outcome!r}"
+    if receipt.complete and receipt.response_body is not None:
+        found = usage_in(receipt.response_body)
+        if found != usage and (usage is not None or receipt.outcome == "answered"):
+            yield "the usage is not the one in the response"
+    if service is not None:
+        yield from _against_record(receipt, service)
+    if receipt.request_body is not None and receipt.response_body is not None and receipt.outcome == "answered":
+        doubt = implausible(usage, receipt.request_body, receipt.response_bytes)
+        if bool(doubt) is not (USAGE_IMPLAUSIBLE in receipt.flags):
+            yield f"the flag {USAGE_IMPLAUSIBLE!r} is there or not, against what the bytes say"
+
+
+def _addresses(receipt: Receipt) -> Iterator[str]:
+    verdict, service = receipt.verdict, receipt.service
+    named = {name: getattr(receipt, name) for name in ("provider", "payer", "ledger", "inference")}
+    named |= {name: getattr(verdict, name) for name in ("expected_signer", "recovered_signer")}
+    if service is not None:
+        named |= {"service.provider": service.provider, "service.tee_signer": service.tee_signer}
+    for name, address in named.items():
+        try:
+            if address:
+                typed_address(address)
+        except ValueError:
+            yield f"{name} is no address, or a mistyped one"
+
+
+def _against_record(receipt: Receipt, service: Service) -> Iterator[str]:
+    if not same_address(service.provider, receipt.provider):
+        yield "the service record is of another provider"
+    if service.kind is not receipt.kind:
+        yield f"the service record is of kind {service.kind}, the receipt of {receipt.kind}"
+    if (service.input_price, service.output_price) != (receipt.input_price, receipt.output_price):
+        yield "the prices are not those of the service record"
+    yield from _fee(receipt)
+
+
+def _fee(receipt: Receipt) -> Iterator[str]:
+    said, expected = receipt.fee, expected_fee(receipt)
+    if said.exact and receipt.outcome != "answered":
+        yield f"the fee is exact, and the outcome is {receipt.outcome!r}"
+    if expected is None:
+        return
+    if said.exact:
+        if not expected.exact or said.amount != expected.amount:
+            yield "the fee does not follow from usage and prices"
+    elif expected.exact:
+        units = expected.amount.units
+        if said.lower > units or (said.upper is not None and said.upper < units):
+            yield "the bounds of the fee leave out what follows from usage and prices"
+
+
+def follows(receipt: Receipt) -> bool:
+    """Whether the fee can be computed from what the receipt holds: not at prices that the provider lists itself."""
+    service = receipt.service
+    return service is not None and Tariff.of(service) is not None and receipt.request_body is not None
+
+
+def expected_fee(receipt: Receipt) -> Fee | None:
+    """What follows from usage and the record's prices; None where the call was not answered, or no record is there."""
+    if receipt.service is None or receipt.outcome != "answered":
+        return None
+    fee = fee_of(receipt.service, receipt.usage)
+    if receipt.request_body is not None:
+        return bounded(fee, receipt, receipt.request_body)
+    return fee
+
+
+def usage_in(body: bytes) -> Usage | None:
+    """The token counts that a response reports, whole or streamed."""
+    body = body.removeprefix(_BOM)
+    try:
+        whole = parse_json(body)
+        return Usage.parse(whole.get("usage")) if isinstance(whole, dict) else None
+    except (ValueError, RecursionError):
+        pass
+    usage: Usage | None = None
+    decoder = SSEDecoder()
+    try:
+        for data in [*decoder.feed(body), *decoder.flush()]:
+            try:
+                event = parse_json(data)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(event, dict) and event.get("usage") is not None:
+                usage = Usage.parse(event["usage"]) or usage
+    except ValueError:
+        return None
+    return usage
+
+
+def asked_model(request: bytes | None) -> str | None:
+    """The model that a request names; None if it names none, or is not there to be read."""
+    try:
+        payload = parse_json(request or b"")
+    except (ValueError, RecursionError):
+        return None
+    model = payload.get("model") if isinstance(payload, dict) else None
+    return model if isinstance(model, str) else None
+
+
+def unlike(record: Service, other: Service) -> list[str]:
+    """Names of the fields in which two records differ."""
+    names = [each.name for each in fields(Service) if each.compare]
+    return [name for name in names if not _same(getattr(record, name), getattr(other, name))]
+
+
+def _same(left: Any, right: Any) -> bool:
+    if isinstance(left, str) and left[:2] in ("0x", "0X") and isinstance(right, str):
+        return left.lower() == right.lower()
+    return bool(left == right)

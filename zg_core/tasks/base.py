@@ -1,0 +1,52 @@
+"""What can be asked for: every task there is, and where it is asked for. Anything else is refused before it leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zg_core.errors import ConfigError
+
+__all__ = ["CHAT", "EMBEDDINGS", "TASKS", "Task", "task_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One kind of request.
+
+    Attributes:
+        name: ``"chat"``, ``"embeddings"``.
+        service_type: What the chain calls services of it.
+        path: Where it is asked for, below a service's endpoint.
+        streams: Whether its answer can come as events.
+    """
+
+    name: str
+    service_type: str
+    path: str
+    streams: bool = False
+
+
+CHAT = Task("chat", "chatbot", "/chat/completions", streams=True)
+EMBEDDINGS = Task("embeddings", "embedding", "/embeddings")
+TASKS = (CHAT, EMBEDDINGS)
+
+
+def task_at(path: str) -> Task:
+    """The task that is asked for at `path`, below a service's endpoint.
+
+    Raises:
+        ConfigError: there is none (code ``unknown_task``); what comes from elsewhere is neither bounded nor judged.
+
+    Example:
+        >>> task_at("/chat/completions").name
+        'chat'
+    """
+    for task in TASKS:
+        if task.path == path:
+            return task
+    known = ", ".join(task.path for task in TASKS)
+    raise ConfigError(
+        f"no task is asked for at {path[:80]!r}; nothing was sent",
+        code="unknown_task",
+        hint=f"requests are made for {known}: their cost is bounded, their answers are judged",
+    )
