@@ -23,9 +23,11 @@ from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.objects import check_objects
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
+from zg_core.shown.tracebacks import forgetful
 from zg_core.store import Store
 from zg_core.tasks.base import CHAT
 from zg_core.verify.policy import Policy
+from zg_core.verify.reach import reach_of
 from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions
     from zg_core.verify.conditions import Condition
+    from zg_core.verify.reach import Reach
 
 __all__ = ["AsyncChatClient", "AsyncReplyStream", "ChatClient", "ReplyStream"]
 
@@ -55,6 +58,7 @@ _GUARD = ReplayGuard()
 _AUTO: Any = object()
 
 
+@forgetful
 class _Client:
     """What both clients share: settings checked and parts put together, without I/O."""
 
@@ -79,6 +83,7 @@ class _Client:
         identity: str | None = None,
         attest: int | None = None,
         accept_models: Mapping[str, str] | None = None,
+        nonce: bool = False,
         attestation: AttestationOptions | None = None,
         limits: Limits | None = _AUTO,
         budget: Budget | None = None,
@@ -123,6 +128,8 @@ class _Client:
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
             accept_models: Renames that you accept, ``{"asked": "forwarded"}``: a provider that puts its own name of the
                 model into the request it signs proves that request only if you say that both are the same.
+            nonce: Put a random value into each request's ``user``, where you set none, so that no signature of an
+                earlier request fits it.
             attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Rate and requests under way, counted for all clients of a process and, as for the rate, for all
                 who share `store`; by default the providers' own on real networks only, None lifts them.
@@ -258,6 +265,7 @@ class _Client:
             headers=extra_headers(headers),
             gives_away=backend.gives_away,
             settings=SETTINGS,
+            nonce=nonce,
         )
 
     def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport | AsyncTransport:
@@ -270,6 +278,12 @@ class _Client:
 
     async def _route(self, model: str | None = None) -> Route:
         return await (self.backend.route(model) if self._router is None else self._router.first(model))
+
+    async def _reach(self, model: str | None) -> Reach:
+        if self._router is None:
+            return await self.backend.reach(model)
+        route = await self._router.first(model)
+        return reach_of(route.service, route.model, self.policy.accept_models)
 
     async def _token(self) -> Secret:
         return await self.backend.token(None if self._router is None else await self._route())
@@ -294,6 +308,7 @@ SETTINGS = frozenset(inspect.signature(_Client.__init__).parameters) - {"self"}
 """Names of the clients' settings: no request may hold one."""
 
 
+@forgetful
 class ChatClient(_Client):
     """Calls providers and returns answers with receipts; blocking.
 
@@ -374,6 +389,17 @@ class ChatClient(_Client):
         """
         return run(self._model_info(model, service))
 
+    def reach(self, model: str | None = None) -> Reach:
+        """The best verdict that a reply of `model` can get, and why it is no better: known from the chain beforehand.
+
+        With ``verify="require"`` a call that asks for more is refused before its prompt leaves.
+
+        Raises:
+            ConfigError: no provider and no model is named.
+            ChainError: the chain cannot be read.
+        """
+        return run(self._reach(model))
+
     def token(self) -> Secret:
         """The bearer token for the provider: a session token that is reused until 1 h is left, or the API key."""
         return run(self._token())
@@ -389,6 +415,7 @@ class ChatClient(_Client):
         self.close()
 
 
+@forgetful
 class AsyncChatClient(_Client):
     """Async twin of `ChatClient`; one object serves many event loops, one after the other or at once."""
 
@@ -431,6 +458,10 @@ class AsyncChatClient(_Client):
         """See `ChatClient.model_info`."""
         return await self._model_info(model, service)
 
+    async def reach(self, model: str | None = None) -> Reach:
+        """See `ChatClient.reach`."""
+        return await self._reach(model)
+
     async def token(self) -> Secret:
         """See `ChatClient.token`."""
         return await self._token()
@@ -448,6 +479,7 @@ class AsyncChatClient(_Client):
         await self.close()
 
 
+@forgetful
 class ReplyStream:
     """The events of one answer. Read it to its end, or close it: then `receipt` is there."""
 
@@ -485,6 +517,7 @@ class ReplyStream:
         self.close()
 
 
+@forgetful
 class AsyncReplyStream:
     """Async twin of `ReplyStream`."""
 

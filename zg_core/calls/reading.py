@@ -11,10 +11,10 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from zg_core.config import blot
 from zg_core.errors import RequestError
 from zg_core.http.bodies import BodyBroken
 from zg_core.jsontext import encode_body, parse_json
+from zg_core.shown.redaction import blot
 from zg_core.sse import DONE, SSEDecoder
 from zg_core.tasks.chat import text_of
 from zg_core.tasks.replies import as_deltas, error_in
@@ -194,6 +194,7 @@ class Reading:
         if not call.exchange.body_id:
             call.exchange.body_id = _id_of(said)
         if said.get("usage") is not None:
+            call.odd_usage = Usage.is_odd(said["usage"]) or call.odd_usage
             call.usage = Usage.parse(said["usage"]) or call.usage
         mended = as_deltas(said) or mended
         choices = said.get("choices")
@@ -222,7 +223,7 @@ class Reading:
                 code="malformed_reply",
                 hint="choose another provider; error.text holds the body",
             )
-        call.usage = Usage.parse(said.get("usage"))
+        call.usage, call.odd_usage = Usage.parse(said.get("usage")), Usage.is_odd(said.get("usage"))
         call.exchange.body_id = _id_of(said)
         call.text.append(text_of(said))
         if words := error_in(said):

@@ -38,6 +38,7 @@ from zg_core.frameworks.environment import (
     secret_from_env,
 )
 from zg_core.objects import check_objects
+from zg_core.shown.tracebacks import clears_locals
 from zg_core.tasks.parameters import CHAT
 
 if TYPE_CHECKING:
@@ -178,6 +179,9 @@ class ClientFields(OwnsClients, BaseModel):
     """What is allowed in an attestation, and where evidence is looked up."""
     accept_models: dict[str, str] | None = None
     """Renames that you accept, ``{"asked": "forwarded"}``: what a provider calls the same model."""
+    nonce: bool = False
+    """Whether a random value goes into each request's ``user``, where you set none, so that no signature of an earlier
+    request fits it."""
 
     routing: Routing | None = Field(default=None, repr=False)
     """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
@@ -239,6 +243,7 @@ class ClientFields(OwnsClients, BaseModel):
     _of_the_framework: ClassVar[frozenset[str]] = frozenset()
     _service_type: ClassVar[str | None] = None
 
+    @clears_locals
     def __init__(self, *arguments: Any, **values: Any) -> None:
         # A traceback can show the locals of every frame: nothing in this one is a key from here on.
         for name in ("private_key", "api_key"):

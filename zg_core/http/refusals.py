@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal
 
-from zg_core.config import blot
 from zg_core.errors import NEVER_REACHED
 from zg_core.jsontext import parse_json
+from zg_core.shown.redaction import blot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

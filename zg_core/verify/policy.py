@@ -16,6 +16,7 @@ from zg_core.errors import (
     VerificationUnavailable,
     VerificationWarning,
 )
+from zg_core.shown.escaping import line
 from zg_core.verify.conditions import (
     AllOf,
     Attested,
@@ -280,7 +281,8 @@ class Policy:
             if (provider, reason) in self._warned:
                 return
             self._warned.add((provider, reason))
-        warnings.warn(f"reply of {provider} is not proven: {sentence}", VerificationWarning, stacklevel=2)
+        message = line(f"reply of {provider} is not proven: {sentence}")
+        warnings.warn(message, VerificationWarning, stacklevel=2)
 
 
 def _renames(value: Any) -> dict[str, str] | None:

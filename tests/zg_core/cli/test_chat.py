@@ -104,6 +104,29 @@ def test_require_refuses_before_it_asks_a_provider_that_signs_nothing(steady, ma
     assert len(market.providers[2].requests) == before
 
 
+def test_less_has_to_be_asked_for_by_name(steady, market, provider):
+    """The answer that another question got is on stdout, and the exit code says that nothing ties it to this one."""
+    market.providers[0].fault("replay_other")
+    ran = steady("chat", QUESTION, "--provider", provider, ok=False)
+    assert ran.code == 3, str(ran)
+    assert "verdict  response_bound (request_unknown)" in ran.err
+    market.providers[0].fault("replay_other")
+    ran = steady("chat", QUESTION, "--provider", provider, "--verify", "require", "--no-stream", ok=False)
+    assert (ran.code, ran.out) == (3, ""), str(ran)
+    market.providers[0].fault("replay_other")
+    assert steady("chat", QUESTION, "--provider", provider, "--minimum", "response_bound").out
+
+
+@pytest.mark.parametrize("words", [["--minimum", "pending"], ["--minimum", "good"]], ids=" ".join)
+def test_a_minimum_that_proves_nothing_is_an_error(steady, provider, words):
+    assert steady.fails("chat", "hi", "--provider", provider, *words, code=1)["code"] == "bad_policy"
+
+
+@pytest.mark.parametrize("pair", ["alias", "=m", "alias=", "="])
+def test_a_rename_that_is_none_is_a_usage_error(steady, provider, pair):
+    assert steady.fails("chat", "hi", "--provider", provider, "--accept-model", pair, code=2)["code"] == "usage"
+
+
 def test_with_verification_off_the_answer_is_enough(steady, unsigned):
     ran = steady("chat", QUESTION, "--provider", unsigned, "--verify", "off")
     assert "verdict  not_checked" in ran.err

@@ -30,6 +30,7 @@ from zg_core.jsontext import parse_json
 from zg_core.money import either
 from zg_core.pricing import fee_of
 from zg_core.store import Store
+from zg_core.verify.reach import reach_of
 from zg_core.verify.schemes import signed_hashes as response
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from zg_core.types import Service, Usage
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
     from zg_core.verify.policy import Policy
+    from zg_core.verify.reach import Reach
     from zg_core.verify.replay import ReplayGuard
 
     Choice = Callable[["DirectBackend", str], Awaitable[str]]
@@ -195,11 +197,19 @@ class DirectBackend:
 
     async def route(self, model: str | None) -> Route:
         """See `Backend.route`."""
+        return await self.route_to(await self._decided(model), model)
+
+    async def _decided(self, model: str | None) -> str:
         if self._provider is None:
             async with self._transport.lock("route"):
                 if self._provider is None:
                     self._provider = await self._choose(self, self.target(model))
-        return await self.route_to(self._provider, model)
+        return self._provider
+
+    async def reach(self, model: str | None) -> Reach:
+        """The best verdict that a reply can get, as far as the chain tells; nothing is sent to the provider."""
+        service = await self._chain.service(await self._decided(model))
+        return reach_of(service, model or self._model, self._policy.accept_models)
 
     async def route_to(self, provider: str, model: str | None) -> Route:
         """The route to `provider`, if it is fit for one; nothing is sent.

@@ -22,6 +22,8 @@ from zg_core.config import Secret
 from zg_core.crypto import same_address
 from zg_core.errors import InsufficientFunds, NotAcknowledged, SessionRejected
 from zg_core.money import neuron
+from zg_core.shown.redaction import learn
+from zg_core.shown.tracebacks import forgetful
 from zg_core.wallet import missing_credential
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class Credential(Protocol):
         ...
 
 
+@forgetful
 class WalletCredential:
     """Signs 24 h session tokens and reuses each until 1 h is left, one per provider."""
 
@@ -99,6 +102,7 @@ class WalletCredential:
         return f"WalletCredential({self._wallet!r})"
 
 
+@forgetful
 class ApiKeyCredential:
     """An API key (``app-sk-…``) used without a wallet: owner, provider, expiry and id are read from it.
 
@@ -109,6 +113,7 @@ class ApiKeyCredential:
     def __init__(self, key: Secret) -> None:
         self.claims = read_token(key)
         self._key = Secret(bare(key))
+        learn(self._key.reveal())
         self._checked = False
 
     @property
