@@ -25,7 +25,7 @@ def test_a_timeout_of_httpx_is_understood_by_both_frameworks(
 
 
 @pytest.mark.parametrize(
-    "given", [httpx.Timeout(None), (None, 5), object(), "soon", [1]], ids=lambda given: type(given).__name__
+    "given", [httpx.Timeout(None), (None, 5), pytest.param(object(), id="object"), "soon", [1]], ids=repr
 )
 def test_a_timeout_without_an_end_or_of_no_form_is_named(lc: Any, li: Any, given: Any) -> None:
     for make in (lc, li):
