@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 from zg_core.errors import BudgetExceeded, ConfigError
 from zg_core.money import Amount
-from zg_core.pricing import estimate
+from zg_core.pricing import Asked, estimate
+from zg_core.types import MOST_TOKENS
 
 if TYPE_CHECKING:
     from zg_core.money import Fee
-    from zg_core.pricing import Asked, Tariff
+    from zg_core.pricing import Tariff
     from zg_core.receipts.model import Receipt
     from zg_core.store import Store, Work
     from zg_core.types import Service
@@ -32,6 +33,7 @@ __all__ = ["Budget", "Held", "Spending"]
 # Longer than a call can take; until then a process on another machine is taken to live.
 _LOST_AFTER = 3600.0
 _FUNDING = "funding:"
+_MOST = 2**128  # neuron; there are not so many, and a price or count that says so must still fit into the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,9 @@ class Budget:
         per_wallet: Most for one wallet, as long as the store lives.
         usd: What one US dollar costs. With it, calls at providers that bill in USD are counted at this rate; without it
             they are refused.
-        unpriced: What to hold for a call whose price no one can tell beforehand: providers that serve several models
-            and list no prices. Without it they are refused. It is your word, not a bound.
+        unpriced: What to hold for a call whose price is not on chain: providers that bill in USD or model by model. A
+            price that they list is signed by nobody, so it is no bound; the larger of both is held. Without it they
+            are refused. It is your word, not a bound.
         completion_tokens: Length of an answer that no ``max_tokens`` limits; an answer that is longer counts in full.
         run: Name of the run; by default each budget object is a run of its own.
 
@@ -157,7 +160,8 @@ class Spending:
         Raises:
             BudgetExceeded: it is more than is left; nothing is held. ``details`` has ``limit``, ``asked``, ``left``
                 (amounts) and ``until`` (a UTC time, None if it never ends).
-            ConfigError: the price is not known and the budget has no amount for that, or the store fails.
+            ConfigError: the price is not on chain and the budget has no amount for that (code ``budget_unpriced``), a
+                parameter that should limit the answer is no count (``budget_unbounded``), or the store fails.
         """
         units = self._most(service, request, tariff)
         self._hold(receipt.id, receipt.payer, receipt.provider, units, earlier=earlier)
@@ -167,10 +171,24 @@ class Spending:
         """Whether one call, all its requests together, may cost `units` neuron."""
         return self.budget.per_call is None or units <= self.budget.per_call.units
 
-    def settle(self, receipt: Receipt) -> None:
-        """Count what the call of `receipt` cost: its fee where that is known, else its upper bound, held as unknown."""
-        fee = receipt.fee
+    def settle(self, receipt: Receipt, fee: Fee | None = None) -> None:
+        """Count what the call of `receipt` cost: its fee where that is known, else its upper bound, held as unknown.
+
+        Args:
+            receipt: Of the call.
+            fee: The fee as it is known now, where that of the receipt may change meanwhile.
+        """
+        fee = fee or receipt.fee
         self._settle(receipt.id, self._cost(fee), known=fee.exact or fee.lower == fee.upper)
+
+    def recount(self, receipt: Receipt, before: Fee) -> None:
+        """Count by how much more the call of `receipt` can have cost, after its fee was corrected from `before`."""
+        old, new = self._cost(before), self._cost(receipt.fee)
+        if old is None or new is None or new <= old:
+            return
+        with self._store.transaction(durable=False) as work:
+            for scope in sorted(self._scopes(receipt.payer, receipt.provider, receipt.started_at, "")):
+                _put(work, scope, _spent(work, scope) + new - old)
 
     def release(self, receipt: Receipt) -> None:
         """Give back what is held for a request that was refused or never sent."""
@@ -274,13 +292,26 @@ class Spending:
         ]
 
     def _most(self, service: Service, request: bytes | Asked, tariff: Tariff | None) -> int:
-        most = estimate(service, request, completion_tokens=self.budget.completion_tokens, tariff=tariff)
-        if most is not None and (units := self._in_0g(most.units, most.currency)) is not None:
+        asked = Asked.read(request)
+        if asked.odd:
+            raise ConfigError(
+                f"{asked.odd} is no whole number from 0 to {MOST_TOKENS}, so a budget cannot bound the call",
+                code="budget_unbounded",
+                hint=f"pass {asked.odd} as an int, or leave it out",
+            )
+        most = estimate(service, asked, completion_tokens=self.budget.completion_tokens, tariff=tariff)
+        units = None if most is None else self._in_0g(most.units, most.currency)
+        listed = tariff is not None and tariff.listed
+        if units is not None and not listed:
             return units
-        if self.budget.unpriced is not None:
-            return self.budget.unpriced.units
-        if service.usd_priced and self.budget.usd is None:
-            how, fix = "bills in USD", 'say what a dollar costs: Budget(usd=og("4"), …)'
+        if self.budget.unpriced is not None:  # a list that nobody signs may say more, never less
+            return max(units or 0, self.budget.unpriced.units)
+        if listed and units is not None:
+            how = "lists its prices by itself, where nobody signs them"
+            fix = 'say what a call costs at most: Budget(unpriced=og("0.05"), …)'
+        elif service.usd_priced and self.budget.usd is None:
+            how = "bills in USD"
+            fix = 'say what a dollar and a call cost: Budget(usd=og("4"), unpriced=og("0.05"), …)'
         else:
             how = "serves several models at prices of their own, and lists none for this one"
             fix = 'say what to hold for each call: Budget(unpriced=og("0.05"), …)'
@@ -292,7 +323,8 @@ class Spending:
 
     def _cost(self, fee: Fee) -> int | None:
         """The most that `fee` can be, in neuron; None where that is not known."""
-        return None if fee.most is None else self._in_0g(fee.most, fee.amount.currency)
+        units = None if fee.most is None else self._in_0g(fee.most, fee.amount.currency)
+        return None if units is None else min(units, _MOST)
 
     def _in_0g(self, units: int, currency: str) -> int | None:
         if currency == "0G":

@@ -204,8 +204,8 @@ def audit(
     since: Since = None,
     until: Until = None,
     from_block: Annotated[
-        int, typer.Option(min=0, help="First block; public nodes limit how far back one query may reach.")
-    ] = 0,
+        int | None, typer.Option(min=0, help="First block; default the first that knows the wallet.")
+    ] = None,
 ) -> None:
     """Compare receipts with what providers settled on chain; exit code 1 if sums lie outside of what they allow."""
     stored = run.stored()

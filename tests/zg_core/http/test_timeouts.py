@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts, timeouts_of
 from zg_core.http.transport import Transport
 
+ROOT = Path(__file__).resolve().parents[3]
 DRIP = [bytes([b]) for b in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2000]
 ENDLESS = Drip([b"1;x=", *[b"x"] * 2000])  # the extension of a chunk's size
 SLOW = Timeouts(connect=5.0, read=60.0, first_token=0.2, stall=60.0)
@@ -105,6 +108,19 @@ class TestDeadlines:
         with pytest.raises(ConfigError, match=name) as caught:
             Timeouts(**{name: seconds})
         assert caught.value.code == "bad_timeout"
+
+
+def test_whatever_the_package_asks_for_by_itself_has_an_end() -> None:
+    """Every call of `Timeouts` in it but those for the answers, which may take as long as the user lets them."""
+    found = {}
+    for path in (ROOT / "zg_core").rglob("*.py"):
+        name = path.relative_to(ROOT).as_posix()
+        if not name.startswith(("zg_core/localnet/", "zg_core/http/", "zg_core/openai_compat")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Timeouts":
+                    found[f"{name}:{node.lineno}"] = any(keyword.arg == "whole" for keyword in node.keywords)
+    assert len(found) > 6
+    assert [where for where, ends in found.items() if not ends] == []
 
 
 class TestForms:
