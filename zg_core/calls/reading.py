@@ -189,8 +189,12 @@ class Reading:
             return None
         if self.done:
             raise RequestError("the stream goes on after its end", code="malformed_reply")
-        said, mended = _parsed(data)
-        if said is None:
+        mended = False
+        try:
+            said = parse_json(data)
+        except (ValueError, RecursionError):
+            said, mended = _mended(data), True
+        if not isinstance(said, dict):
             raise RequestError("the stream holds an event that is no JSON object", code="malformed_reply")
         call = self._call
         if not call.exchange.body_id:
@@ -228,8 +232,12 @@ class Reading:
     def _body(self) -> Any:
         """What the caller may see of a body that came whole."""
         call, raw = self._call, b"".join(self._whole)
-        said, mended = _parsed(raw)
-        if said is None:
+        mended = False
+        try:
+            said = parse_json(raw)
+        except (ValueError, RecursionError):
+            said, mended = _mended(raw), True
+        if not isinstance(said, dict):
             raise RequestError(
                 f"provider {call.receipt.provider} answered {call.exchange.status} with a body that is no JSON object",
                 code="malformed_reply",
@@ -252,17 +260,12 @@ class Reading:
         return encode_body(said) if mended and self._form is Form.TIDY else raw
 
 
-def _parsed(data: bytes) -> tuple[dict[str, Any] | None, bool]:
-    """The object that `data` is, None if it is none; and whether its text was mended to make it one."""
-    mended = False
+def _mended(data: bytes) -> Any:
+    """What `data` is with its half characters replaced; None where that does not help."""
     try:
-        try:
-            value = parse_json(data)
-        except UnicodeDecodeError:
-            value, mended = parse_json(data.decode("utf-8", "replace")), True
+        return parse_json(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        return None, False
-    return (value if isinstance(value, dict) else None), mended
+        return None
 
 
 def _tidy(data: bytes) -> bytes:
