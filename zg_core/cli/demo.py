@@ -194,7 +194,7 @@ class Demo:
         transport = SyncTransport()
         try:
             network = _network(net)
-            found = run(read_settlements(JsonRpc(net.rpc_url, transport), network, user))
+            found = run(read_settlements(JsonRpc(net.rpc_url, transport), network, user, sleep=transport.sleep))
         finally:
             transport.close()
         for item in found:

@@ -203,14 +203,16 @@ class Broker(_Broker):
         return run(self.core.accounts(user))
 
     def settlements(
-        self, user: str | None = None, *, from_block: int = 0, to_block: int | str = "latest"
+        self, user: str | None = None, *, from_block: int | None = None, to_block: int | str = "latest"
     ) -> list[Settlement]:
         """What providers charged the wallet (or `user`) on chain, oldest first, with the TEE signer of each.
 
         Args:
             user: Whose, instead of the wallet's.
-            from_block: First block; public nodes limit how far back one query may reach.
+            from_block: First block; without it the first in which the wallet had sent a transaction.
             to_block: Last block.
+
+        A long range is read in pieces as large as the node allows; `on_progress` is told how far it is.
         """
         return run(self.core.settlements(user, from_block=from_block, to_block=to_block))
 
@@ -374,7 +376,7 @@ class AsyncBroker(_Broker):
         return await self.core.accounts(user)
 
     async def settlements(
-        self, user: str | None = None, *, from_block: int = 0, to_block: int | str = "latest"
+        self, user: str | None = None, *, from_block: int | None = None, to_block: int | str = "latest"
     ) -> list[Settlement]:
         """See `Broker.settlements`."""
         return await self.core.settlements(user, from_block=from_block, to_block=to_block)
