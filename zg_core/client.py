@@ -244,6 +244,12 @@ class _Client:
             sources=settings.sources,
             choose=choice(self._transport, self._catalogue),
         )
+        if self.spending is not None and self.stored is not None:
+            from zg_core.backends.direct.audit.referee import appoint
+
+            told: dict[str, Any] = {"wallet": wallet, "ca_file": ca_file, "listener": on_progress}
+            paying = self.backend
+            appoint(self.spending, self.stored, self.network, self._transport, payer=lambda: paying.payer, **told)
         self._router = None if routing is None else self._make_router(routing)
         later = None
         if limits is _AUTO and self.network.name == "local":  # whose providers may have none: the first refusal tells

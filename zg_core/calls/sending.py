@@ -270,9 +270,16 @@ class Sending:
             if self._spending is not None:
                 reserve = partial(self._spending.reserve, earlier=earlier)
                 route = call.route
-                call.held = await self._transport.blocking(
-                    reserve, call.receipt, route.service, call.asked, route.tariff
-                )
+                referee = self._spending.referee
+                if referee is not None:
+                    await referee.before(route.service, call.receipt.started_at.timestamp())
+                held = call.receipt, route.service, call.asked, route.tariff
+                try:
+                    call.held = await self._transport.blocking(reserve, *held)
+                except BudgetExceeded:
+                    if referee is None or not await referee.again(route.service):
+                        raise
+                    call.held = await self._transport.blocking(reserve, *held)
             try:
                 await self._recorder.opened(call.receipt)
             except BaseException:

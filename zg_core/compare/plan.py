@@ -102,7 +102,7 @@ class Plan:
 
 
 class Purse:
-    """A hard cap: what is reserved and what was spent never exceed it together.
+    """A cap on what receipts say: what is reserved and what was spent never exceed it together.
 
     Example:
         >>> purse = Purse(Amount(10))

@@ -28,7 +28,7 @@ _BREAKS = re.compile(r"\s*[\n\r\t\x0b\x0c\x85\u2028\u2029]\s*")
 # What Markdown reads as markup, also in the dialects of notebooks ($) and repositories (@name, #1, bare addresses).
 _MARKUP = re.compile(
     r"[\\`*\[\]|<>&$#]|~(?=~)|(?<=~)~|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|@(?=\w)|:(?=//)|(?<=mailto):|(?<=xmpp):"
-    r"|(?<=www)\.|^[-+=~]",
+    r"|(?<=www)\.|^[-+=~](?=.)",
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"^([0-9]+)([.)])(?=\s|$)")

@@ -138,7 +138,9 @@ class TestHtml:
         assert (html(None), html(5)) == ("", "5")
 
 
-MARKUP = re.compile(r"[\\`*\[\]|<>$#]|://|^[-+=~]|^[0-9]+[.)](?:\s|$)|www\.|~~|@\w|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+MARKUP = re.compile(
+    r"[\\`*\[\]|<>$#]|://|^[-+=~](?=.)|^[0-9]+[.)](?:\s|$)|www\.|~~|@\w|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"
+)
 
 
 class TestMarkdown:
