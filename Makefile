@@ -6,6 +6,8 @@ BIN = .venv/bin
 PYTEST = -m pytest --numprocesses $(WORKERS) --dist loadfile
 WORKERS ?= auto
 CONTRACTS = zg_core/localnet/contracts
+# Compiled once, not by every worker and every process that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What the client and the framework packages are tested with in the two further environments: everything but the
 # tests of the local network, of money and command line, and of this repository's files.

@@ -18,7 +18,7 @@ from zg_core.receipts.recent import KEY, metadata_of
 from zg_core.tasks.replies import content_text, first_choice, reasoning_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from zg_core.calls.call import Reply
     from zg_core.receipts.model import Receipt
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 __all__ = [
     "additional_kwargs_of",
     "chat_result",
+    "combined_usage",
     "reply_metadata",
+    "token_usage",
     "usage_metadata",
 ]
 
@@ -61,7 +63,27 @@ def chat_result(reply: Reply) -> ChatResult:
     )
     message.response_metadata = reply_metadata(body, receipt, said_of(message))
     info = {name: choice[name] for name in ("finish_reason", "logprobs") if choice.get(name) is not None}
-    return ChatResult(generations=[ChatGeneration(message=message, generation_info=info or None)])
+    generation = ChatGeneration(message=message, generation_info=info or None)
+    # Where LangChain's older handlers look for it.
+    output = {"token_usage": token_usage(body.get("usage")), "model_name": message.response_metadata["model_name"]}
+    return ChatResult(generations=[generation], llm_output=output)
+
+
+def token_usage(usage: Any) -> dict[str, int]:
+    """The counts of an OpenAI ``usage`` object, under OpenAI's names."""
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return {name: count for name in names if (count := _count(usage, name)) is not None}
+
+
+def combined_usage(outputs: Iterable[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """What the ``llm_output`` of several results says together."""
+    combined: dict[str, Any] = {}
+    total: dict[str, int] = {}
+    for output in outputs:
+        for name, count in (output or {}).get("token_usage", {}).items():
+            total[name] = total.get(name, 0) + count
+        combined |= {name: value for name, value in (output or {}).items() if name != "token_usage"}
+    return {"token_usage": total, **combined} if combined or total else {}
 
 
 def additional_kwargs_of(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, PrivateAttr, model_validator
 from langchain_zerog import _blocks
 from langchain_zerog._bridge import awatched, scope, sink_of, watched
 from langchain_zerog._cache import judged
-from langchain_zerog._convert import chat_result
+from langchain_zerog._convert import chat_result, combined_usage
 from langchain_zerog._errors import NeverServed, as_model_error
 from langchain_zerog._fields import ChatFields, plain_values
 from langchain_zerog._payload import trace_parameters_of
@@ -170,26 +170,13 @@ class ChatZeroG(ChatFields, BaseChatModel):
     """Whether `invoke` streams too, for the sake of callbacks."""
 
     if TYPE_CHECKING:
-        # Other names of arguments, for type checkers: of `model`, `max_tokens` and `stop`.
-        model_name: str | None = None
-        max_completion_tokens: int | None = None
-        stop_sequences: list[str] | str | None = None
+        model_name: str | None = None  # another name of the argument `model`, for type checkers
     else:
 
         @property
         def model_name(self) -> str | None:
             """The same as `model`."""
             return self.model
-
-        @property
-        def max_completion_tokens(self) -> int | None:
-            """The same as `max_tokens`."""
-            return self.max_tokens
-
-        @property
-        def stop_sequences(self) -> list[str] | str | None:
-            """The same as `stop`."""
-            return self.stop
 
     _dumped: dict[str, Any] | None = PrivateAttr(default=None)
 
@@ -246,6 +233,9 @@ class ChatZeroG(ChatFields, BaseChatModel):
         # Before a run is announced to its callbacks, which are told all of this.
         self._check_call(kwargs)
         return super()._get_invocation_params(stop=stop, **kwargs)
+
+    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
+        return combined_usage(llm_outputs)
 
     def get_num_tokens(self, text: str) -> int:
         """About how many tokens `text` has, counted offline: the provider's tokenizer is not known."""

@@ -125,13 +125,14 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.enable()
-        gc.collect()
         gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that try as many examples as they are told to."""
+    """Mark the tests that try as many examples as they are told to; refuse a name that is new in every process."""
     for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"{item.nodeid}: give the parameter an id, workers have to agree on names")
         if hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("fuzz")
 

@@ -153,6 +153,7 @@ class Call:
     streamed: bool = False
     response: Response | None = None
     usage: Usage | None = None
+    odd_usage: bool = False  # a count among what was reported is none
     text: list[str] = field(default_factory=list)
     hasty: bool = False  # there are other providers: a refusal that may pass is not waited for
     sent: bool = False  # the request is on its way, or was answered

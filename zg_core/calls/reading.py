@@ -194,6 +194,7 @@ class Reading:
         if not call.exchange.body_id:
             call.exchange.body_id = _id_of(said)
         if said.get("usage") is not None:
+            call.odd_usage = Usage.is_odd(said["usage"]) or call.odd_usage
             call.usage = Usage.parse(said["usage"]) or call.usage
         mended = as_deltas(said) or mended
         choices = said.get("choices")
@@ -222,7 +223,7 @@ class Reading:
                 code="malformed_reply",
                 hint="choose another provider; error.text holds the body",
             )
-        call.usage = Usage.parse(said.get("usage"))
+        call.usage, call.odd_usage = Usage.parse(said.get("usage")), Usage.is_odd(said.get("usage"))
         call.exchange.body_id = _id_of(said)
         call.text.append(text_of(said))
         if words := error_in(said):

@@ -207,5 +207,5 @@ def _show(out: Output, receipt: Receipt) -> None:
     fee = receipt.fee
     out.note(f"chat id  {receipt.chat_id or '-'}")
     out.note(f"provider {receipt.provider} ({receipt.model}, {receipt.kind})")
-    out.note(f"fee      {fee.amount}" + ("" if fee.exact else f" (not exact: {fee.reason})"))
+    out.note(f"fee      {fee.amount if fee.exact else fee.bounds}")
     out.note(f"verdict  {receipt.verdict}: {receipt.verdict.explain()}")

@@ -145,4 +145,25 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX signed_forms_by_nonce ON signed_forms (chain, address, nonce);
     CREATE INDEX signed_forms_by_intention ON signed_forms (intention)
     """,
+    """
+    CREATE TABLE referee (
+        chain BIGINT NOT NULL,
+        payer VARCHAR(42) NOT NULL,
+        provider VARCHAR(42) NOT NULL,
+        since DOUBLE PRECISION NOT NULL,
+        told INTEGER NOT NULL,
+        owed VARCHAR(80) NOT NULL,
+        block BIGINT NOT NULL,
+        settled VARCHAR(80) NOT NULL,
+        rolled DOUBLE PRECISION NOT NULL,
+        covered VARCHAR(80) NOT NULL,
+        excess VARCHAR(80) NOT NULL,
+        counted VARCHAR(80) NOT NULL,
+        looked DOUBLE PRECISION NOT NULL,
+        run VARCHAR(64) NOT NULL,
+        calls BIGINT NOT NULL,
+        alone DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (chain, payer, provider)
+    )
+    """,
 )

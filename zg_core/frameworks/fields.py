@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from zg_core.verify.policy import Policy
     from zg_core.wallet import Wallet
 
+    Key = str | SecretStr  # what may be passed; held as a secret
+
 __all__ = ["ClientFields", "Later", "aliases_of"]
 
 
@@ -119,6 +121,7 @@ if not TYPE_CHECKING:
     Timeouts = Later.of("zg_core.http.timeouts", "Timeouts", from_dict=True)
     Wallet = Later.of("zg_core.wallet", "Wallet")
     Patience = Annotated[float | Timeouts | None, BeforeValidator(_patience)]
+    Key = SecretStr
 
 
 class ClientFields(OwnsClients, BaseModel):
@@ -144,10 +147,10 @@ class ClientFields(OwnsClients, BaseModel):
     provider: str | None = Field(default_factory=from_env("ZEROG_PROVIDER"))
     """Address of the provider; without it one is chosen for `model`. Default ``ZEROG_PROVIDER``."""
 
-    private_key: SecretStr | None = Field(default_factory=secret_from_env(*KEY_NAMES), exclude=True, repr=False)
+    private_key: Key | None = Field(default_factory=secret_from_env(*KEY_NAMES), exclude=True, repr=False)
     """Key of the wallet that pays. Default ``ZEROG_PRIVATE_KEY``. None says that it comes later, as a configurable
     field: else a missing key is an error of the constructor."""
-    api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True, repr=False)
+    api_key: Key | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True, repr=False)
     """A 0G API key (``app-sk-…``) instead of a wallet. Default ``ZEROG_API_KEY``."""
     wallet: Wallet | None = Field(default=None, exclude=True, repr=False)
     """A `zg_core.Wallet` instead of a key, for keystore files and secrets managers; opened when it first signs."""
@@ -186,8 +189,8 @@ class ClientFields(OwnsClients, BaseModel):
     routing: Routing | None = Field(default=None, repr=False)
     """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
     limits: Limits | Literal["auto"] | None = Field(default="auto", repr=False)
-    """Rate and requests under way, for all clients of a process together: by default the providers' own on real
-    networks; None lifts them."""
+    """Rate and requests under way, for all clients of a process together: by default the providers' own, on a local
+    network once a provider has refused a request because of them; None lifts them."""
     budget: Budget | None = Field(default=None, exclude=True, repr=False)
     """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
     timeout: Patience = Field(default=None, repr=False, validation_alias=AliasChoices("timeout", "request_timeout"))
@@ -230,6 +233,22 @@ class ClientFields(OwnsClients, BaseModel):
     """Called when a background check has ended (``verify="background"``)."""
     on_progress: Callable[[Progress], None] | None = Field(default=None, exclude=True, repr=False)
     """Called while a call waits for the provider to see our own transaction."""
+
+    if TYPE_CHECKING:
+        # Other names of arguments, for type checkers: of `timeout` and `headers`.
+        request_timeout: Patience = None
+        default_headers: dict[str, str] | None = None
+    else:
+
+        @property
+        def request_timeout(self) -> Patience:
+            """The same as `timeout`."""
+            return self.timeout
+
+        @property
+        def default_headers(self) -> dict[str, str] | None:
+            """The same as `headers`."""
+            return self.headers
 
     _clients: Clients = PrivateAttr(default_factory=Clients)
 
@@ -332,7 +351,9 @@ class ClientFields(OwnsClients, BaseModel):
     def _secrets(self) -> tuple[str, ...]:
         """What no parameter of a request may hold, in lower case."""
         held = (self.private_key, self.api_key, *(secret_from_env(name)() for name in (*KEY_NAMES, "ZEROG_API_KEY")))
-        texts = (secret.get_secret_value().lower().removeprefix("0x") for secret in held if secret is not None)
+        texts = (
+            secret.get_secret_value().lower().removeprefix("0x") for secret in held if isinstance(secret, SecretStr)
+        )
         return tuple(text for text in texts if len(text) >= _SHORTEST)
 
     # as data

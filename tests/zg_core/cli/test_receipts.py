@@ -265,8 +265,9 @@ class TestAudit:
         with market.providers[0].fault("usage_inflated", factor=1000):
             receipt = asked(rich, provider)
         market.providers[0].settle()
-        (finding,) = self.found(rich, "usage_inflated")["findings"]
-        assert finding["receipts"] == [receipt.id]
+        too_much, inflated = self.found(rich, "settled_too_much", "usage_inflated")["findings"]
+        assert inflated["receipts"] == [receipt.id]
+        assert int(too_much["excess"]) > 0, "what was billed beyond the bytes exchanged"
 
     def test_without_receipts_there_is_nothing_to_compare(self, poor):
         ran = poor("receipts", "audit", ok=False)

@@ -157,6 +157,17 @@ class TestEnforce:
         assert enforced(policy, none, "0x" + "cd" * 20) == "warns"
         assert enforced(Policy(), none) == "warns"
 
+    def test_python_shows_the_warning_of_every_policy_and_where_the_call_was_made(self) -> None:
+        unproven = receipt(Verdict(Status.UNAVAILABLE, Reason.NO_SIGNATURE))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")  # a warning of one place and text is shown once
+            for _ in range(2):
+                policy = Policy()
+                for _ in range(3):
+                    policy.enforce(unproven)
+        assert len(caught) == 2
+        assert {warning.filename for warning in caught} == {__file__}
+
     def test_threads_warn_once_together(self) -> None:
         policy = Policy()
         barrier = threading.Barrier(8)

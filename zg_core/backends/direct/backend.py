@@ -13,7 +13,7 @@ from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, WalletCredential
 from zg_core.backends.direct.records import RECORD_AGE, Records
-from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, fetch_signature
+from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
 from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     ChainError,
@@ -129,6 +129,7 @@ class DirectBackend:
         self._choose = choose or _unnamed
         self._records = Records(chain, transport, record_age, retries)
         self._careful = careful or policy.looks_at_records
+        self._missed = Missed()
         self._served: dict[str, tuple[float, frozenset[str]]] = {}
 
     @property
@@ -162,7 +163,7 @@ class DirectBackend:
         """
         wanted = model or self._model
         if wanted is None:
-            raise _no_target()
+            raise _no_target(self._service_type)
         return wanted
 
     async def market(self, model: str) -> list[tuple[Service, Account | None]]:
@@ -179,21 +180,20 @@ class DirectBackend:
 
     async def unserved(self, model: str) -> ModelNotServed:
         """The error for a model that nobody serves."""
-        return self._unserved(model, [s for s in await self._chain.services() if self._sells(s)])
+        acknowledged = [service for service in await self._chain.services() if service.acknowledged]
+        known = sorted({service.model for service in acknowledged if self._sells(service)})
+        said = f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`"
+        others = {one.service_type for one in acknowledged if one.model == model and not self._sells(one)}
+        if others:
+            said = f"it is served as {' and '.join(sorted(others))}, asked for as {self._service_type}; {said}"
+        if model == self._model and (variable := self._sources.get("model")):
+            said += f"; {variable} names the model"
+        return ModelNotServed(
+            f"no acknowledged provider on {self.network.name} serves {model!r}", hint=said, model=model
+        )
 
     def _sells(self, service: Service) -> bool:
         return service.service_type == self._service_type
-
-    def _unserved(self, model: str, services: list[Service]) -> ModelNotServed:
-        known = sorted({s.model for s in services if s.acknowledged})
-        named = ""
-        if model == self._model and (variable := self._sources.get("model")):
-            named = f"; {variable} names the model"
-        return ModelNotServed(
-            f"no acknowledged provider on {self.network.name} serves {model!r}",
-            hint=f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`{named}",
-            model=model,
-        )
 
     async def route(self, model: str | None) -> Route:
         """See `Backend.route`."""
@@ -354,7 +354,11 @@ class DirectBackend:
         """See `Backend.verify`."""
 
         async def fetch(chat_ids: tuple[str, ...]) -> bytes | None:
-            return await fetch_signature(self._transport, route.service, route.model, chat_ids, delays=SIGNATURE_DELAYS)
+            provider, delays = route.service.provider, tuple(SIGNATURE_DELAYS)
+            chosen = self._missed.delays(provider, delays) if self._policy.mode == "warn" else delays
+            found = await fetch_signature(self._transport, route.service, route.model, chat_ids, delays=chosen)
+            self._missed.note(provider, found=found is not None, waited=chosen == delays)
+            return found
 
         async def reread() -> Service:
             try:
@@ -421,11 +425,14 @@ async def _unnamed(_: DirectBackend, model: str) -> str:
     raise ConfigError(f"no provider of {model!r} is named", code="no_target", hint="pass provider='0x…'")
 
 
-def _no_target() -> ConfigError:
+def _no_target(service_type: str) -> ConfigError:
+    variables = "(or set ZEROG_PROVIDER, ZEROG_MODEL)"
+    if service_type != CHAT:
+        variables = f"of an {service_type} service (ZEROG_PROVIDER and ZEROG_MODEL name one for chats)"
     return ConfigError(
         "neither a provider nor a model is given",
         code="no_target",
-        hint="pass provider='0x…' or model='…' (or set ZEROG_PROVIDER, ZEROG_MODEL); see `zerog providers`",
+        hint=f"pass provider='0x…' or model='…' {variables}; see `zerog providers`",
     )
 
 
