@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -39,11 +40,13 @@ class Run:
         self._process = self._context.Process(target=work, args=(job, theirs), daemon=True)
         self._process.start()
         theirs.close()
+        self._guard, self._over = threading.Lock(), False
 
     def kill(self) -> None:
-        """As ``kill -9``."""
-        if self._process.pid is not None:
-            os.kill(self._process.pid, signal.SIGKILL)
+        """As ``kill -9``; from any thread, and nothing if it has ended."""
+        with self._guard:
+            if not self._over:
+                self._process.kill()
 
     def result(self) -> Any:
         """What it said, or `KILLED`."""
@@ -55,7 +58,9 @@ class Run:
         finally:
             self._told.close()
         self._process.join(SECONDS)
-        code = self._process.exitcode
+        with self._guard:
+            self._over = True
+            code = self._process.exitcode
         assert code == (-signal.SIGKILL if said is KILLED else 0) or code == -signal.SIGKILL, f"ended with {code}"
         self._process.close()
         return said
