@@ -6,6 +6,8 @@ BIN = .venv/bin
 PYTEST = -m pytest --numprocesses $(WORKERS) --dist loadfile
 WORKERS ?= auto
 CONTRACTS = zg_core/localnet/contracts
+# Compiled once, not by every worker and every process that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What the client and the framework packages are tested with in the two further environments: everything but the
 # tests of the local network, of money and command line, and of this repository's files.
@@ -16,7 +18,7 @@ COMPAT_TESTS ?= tests -m 'not heavy' --ignore=tests/zg_core/localnet --ignore=te
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-heavy fuzz lint format bench contracts contracts-check interop constraints clean \
-  soak ray env-openai2 env-newest test-openai2 test-newest bench-openai2
+  soak ray env-openai2 env-newest test-openai2 test-newest test-uvloop test-pythons bench-openai2
 
 help: ## list these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -54,6 +56,20 @@ env-newest: ## .venv-newest: the newest langchain-core and langchain
 
 test-openai2: env-openai2 ## client and framework tests with openai 2 and httpx
 	@ZEROG_HTTP_LIBRARY=httpx .venv-openai2/bin/python $(PYTEST) $(COMPAT_TESTS) $(ARGS)
+
+# What behaves as the event loop does, and what does as Python does.
+LOOP_TESTS ?= tests/zg_core/http tests/zg_core/calls tests/zg_core/test_client.py tests/zg_core/test_openai_compat.py \
+  tests/zg_core/backends/direct/test_backend.py tests/langchain_zerog tests/llama_index_zerog tests/cases
+PYTHON_TESTS ?= $(LOOP_TESTS) tests/zg_core/verify tests/zg_core/receipts tests/standard
+
+test-uvloop: setup ## client and framework tests on uvloop, as uvicorn[standard], FastAPI and LangGraph's server run
+	@ZEROG_LOOP=uvloop $(BIN)/python $(PYTEST) $(LOOP_TESTS) $(ARGS)
+
+test-pythons: ## client and framework tests on Python 3.12 and 3.13, where they are found
+	@for version in 3.12 3.13; do \
+	  $(PYTHON) .ci/environment.py setup $$version || exit 1; \
+	  [ ! -e .venv-$$version ] || .venv-$$version/bin/python $(PYTEST) $(PYTHON_TESTS) $(ARGS) || exit 1; \
+	done
 
 test-newest: env-newest ## client and framework tests with the newest langchain-core
 	@.venv-newest/bin/python $(PYTEST) $(COMPAT_TESTS) $(ARGS)

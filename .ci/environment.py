@@ -37,6 +37,7 @@ class Environment:
     groups: tuple[str, ...] = ()
     overrides: str | None = None
     lock: bool = True
+    version: str | None = None  # of another Python; None for the one that runs this
 
     @property
     def path(self) -> Path:
@@ -57,6 +58,10 @@ ENVIRONMENTS = {
     "newest": Environment(
         ".venv-newest", "constraints-newest.txt", FRAMEWORKS, ("test", "newest"), ".ci/overrides-newest.txt"
     ),
+    **{
+        version: Environment(f".venv-{version}", "constraints.txt", FRAMEWORKS, ("test",), lock=False, version=version)
+        for version in ("3.12", "3.13")
+    },
 }
 
 
@@ -83,6 +88,20 @@ def run(command: list[str]) -> None:
         sys.exit(status)
 
 
+def interpreter(version: str | None) -> str | None:
+    """The path of a Python of this version that runs, None where there is none; without one, of this Python."""
+    if version is None:
+        return sys.executable
+    names = [shutil.which(f"python{version}")]
+    for versions in {Path(sys.base_prefix).parent, Path.home() / ".pyenv/versions"}:  # one directory for each
+        names += sorted(map(str, versions.glob(f"{version}*/bin/python{version}")), reverse=True)
+    probe = "import sys; sys.exit('%d.%d' % sys.version_info[:2] != sys.argv[1])"
+    for name in filter(None, names):
+        if subprocess.run([name, "-c", probe, version], capture_output=True, check=False).returncode == 0:
+            return name
+    return None
+
+
 def fingerprint(environment: Environment) -> str:
     """A hash of everything that decides what the environment holds."""
     digest = hashlib.sha256(repr((environment, str(ROOT), sys.version, UV_REQUIREMENT)).encode())
@@ -98,14 +117,19 @@ def setup(environment: Environment) -> None:
     if environment.python.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
     started = time.monotonic()
+    python = interpreter(environment.version)
+    if python is None:
+        print(f"{environment.directory}: SKIPPED, there is no Python {environment.version} on this machine", flush=True)
+        shutil.rmtree(environment.path, ignore_errors=True)
+        return
     program = uv()
-    version = ".".join(map(str, sys.version_info[:3]))
+    version = environment.version or ".".join(map(str, sys.version_info[:3]))
     what = f"zerog-integrations[{','.join(environment.extras)}]"
     if environment.groups:
         what += f" and the groups {', '.join(environment.groups)}"
     print(f"{environment.directory}: Python {version}, {what}, {environment.constraints}", flush=True)
     stamp.unlink(missing_ok=True)
-    run([program, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(environment.path)])
+    run([program, "venv", "--quiet", "--allow-existing", "--python", python, str(environment.path)])
     command = [program, "pip", "install", "--python", str(environment.python), "--exact"]
     command += ["--editable", f".[{','.join(environment.extras)}]", "--constraints", environment.constraints]
     for group in environment.groups:

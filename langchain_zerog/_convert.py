@@ -1,28 +1,24 @@
-"""Between LangChain's messages and the OpenAI-shaped payloads and replies that providers speak."""
+"""From the OpenAI-shaped replies that providers give to LangChain's messages."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall, convert_to_openai_messages
+from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.utils.function_calling import convert_to_openai_function
-from pydantic import BaseModel
 
 from langchain_zerog._receipts import said_of
-from zg_core.errors import ConfigError, RequestError
+from zg_core.errors import RequestError
 from zg_core.frameworks.tool_calls import call_id, new_call_id
 from zg_core.jsontext import parse_json
 from zg_core.receipts.recent import KEY, metadata_of
 from zg_core.tasks.replies import content_text, first_choice, reasoning_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from langchain_core.messages import BaseMessage
+    from collections.abc import Iterable, Mapping
 
     from zg_core.calls.call import Reply
     from zg_core.receipts.model import Receipt
@@ -30,86 +26,13 @@ if TYPE_CHECKING:
 __all__ = [
     "additional_kwargs_of",
     "chat_result",
-    "is_schema_class",
-    "openai_messages",
-    "openai_response_format",
+    "combined_usage",
     "reply_metadata",
+    "token_usage",
     "usage_metadata",
 ]
 
 PROVIDER = KEY
-# What an assistant's message may hold on the wire. A reply in LangChain's v1 format also lists its tool calls and its
-# reasoning as content blocks: tool calls travel in `tool_calls`, and reasoning is not sent back.
-_ASSISTANT_BLOCKS = ("text", "refusal", "tool_use")
-
-
-# messages out
-
-
-def openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """`messages` as the ``messages`` of a chat request.
-
-    Raises:
-        ConfigError: a content block of no known form; nothing was sent.
-    """
-    try:
-        converted = convert_to_openai_messages([_without_foreign_blocks(message) for message in messages])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ConfigError(
-            f"a message cannot be sent: {error}",
-            code="bad_message",
-            hint="use LangChain's standard content blocks: text, image, audio, file",
-        ) from error
-    made: list[dict[str, Any]] = converted if isinstance(converted, list) else [converted]
-    if any(isinstance(message, AIMessage) and message.invalid_tool_calls for message in messages):
-        _add_invalid_tool_calls(messages, made)
-    return made
-
-
-def _without_foreign_blocks(message: BaseMessage) -> BaseMessage:
-    if not isinstance(message, AIMessage) or isinstance(message.content, str):
-        return message
-    kept = [b for b in message.content if isinstance(b, str) or b.get("type") in _ASSISTANT_BLOCKS]
-    return message if len(kept) == len(message.content) else message.model_copy(update={"content": kept or ""})
-
-
-def _add_invalid_tool_calls(messages: Sequence[BaseMessage], made: list[dict[str, Any]]) -> None:
-    # The tool message that answers such a call would be an orphan without it.
-    assistants = iter([entry for entry in made if entry["role"] == "assistant"])
-    for message in messages:
-        if isinstance(message, AIMessage) and (entry := next(assistants, None)) is not None:
-            for call in message.invalid_tool_calls:
-                entry.setdefault("tool_calls", []).append(
-                    {
-                        "type": "function",
-                        "id": call["id"],
-                        "function": {"name": call["name"] or "", "arguments": call["args"] or ""},
-                    }
-                )
-
-
-def openai_response_format(schema: Any, *, strict: bool | None = None) -> dict[str, Any]:
-    """`schema` as the ``response_format`` of a chat request: a class, a JSON schema, or a format already."""
-    if isinstance(schema, dict) and schema.get("type") in ("text", "json_object", "json_schema"):
-        return schema
-    if isinstance(schema, dict) and "name" in schema and "schema" in schema:
-        return {"type": "json_schema", "json_schema": schema}
-    function = convert_to_openai_function(schema, strict=strict)
-    wanted: dict[str, Any] = {"name": function["name"]}
-    if function.get("description"):
-        wanted["description"] = function["description"]
-    wanted["schema"] = function.get("parameters", {})
-    if strict is not None:
-        wanted["strict"] = strict
-    return {"type": "json_schema", "json_schema": wanted}
-
-
-def is_schema_class(value: object) -> bool:
-    """Whether `value` is a class that describes an answer (pydantic, or a typed dictionary)."""
-    return isinstance(value, type) and (issubclass(value, BaseModel) or hasattr(value, "__annotations__"))
-
-
-# replies in
 
 
 def chat_result(reply: Reply) -> ChatResult:
@@ -140,7 +63,27 @@ def chat_result(reply: Reply) -> ChatResult:
     )
     message.response_metadata = reply_metadata(body, receipt, said_of(message))
     info = {name: choice[name] for name in ("finish_reason", "logprobs") if choice.get(name) is not None}
-    return ChatResult(generations=[ChatGeneration(message=message, generation_info=info or None)])
+    generation = ChatGeneration(message=message, generation_info=info or None)
+    # Where LangChain's older handlers look for it.
+    output = {"token_usage": token_usage(body.get("usage")), "model_name": message.response_metadata["model_name"]}
+    return ChatResult(generations=[generation], llm_output=output)
+
+
+def token_usage(usage: Any) -> dict[str, int]:
+    """The counts of an OpenAI ``usage`` object, under OpenAI's names."""
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return {name: count for name in names if (count := _count(usage, name)) is not None}
+
+
+def combined_usage(outputs: Iterable[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """What the ``llm_output`` of several results says together."""
+    combined: dict[str, Any] = {}
+    total: dict[str, int] = {}
+    for output in outputs:
+        for name, count in (output or {}).get("token_usage", {}).items():
+            total[name] = total.get(name, 0) + count
+        combined |= {name: value for name, value in (output or {}).items() if name != "token_usage"}
+    return {"token_usage": total, **combined} if combined or total else {}
 
 
 def additional_kwargs_of(said: Mapping[str, Any]) -> dict[str, Any]:

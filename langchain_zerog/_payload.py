@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.language_models import LangSmithParams
 
-from langchain_zerog._convert import PROVIDER, is_schema_class, openai_messages, openai_response_format
+from langchain_zerog._convert import PROVIDER
+from langchain_zerog._history import openai_messages
+from langchain_zerog._schemas import is_schema_class, openai_response_format
 from zg_core.frameworks.requests import request_of
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zg_core.receipts.recent import hash_of, is_of, receipt_in
 
@@ -24,7 +24,7 @@ def said_of(message: AIMessage) -> str:
     return hash_of(str(message.text), [(call["name"], call["args"]) for call in message.tool_calls])
 
 
-def receipt_of(message: BaseMessage) -> Receipt | None:
+def receipt_of(message: BaseMessage) -> Receipt | Any:
     """The receipt of the call that made `message`.
 
     It is the live object: with ``verify="background"`` its verdict arrives later, and ``receipt.resolve()`` waits for
@@ -34,9 +34,10 @@ def receipt_of(message: BaseMessage) -> Receipt | None:
         message: A message that `ChatZeroG` returned, or the sum of the chunks that it streamed.
 
     Returns:
-        The receipt, or None where there is none: another model's message, a chunk from the middle of a stream, a
-        message made by another process, or one older than the newest 2,048 calls of this one. What a message says
-        about itself is in ``message.response_metadata["zerog"]`` in any case.
+        The receipt, or None where there is none (``Any`` spares a check where there must be one): another model's
+        message, a chunk from the middle of a stream, a message made by another process, or one older than the newest
+        2,048 calls of this one. What a message says about itself is in ``message.response_metadata["zerog"]`` in any
+        case.
 
     Example:
         >>> from langchain_core.messages import AIMessage

@@ -1,4 +1,4 @@
-"""Tools and schemas bound to a chat model."""
+"""Answers that are parsed into a schema."""
 
 from __future__ import annotations
 
@@ -7,38 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
-from langchain_core.runnables import RunnableMap, RunnablePassthrough
-from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.runnables import RunnableGenerator, RunnableMap, RunnablePassthrough
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
-from langchain_zerog._convert import openai_response_format
+from langchain_zerog._errors import as_model_error
+from langchain_zerog._receipts import receipt_of
+from langchain_zerog._schemas import openai_function, openai_response_format
+from zg_core.errors import RequestError
+from zg_core.jsontext import parse_json
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
     from langchain_core.language_models import LanguageModelInput
     from langchain_core.language_models.chat_models import BaseChatModel
+    from langchain_core.messages import AIMessage
     from langchain_core.output_parsers import BaseOutputParser
     from langchain_core.runnables import Runnable
 
-__all__ = ["openai_tool_choice", "structured_output"]
+__all__ = ["structured_output"]
 
 METHODS = ("function_calling", "json_schema", "json_mode")
-
-
-def openai_tool_choice(choice: dict[str, Any] | str | bool, names: list[str]) -> dict[str, Any] | str:
-    """`choice` in OpenAI's form.
-
-    Raises:
-        ValueError: it is neither a known word nor the name of a tool.
-    """
-    if isinstance(choice, dict):
-        return choice
-    if choice is True or choice in ("any", "required"):
-        return "required"
-    if choice in ("auto", "none"):
-        return str(choice)
-    if choice in names:
-        return {"type": "function", "function": {"name": choice}}
-    raise ValueError(f"tool_choice={choice!r} is neither auto, none, required nor one of {', '.join(names)}")
 
 
 def structured_output(
@@ -60,7 +49,7 @@ def structured_output(
     bound: Runnable[LanguageModelInput, Any]
     parser: BaseOutputParser[Any]
     if method == "function_calling":
-        name = convert_to_openai_tool(schema)["function"]["name"]
+        name = openai_function(schema)["name"]
         bound = model.bind_tools([schema], tool_choice=name, strict=strict, **kwargs)
         if is_class:
             parser = PydanticToolsParser(tools=[schema], first_tool_only=True)
@@ -71,8 +60,55 @@ def structured_output(
         wanted = openai_response_format(schema, strict=strict) if as_schema else {"type": "json_object"}
         bound = model.bind(response_format=wanted, **kwargs)
         parser = PydanticOutputParser(pydantic_object=schema) if is_class else JsonOutputParser()
+    whole: Runnable[Any, Any] = RunnableGenerator(_refuse_cut, _arefuse_cut, name="refuse_cut") | parser
     if not include_raw:
-        return bound | parser
-    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+        return bound | whole
+    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | whole, parsing_error=lambda _: None)
     unparsed = RunnablePassthrough.assign(parsed=lambda _: None)
     return RunnableMap(raw=bound) | parsed.with_fallbacks([unparsed], exception_key="parsing_error")
+
+
+def _refuse_cut(pieces: Iterator[AIMessage]) -> Iterator[AIMessage]:
+    """Pass a message or its chunks on, and raise at the end of one that was cut off."""
+    message: Any = None
+    for piece in pieces:
+        yield piece
+        message = piece if message is None else message + piece
+    _check_whole(message)
+
+
+async def _arefuse_cut(pieces: AsyncIterator[AIMessage]) -> AsyncIterator[AIMessage]:
+    """Async twin of `_refuse_cut`."""
+    message: Any = None
+    async for piece in pieces:
+        yield piece
+        message = piece if message is None else message + piece
+    _check_whole(message)
+
+
+def _check_whole(message: AIMessage | None) -> None:
+    """Refuse an answer that was cut off before its JSON was complete: a parser would make half of one, or nothing.
+
+    Raises:
+        RequestError: it was (code ``answer_cut``); text and receipt are on it.
+    """
+    if message is None or message.response_metadata.get("finish_reason") != "length":
+        return
+    if not message.invalid_tool_calls and (message.tool_calls or _is_json(str(message.text))):
+        return
+    cut = next((call["args"] for call in message.invalid_tool_calls), None) or str(message.text)
+    error = RequestError(
+        "the structured answer was cut off by the limit of tokens",
+        code="answer_cut",
+        hint="raise max_tokens; the call was billed, error.text holds what came",
+        receipt=receipt_of(message),
+        text=cut,
+    )
+    raise as_model_error(error)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(parse_json(text, strict=False), dict | list)
+    except (ValueError, RecursionError):
+        return False

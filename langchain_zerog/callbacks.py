@@ -14,7 +14,8 @@ from langchain_core.tracers.context import register_configure_hook
 
 from langchain_zerog._bridge import ACTIVE, Sink, ended, started
 from zg_core.errors import ConfigError
-from zg_core.receipts.totals import Total, spent_in, totals_of
+from zg_core.frameworks.collected import Collected
+from zg_core.receipts.totals import Total
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,7 +61,7 @@ class CachedReply:
     chat_id: str
 
 
-class ZeroGReceiptsHandler(BaseCallbackHandler):
+class ZeroGReceiptsHandler(Collected, BaseCallbackHandler):
     """Keeps the receipt of every call of `ChatZeroG` that may have cost money.
 
     Pass it as a callback, or use `get_zerog_receipts`. It hears of calls in chains, agents, graphs, batches and event
@@ -149,28 +150,10 @@ class ZeroGReceiptsHandler(BaseCallbackHandler):
         return tuple(call.receipt for call in self.calls)
 
     @property
-    def chat_ids(self) -> tuple[str, ...]:
-        """The chat ids of `calls`, without those that got none."""
-        return tuple(receipt.chat_id for receipt in self.receipts if receipt.chat_id)
-
-    @property
     def cached(self) -> tuple[CachedReply, ...]:
         """Replies that came out of LangChain's cache."""
         with self._lock:
             return tuple(self._cached.values())
-
-    @property
-    def totals(self) -> tuple[Total, ...]:
-        """What was paid, by provider, model and currency."""
-        return totals_of(self.receipts)
-
-    def spent(self, currency: str = "0G") -> Total:
-        """What was paid in one currency, over all providers and models.
-
-        Raises:
-            ConfigError: unknown currency.
-        """
-        return spent_in(self.receipts, currency)
 
     def to_pandas(self) -> Any:
         """The calls as a pandas table, one row each; fees are Python integers in the smallest unit.

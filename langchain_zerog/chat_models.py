@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.load.dump import dumpd
 from langchain_core.messages.utils import count_tokens_approximately
-from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, PrivateAttr, model_validator
 
 from langchain_zerog import _blocks
 from langchain_zerog._bridge import awatched, scope, sink_of, watched
 from langchain_zerog._cache import judged
-from langchain_zerog._convert import chat_result
+from langchain_zerog._convert import chat_result, combined_usage
 from langchain_zerog._errors import NeverServed, as_model_error
 from langchain_zerog._fields import ChatFields, plain_values
 from langchain_zerog._payload import trace_parameters_of
 from langchain_zerog._profile import default_method, profile_of, recall, remember
+from langchain_zerog._schemas import openai_tool, openai_tool_choice
 from langchain_zerog._stream import ChunkMaker
 from langchain_zerog._version import __version__
 from zg_core.config import Network
@@ -169,10 +170,7 @@ class ChatZeroG(ChatFields, BaseChatModel):
     """Whether `invoke` streams too, for the sake of callbacks."""
 
     if TYPE_CHECKING:
-        # Other names of arguments, for type checkers: of `model`, `max_tokens` and `stop`.
-        model_name: str | None = None
-        max_completion_tokens: int | None = None
-        stop_sequences: list[str] | str | None = None
+        model_name: str | None = None  # another name of the argument `model`, for type checkers
     else:
 
         @property
@@ -180,21 +178,25 @@ class ChatZeroG(ChatFields, BaseChatModel):
             """The same as `model`."""
             return self.model
 
-        @property
-        def max_completion_tokens(self) -> int | None:
-            """The same as `max_tokens`."""
-            return self.max_tokens
-
-        @property
-        def stop_sequences(self) -> list[str] | str | None:
-            """The same as `stop`."""
-            return self.stop
+    _dumped: dict[str, Any] | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _set_zerog_version(self) -> Self:
         if hasattr(self, "_add_version"):
             self._add_version("langchain-zerog", __version__)
         return self
+
+    @property
+    def _serialized(self) -> dict[str, Any]:
+        # LangChain keeps it in the instance's dictionary, which then grows while another thread reads it.
+        if self._dumped is None:
+            self._dumped = dumpd(self)
+        return self._dumped
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._dumped = None  # noqa: SLF001
+        return copied
 
     # what it is
 
@@ -232,6 +234,9 @@ class ChatZeroG(ChatFields, BaseChatModel):
         self._check_call(kwargs)
         return super()._get_invocation_params(stop=stop, **kwargs)
 
+    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
+        return combined_usage(llm_outputs)
+
     def get_num_tokens(self, text: str) -> int:
         """About how many tokens `text` has, counted offline: the provider's tokenizer is not known."""
         if self.custom_get_token_ids is not None:
@@ -244,7 +249,7 @@ class ChatZeroG(ChatFields, BaseChatModel):
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool] | None = None,
     ) -> int:
         """About how many tokens `messages` and `tools` have, counted offline."""
-        formatted = [convert_to_openai_tool(tool) for tool in tools or ()]
+        formatted = [openai_tool(tool) for tool in tools or ()]
         return count_tokens_approximately(messages) + (self.get_num_tokens(str(formatted)) if formatted else 0)
 
     # calls
@@ -442,13 +447,11 @@ class ChatZeroG(ChatFields, BaseChatModel):
         Raises:
             ValueError: `tool_choice` is neither of those nor the name of a tool.
         """
-        formatted = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+        formatted = [openai_tool(tool, strict=strict) for tool in tools]
         if parallel_tool_calls is not None:
             kwargs["parallel_tool_calls"] = parallel_tool_calls
         if tool_choice:
-            from langchain_zerog._structured import openai_tool_choice  # with LangChain's parsers, which few need
-
-            kwargs["tool_choice"] = openai_tool_choice(tool_choice, [tool["function"]["name"] for tool in formatted])
+            kwargs["tool_choice"] = openai_tool_choice(tool_choice, formatted)
         return self.bind(tools=formatted, **kwargs)
 
     def with_structured_output(

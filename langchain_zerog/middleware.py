@@ -186,11 +186,16 @@ class _Spending:
         return cls(spent, dearest, state["unbounded"])
 
 
+# Where LangGraph tells nodes of the checkpointer; there is no public name.
+_CHECKPOINTER = "__pregel_checkpointer"
+
+
 class _BudgetState(AgentState[Any]):
     # The live objects stay out of checkpoints; a thread's totals go in as plain data.
     zerog_run_spending: NotRequired[Annotated[Any, UntrackedValue, PrivateStateAttr]]
     zerog_thread_spending: NotRequired[Annotated[Any, UntrackedValue, PrivateStateAttr]]
     zerog_thread_spent: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
+    zerog_run_spent: NotRequired[Annotated[dict[str, Any] | None, PrivateStateAttr]]
 
 
 class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
@@ -248,7 +253,8 @@ class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
         self._per = per
         self._exit_behavior = exit_behavior
         self._unknown = unknown_counts_as
-        # A run that ends with an error writes no checkpoint: what it spent waits here for the thread's next run.
+        # A run that ends with an error, or is interrupted, writes no checkpoint of its last step: what it spent waits
+        # here for what comes next in its thread.
         self._unsaved: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
 
@@ -263,6 +269,24 @@ class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
     def _key(self) -> str:
         return f"zerog_{self._per}_spending"
 
+    def before_agent(self, state: _BudgetState, runtime: Runtime[Any]) -> dict[str, Any] | None:  # noqa: ARG002
+        """A new run begins, which a resumed one does not: what the last one spent is not its affair."""
+        if self._per == "thread":
+            if not get_config().get("configurable", {}).get(_CHECKPOINTER):
+                raise ConfigError(
+                    "a budget per thread is kept in the agent's checkpoints, and the agent has no checkpointer",
+                    code="no_checkpointer",
+                    hint='create_agent(…, checkpointer=…), or per="run"',
+                )
+            return None
+        with self._lock:
+            self._unsaved.pop(_thread_id(), None)
+        return {"zerog_run_spending": _Spending(), "zerog_run_spent": None}
+
+    async def abefore_agent(self, state: _BudgetState, runtime: Runtime[Any]) -> dict[str, Any] | None:
+        """Async twin of `before_agent`."""
+        return self.before_agent(state, runtime)
+
     def before_model(self, state: _BudgetState, runtime: Runtime[Any]) -> dict[str, Any] | None:  # noqa: ARG002
         """Begin to count."""
         if state.get(self._key) is not None:
@@ -274,11 +298,11 @@ class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
         return self.before_model(state, runtime)
 
     def after_model(self, state: _BudgetState, runtime: Runtime[Any]) -> dict[str, Any] | None:  # noqa: ARG002
-        """Put the thread's total into the checkpoint."""
-        spending = state.get(self._key)
-        if self._per == "run" or not isinstance(spending, _Spending):
-            return None
-        return {"zerog_thread_spent": spending.to_state()}
+        """Put the total into the checkpoint: a run may be interrupted, and be resumed in another process."""
+        spending = self._spending(state)
+        with self._lock:
+            self._unsaved.pop(_thread_id(), None)
+        return {f"zerog_{self._per}_spent": spending.to_state()}
 
     async def aafter_model(self, state: _BudgetState, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Async twin of `after_model`."""
@@ -327,26 +351,22 @@ class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
         return self._begun(state)  # resumed inside a run: the live object was in no checkpoint
 
     def _begun(self, state: Any) -> _Spending:
-        if self._per == "run":
-            return _Spending()
         with self._lock:
             unsaved = self._unsaved.pop(_thread_id(), None)
-        return _Spending.of_state(unsaved or state.get("zerog_thread_spent"))
+        return _Spending.of_state(unsaved or state.get(f"zerog_{self._per}_spent"))
 
     @contextmanager
     def _counting(self, spending: _Spending) -> Iterator[None]:
-        failed = True
         with get_zerog_receipts() as receipts:
             try:
                 yield
-                failed = False
             finally:
                 for receipt in receipts.receipts:
                     if receipt.outcome != "refused":
                         spending.add(receipt.fee, self._unknown)
-                if failed and self._per == "thread":
+                if thread := _thread_id():  # until the checkpoint has it
                     with self._lock:
-                        self._unsaved[_thread_id()] = spending.to_state()
+                        self._unsaved[thread] = spending.to_state()
 
     def _refusal(self, spending: _Spending) -> BudgetExceeded | None:
         """Why the next call must not be made; None if it may."""

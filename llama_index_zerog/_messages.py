@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
+    CachePoint,
     ChatMessage,
     DocumentBlock,
     ImageBlock,
@@ -18,6 +19,7 @@ from llama_index.core.base.llms.types import (
 )
 
 from zg_core.errors import ConfigError
+from zg_core.frameworks.history import arguments_text, complete_calls
 from zg_core.frameworks.tool_calls import ToolCall, call_id, new_call_id
 from zg_core.jsontext import parse_json
 from zg_core.tasks.replies import content_text, reasoning_of
@@ -44,26 +46,39 @@ def openai_messages(messages: Iterable[ChatMessage]) -> list[dict[str, Any]]:
     """`messages` as the ``messages`` of a chat request; nothing of ours but what a provider reads goes into them.
 
     Raises:
-        ConfigError: a block that cannot be sent; nothing was.
+        ConfigError: a block that cannot be sent, or a value that JSON cannot hold; nothing was.
     """
-    return [_one(message) for message in messages]
+    return complete_calls([_one(message) for message in messages])
 
 
 def _one(message: ChatMessage) -> dict[str, Any]:
+    beside = message.additional_kwargs
     role = _ROLES.get(message.role, str(message.role.value))
-    parts = [part for block in message.blocks if (part := _part(block)) is not None]
-    calls = [_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
+    parts: list[dict[str, Any]] = []
+    for block in message.blocks:
+        if isinstance(block, CachePoint):  # up to the part before it
+            if parts:
+                control = block.cache_control.model_dump(include={"type", "ttl"}, exclude_none=True)
+                parts[-1] = {**parts[-1], "cache_control": control}
+        elif (part := _part(block)) is not None:
+            parts.append(part)
+    calls = [_wire_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
     if not calls:  # as older messages hold them
-        calls = [call for call in message.additional_kwargs.get("tool_calls") or [] if isinstance(call, dict)]
-    texts = [part["text"] for part in parts if part["type"] == "text"]
+        calls = [call for call in beside.get("tool_calls") or [] if isinstance(call, dict)]
+    texts = [part["text"] for part in parts if part["type"] == "text" and "cache_control" not in part]
     made: dict[str, Any] = {"role": role}
     made["content"] = "\n".join(texts) if len(texts) == len(parts) else parts
     if role == "assistant" and calls:
         made["tool_calls"] = calls
         made["content"] = made["content"] or None
-    if role == "tool":
-        made["tool_call_id"] = message.additional_kwargs.get("tool_call_id", "")
-    if name := message.additional_kwargs.get("name"):
+    elif role == "assistant" and isinstance(beside.get("function_call"), dict):  # OpenAI's first form
+        made["function_call"] = beside["function_call"]
+        made["content"] = made["content"] or None
+    if message.role is MessageRole.FUNCTION and not beside.get("tool_call_id"):
+        made["role"] = "function"
+    elif role == "tool":
+        made["tool_call_id"] = beside.get("tool_call_id", "")
+    if name := beside.get("name"):
         made["name"] = name
     return made
 
@@ -94,11 +109,14 @@ def _part(block: Any) -> dict[str, Any] | None:
     )
 
 
-def _call(block: ToolCallBlock) -> dict[str, Any]:
-    arguments = block.tool_kwargs
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    function = {"name": block.tool_name, "arguments": text}
+def _wire_call(block: ToolCallBlock) -> dict[str, Any]:
+    function = {"name": block.tool_name, "arguments": block.tool_kwargs}
     return {"id": block.tool_call_id or "", "type": "function", "function": function}
+
+
+def _call(block: ToolCallBlock) -> dict[str, Any]:
+    call = _wire_call(block)
+    return {**call, "function": {**call["function"], "arguments": arguments_text(block.tool_kwargs, block.tool_name)}}
 
 
 # replies in

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["receipt_of"]
 
 
-def receipt_of(response: Any) -> Receipt | None:
+def receipt_of(response: Any) -> Receipt | Any:
     """The receipt of the call that made `response`.
 
     It is the live object: with ``verify="background"`` its verdict arrives later, and ``receipt.resolve()`` waits.
@@ -22,8 +22,8 @@ def receipt_of(response: Any) -> Receipt | None:
             output, whose ``raw`` holds the same facts.
 
     Returns:
-        The receipt, or None where there is none: another model's response, one from the middle of a stream, or one
-        older than the newest 2,048 calls of this process.
+        The receipt, or None where there is none (``Any`` spares a check where there must be one): another model's
+        response, one from the middle of a stream, or one older than the newest 2,048 calls of this process.
 
     Example:
         >>> from llama_index.core.llms import ChatMessage, ChatResponse

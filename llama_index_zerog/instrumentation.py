@@ -13,19 +13,19 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zg_core.frameworks.collected import Collected
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from zg_core.money import Amount
     from zg_core.receipts.model import Receipt
-    from zg_core.receipts.totals import Total
 
 __all__ = ["Relay", "ZeroGReceipts", "current_sinks", "get_zerog_receipts", "telling"]
 
 _SINKS: ContextVar[tuple[ZeroGReceipts, ...]] = ContextVar("zerog_llama_index_receipts", default=())
 
 
-class ZeroGReceipts:
+class ZeroGReceipts(Collected):
     """The receipts of the calls made inside one `get_zerog_receipts`, in the order in which they ended."""
 
     def __init__(self) -> None:
@@ -46,50 +46,8 @@ class ZeroGReceipts:
         """All of them."""
         return tuple(self)
 
-    @property
-    def chat_ids(self) -> tuple[str, ...]:
-        """The ids under which providers keep their signatures."""
-        return tuple(receipt.chat_id for receipt in self if receipt.chat_id)
-
     def __len__(self) -> int:
         return len(self._receipts)
-
-    def __getitem__(self, position: int) -> Receipt:
-        return list(self)[position]
-
-    @property
-    def fees(self) -> dict[str, Amount]:
-        """The sum of the exact fees, by currency."""
-        from zg_core.money import Amount
-
-        found: dict[str, Amount] = {}
-        for receipt in self:
-            if receipt.fee.exact:
-                amount = receipt.fee.amount
-                found[amount.currency] = found.get(amount.currency, Amount(0, amount.currency)) + amount
-        return found
-
-    @property
-    def totals(self) -> tuple[Total, ...]:
-        """What was paid, by provider, model and currency; with bounds where a fee is not exactly known."""
-        from zg_core.receipts.totals import totals_of
-
-        return totals_of(self)
-
-    def spent(self, currency: str = "0G") -> Total:
-        """What was paid in one currency, over all providers and models.
-
-        Raises:
-            ConfigError: unknown currency.
-        """
-        from zg_core.receipts.totals import spent_in
-
-        return spent_in(self, currency)
-
-    @property
-    def unknown(self) -> list[Receipt]:
-        """Those whose fee is not exactly known; each has its bounds in ``receipt.fee``."""
-        return [receipt for receipt in self if not receipt.fee.exact]
 
     def __repr__(self) -> str:
         fees = ", ".join(map(str, self.fees.values())) or "nothing"

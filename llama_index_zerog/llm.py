@@ -37,6 +37,7 @@ from llama_index_zerog._stream import ResponseMaker
 from llama_index_zerog.instrumentation import current_sinks, telling
 from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.frameworks.requests import RequestFields, parameters_for, request_of
+from zg_core.frameworks.schemas import rooted
 from zg_core.receipts.recent import KEY, metadata_of, receipt_in
 from zg_core.tasks.context import check_fits
 from zg_core.tasks.replies import first_choice
@@ -240,7 +241,7 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
         prepared: dict[str, Any] = {"messages": messages, **kwargs}
         if tools:
             self._need_tools()
-            prepared["tools"] = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+            prepared["tools"] = [_tool(tool) for tool in tools]
             prepared["tool_choice"] = _choice(tool_choice) or ("required" if tool_required else "auto")
             prepared["parallel_tool_calls"] = allow_parallel_tool_calls
         return prepared
@@ -395,6 +396,16 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
 _CHATS = ("chat", "achat", "stream_chat", "astream_chat")
 for _name in (*_CHATS, *(chat.replace("chat", "complete") for chat in _CHATS), "_prepare_chat_with_tools"):
     setattr(ZeroG, _name, checked(getattr(ZeroG, _name)))
+
+
+def _tool(tool: BaseTool) -> dict[str, Any]:
+    """`tool` in OpenAI's form; a schema that refers to itself keeps its root, which LlamaIndex leaves out."""
+    made = tool.metadata.to_openai_tool(skip_length_check=True)
+    schema = None if tool.metadata.fn_schema is None else tool.metadata.fn_schema.model_json_schema()
+    if schema is not None and "$ref" in schema:
+        whole = {name: value for name, value in rooted(schema).items() if name not in ("title", "description")}
+        made = {**made, "function": {**made["function"], "parameters": whole}}
+    return made
 
 
 def _choice(tool_choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:

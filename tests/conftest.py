@@ -62,6 +62,11 @@ def postgres_programs() -> str | None:
     return next((str(place) for place in places if (place / "initdb").is_file()), None)
 
 
+def pgbouncer_program() -> str | None:
+    """Where pgbouncer is: on the PATH, or where Debian puts it."""
+    return shutil.which("pgbouncer") or next((p for p in ("/usr/sbin/pgbouncer",) if Path(p).is_file()), None)
+
+
 def has_solc() -> bool:
     """Whether the compiler of the contracts is there (`npm ci` beside them)."""
     return bool(shutil.which("node")) and (CONTRACTS / "node_modules" / "solc" / "package.json").is_file()
@@ -78,6 +83,7 @@ PARTS: dict[str, tuple[Callable[[], object], str]] = {
     "solc": (has_solc, "run `npm ci` in zg_core/localnet/contracts"),
     "anvil": (anvil_program, "run `make interop`, or set ZEROG_ANVIL"),
     "postgres": (postgres_programs, "install PostgreSQL 15 or newer (the programs, no running server)"),
+    "pgbouncer": (pgbouncer_program, "install pgbouncer (the program, no running service)"),
     "ray": (lambda: importlib.util.find_spec("ray"), "run `make setup` on Linux, or install ray"),
     "attestation": (
         has_attestation,
@@ -119,13 +125,14 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.enable()
-        gc.collect()
         gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that try as many examples as they are told to."""
+    """Mark the tests that try as many examples as they are told to; refuse a name that is new in every process."""
     for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"{item.nodeid}: give the parameter an id, workers have to agree on names")
         if hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("fuzz")
 
@@ -268,6 +275,12 @@ def attestation_data() -> Path:
 def anvil() -> str | None:
     """The anvil program; for tests marked `requires("anvil")`."""
     return anvil_program()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer() -> str | None:
+    """The pgbouncer program; for tests marked `requires("pgbouncer")`."""
+    return pgbouncer_program()
 
 
 @pytest.fixture(scope="session")

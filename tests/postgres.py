@@ -17,21 +17,18 @@ _SECONDS_TO_START = 60
 
 
 @contextmanager
-def running(programs: str) -> Iterator[str]:
+def running(programs: str, *options: str) -> Iterator[str]:
     """The URL of an empty server in a temporary folder, on a free port; at the end it is stopped, and the folder gone.
 
     PostgreSQL refuses root: then it runs as ``nobody``. On Linux it ends with this process, too.
 
     Args:
         programs: The folder with ``initdb`` and ``postgres``.
+        options: Settings of the server, such as ``max_connections=5``.
     """
     directory = Path(tempfile.mkdtemp(prefix="zerog-postgres-"))
     try:
-        as_user: list[str] = []
-        if os.geteuid() == 0:
-            shutil.chown(directory, "nobody")
-            as_user = ["--reuid", "nobody", "--clear-groups"]
-        setpriv = ["setpriv", *as_user, "--pdeathsig", "INT", "--"] if as_user or shutil.which("setpriv") else []
+        setpriv = _as_nobody(directory)
         environ = {"PATH": os.environ["PATH"], "HOME": str(directory), "LC_ALL": "C"}
         data = directory / "data"
         initdb: list[str | Path] = [*setpriv, f"{programs}/initdb", "-D", data, "-U", "zerog", "-A", "trust"]
@@ -40,7 +37,8 @@ def running(programs: str) -> Iterator[str]:
         assert made.returncode == 0, made.stdout + made.stderr
         for attempt in range(5):
             port = _free_port()
-            server = _start([*setpriv, f"{programs}/postgres", "-D", data], port, directory, environ)
+            command = [*setpriv, f"{programs}/postgres", "-D", data, *(f"--{option}" for option in options)]
+            server = _start(command, port, directory, environ)
             if _is_ready(server, directory / "log"):
                 break
             text = (directory / "log").read_text()
@@ -53,6 +51,52 @@ def running(programs: str) -> Iterator[str]:
             server.wait(timeout=30)
     finally:
         shutil.rmtree(directory)
+
+
+@contextmanager
+def bouncing(program: str, url: str, *, pool: int = 4) -> Iterator[str]:
+    """The URL of a pgbouncer before the server at `url`, which gives each transaction whatever connection is free.
+
+    Args:
+        program: pgbouncer.
+        url: As `running` gives it.
+        pool: Connections to the server.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="zerog-pgbouncer-"))
+    setpriv = _as_nobody(directory)
+    server, port = url.rpartition(":")[2].partition("/")[0], _free_port()
+    settings = {
+        "listen_addr": "127.0.0.1", "listen_port": port, "auth_type": "any", "pool_mode": "transaction",
+        "default_pool_size": pool, "max_client_conn": 200, "unix_socket_dir": "",
+        "ignore_startup_parameters": "extra_float_digits",
+    }  # fmt: skip
+    lines = ["[databases]", f"postgres = host=127.0.0.1 user=zerog port={server}", "[pgbouncer]"]
+    file = directory / "pgbouncer.ini"
+    file.write_text("\n".join([*lines, *(f"{name} = {value}" for name, value in settings.items())]) + "\n")
+    file.chmod(0o644)
+    try:
+        with (directory / "log").open("w") as log:
+            process = subprocess.Popen([*setpriv, program, file], cwd=directory, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + _SECONDS_TO_START
+            while "process up" not in (directory / "log").read_text():
+                assert process.poll() is None and time.monotonic() < deadline, (directory / "log").read_text()  # noqa: PT018
+                time.sleep(0.05)
+            yield url.replace(f":{server}/", f":{port}/")
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+    finally:
+        shutil.rmtree(directory)
+
+
+def _as_nobody(directory: Path) -> list[str]:
+    """What comes before a command that refuses root, and shall end with this process; `directory` becomes its own."""
+    as_user: list[str] = []
+    if os.geteuid() == 0:
+        shutil.chown(directory, "nobody")
+        as_user = ["--reuid", "nobody", "--clear-groups"]
+    return ["setpriv", *as_user, "--pdeathsig", "INT", "--"] if as_user or shutil.which("setpriv") else []
 
 
 def _free_port() -> int:

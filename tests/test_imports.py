@@ -167,9 +167,10 @@ def test_nothing_imports_the_local_network_but_the_command_line() -> None:
     refuse(problems, "only zg_core.cli imports zg_core.localnet")
 
 
-def loaded_by(statement: str) -> set[str]:
-    """The modules in `sys.modules` after a statement, in a fresh process."""
-    code = f"import sys, json\n{statement}\nprint(json.dumps(sorted(sys.modules)))"
+def loaded_by(statement: str, after: str) -> set[str]:
+    """The modules that a statement adds to those of another before it, in a fresh process."""
+    code = f"import sys, json\n{after}\nbefore = set(sys.modules)\n{statement}\n"
+    code += "print(json.dumps(sorted(set(sys.modules) - before)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, f"{statement}\n{result.stderr}"
     return set(json.loads(result.stdout.splitlines()[-1]))
@@ -187,7 +188,7 @@ def test_an_import_of_ours_loads_nothing_heavy(package: str, framework: str) -> 
     # every public name too: an attribute that is looked up lazily must not hide the cost
     exports(package)
     statement = f"import {package}\nfor name in {package}.__all__: getattr({package}, name)"
-    added = loaded_by(statement) - loaded_by(framework)
+    added = loaded_by(statement, framework)
     heavy = sorted({name.partition(".")[0] for name in added} & set(HEAVY))
     if heavy:
         pytest.fail(f"`import {package}` loads {', '.join(heavy)}, which {framework!r} does not", pytrace=False)

@@ -16,8 +16,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("zg_core", "langchain_zerog", "llama_index_zerog")
-REQUIRED = {"pyproject.toml", "README.md", "Makefile", "LICENSE", "constraints.txt", "tests", *PACKAGES}
-ALLOWED = {*REQUIRED, "notebooks", "docs", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "llms.txt"}
+DOCUMENTS = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
+REQUIRED = {"pyproject.toml", "Makefile", "LICENSE", "constraints.txt", "tests", *DOCUMENTS, *PACKAGES}
+ALLOWED = {*REQUIRED, "notebooks", "docs", "mkdocs.yml", "llms.txt", "AGENTS.md"}
 ALLOWED_PATTERNS = ("constraints*.txt", ".*")
 MOST_LINES = 600
 
@@ -183,3 +184,10 @@ def test_the_version_is_the_same_everywhere() -> None:
         newest = re.search(r"^## \[?v?(\d[\w.]*)", text_of(ROOT / "CHANGELOG.md"), re.MULTILINE)
         literals["CHANGELOG.md"] = newest.group(1) if newest else "no version heading"
     report([f"{where}: {found}" for where, found in literals.items() if found != version], f"not {version}")
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
+def test_a_page_for_contributors_names_only_places_that_are_there(page: str) -> None:
+    named = re.findall(r"`((?:zg_core|tests|docs|langchain_zerog|llama_index_zerog)/[\w/.]+)`", text_of(ROOT / page))
+    assert len(named) > 8
+    report([f"{page}: {name}" for name in sorted(set(named)) if not (ROOT / name).exists()], "not there")

@@ -14,24 +14,29 @@ import time
 import uuid
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
+from zg_core.crypto import checksum_address
 from zg_core.errors import BudgetExceeded, ConfigError
 from zg_core.money import Amount
-from zg_core.pricing import estimate
+from zg_core.pricing import Asked, estimate
+from zg_core.types import MOST_TOKENS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from zg_core.money import Fee
-    from zg_core.pricing import Asked, Tariff
+    from zg_core.pricing import Tariff
     from zg_core.receipts.model import Receipt
     from zg_core.store import Store, Work
     from zg_core.types import Service
 
-__all__ = ["Budget", "Held", "Spending"]
+__all__ = ["Budget", "Discrepancy", "Held", "Spending", "Spent"]
 
 # Longer than a call can take; until then a process on another machine is taken to live.
 _LOST_AFTER = 3600.0
 _FUNDING = "funding:"
+MOST = 2**128  # neuron; there are not so many, and a price or count that says so must still fit into the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +52,13 @@ class Budget:
         per_wallet: Most for one wallet, as long as the store lives.
         usd: What one US dollar costs. With it, calls at providers that bill in USD are counted at this rate; without it
             they are refused.
-        unpriced: What to hold for a call whose price no one can tell beforehand: providers that serve several models
-            and list no prices. Without it they are refused. It is your word, not a bound.
+        unpriced: What to hold for a call whose price is not on chain: providers that bill in USD or model by model. A
+            price that they list is signed by nobody, so it is no bound; the larger of both is held. Without it they
+            are refused. It is your word, not a bound.
         completion_tokens: Length of an answer that no ``max_tokens`` limits; an answer that is longer counts in full.
         run: Name of the run; by default each budget object is a run of its own.
+        others: Programs with other stores pay with the same wallet: what is charged beyond the receipts of this store
+            is reported, and not counted.
 
     Raises:
         ConfigError: no limit is given, or one is not a positive amount of 0G.
@@ -70,6 +78,7 @@ class Budget:
     unpriced: Amount | None = None
     completion_tokens: int = 32_768
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    others: bool = False
 
     def __post_init__(self) -> None:
         given = 0
@@ -113,6 +122,53 @@ class Held:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """What a provider charged beyond all receipts of a wallet in the store, as the chain showed it last.
+
+    Attributes:
+        payer: The wallet.
+        provider: The provider.
+        excess: How much more was settled, or is claimed as unsettled, than the receipts allow.
+        counted: Whether budgets count it: not where they say `others`, nor where the provider did not tell what was
+            unsettled when it was first seen.
+        looked: When it was compared (UTC).
+    """
+
+    payer: str
+    provider: str
+    excess: Amount
+    counted: bool
+    looked: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a budget has counted.
+
+    Attributes:
+        amounts: By limit, what counts against it; what is held counts, and so does every counted discrepancy.
+        held: What is held of it for calls that are open or whose cost is not known.
+        discrepancies: What providers charged beyond the receipts.
+    """
+
+    amounts: dict[str, Amount]
+    held: Amount
+    discrepancies: tuple[Discrepancy, ...]
+
+
+class Referee(Protocol):
+    """Compares what was charged on chain with receipts (`zg_core.backends.direct.audit.referee`)."""
+
+    async def before(self, service: Service, began: float) -> None:
+        """A call to `service`, begun at unix time `began`, is about to be held for."""
+        ...
+
+    async def again(self, service: Service) -> bool:
+        """A budget is about to refuse; whether less may be counted now."""
+        ...
+
+
 class Spending:
     """What was spent and is held of one budget.
 
@@ -133,8 +189,11 @@ class Spending:
                 hint="set ZEROG_STORE (store=…) to sqlite:///path, or use per_run",
             )
         self.budget = budget
-        self._store = store
-        self._chain = chain_id
+        self.store = store
+        self.chain_id = chain_id
+        self._reconcile: Callable[[], list[Discrepancy]] | None = None
+        self.referee: Referee | None = None
+        """Looks at the chain before calls; None without a store that keeps receipts."""
 
     def reserve(
         self,
@@ -157,7 +216,8 @@ class Spending:
         Raises:
             BudgetExceeded: it is more than is left; nothing is held. ``details`` has ``limit``, ``asked``, ``left``
                 (amounts) and ``until`` (a UTC time, None if it never ends).
-            ConfigError: the price is not known and the budget has no amount for that, or the store fails.
+            ConfigError: the price is not on chain and the budget has no amount for that (code ``budget_unpriced``), a
+                parameter that should limit the answer is no count (``budget_unbounded``), or the store fails.
         """
         units = self._most(service, request, tariff)
         self._hold(receipt.id, receipt.payer, receipt.provider, units, earlier=earlier)
@@ -167,14 +227,92 @@ class Spending:
         """Whether one call, all its requests together, may cost `units` neuron."""
         return self.budget.per_call is None or units <= self.budget.per_call.units
 
-    def settle(self, receipt: Receipt) -> None:
-        """Count what the call of `receipt` cost: its fee where that is known, else its upper bound, held as unknown."""
-        fee = receipt.fee
-        self._settle(receipt.id, self._cost(fee), known=fee.exact or fee.lower == fee.upper)
+    def settle(self, receipt: Receipt, fee: Fee | None = None) -> None:
+        """Count what the call of `receipt` cost: its fee where that is known, else its upper bound, held as unknown.
+
+        Args:
+            receipt: Of the call.
+            fee: The fee as it is known now, where that of the receipt may change meanwhile.
+        """
+        fee = fee or receipt.fee
+        self._settle(receipt.id, self.cost(fee), known=fee.exact or fee.lower == fee.upper)
+
+    def recount(self, receipt: Receipt, before: Fee) -> None:
+        """Count by how much more the call of `receipt` can have cost, after its fee was corrected from `before`."""
+        old, new = self.cost(before), self.cost(receipt.fee)
+        if old is None or new is None or new <= old:
+            return
+        with self.store.transaction(durable=False) as work:
+            for scope in sorted(self._scopes(receipt.payer, receipt.provider, receipt.started_at, "")):
+                put(work, scope, spent_of(work, scope) + new - old)
 
     def release(self, receipt: Receipt) -> None:
         """Give back what is held for a request that was refused or never sent."""
         self._settle(receipt.id, 0, known=True)
+
+    def release_held(self, id_: str, cost: Amount) -> Held:
+        """Count `cost` for what is held as unknown, once its outcome is known; the hold that is gone then.
+
+        Args:
+            id_: `Held.receipt`, or the only one that begins so (8 characters or more).
+            cost: What it cost: nothing, or up to what was held and more.
+
+        Raises:
+            ConfigError: nothing with this id is held as unknown (code ``not_held``), or `cost` is no amount of 0G.
+        """
+        if cost.currency != "0G" or cost.units < 0:
+            raise ConfigError("what it cost is 0 0G or more", code="bad_amount", hint='og("0.001")')
+        fitting = [each for each in self.held() if each.state == "unknown" and each.receipt.startswith(id_)]
+        if len(id_) < 8 or len(fitting) != 1:
+            raise ConfigError(
+                f"nothing is held as unknown with the id {id_!r}",
+                code="not_held",
+                hint="zerog budget show lists what is held; a call that is open cannot be released",
+            )
+        self._settle(fitting[0].receipt, cost.units, known=True, durable=True)
+        return fitting[0]
+
+    def spent(self, payer: str, provider: str) -> Spent:
+        """What counts against each limit for `payer` at `provider`, and what was charged beyond its receipts."""
+        left = self.left(payer, provider)
+        scopes = dict(self._scopes(payer, provider, datetime.now(UTC), "").values())
+        mine = [each for each in self.held() if each.payer.lower() == payer.lower()]
+        return Spent(
+            {name: limit - left[name] for name, limit in scopes.items()},
+            Amount(sum(each.upper.units for each in mine)),
+            tuple(each for each in self.discrepancies() if each.payer.lower() == payer.lower()),
+        )
+
+    # the chain as referee
+
+    def reconcile(self) -> list[Discrepancy]:
+        """Compare now what was charged on chain with all receipts of the wallet in the store; what is beyond.
+
+        It reads the chain and asks each provider that was used, and blocks until that is done: in an event loop,
+        ``await asyncio.to_thread(client.spending.reconcile)``.
+
+        Raises:
+            ConfigError: the store is ``memory:``, which keeps no receipts to compare with (code
+                ``budget_needs_store``), or it cannot be used.
+            ChainError: the chain cannot be read.
+        """
+        if self._reconcile is None:
+            raise ConfigError(
+                "without a store that keeps receipts, there is nothing to compare the chain with",
+                code="budget_needs_store",
+                hint="set ZEROG_STORE (store=…) to sqlite:///path, and take client.spending",
+            )
+        return self._reconcile()
+
+    def attach(self, referee: Referee, reconcile: Callable[[], list[Discrepancy]]) -> None:
+        """Who looks at the chain beside calls, and how `reconcile` is done; the client's affair."""
+        self.referee, self._reconcile = referee, reconcile
+
+    def discrepancies(self) -> list[Discrepancy]:
+        """What providers charged beyond the receipts, as it was found last; nothing is read outside of the store."""
+        with self.store.transaction(durable=False) as work:
+            rows = work.all("SELECT * FROM referee WHERE chain = :chain ORDER BY payer, provider", chain=self.chain_id)
+        return [discrepancy_of(row) for row in rows if int(row["excess"])]
 
     def reserve_transfer(self, payer: str, provider: str, units: int) -> str:
         """Hold `units` neuron that are to be moved into the sub-account at `provider` (auto-funding); an id for them.
@@ -202,20 +340,30 @@ class Spending:
             raise _exceeded("per_call", units, limit, limit.units - earlier, kind=kind)
         now = datetime.now(UTC)
         scopes = self._scopes(payer, provider, now, kind)
-        with self._store.transaction(durable=bool(kind)) as work:
-            totals = {scope: _spent(work, scope) for scope in scopes}
+        with self.store.transaction(durable=bool(kind)) as work:
+            totals = {scope: spent_of(work, scope) for scope in scopes}
             for scope, (name, limit) in scopes.items():
                 left = limit.units - totals[scope]
                 if units > left:
                     until = _midnight(now) if name == "per_day" else None
                     raise _exceeded(name, units, limit, left, until, kind=kind)
             for scope, total in totals.items():
-                _put(work, scope, total + units)
+                put(work, scope, total + units)
+            if not kind:  # which run uses the provider: the one alone is charged what nobody has a receipt for
+                work.run(
+                    "UPDATE referee SET calls = calls + 1,"
+                    " run = CASE WHEN run = '' OR run = :run THEN :run ELSE '*' END"
+                    " WHERE chain = :chain AND payer = :payer AND provider = :provider",
+                    run=self.budget.run,
+                    chain=self.chain_id,
+                    payer=payer.lower(),
+                    provider=provider.lower(),
+                )
             work.run(
                 "INSERT INTO budget_holds VALUES"
                 " (:id, :chain, :payer, :provider, 'open', :units, :scopes, :holder, :at)",
                 id=id_,
-                chain=self._chain,
+                chain=self.chain_id,
                 payer=payer,
                 provider=provider,
                 units=str(units),
@@ -225,7 +373,7 @@ class Spending:
             )
 
     def _settle(self, id_: str, cost: int | None, *, known: bool, durable: bool = False) -> None:
-        with self._store.transaction(durable=durable) as work:
+        with self.store.transaction(durable=durable) as work:
             row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=id_)
             if row is None:
                 return
@@ -240,7 +388,7 @@ class Spending:
                     id=id_,
                 )
             for scope in json.loads(row["scopes"]):
-                _put(work, scope, _spent(work, scope) + cost - held)
+                put(work, scope, spent_of(work, scope) + cost - held)
 
     def left(self, payer: str, provider: str, *, moving: bool = False) -> dict[str, Amount]:
         """What each limit has left for `payer` at `provider`; what is held counts as spent.
@@ -251,13 +399,15 @@ class Spending:
             moving: For money that is moved into sub-accounts, instead of calls.
         """
         scopes = self._scopes(payer, provider, datetime.now(UTC), _FUNDING if moving else "")
-        with self._store.transaction(durable=False) as work:
-            return {name: Amount(limit.units - _spent(work, scope)) for scope, (name, limit) in scopes.items()}
+        with self.store.transaction(durable=False) as work:
+            return {name: Amount(limit.units - spent_of(work, scope)) for scope, (name, limit) in scopes.items()}
 
     def held(self) -> list[Held]:
         """What is held in this store, oldest first; calls whose process has ended are ``unknown``."""
-        with self._store.transaction(durable=False) as work:
-            rows = work.all("SELECT * FROM budget_holds WHERE chain = :chain ORDER BY at", lock=True, chain=self._chain)
+        with self.store.transaction(durable=False) as work:
+            rows = work.all(
+                "SELECT * FROM budget_holds WHERE chain = :chain ORDER BY at", lock=True, chain=self.chain_id
+            )
             lost = {row["id"] for row in rows if row["state"] == "open" and _is_lost(row["holder"], row["at"])}
             for id_ in lost:
                 work.run("UPDATE budget_holds SET state = 'unknown' WHERE id = :id", id=id_)
@@ -274,13 +424,26 @@ class Spending:
         ]
 
     def _most(self, service: Service, request: bytes | Asked, tariff: Tariff | None) -> int:
-        most = estimate(service, request, completion_tokens=self.budget.completion_tokens, tariff=tariff)
-        if most is not None and (units := self._in_0g(most.units, most.currency)) is not None:
+        asked = Asked.read(request)
+        if asked.odd:
+            raise ConfigError(
+                f"{asked.odd} is no whole number from 0 to {MOST_TOKENS}, so a budget cannot bound the call",
+                code="budget_unbounded",
+                hint=f"pass {asked.odd} as an int, or leave it out",
+            )
+        most = estimate(service, asked, completion_tokens=self.budget.completion_tokens, tariff=tariff)
+        units = None if most is None else self._in_0g(most.units, most.currency)
+        listed = tariff is not None and tariff.listed
+        if units is not None and not listed:
             return units
-        if self.budget.unpriced is not None:
-            return self.budget.unpriced.units
-        if service.usd_priced and self.budget.usd is None:
-            how, fix = "bills in USD", 'say what a dollar costs: Budget(usd=og("4"), …)'
+        if self.budget.unpriced is not None:  # a list that nobody signs may say more, never less
+            return max(units or 0, self.budget.unpriced.units)
+        if listed and units is not None:
+            how = "lists its prices by itself, where nobody signs them"
+            fix = 'say what a call costs at most: Budget(unpriced=og("0.05"), …)'
+        elif service.usd_priced and self.budget.usd is None:
+            how = "bills in USD"
+            fix = 'say what a dollar and a call cost: Budget(usd=og("4"), unpriced=og("0.05"), …)'
         else:
             how = "serves several models at prices of their own, and lists none for this one"
             fix = 'say what to hold for each call: Budget(unpriced=og("0.05"), …)'
@@ -290,9 +453,10 @@ class Spending:
             hint=f"choose another provider, or {fix}",
         )
 
-    def _cost(self, fee: Fee) -> int | None:
+    def cost(self, fee: Fee) -> int | None:
         """The most that `fee` can be, in neuron; None where that is not known."""
-        return None if fee.most is None else self._in_0g(fee.most, fee.amount.currency)
+        units = None if fee.most is None else self._in_0g(fee.most, fee.amount.currency)
+        return None if units is None else min(units, MOST)
 
     def _in_0g(self, units: int, currency: str) -> int | None:
         if currency == "0G":
@@ -301,23 +465,40 @@ class Spending:
 
     def _scopes(self, payer: str, provider: str, now: datetime, kind: str) -> dict[str, tuple[str, Amount]]:
         """The counters that a call counts in, in the order in which they are locked."""
-        wallet = f"{self._chain}:{payer.lower()}"
-        names = {
-            "per_day": f"{kind}day:{wallet}:{now:%Y-%m-%d}",
-            "per_provider": f"{kind}provider:{wallet}:{provider.lower()}",
-            "per_run": f"{kind}run:{self._chain}:{self.budget.run}",
-            "per_wallet": f"{kind}wallet:{wallet}",
-        }
+        names = self.counters(payer, provider, now, kind)
         limits = {name: getattr(self.budget, name) for name in names}
         return {names[name]: (name, limit) for name, limit in limits.items() if limit is not None}
 
+    def counters(self, payer: str, provider: str, now: datetime, kind: str) -> dict[str, str]:
+        """The counter of each limit."""
+        wallet = f"{self.chain_id}:{payer.lower()}"
+        return {
+            "per_day": f"{kind}day:{wallet}:{now:%Y-%m-%d}",
+            "per_provider": f"{kind}provider:{wallet}:{provider.lower()}",
+            "per_run": f"{kind}run:{self.chain_id}:{self.budget.run}",
+            "per_wallet": f"{kind}wallet:{wallet}",
+        }
 
-def _spent(work: Work, scope: str) -> int:
+
+def discrepancy_of(row: Mapping[str, Any]) -> Discrepancy:
+    """What a row of the referee says."""
+    return Discrepancy(
+        checksum_address(row["payer"]),
+        checksum_address(row["provider"]),
+        Amount(int(row["excess"])),
+        int(row["counted"]) > 0,
+        datetime.fromtimestamp(row["looked"], UTC),
+    )
+
+
+def spent_of(work: Work, scope: str) -> int:
+    """What counter `scope` has counted, locked until the transaction ends."""
     work.run("INSERT INTO budget_totals VALUES (:scope, '0') ON CONFLICT DO NOTHING", scope=scope)
     return int(work.one("SELECT units FROM budget_totals WHERE scope = :scope", lock=True, scope=scope)["units"])
 
 
-def _put(work: Work, scope: str, total: int) -> None:
+def put(work: Work, scope: str, total: int) -> None:
+    """Set counter `scope`, which `spent_of` has locked."""
     work.run("UPDATE budget_totals SET units = :units WHERE scope = :scope", units=str(total), scope=scope)
 
 

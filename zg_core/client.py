@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.backends.direct.backend import DirectBackend
@@ -23,9 +24,11 @@ from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.objects import check_objects
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
+from zg_core.shown.tracebacks import forgetful
 from zg_core.store import Store
 from zg_core.tasks.base import CHAT
 from zg_core.verify.policy import Policy
+from zg_core.verify.reach import reach_of
 from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet
 
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions
     from zg_core.verify.conditions import Condition
+    from zg_core.verify.reach import Reach
 
 __all__ = ["AsyncChatClient", "AsyncReplyStream", "ChatClient", "ReplyStream"]
 
@@ -55,6 +59,7 @@ _GUARD = ReplayGuard()
 _AUTO: Any = object()
 
 
+@forgetful
 class _Client:
     """What both clients share: settings checked and parts put together, without I/O."""
 
@@ -79,6 +84,7 @@ class _Client:
         identity: str | None = None,
         attest: int | None = None,
         accept_models: Mapping[str, str] | None = None,
+        nonce: bool = False,
         attestation: AttestationOptions | None = None,
         limits: Limits | None = _AUTO,
         budget: Budget | None = None,
@@ -123,9 +129,12 @@ class _Client:
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
             accept_models: Renames that you accept, ``{"asked": "forwarded"}``: a provider that puts its own name of the
                 model into the request it signs proves that request only if you say that both are the same.
+            nonce: Put a random value into each request's ``user``, where you set none, so that no signature of an
+                earlier request fits it.
             attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Rate and requests under way, counted for all clients of a process and, as for the rate, for all
-                who share `store`; by default the providers' own on real networks only, None lifts them.
+                who share `store`; by default the providers' own, on a local network once a provider has refused a
+                request because of them; None lifts them.
             budget: The most that calls may cost, counted in `store`; beyond it they are refused before they are sent.
             timeout: Seconds until the first byte of a reply, and between two of them (default 300), or `Timeouts`, or
                 what httpx takes: ``(connect, read)``, or its ``Timeout``.
@@ -192,6 +201,8 @@ class _Client:
                 attest=attest,
                 accept_models=accept_models,
             )
+        if self.policy is verify:  # each client warns for itself
+            self.policy = replace(self.policy, _warned=set())
         """What is demanded of every reply."""
         self.network = settings.network
         """The chain and its contracts."""
@@ -233,9 +244,18 @@ class _Client:
             sources=settings.sources,
             choose=choice(self._transport, self._catalogue),
         )
+        if self.spending is not None and self.stored is not None:
+            from zg_core.backends.direct.audit.referee import appoint
+
+            told: dict[str, Any] = {"wallet": wallet, "ca_file": ca_file, "listener": on_progress}
+            paying = self.backend
+            appoint(self.spending, self.stored, self.network, self._transport, payer=lambda: paying.payer, **told)
         self._router = None if routing is None else self._make_router(routing)
-        if limits is _AUTO:
-            limits = None if self.network.name == "local" else Limits()
+        later = None
+        if limits is _AUTO and self.network.name == "local":  # whose providers may have none: the first refusal tells
+            limits, later = None, Limits()
+        elif limits is _AUTO:
+            limits = Limits()
         backend = self.backend  # no reference to self below: a dropped client is freed at once, with its connections
         self.calls = Calls(
             backend,
@@ -245,6 +265,7 @@ class _Client:
             guard=_GUARD,
             payer=lambda: backend.payer,  # asked for when needed: a keystore file is read then
             limits=limits,
+            later=later,
             retries=retries,
             timeouts=timeouts_of(timeout),
             on_receipt=on_receipt,
@@ -258,6 +279,7 @@ class _Client:
             headers=extra_headers(headers),
             gives_away=backend.gives_away,
             settings=SETTINGS,
+            nonce=nonce,
         )
 
     def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport | AsyncTransport:
@@ -270,6 +292,12 @@ class _Client:
 
     async def _route(self, model: str | None = None) -> Route:
         return await (self.backend.route(model) if self._router is None else self._router.first(model))
+
+    async def _reach(self, model: str | None) -> Reach:
+        if self._router is None:
+            return await self.backend.reach(model)
+        route = await self._router.first(model)
+        return reach_of(route.service, route.model, self.policy.accept_models)
 
     async def _token(self) -> Secret:
         return await self.backend.token(None if self._router is None else await self._route())
@@ -294,6 +322,7 @@ SETTINGS = frozenset(inspect.signature(_Client.__init__).parameters) - {"self"}
 """Names of the clients' settings: no request may hold one."""
 
 
+@forgetful
 class ChatClient(_Client):
     """Calls providers and returns answers with receipts; blocking.
 
@@ -374,6 +403,17 @@ class ChatClient(_Client):
         """
         return run(self._model_info(model, service))
 
+    def reach(self, model: str | None = None) -> Reach:
+        """The best verdict that a reply of `model` can get, and why it is no better: known from the chain beforehand.
+
+        With ``verify="require"`` a call that asks for more is refused before its prompt leaves.
+
+        Raises:
+            ConfigError: no provider and no model is named.
+            ChainError: the chain cannot be read.
+        """
+        return run(self._reach(model))
+
     def token(self) -> Secret:
         """The bearer token for the provider: a session token that is reused until 1 h is left, or the API key."""
         return run(self._token())
@@ -389,6 +429,7 @@ class ChatClient(_Client):
         self.close()
 
 
+@forgetful
 class AsyncChatClient(_Client):
     """Async twin of `ChatClient`; one object serves many event loops, one after the other or at once."""
 
@@ -431,6 +472,10 @@ class AsyncChatClient(_Client):
         """See `ChatClient.model_info`."""
         return await self._model_info(model, service)
 
+    async def reach(self, model: str | None = None) -> Reach:
+        """See `ChatClient.reach`."""
+        return await self._reach(model)
+
     async def token(self) -> Secret:
         """See `ChatClient.token`."""
         return await self._token()
@@ -448,6 +493,7 @@ class AsyncChatClient(_Client):
         await self.close()
 
 
+@forgetful
 class ReplyStream:
     """The events of one answer. Read it to its end, or close it: then `receipt` is there."""
 
@@ -485,6 +531,7 @@ class ReplyStream:
         self.close()
 
 
+@forgetful
 class AsyncReplyStream:
     """Async twin of `ReplyStream`."""
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from zg_core.crypto import typed_address
 from zg_core.errors import ConfigError, ZeroGError
 from zg_core.http.reach import OWN_PROVIDERS, OutOfReach, check_host
+from zg_core.shown.tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,19 +51,6 @@ class Secret:
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("secrets are not pickled; pass them through the environment")
-
-
-_TOKEN = re.compile(r"app-sk-[A-Za-z0-9+/=_-]*")
-
-
-def blot(text: str) -> str:
-    """`text` of a provider without the tokens in it: some servers and proxies repeat the request in their errors.
-
-    Example:
-        >>> blot("cannot read Bearer app-sk-eyJhZGRyZXNz=")
-        'cannot read Bearer app-sk-…'
-    """
-    return _TOKEN.sub("app-sk-…", text)
 
 
 class SecretHeaders(Mapping[str, str]):
@@ -260,6 +248,7 @@ class Settings:
     """Of settings that come from the environment, the variable."""
 
     @classmethod
+    @clears_locals
     def resolve(
         cls,
         *,

@@ -28,6 +28,7 @@ __all__ = [
 
 # Order of the secp256k1 group (SEC 2, §2.4.1).
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+_LONGEST_SHOWN = 48  # an address and a few characters around it; a private key has 64
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
@@ -98,7 +99,10 @@ def typed_address(text: object) -> str:
 
 
 def _shown(value: object) -> str:
-    return repr(value[:60]) if isinstance(value, str) else f"a {type(value).__name__}"
+    """What was given, as far as it may be shown: it can be a private key in the wrong place."""
+    if not isinstance(value, str):
+        return f"a {type(value).__name__}"
+    return repr(value) if len(value) <= _LONGEST_SHOWN else f"a text of {len(value)} characters"
 
 
 def same_address(left: str, right: str) -> bool:

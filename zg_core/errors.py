@@ -31,6 +31,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zg_core.shown.escaping import line
+from zg_core.shown.redaction import blot
+
 if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt  # circle: what a caller reads of `error.receipt` is typed
 
@@ -63,7 +66,8 @@ class ZeroGError(Exception):
     """Base of all errors of this package.
 
     Args:
-        message: One sentence for people.
+        message: One sentence for people. Strangers' words may be in it: what could command a terminal is replaced, and
+            secrets that were sent are blotted out, as in `hint` and `text`.
         code: Stable machine-readable reason, such as ``"content_mismatch"``; each class has a default.
         hint: What to run or change, naming the command or argument.
         retryable: Whether the same call can succeed later without a change; each class has a default.
@@ -91,6 +95,7 @@ class ZeroGError(Exception):
         text: str = "",
         **details: Any,
     ) -> None:
+        message, hint, text = line(blot(message)), line(blot(hint)), blot(text)
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from zg_core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["encode_body", "parse_json"]
+__all__ = ["encode_body", "not_json", "parse_json"]
 
 
 _DEEPEST = 500
@@ -44,14 +45,57 @@ _NO_BRACKET = bytes(set(range(256)) - set(_STEPS))
 def encode_body(payload: Mapping[str, Any]) -> bytes:
     """`payload` as compact JSON in the caller's key order, UTF-8.
 
+    Half of a character (a lone surrogate) becomes U+FFFD, two halves the character.
+
     Raises:
-        ConfigError: something in it is not JSON (NaN included).
+        ConfigError: something in it is not JSON (NaN included); the message says where and what it is.
     """
     try:
-        return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        message = f"the request is not JSON: {error}"
+        message = f"the request is not JSON: {not_json(payload) or error}"
         raise ConfigError(message, code="bad_request_body", hint="send plain dicts, lists, texts and numbers") from None
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+
+
+def not_json(value: Any, place: str = "", *, nan: bool = False) -> str:
+    """What in `value` JSON cannot hold, with its place; "" if there is nothing. Values are not repeated.
+
+    Args:
+        value: What is to be written.
+        place: Where it stands.
+        nan: Whether NaN and infinities pass, which Python writes and reads.
+
+    Example:
+        >>> not_json({"messages": [{"content": "a"}, {"content": b"b"}]})
+        'messages[1].content is a bytes'
+    """
+    found = _not_json(value, place, 0, nan=nan)
+    return "" if found is None else f"{found[0] or 'it'} {found[1]}"
+
+
+def _not_json(value: Any, place: str, depth: int, *, nan: bool) -> tuple[str, str] | None:
+    if value is None or isinstance(value, str | bool | int):
+        return None
+    if isinstance(value, float):
+        return None if nan or math.isfinite(value) else (place, f"is {value}, which is no number of JSON")
+    if depth > _DEEPEST:
+        return place, f"is nested deeper than {_DEEPEST} levels"
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            if not isinstance(name, str | int | float | bool | None):
+                return place, f"has a {type(name).__name__} for a name"
+            inner = f"{place}.{name}" if place else str(name)
+            if (found := _not_json(entry, inner, depth + 1, nan=nan)) is not None:
+                return found
+        return None
+    if isinstance(value, list | tuple):
+        entries = (_not_json(one, f"{place}[{index}]", depth + 1, nan=nan) for index, one in enumerate(value))
+        return next((found for found in entries if found is not None), None)
+    return place, f"is a {type(value).__name__}"
 
 
 def parse_json(data: bytes | str, *, strict: bool = True, unique: bool = False) -> Any:

@@ -148,6 +148,17 @@ class Fee:
         """The most that it can be; None where no bound is known."""
         return self.amount.units if self.exact else self.upper
 
+    @property
+    def bounds(self) -> str:
+        """What is known of a fee that is not exact, in words.
+
+        Example:
+            >>> Fee(neuron(0), exact=False, reason="outcome_unknown", upper=10**15).bounds
+            'unknown (outcome_unknown), at most 0.001 0G'
+        """
+        upper = "no bound" if self.upper is None else f"at most {Amount(self.upper, self.amount.currency)}"
+        return f"unknown ({self.reason}), {upper}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data with amounts as decimal strings."""
         result = {

@@ -28,6 +28,7 @@ from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, Zer
 from zg_core.http.extra_headers import extra_headers
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import run
+from zg_core.shown.tracebacks import clear_locals, clears_locals
 from zg_core.tasks.base import task_at
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ _CONNECTION = ("connect_failed", "connection_lost", "timeout")
 _FIXED = "it is fixed when the client is made: openai_client(…)"
 
 
+@clears_locals
 def openai_client(**settings: Any) -> OpenAI:
     """An ``openai.OpenAI`` whose calls take the same way as those of `ChatClient`; the chain is read now.
 
@@ -62,7 +64,8 @@ def openai_client(**settings: Any) -> OpenAI:
     anything leaves, and ``models.list()`` names the provider's model on chain. ``timeout`` and ``max_retries``, also
     those of ``with_options`` and of a single call, bound and repeat as in `ChatClient`: the official client repeats
     nothing by itself. Extra headers of a call are sent but for those that let a request in or describe it; extra query
-    parameters are refused. LoRA adapter names work as models.
+    parameters are refused. LoRA adapter names work as models; their replies are ``verified`` only with
+    ``accept_models``.
 
     Args:
         settings: As `ChatClient` takes them: ``provider`` or ``model``, wallet or ``api_key``, ``verify``, ``budget``,
@@ -87,6 +90,7 @@ def openai_client(**settings: Any) -> OpenAI:
     return cast("OpenAI", _made("OpenAI", core, base, http_client, settings))
 
 
+@clears_locals
 def async_openai_client(**settings: Any) -> AsyncOpenAI:
     """Async twin of `openai_client`; the chain is read in this call, blocking for that moment."""
     settings = _concealed(settings)
@@ -202,7 +206,7 @@ def _client(name: str) -> Callable[..., Any]:
         finally:
             _RETRIES.reset(token)
 
-    Client.request = request_async if name == "AsyncOpenAI" else request
+    Client.request = clears_locals(request_async if name == "AsyncOpenAI" else request)
     Client.__name__ = Client.__qualname__ = name
     return Client
 
@@ -229,9 +233,14 @@ def _transport(lib: Any) -> Callable[..., Any]:
         def __iter__(self) -> Iterator[bytes]:
             while True:
                 try:
-                    yield run(_step(self._chunks.__anext__()))
+                    chunk = run(_step(self._chunks.__anext__()))
                 except StopAsyncIteration:
                     return
+                except BaseException as error:
+                    clear_locals(error)
+                    raise
+                yield chunk
+                del chunk
 
         def close(self) -> None:
             run(_step(self._chunks.aclose()))
@@ -264,8 +273,13 @@ def _async_transport(lib: Any) -> Callable[..., Any]:
             self._chunks = chunks
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            async for chunk in self._chunks:
-                yield chunk
+            try:
+                async for chunk in self._chunks:
+                    yield chunk
+                    del chunk
+            except BaseException as error:
+                clear_locals(error)
+                raise
 
         async def aclose(self) -> None:
             await self._chunks.aclose()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from zg_core.jsontext import encode_body, parse_json
 from zg_core.money import Amount, Fee
-from zg_core.types import PriceTier, tiers_of
+from zg_core.types import MOST_TOKENS, PriceTier, tiers_of
 
 if TYPE_CHECKING:
     from zg_core.types import Service, Usage
@@ -20,6 +20,8 @@ __all__ = ["PROMPT_ALLOWANCE", "Asked", "Tariff", "estimate", "fee_of"]
 
 PROMPT_ALLOWANCE = 512
 """Tokens that a chat template may add to the bytes of a request: no tokenizer makes more tokens than bytes."""
+_LIMITS = ("max_tokens", "max_completion_tokens")
+_CHOICES = ("n", "best_of")
 _FLAT = PriceTier(0, (1, 1), (1, 1))
 _LISTED_NAMES = ("max_input_tokens", "input_multiplier", "output_multiplier", "_denominator")
 _PRICE = re.compile(r"\d{1,60}(?:\.\d{1,60})?(?:[eE][+-]?\d{1,2})?")
@@ -136,16 +138,21 @@ class Asked:
         limit: The most tokens that each choice of the answer may have; None where that is not limited.
         strictest: The lower one, where both ``max_tokens`` and ``max_completion_tokens`` are given.
         choices: How many choices the answer has.
+        odd: The parameter, if there is one, that should say how long the answer is and is no count: a provider reads it
+            as it likes, so it limits nothing.
 
     Example:
         >>> Asked.read(b'{"messages":[],"max_tokens":5,"n":2}')
-        Asked(size=36, limit=5, strictest=5, choices=2)
+        Asked(size=36, limit=5, strictest=5, choices=2, odd='')
+        >>> Asked.read(b'{"messages":[],"max_tokens":"5"}').odd
+        'max_tokens'
     """
 
     size: int
     limit: int | None = None
     strictest: int | None = None
     choices: int = 1
+    odd: str = ""
 
     @classmethod
     def of(cls, payload: object, size: int) -> Asked:
@@ -154,13 +161,16 @@ class Asked:
             return cls(size)
         if "input" in payload and "messages" not in payload:  # embeddings have no completion
             return cls(size, 0, None, 1)
-        limits = [n for name in ("max_tokens", "max_completion_tokens") if _is_count(n := payload.get(name))]
-        choices = payload.get("n")
+        limits = [n for name in _LIMITS if _is_count(n := payload.get(name))]
+        choices = [n for name in _CHOICES if _is_count(n := payload.get(name))]
+        said = ((name, payload.get(name)) for name in (*_LIMITS, *_CHOICES))
+        odd = [name for name, value in said if value is not None and not (_is_count(value) and value <= MOST_TOKENS)]
         return cls(
             size,
             max(limits, default=None),
             min((n for n in limits if n), default=None),
-            choices if _is_count(choices) and choices else 1,
+            max(1, *choices) if choices else 1,
+            odd[0] if odd else "",
         )
 
     @classmethod

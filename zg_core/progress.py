@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from zg_core.shown.escaping import line
+
 __all__ = ["Listener", "Progress", "tell"]
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ Listener = Callable[[Progress], None]
 
 def tell(listener: Listener | None, name: str, message: str, **details: Any) -> None:
     """Log a step and hand it to `listener`, whose failures must not cost the user a transaction."""
+    message = line(message)
     logger.info("%s: %s", name, message)
     if listener is None:
         return

@@ -20,6 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zg_core.databases.schema import MIGRATIONS
+from zg_core.databases.sqlite import BUSY_MOMENT, patiently, private_file, sqlite_path, write_ahead
+from zg_core.databases.troubles import MOVED, is_the_databases, remedy, state_of
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,151 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "Work", "default_store_url"]
 
-_BUSY_SECONDS = 30.0
 _MIGRATION_LOCK = 0x2E70_0617  # PostgreSQL advisory lock of this package, any constant
-
-# Each entry brings the schema one version further and is never changed once released. Amounts are decimal text (they
-# have up to 78 digits), times are unix seconds.
-MIGRATIONS: tuple[str, ...] = (
-    """
-    CREATE TABLE nonces (
-        chain VARCHAR(80) NOT NULL,
-        address VARCHAR(42) NOT NULL,
-        floor BIGINT NOT NULL,
-        PRIMARY KEY (chain, address)
-    );
-    CREATE TABLE nonce_leases (
-        chain VARCHAR(80) NOT NULL,
-        address VARCHAR(42) NOT NULL,
-        nonce BIGINT NOT NULL,
-        holder VARCHAR(32) NOT NULL,
-        tx_hash VARCHAR(66),
-        touched DOUBLE PRECISION NOT NULL,
-        PRIMARY KEY (chain, address, nonce)
-    );
-    CREATE TABLE leases (
-        name VARCHAR(200) NOT NULL PRIMARY KEY,
-        holder VARCHAR(32) NOT NULL,
-        expires DOUBLE PRECISION NOT NULL
-    );
-    CREATE TABLE account_changes (
-        chain VARCHAR(80) NOT NULL,
-        address VARCHAR(42) NOT NULL,
-        provider VARCHAR(42) NOT NULL,
-        changed DOUBLE PRECISION NOT NULL,
-        PRIMARY KEY (chain, address, provider)
-    );
-    CREATE TABLE api_keys (
-        id VARCHAR(32) NOT NULL PRIMARY KEY,
-        scope VARCHAR(80) NOT NULL,
-        owner VARCHAR(42) NOT NULL,
-        provider VARCHAR(42) NOT NULL,
-        generation BIGINT NOT NULL,
-        token_id INTEGER NOT NULL,
-        name VARCHAR(200) NOT NULL,
-        fingerprint VARCHAR(64) NOT NULL,
-        created DOUBLE PRECISION NOT NULL,
-        expires DOUBLE PRECISION,
-        revoked DOUBLE PRECISION
-    );
-    CREATE INDEX api_keys_by_owner ON api_keys (scope, owner, provider)
-    """,
-    """
-    CREATE TABLE receipts (
-        id VARCHAR(64) NOT NULL PRIMARY KEY,
-        chain BIGINT NOT NULL,
-        payer VARCHAR(42) NOT NULL,
-        provider VARCHAR(42) NOT NULL,
-        outcome VARCHAR(16) NOT NULL,
-        started DOUBLE PRECISION NOT NULL,
-        written DOUBLE PRECISION NOT NULL,
-        data TEXT NOT NULL
-    );
-    CREATE INDEX receipts_by_time ON receipts (started);
-    CREATE TABLE receipt_verdicts (
-        receipt VARCHAR(64) NOT NULL,
-        at DOUBLE PRECISION NOT NULL,
-        status VARCHAR(20) NOT NULL,
-        data TEXT NOT NULL
-    );
-    CREATE INDEX receipt_verdicts_by_receipt ON receipt_verdicts (receipt, at)
-    """,
-    """
-    CREATE TABLE budget_totals (
-        scope VARCHAR(200) NOT NULL PRIMARY KEY,
-        units VARCHAR(80) NOT NULL
-    );
-    CREATE TABLE budget_holds (
-        id VARCHAR(64) NOT NULL PRIMARY KEY,
-        chain BIGINT NOT NULL,
-        payer VARCHAR(42) NOT NULL,
-        provider VARCHAR(42) NOT NULL,
-        state VARCHAR(16) NOT NULL,
-        units VARCHAR(80) NOT NULL,
-        scopes TEXT NOT NULL,
-        holder VARCHAR(80) NOT NULL,
-        at DOUBLE PRECISION NOT NULL
-    )
-    """,
-    """
-    CREATE TABLE paces (
-        chain BIGINT NOT NULL,
-        payer VARCHAR(42) NOT NULL,
-        provider VARCHAR(42) NOT NULL,
-        used DOUBLE PRECISION NOT NULL,
-        at DOUBLE PRECISION NOT NULL,
-        drained DOUBLE PRECISION NOT NULL,
-        per_minute INTEGER NOT NULL,
-        burst INTEGER NOT NULL,
-        paused DOUBLE PRECISION NOT NULL,
-        PRIMARY KEY (chain, payer, provider)
-    )
-    """,
-    """
-    CREATE TABLE reply_marks (
-        mark VARCHAR(22) NOT NULL PRIMARY KEY,
-        holder VARCHAR(12) NOT NULL,
-        at DOUBLE PRECISION NOT NULL
-    )
-    """,
-    """
-    ALTER TABLE nonce_leases ADD COLUMN process VARCHAR(200);
-    CREATE TABLE lease_processes (
-        name VARCHAR(200) NOT NULL PRIMARY KEY,
-        holder VARCHAR(32) NOT NULL,
-        process VARCHAR(200) NOT NULL
-    );
-    CREATE TABLE intentions (
-        id VARCHAR(32) NOT NULL PRIMARY KEY,
-        chain VARCHAR(80) NOT NULL,
-        address VARCHAR(42) NOT NULL,
-        digest VARCHAR(64) NOT NULL,
-        what VARCHAR(200) NOT NULL,
-        target VARCHAR(42) NOT NULL,
-        value VARCHAR(80) NOT NULL,
-        data TEXT NOT NULL,
-        state VARCHAR(16) NOT NULL,
-        late INTEGER NOT NULL,
-        process VARCHAR(200) NOT NULL,
-        asked DOUBLE PRECISION NOT NULL,
-        touched DOUBLE PRECISION NOT NULL
-    );
-    CREATE INDEX intentions_by_digest ON intentions (chain, address, digest);
-    CREATE TABLE signed_forms (
-        tx_hash VARCHAR(66) NOT NULL PRIMARY KEY,
-        chain VARCHAR(80) NOT NULL,
-        address VARCHAR(42) NOT NULL,
-        nonce BIGINT NOT NULL,
-        intention VARCHAR(32) NOT NULL,
-        gas BIGINT NOT NULL,
-        cap VARCHAR(80) NOT NULL,
-        tip VARCHAR(80),
-        at DOUBLE PRECISION NOT NULL
-    );
-    CREATE INDEX signed_forms_by_nonce ON signed_forms (chain, address, nonce);
-    CREATE INDEX signed_forms_by_intention ON signed_forms (intention)
-    """,
-)
 
 
 def default_store_url(environ: Mapping[str, str] | None = None) -> str:
@@ -213,7 +72,7 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._path = _sqlite_path(url)
+        self._path = sqlite_path(url)
         self.kind = "memory" if url == "memory:" else "sqlite" if self._path is not None else "postgresql"
         """``"memory"``, ``"sqlite"`` or ``"postgresql"``."""
         if self.kind == "postgresql" and not url.startswith("postgresql+psycopg://"):
@@ -267,17 +126,18 @@ class Store:
             with self._quick() as work:
                 yield work
             return
-        from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+        from sqlalchemy.exc import DatabaseError, InterfaceError
+        from sqlalchemy.exc import TimeoutError as NoneFree
 
         try:
             with self._exclusive(), self._engine_now().begin() as connection:
                 yield Work(connection, locking=self.kind == "postgresql")
-        except (OperationalError, InterfaceError) as error:
+        except (DatabaseError, InterfaceError, NoneFree) as error:
+            if not is_the_databases(error):
+                raise
+            if state_of(error) in MOVED:  # the other connections of the pool lead there, too
+                self._forget()
             raise self._unavailable(error) from error
-        except DatabaseError as error:
-            if type(error) is DatabaseError:  # SQLite's word for a file that is no database
-                raise self._unavailable(error) from error
-            raise
 
     @contextmanager
     def _quick(self) -> Iterator[Work]:
@@ -286,7 +146,7 @@ class Store:
         with self._writing:
             try:
                 writer = self._writer_now()
-                writer.execute("BEGIN IMMEDIATE")
+                patiently(lambda: writer.execute("BEGIN IMMEDIATE"))
             except sqlite3.Error as error:
                 self._drop_writer()
                 raise self._unavailable(error) from error
@@ -320,7 +180,8 @@ class Store:
 
         with self._writing:
             try:
-                self._writer_now().execute(sql, parameters)
+                writer = self._writer_now()
+                patiently(lambda: writer.execute(sql, parameters))
             except sqlite3.Error as error:
                 self._drop_writer()
                 raise self._unavailable(error) from error
@@ -333,8 +194,8 @@ class Store:
         with self.transaction():  # makes the file and its schema, and tells what is wrong with it
             pass
         assert self._path is not None  # noqa: S101 - of a SQLite file
-        writer = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        writer.execute("PRAGMA synchronous=NORMAL")
+        writer = sqlite3.connect(self._path, timeout=BUSY_MOMENT, isolation_level=None, check_same_thread=False)
+        patiently(lambda: writer.execute("PRAGMA synchronous=NORMAL"))
         # A connection of the process we were forked from is left alone: closing it would drop that one's locks.
         self._inherited = self._writer
         self._writer, self._writer_pid = writer, os.getpid()
@@ -349,6 +210,10 @@ class Store:
         """Close the connections; ``memory:`` forgets everything. The store opens again when it is used again."""
         with self._writing:
             self._drop_writer()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of the connections that are idle; those in use end with their transactions."""
         with self._lock:
             engine, self._engine = self._engine, None
         if engine is not None:
@@ -376,37 +241,47 @@ class Store:
             return self._engine
 
     def _make_engine(self) -> Engine:
-        from sqlalchemy import create_engine, event
+        import sqlite3
+
+        from sqlalchemy import create_engine, event, make_url
         from sqlalchemy.exc import ArgumentError
         from sqlalchemy.pool import NullPool, StaticPool
 
         if self.kind == "postgresql":
             try:
-                return create_engine(self._url, pool_pre_ping=True, pool_size=5, max_overflow=20)
+                url = make_url(self._url).difference_update_query(["prepare_threshold"])
+                # Behind a pooler that gives each transaction another server (pgbouncer), a statement that was prepared
+                # is not there the next time.
+                options: dict[str, Any] = {"prepare_threshold": None}
+                return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args=options)
             except ModuleNotFoundError as error:
                 raise ConfigError(
                     f"the store needs {error.name}",
                     code="missing_extra",
                     hint="pip install 'zerog-integrations[postgres]'",
                 ) from None
-            except ArgumentError:
+            except (ArgumentError, ValueError):
                 raise ConfigError("ZEROG_STORE is no database URL", code="bad_store", hint="check it") from None
-        options: dict[str, Any] = {"check_same_thread": False, "timeout": _BUSY_SECONDS, "isolation_level": None}
+        options = {"check_same_thread": False, "timeout": BUSY_MOMENT, "isolation_level": None}
         if self._path is None:
             engine = create_engine("sqlite://", poolclass=StaticPool, connect_args=options)
         else:
-            _private_file(self._path)
+            private_file(self._path)
             engine = create_engine(f"sqlite:///{self._path}", poolclass=NullPool, connect_args=options)
 
         @event.listens_for(engine, "connect")
         def _connected(connection: Any, _: Any) -> None:
             if self._path is not None:
-                _write_ahead(connection)
+                write_ahead(connection)
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             # The driver's own transactions begin late and upgrade their lock, where two of them can only fail.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            driver: Any = connection.connection.driver_connection
+            try:
+                patiently(lambda: driver.execute("BEGIN IMMEDIATE"))
+            except sqlite3.Error as error:
+                raise self._unavailable(error) from error
 
         return engine
 
@@ -433,11 +308,9 @@ class Store:
 
     def _unavailable(self, error: Exception) -> ConfigError:
         reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+        hint, retryable = remedy(error)
         return ConfigError(
-            f"the store cannot be used: {reason}",
-            code="store_unavailable",
-            hint="check ZEROG_STORE (store=…): that the path is writable or the server runs",
-            retryable=True,
+            f"the store cannot be used: {reason}", code="store_unavailable", hint=hint, retryable=retryable
         )
 
     def __repr__(self) -> str:
@@ -510,49 +383,3 @@ class _QuickWork(Work):
         cursor = self._driver.execute(sql, parameters)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
-def _write_ahead(connection: Any) -> None:
-    """Turn the write-ahead log on, which is remembered in the file.
-
-    Where several processes open a new file at once, SQLite refuses the switch at once instead of waiting its timeout.
-    """
-    import sqlite3
-
-    patience = time.monotonic() + _BUSY_SECONDS
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > patience:
-                raise
-            time.sleep(0.01)
-
-
-def _sqlite_path(url: str) -> Path | None:
-    if not url.startswith("sqlite:"):
-        return None
-    path = url.removeprefix("sqlite:///")
-    if path == url or not path or ":memory:" in path or "?" in path:
-        raise ConfigError(
-            f"not a store: {url!r}", code="bad_store", hint="sqlite:///path names a file; memory: keeps nothing"
-        )
-    return Path(path).expanduser()
-
-
-def _private_file(path: Path) -> None:
-    """Make the file, and directories that are missing, for their owner alone; SQLite gives its side files the same."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-        try:
-            if hasattr(os, "fchmod") and os.fstat(descriptor).st_mode & 0o077:
-                os.fchmod(descriptor, 0o600)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise ConfigError(
-            f"the store {path} cannot be opened: {error.strerror}",
-            code="store_unavailable",
-            hint="check ZEROG_STORE (store=…), or set ZEROG_HOME to a directory of yours",
-        ) from error

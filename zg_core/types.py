@@ -180,6 +180,11 @@ def _tier(entry: object, names: tuple[str, str, str, str]) -> PriceTier | None:
     return PriceTier(limit, inward, outward)
 
 
+MOST_TOKENS = 2**53
+"""No call has so many; it is the largest count that every reader of JSON reads alike."""
+_BILLED = ("prompt_tokens", "completion_tokens")
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Token counts as the provider reported them, inside the signed bytes."""
@@ -193,23 +198,43 @@ class Usage:
     def parse(cls, value: object) -> Usage | None:
         """Read an OpenAI ``usage`` object; None when it is missing, null, malformed or all zero.
 
-        For zeros, too, a provider bills an estimate of its own (0g-direct §4.7).
+        For zeros, too, a provider bills an estimate of its own (0g-direct §4.7). A count beyond `MOST_TOKENS` is read
+        as `MOST_TOKENS`: none so large is true, and sums of larger ones are numbers that nothing can hold.
         """
         if not isinstance(value, dict):
             return None
-
-        def count(source: object, name: str) -> int:
-            number = source.get(name) if isinstance(source, dict) else None
-            return number if isinstance(number, int) and not isinstance(number, bool) and number >= 0 else -1
-
-        prompt, completion = count(value, "prompt_tokens"), count(value, "completion_tokens")
-        if prompt <= 0 and completion <= 0:
+        prompt, completion = (max(_tokens(value, name) or 0, 0) for name in _BILLED)
+        if not prompt and not completion:
             return None
-        cached = count(value.get("prompt_tokens_details"), "cached_tokens")
-        reasoning = count(value.get("completion_tokens_details"), "reasoning_tokens")
-        return cls(max(prompt, 0), max(completion, 0), max(cached, 0), max(reasoning, 0))
+        cached = _tokens(value.get("prompt_tokens_details"), "cached_tokens")
+        reasoning = _tokens(value.get("completion_tokens_details"), "reasoning_tokens")
+        return cls(prompt, completion, max(cached or 0, 0), max(reasoning or 0, 0))
+
+    @staticmethod
+    def is_odd(value: object) -> bool:
+        """Whether `value` is no ``usage`` object, or one of its counts is none: a fraction, a text, less than nothing.
+
+        Nobody can say what a provider makes of these when it bills.
+
+        Example:
+            >>> Usage.is_odd({"prompt_tokens": 9, "completion_tokens": 2.5}), Usage.is_odd({"prompt_tokens": 9})
+            (True, False)
+        """
+        if not isinstance(value, dict):
+            return value is not None
+        counts = [_tokens(value, name) for name in _BILLED]
+        return -1 in (*counts, _tokens(value.get("prompt_tokens_details"), "cached_tokens"))
 
     @property
     def total_tokens(self) -> int:
         """Prompt and completion tokens."""
         return self.prompt_tokens + self.completion_tokens
+
+
+def _tokens(source: object, name: str) -> int | None:
+    """The count `name` of `source`: None where nothing is said, -1 where it is no count."""
+    number = source.get(name) if isinstance(source, dict) else None
+    if number is None:
+        return None
+    counts = isinstance(number, int) and not isinstance(number, bool) and number >= 0
+    return min(number, MOST_TOKENS) if counts else -1

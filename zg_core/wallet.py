@@ -13,6 +13,7 @@ from zg_core.config import KEY_NAMES, Environment, Secret, conceal
 from zg_core.crypto import CURVE_ORDER, address_of_public_key, personal_hash, sign_digest
 from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
+from zg_core.shown.tracebacks import forgetful
 
 if TYPE_CHECKING:
     import os
@@ -24,6 +25,7 @@ _KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
+@forgetful
 class Wallet:
     """An account that can sign. Its key is never shown, compared or pickled; a copy of a wallet is the wallet itself.
 

@@ -141,6 +141,7 @@ def _terminal(*how: str) -> Face:
         for name, option in _OPTIONS.items():
             if name in settings:
                 words += [option, settings[name]]
+        words += ["--nonce"] if settings.get("nonce") else []
         for asked, forwarded in (settings.get("accept_models") or {}).items():
             words += ["--accept-model", f"{asked}={forwarded}"]
         environ = {**zerog_of(net, home, wallet).environ, "ZEROG_STORE": settings.get("store", "memory:")}

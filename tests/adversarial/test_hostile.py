@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.adversarial.conftest import settings_for
-from tests.zg_core.raw_server import HEAD, STALL, Server, answer, chunk
+from tests.zg_core.raw_server import HEAD, STALL, Drip, Server, answer, chunk
 from zg_core import Broker, ChatClient, VerificationWarning, ZeroGError
 from zg_core.localnet import LocalNet
 from zg_core.localnet.base.keys import Key
@@ -194,6 +195,25 @@ def test_a_signature_document_that_is_junk_never_verifies(everyone, hostile, tal
     assert verdict.status in (Status.FAILED, Status.UNAVAILABLE), found
     assert len(verdict.signed_text) <= 4096
     tally("hostile signature document", tried=1, caught=1)
+
+
+SLOW: dict[str, list[Any]] = {
+    "a dripping head": [Drip([bytes([byte]) for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2000])],
+    "a dripping body": [HEAD, Drip([chunk(b" ")] * 2000)],
+    "nothing": [STALL],
+}
+
+
+@pytest.mark.parametrize("how", SLOW)
+def test_a_signature_without_end_is_given_up(everyone, hostile, tally, monkeypatch, how):
+    monkeypatch.setattr("zg_core.backends.direct.signatures.SIGNATURE_SECONDS", 0.5)
+    hostile.server.script = [whole(everyone, REPLY, ZG_Res_Key="a-b-c"), *[SLOW[how]] * 20]
+    began = time.monotonic()
+    found = outcome(everyone, {**hostile.settings, "verify": "require"})
+    assert time.monotonic() - began < 20, "each look-up had its own time"
+    verdict = found.receipt.verdict
+    assert (verdict.status, verdict.reason) == (Status.UNAVAILABLE, Reason.NO_SIGNATURE)
+    tally("signature without end", tried=1, caught=1)
 
 
 def test_a_reply_without_end_is_cut_off(everyone, hostile, tally, monkeypatch):

@@ -99,6 +99,22 @@ def test_process_after_process_where_there_is_a_store(net, make, another_process
     Store.open(kept).close()
 
 
+@pytest.mark.parametrize("name", FACES)
+def test_with_a_nonce_no_memory_is_needed(net, make, another_process, tally, tmp_path, name):
+    """Neither a store nor a process that was there: the old signature fits no new request."""
+    enclave, face = make(FORMS["none"]), FACES[name]
+    settings = settings_of(enclave, nonce=True)
+    assert face(net, net.wallet, settings, QUESTION, tmp_path).accepted
+    another_process()
+    again = face(net, net.wallet, settings, QUESTION, tmp_path)
+    assert not again.accepted, again
+    users = [json.loads(asked.body)["user"] for asked in enclave.asked if asked.is_chat]
+    assert len(users) == 2
+    assert len(set(users)) == 2
+    assert all(len(user) == 32 for user in users)
+    tally("old answer under a new id", tried=1, caught=1, honest=1, accepted=1)
+
+
 def test_really_two_processes(net, make, tmp_path):
     enclave = make(FORMS["none"])
     code = (

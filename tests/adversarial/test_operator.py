@@ -6,6 +6,7 @@ Beside each attack stands the honest control: the same call through the same mac
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.adversarial.operator import Asked, Operator, Said, serving
 from zg_core.compare import Target, compare
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSpec
 from zg_core.localnet.provider import gojson
-from zg_core.verify import Binding, Reason, Status
+from zg_core.verify import AllOf, AnyOf, Attested, Binding, Identity, Kinds, Reason, Status, Verified
 from zg_core.verify.replay import ReplayGuard
 
 QUESTION = "What is the capital of France?"
@@ -129,6 +130,46 @@ class TestAnotherQuestion:
         honest = compare([target], [QUESTION], **where, environ={})
         (summary,) = honest.summary()
         assert (summary.verified_rate, summary.response_bound_rate) == (1, 0)
+
+
+def unsigned(asked: Asked) -> Said | None:
+    """A plan: words of his own, with an id under which there is nothing."""
+    choice = {"index": 0, "finish_reason": "stop"}
+    if asked.streams:
+        event = {"id": "chatcmpl-x", "choices": [{**choice, "delta": {"content": LIE}}]}
+        body = b"data: " + json.dumps(event).encode() + b"\n\ndata: [DONE]\n\n"
+        return Said(body, headers={"content-type": "text/event-stream", "zg-res-key": uuid.uuid4().hex})
+    if asked.is_chat:
+        whole = {"id": "chatcmpl-x", "choices": [{**choice, "message": {"role": "assistant", "content": LIE}}]}
+        return Said(json.dumps(whole).encode(), headers={"zg-res-key": uuid.uuid4().hex})
+    return Said(b'{"error":"chat_id_not_found"}', 404) if "/signature/" in asked.path else None
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        Attested(1),
+        AllOf(Attested(1), Kinds("TeeML")),
+        Identity("openai"),
+        Kinds("TeeML"),
+        AnyOf(Verified(), Kinds("TeeML")),
+        AnyOf(Identity("openai"), AllOf(Kinds("TeeML"), AnyOf(Attested(1), Kinds("TeeTLS")))),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("name", ["core-sync-create", "chat-async-stream", "llama-sync-stream", "openai-async-create"])
+def test_no_condition_accepts_words_that_nobody_signed(net, operator, tally, tmp_path, monkeypatch, name, condition):
+    monkeypatch.setattr("zg_core.backends.direct.backend.SIGNATURE_DELAYS", (0.0,))
+    face, settings = FACES[name], {"provider": operator.provider.address, "model": "chat-ml", "verify": condition}
+    operator.plan = unsigned
+    got = face(net, net.wallet, settings, QUESTION, tmp_path)
+    assert not got.accepted, got
+    assert got.receipt.verdict.status is Status.UNAVAILABLE
+    tally("words that nobody signed", tried=1, caught=1)
+    operator.plan = lambda _: None
+    honest = face(net, net.wallet, settings, QUESTION, tmp_path)
+    assert honest.accepted, honest
+    tally("reply through an operator's machine", honest=1, accepted=1)
 
 
 def renaming(operator: Operator, forwarded: str) -> Any:

@@ -24,7 +24,6 @@ from zg_core import AsyncChatClient, Broker, ChatClient, Network, Routing, async
 from zg_core.backends.direct.audit.anchors import resolve_late
 from zg_core.backends.direct.audit.charges import read_charges
 from zg_core.backends.direct.money.funding import AutoFunding, Funder
-from zg_core.calls.path import Calls
 from zg_core.compare import compare
 from zg_core.errors import ZeroGError
 from zg_core.http.transport import run
@@ -253,8 +252,6 @@ FACES: dict[str, Callable[[Trap], None]] = {
 def test_no_part_of_the_package_dials_it(
     trap: Trap, admin: Admin, face: Callable[[Trap], None], tally: Callable[..., None]
 ) -> None:
-    if face in (_openai, _openai_async) and not hasattr(Calls, "relay"):
-        pytest.skip("the official client's own transport dials names until it goes the one way")
     with warnings.catch_warnings(), contextlib.suppress(ZeroGError):
         warnings.simplefilter("ignore")
         face(trap)

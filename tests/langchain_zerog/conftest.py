@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -24,6 +25,9 @@ SETTINGS = ("OPENAI_", "LANGSMITH_", "LANGCHAIN_", "PRIVATE_KEY", "ZG_", "LC_")
 OURS = ("NETWORK", "RPC_URL", "LEDGER", "INFERENCE", "PRIVATE_KEY", "API_KEY", "PROVIDER", "MODEL", "VERIFY", "STORE")
 
 
+_MOMENTS = itertools.count(1_700_000_000)
+
+
 class Script:
     """A model that says what a test wants, in the words of any server: set `body` or `events`."""
 
@@ -37,13 +41,16 @@ class Script:
     async def complete(self, path: str, body: bytes) -> UpstreamReply:
         self.bodies.append(body)
         await asyncio.sleep(self.thinks)
-        return UpstreamReply(200, {"content-type": "application/json"}, json.dumps(self.body).encode())
+        # As of every model server, no reply is like an earlier one: else it would be a replay.
+        reply = {**self.body, "created": next(_MOMENTS)} if self.body else self.body
+        return UpstreamReply(200, {"content-type": "application/json"}, json.dumps(reply).encode())
 
     async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
         self.bodies.append(body)
         await asyncio.sleep(self.thinks)
+        moment = next(_MOMENTS)
         for event in self.events:
-            yield b"data: " + json.dumps(event).encode() + b"\n\n"
+            yield b"data: " + json.dumps({**event, "created": moment}).encode() + b"\n\n"
         yield b"data: [DONE]\n\n"
 
     async def models(self) -> list[dict[str, Any]]:

@@ -12,14 +12,9 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from langchain_zerog import receipt_of
-from langchain_zerog._convert import (
-    call_id,
-    chat_result,
-    is_schema_class,
-    openai_messages,
-    openai_response_format,
-    usage_metadata,
-)
+from langchain_zerog._convert import call_id, chat_result, usage_metadata
+from langchain_zerog._history import openai_messages
+from langchain_zerog._schemas import is_schema_class, openai_response_format
 from zg_core.calls.call import Reply
 from zg_core.errors import ConfigError, RequestError
 from zg_core.receipts.model import Receipt

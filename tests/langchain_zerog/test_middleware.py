@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain.agents.middleware import ModelFallbackMiddleware, wrap_model_call
+from langchain.agents.middleware import HumanInTheLoopMiddleware, ModelFallbackMiddleware, wrap_model_call
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core import exceptions
 from langchain_core.caches import InMemoryCache
@@ -18,6 +18,7 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
 from pydantic import BaseModel
 
 import zg_core
@@ -261,6 +262,41 @@ def test_each_run_has_its_own_budget_and_a_thread_one_for_all(
 def one_call(model: ChatZeroG, provider: LocalProvider) -> int:
     model.invoke("Hello")
     return int(provider.log[-1].fee)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["same process", "another process"])
+@pytest.mark.parametrize("per", ["run", "thread"])
+def test_what_was_spent_before_an_interrupt_counts_after_it(
+    make_model: Make, provider: LocalProvider, invoke: Any, per: Any, again: bool
+) -> None:
+    make_model().invoke(QUESTION)
+    limit = neuron(int(provider.log[-1].fee) * 3 // 2)
+    saver, config = InMemorySaver(), {"configurable": {"thread_id": "a"}}
+
+    def made() -> Any:
+        pause = HumanInTheLoopMiddleware(interrupt_on={"multiply": True})
+        middleware = [ZeroGBudgetMiddleware(limit, per=per), pause]
+        if again:  # the pause comes after the budget has written its checkpoint
+            middleware.reverse()
+        return create_agent(make_model(), [multiply], middleware=middleware, checkpointer=saver)
+
+    agent = made()
+    assert "__interrupt__" in invoke(agent, ask(), **config)
+    before = len(provider.log)
+    resume = Command(resume={"decisions": [{"type": "approve"}]})
+    with pytest.raises(zg_core.BudgetExceeded):
+        invoke(made() if again else agent, resume, **config)
+    assert len(provider.log) == before
+    assert ran == ["multiply 6 7"]
+
+
+def test_a_thread_without_a_checkpointer_is_an_error(make_model: Make, provider: LocalProvider, invoke: Any) -> None:
+    agent = create_agent(make_model(), middleware=[ZeroGBudgetMiddleware(og("1"), per="thread")])
+    before = len(provider.log)
+    with pytest.raises(zg_core.ConfigError) as caught:
+        invoke(agent, ask("Hello"), configurable={"thread_id": "a"})
+    assert caught.value.code == "no_checkpointer"
+    assert len(provider.log) == before
 
 
 def test_what_a_failed_run_spent_counts_in_the_threads_next(make_model: Make, provider: LocalProvider) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,9 @@ from zg_core.localnet.model.upstream import UpstreamReply
 
 OURS = ("NETWORK", "RPC_URL", "LEDGER", "INFERENCE", "PRIVATE_KEY", "API_KEY", "PROVIDER", "MODEL", "VERIFY", "STORE")
 CHAT, OTHER, EMBED, SCRIPTED = range(4)
+
+
+_MOMENTS = itertools.count(1_700_000_000)
 
 
 class Script:
@@ -52,12 +56,14 @@ class Script:
 
     async def complete(self, path: str, body: bytes) -> UpstreamReply:
         choice = {"index": 0, "message": self.message, "finish_reason": "stop"}
-        reply = {"id": "x", "object": "chat.completion", "model": "scripted", "choices": [choice], "usage": self._USAGE}
+        # As of every model server, no reply is like an earlier one: else it would be a replay.
+        about = {"id": "x", "object": "chat.completion", "model": "scripted", "created": next(_MOMENTS)}
+        reply = {**about, "choices": [choice], "usage": self._USAGE}
         return UpstreamReply(200, {"content-type": "application/json"}, json.dumps(reply).encode())
 
     async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
         ends = [None] * len(self.deltas) + ["stop"]
-        about = {"id": "x", "object": "chat.completion.chunk", "model": "scripted"}
+        about = {"id": "x", "object": "chat.completion.chunk", "model": "scripted", "created": next(_MOMENTS)}
         for delta, end in zip([*self.deltas, {}], ends, strict=True):
             event = {**about, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]}
             yield b"data: " + json.dumps(event).encode() + b"\n\n"

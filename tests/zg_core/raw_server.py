@@ -12,6 +12,7 @@ import struct
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -30,6 +31,7 @@ class Pause:
 class Drip:
     """Send these, one every 20 ms."""
 
+    SECONDS: ClassVar[float] = 0.02
     pieces: list[bytes]
 
 
@@ -128,7 +130,7 @@ class Server:
         return Received(head, rest, number), data[wanted:]
 
     def _hung_up(self, connection: socket.socket) -> bool:
-        connection.settimeout(0.02)
+        connection.settimeout(Drip.SECONDS)
         try:
             over = not connection.recv(65536)
         except TimeoutError:
@@ -146,7 +148,11 @@ class Server:
             return all(self._do(connection, piece) and not self._hung_up(connection) for piece in step.pieces)
         if isinstance(step, bytes):
             connection.settimeout(10)
-            connection.sendall(step)
+            try:
+                connection.sendall(step)
+            except OSError:
+                self.gone.set()
+                raise
             connection.settimeout(0.05)
             return True
         if step is RESET:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from zg_core import Budget, BudgetExceeded, ChatClient, ConfigError, OutcomeUnkn
 from zg_core.budget import Spending
 from zg_core.localnet import Fault
 from zg_core.money import Amount, Fee
-from zg_core.pricing import estimate
+from zg_core.pricing import Tariff, estimate
 from zg_core.receipts.model import Receipt
 from zg_core.types import Kind, Service
 
@@ -139,6 +140,50 @@ class TestSpending:
         spending.reserve(receipt(), service, REQUEST)
         with pytest.raises(BudgetExceeded):
             spending.reserve(receipt(), service, REQUEST)
+
+    def test_a_list_that_says_nothing_costs_what_the_user_says(self, store: Store) -> None:
+        service = replace(SERVICE, additional_info='{"MultiModel":true}')
+        free, dear = Tariff(0, 0, listed=True), Tariff(0, 10, listed=True)
+        spending = Spending(Budget(per_run=og("1"), unpriced=neuron(500)), store, 1)
+        assert spending.reserve(receipt(), service, REQUEST, free) == 500
+        assert spending.reserve(receipt(), service, REQUEST, dear) == 1000
+
+    @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n", "best_of"])
+    @pytest.mark.parametrize(
+        "value", [20.0, "20", -1, True, [20], {"a": 1}, 10**30, 10**4200, 1e30], ids=lambda value: str(value)[:12]
+    )
+    def test_a_bound_that_is_no_count_is_refused(self, store: Store, name: str, value: object) -> None:
+        spending = Spending(Budget(per_run=og("1"), unpriced=og("0.1")), store, 1)
+        request = json.dumps({"max_tokens": 10, name: value}).encode()
+        with pytest.raises(ConfigError) as caught:
+            spending.reserve(receipt(), SERVICE, request)
+        assert caught.value.code == "budget_unbounded"
+        assert name in caught.value.hint
+        assert spending.held() == []
+
+    def test_answers_that_are_made_and_not_given_count(self, store: Store) -> None:
+        spending = Spending(Budget(per_run=neuron(400)), store, 1)
+        assert spending.reserve(receipt(), SERVICE, b'{"max_tokens":100,"n":1,"best_of":4}') == 400
+
+    def test_a_fee_beyond_all_money_fits_into_the_store(self, store: Store) -> None:
+        spending = Spending(Budget(per_run=neuron(150)), store, 1)
+        call = receipt()
+        spending.reserve(call, SERVICE, REQUEST)
+        call.fee = Fee(Amount(10**200), exact=True)
+        spending.settle(call)
+        with pytest.raises(BudgetExceeded) as caught:
+            spending.reserve(receipt(), SERVICE, REQUEST)
+        assert caught.value.details["left"] == neuron(0)
+
+    def test_a_fee_that_is_corrected_counts_by_the_difference(self, store: Store) -> None:
+        spending = Spending(Budget(per_run=neuron(150), per_wallet=neuron(200)), store, 1)
+        call = receipt()
+        spending.reserve(call, SERVICE, REQUEST)
+        call.fee = before = Fee(Amount(30), exact=True)
+        spending.settle(call)
+        call.fee = Fee(Amount(90), exact=False, reason="price_changed", lower=30, upper=90)
+        spending.recount(call, before)
+        assert spending.left(PAYER, PROVIDER) == {"per_run": neuron(60), "per_wallet": neuron(110)}
 
     def test_200_at_once_never_exceed(self, store: Store) -> None:
         spending = Spending(Budget(per_run=neuron(2050)), store, 1)

@@ -160,6 +160,7 @@ class TestAnswer:
             return connect(host, port, *rest)
 
         monkeypatch.setattr(SyncWire, "connect", counting)
+        monkeypatch.setattr("zg_core.calls.path.TAIL_SECONDS", 60.0)  # a slow machine's streams end late
         with ChatClient(**at(options, provider)) as client:
             for _ in range(10):
                 list(client.stream(ask(QUESTION)))
@@ -243,6 +244,30 @@ class TestChoice:
         answered = caller.call(at(options, provider), ask(QUESTION, model=provider.adapter))
         assert answered.receipt.verdict.satisfies("response_bound")
         assert answered.receipt.model == provider.adapter
+
+    def test_what_can_be_proven_is_known_beforehand(self, options, net):
+        from zg_core import AsyncChatClient
+
+        def found(number: int, model: str | None, **more: Any) -> tuple[str, str]:
+            made = at({**options, **more}, net.providers[number])
+            with ChatClient(**made) as client:
+                reach = client.reach(model)
+
+            async def twin() -> Any:
+                async with AsyncChatClient(**made) as other:
+                    return await other.reach(model)
+
+            assert asyncio.run(twin()) == reach
+            return str(reach.status), reach.objection.code if reach.objection else ""
+
+        adapter, before = net.providers[0].adapter, [len(one.requests) for one in net.providers]
+        for require in ({}, {"verify": "require"}):
+            assert found(0, None, **require) == found(0, "chat-ml", **require) == ("verified", "")
+            assert found(0, adapter, **require) == ("response_bound", "model_renamed")
+            assert found(0, adapter, accept_models={adapter: "chat-ml"}, **require) == ("verified", "")
+            assert found(1, "another", **require) == ("response_bound", "model_renamed")
+            assert found(3, None, **require) == ("not_verifiable", "not_verifiable")
+        assert [len(one.requests) for one in net.providers] == before, "a provider was asked"
 
     def test_the_environment_is_enough(self, net, wallet, provider):
         environ = {

@@ -137,7 +137,7 @@ class TestOnTheNetwork:
         assert len(net.providers[0].log) == before
 
     def test_a_rate_makes_it_count(self, net: LocalNet) -> None:
-        with self.client(net, budget=Budget(per_run=og("1"), usd=og("4"))) as client:
+        with self.client(net, budget=Budget(per_run=og("1"), usd=og("4"), unpriced=og("0.001"))) as client:
             receipt = client.create(self.ASK).receipt
             assert client.spending is not None
             left = client.spending.left(client.backend.payer, receipt.provider)["per_run"]
@@ -145,9 +145,18 @@ class TestOnTheNetwork:
         assert left == Amount(og("1").units - billed.fee)
         assert client.spending.held() == []
 
+    def test_a_listed_price_alone_is_no_bound(self, net: LocalNet) -> None:
+        before = len(net.providers[0].log)
+        budget = Budget(per_run=og("1"), usd=og("4"))
+        with self.client(net, budget=budget) as client, pytest.raises(ConfigError) as caught:
+            client.create(self.ASK)
+        assert caught.value.code == "budget_unpriced"
+        assert "unpriced=og" in caught.value.hint
+        assert len(net.providers[0].log) == before
+
     def test_what_could_cost_more_than_is_left_is_not_sent(self, net: LocalNet) -> None:
         before = len(net.providers[0].log)
-        budget = Budget(per_run=og("0.0001"), usd=og("4"))
+        budget = Budget(per_run=og("0.0001"), usd=og("4"), unpriced=og("0.00001"))
         with self.client(net, budget=budget) as client, pytest.raises(BudgetExceeded):
             client.create({**self.ASK, "max_tokens": 100_000})
         assert len(net.providers[0].log) == before

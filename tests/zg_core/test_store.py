@@ -18,6 +18,7 @@ from zg_core import ApiKeys, AutoFunding, Broker, ConfigError, Funder, Store, og
 from zg_core import store as module
 from zg_core.backends.direct.changes import OwnChanges
 from zg_core.chain.nonces import Nonces
+from zg_core.databases import sqlite as sqlite_files
 from zg_core.store import MIGRATIONS, default_store_url
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -186,7 +187,7 @@ def test_a_new_file_that_another_process_is_writing_is_waited_for(tmp_path, monk
         other.rollback()
 
     clock = SimpleNamespace(monotonic=time.monotonic, time=time.time, sleep=release)
-    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(sqlite_files, "time", clock)
     opened = Store(f"sqlite:///{tmp_path}/store.db")
     with opened.transaction() as work:
         assert work.one("PRAGMA journal_mode")["journal_mode"] == "wal"

@@ -294,6 +294,10 @@ class TestService:
 
 
 class TestUsage:
+    @pytest.mark.parametrize("count", [2**53 + 1, 10**30, 10**4200])
+    def test_a_count_beyond_all_is_cut(self, count: int) -> None:
+        assert Usage.parse({"prompt_tokens": count, "completion_tokens": 1}) == Usage(2**53, 1)
+
     @pytest.mark.parametrize(
         ("value", "usage"),
         [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.errors import ConfigError
@@ -122,6 +122,18 @@ class Ask:
         """Whether the answer is to come as events."""
         return self.payload.get("stream") is True
 
+    def for_user(self, name: str) -> Self:
+        """The same for a user, where none is named; of bytes that the caller brings, the rest stays as it is."""
+        if self.payload.get("user") is not None:
+            return self
+        payload = {**self.payload, "user": name}
+        if self.data is None or "user" in self.payload:
+            return replace(self, payload=payload, data=None)
+        brace = self.data.index(b"{") + 1
+        head, rest = self.data[:brace], self.data[brace:]
+        said = encode_body({"user": name})[1:-1] + (b"," if self.payload else b"")
+        return replace(self, payload=payload, data=head + said + rest)
+
     def body(self, model: str) -> bytes:
         """The bytes to send; `model` is filled in where none is named."""
         if self.model is None:
@@ -141,6 +153,7 @@ class Call:
     streamed: bool = False
     response: Response | None = None
     usage: Usage | None = None
+    odd_usage: bool = False  # a count among what was reported is none
     text: list[str] = field(default_factory=list)
     hasty: bool = False  # there are other providers: a refusal that may pass is not waited for
     sent: bool = False  # the request is on its way, or was answered

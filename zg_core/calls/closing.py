@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError, StreamTruncated
-from zg_core.receipts.bounds import bounded
+from zg_core.receipts.bounds import bounded, doubted
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from zg_core.calls.call import Call
     from zg_core.calls.replays import Replays
     from zg_core.http.transport import Transport
+    from zg_core.money import Fee
     from zg_core.receipts.model import Outcome, Receipt
     from zg_core.receipts.recorder import Recorder
     from zg_core.routing.failover import Router
@@ -199,13 +200,17 @@ class Closing:
             receipt.service, receipt.service_block, receipt.kind = route.service, route.block, route.service.kind
             receipt.input_price, receipt.output_price = route.service.input_price, route.service.output_price
             self._backend.rests(route, lambda after: self._changed(receipt, after))
+            doubt = implausible(call.usage, exchange.request, exchange.size, call.asked)
+            doubt = doubt or ("counts that are none" if call.odd_usage else "")
             fee = self._backend.fee(route, call.usage)
+            if doubt and call.usage is not None:
+                fee = doubted(fee, receipt, call.asked, call.route.tariff)
             receipt.fee = bounded(fee, receipt, call.asked, call.route.tariff)
-            if doubt := implausible(call.usage, exchange.request, exchange.size, call.asked):
+            if doubt:
                 receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
         if self._spending is not None:
-            self._transport.aside(self._settle, receipt)
+            self._transport.aside(self._settle, receipt, receipt.fee)
         if self._router is not None:
             self._router.measured(call, outcome)
 
@@ -217,14 +222,18 @@ class Closing:
         """
         if RECORD_CHANGED in receipt.flags:
             return
-        receipt.flags = (*receipt.flags, RECORD_CHANGED)
         fee = self._backend.fee(after, receipt.usage)
-        if fee.reason == "price_changed":
-            receipt.fee = fee
         verdict, service = receipt.verdict, after.service
         named = service.acknowledged and same_address(verdict.recovered_signer, service.signer)
         if verdict.recovered_signer and verdict.status is not Status.FAILED and not named:
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_CHANGED)
+        if fee.reason != "price_changed" and verdict is receipt.verdict and service.kind is receipt.kind:
+            return  # a change that this receipt says nothing of
+        receipt.flags = (*receipt.flags, RECORD_CHANGED)
+        if fee.reason == "price_changed" and USAGE_IMPLAUSIBLE not in receipt.flags:
+            before, receipt.fee = receipt.fee, fee
+            if self._spending is not None:
+                self._transport.aside(self._recount, receipt, before)
         receipt.settle(verdict)
         logger.warning(
             "receipt %s: the record of %s changed while the call was under way; verdict %s, fee %s",
@@ -236,17 +245,26 @@ class Closing:
         self._transport.spawn(lambda: self._corrected(receipt))
 
     async def _corrected(self, receipt: Receipt) -> None:
+        await self._recorder.closed(receipt)  # fee and flags, too
         await self._recorder.judged(receipt)
         if self._router is not None:
             self._router.judged(receipt)
         self._tell(self._on_verdict, receipt)
 
-    def _settle(self, receipt: Receipt) -> None:
+    def _settle(self, receipt: Receipt, fee: Fee) -> None:
+        """Count `fee`, which the receipt had when it was closed: a later one is counted by its difference."""
         assert self._spending is not None  # noqa: S101 - asked by the caller
         try:
-            self._spending.settle(receipt)
+            self._spending.settle(receipt, fee)
         except ConfigError as error:  # must not cost the user a paid answer; the whole amount stays held
             logger.warning("receipt %s could not be settled in its budget: %s", receipt.id, error.message)
+
+    def _recount(self, receipt: Receipt, before: Fee) -> None:
+        assert self._spending is not None  # noqa: S101 - asked by the caller
+        try:
+            self._spending.recount(receipt, before)
+        except ConfigError as error:
+            logger.warning("the corrected fee of receipt %s is not counted: %s", receipt.id, error.message)
 
     def abandon(self, call: Call) -> None:
         """Record that the reader broke off."""

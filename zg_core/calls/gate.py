@@ -135,6 +135,7 @@ class Gate:
 
     def __init__(self) -> None:
         self.pace = MemoryPace()
+        self.refused = False  # the provider has had too many requests at once: who sets no limits keeps to them here
         self.forked()
 
     def forked(self) -> None:

@@ -5,6 +5,7 @@ Everything here is a coroutine over a `Transport`; `zg_core.client` drives it wi
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,7 @@ class Calls:
         guard: ReplayGuard | None = None,
         payer: Callable[[], str],
         limits: Limits | None,
+        later: Limits | None = None,
         retries: Retries,
         timeouts: Timeouts,
         on_receipt: Callable[[Receipt], None] | None,
@@ -91,11 +93,13 @@ class Calls:
         headers: Mapping[str, str] | None = None,
         gives_away: Callable[[bytes], bool] = lambda _: False,
         settings: frozenset[str] = frozenset(),
+        nonce: bool = False,
     ) -> None:
         self.policy = policy
         self.retries = retries
         self.timeouts = timeouts
         self._settings = settings
+        self._nonce = nonce
         recorder = Recorder(receipts, stored, transport)
         replays = Replays(guard or ReplayGuard(), recorder)
         self.closing = Closing(
@@ -120,6 +124,7 @@ class Calls:
             demand=policy.to_dict(),
             payer=payer,
             limits=limits,
+            later=later,
             store=store,
             retries=retries,
             timeouts=timeouts,
@@ -193,6 +198,8 @@ class Calls:
 
         Where it is `announced`, the first thing yielded is None, once the response has begun.
         """
+        if self._nonce:
+            ask = ask.for_user(secrets.token_hex(16))
         try:
             call = await self.sending.open(ask)
         except ZeroGError as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core.backends.direct.changes import STEP
 from zg_core.calls.call import Call
 from zg_core.calls.gate import gate_of, pace_of
+from zg_core.calls.pace import Word
 from zg_core.calls.retries import Attempts
 from zg_core.errors import (
     BudgetExceeded,
@@ -69,6 +71,7 @@ class Sending:
         demand: The policy as plain data, for receipts.
         payer: Asked for the account that pays when a request departs.
         limits: How fast, and how many at once; None without limits.
+        later: Limits for a provider that has refused a request because there were too many; None for none then, too.
         store: Where turns are counted beyond this process.
         retries: What may be sent again.
         timeouts: How long a response may keep one waiting.
@@ -91,6 +94,7 @@ class Sending:
         demand: dict[str, Any],
         payer: Callable[[], str],
         limits: Limits | None,
+        later: Limits | None,
         store: Store | None,
         retries: Retries,
         timeouts: Timeouts,
@@ -109,6 +113,7 @@ class Sending:
         self._demand = demand
         self._payer = payer
         self._limits = limits
+        self._later = later
         self._store = store
         self._retries = retries
         self._timeouts = timeouts
@@ -259,16 +264,22 @@ class Sending:
                 code="secret_in_request",
                 hint="look for it in the messages, parameters and headers of this call",
             )
-        if self._limits is not None:
-            await self._queue(call, self._limits, until)
+        await self._queue(call, until)
         try:
             call.receipt.payer = self._payer()
             if self._spending is not None:
                 reserve = partial(self._spending.reserve, earlier=earlier)
                 route = call.route
-                call.held = await self._transport.blocking(
-                    reserve, call.receipt, route.service, call.asked, route.tariff
-                )
+                referee = self._spending.referee
+                if referee is not None:
+                    await referee.before(route.service, call.receipt.started_at.timestamp())
+                held = call.receipt, route.service, call.asked, route.tariff
+                try:
+                    call.held = await self._transport.blocking(reserve, *held)
+                except BudgetExceeded:
+                    if referee is None or not await referee.again(route.service):
+                        raise
+                    call.held = await self._transport.blocking(reserve, *held)
             try:
                 await self._recorder.opened(call.receipt)
             except BaseException:
@@ -281,10 +292,14 @@ class Sending:
         self._replays.sent(call)
         self._backend.sent(call.route, call.exchange)
 
-    async def _queue(self, call: Call, limits: Limits, until: float | None) -> None:
+    async def _queue(self, call: Call, until: float | None) -> None:
+        if self._limits is None and self._later is None:
+            return
         key = self._backend.network.chain_id, self._payer(), call.receipt.provider
-        pace = pace_of(self._store, *key)
         gate, patience = gate_of(*key), self._retries.deadline
+        if (limits := self._limits or (self._later if gate.refused else None)) is None:
+            return
+        pace = pace_of(self._store, *key)
         call.place = await gate.enter(self._transport, limits, pace=pace, patience=patience, until=until)
 
     async def _would_repeat(self, call: Call, error: ZeroGError, attempts: Attempts, *, renewed: bool) -> bool:
@@ -358,9 +373,19 @@ class Sending:
     def _refusal(self, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
         """The error for a response that is not a success; names in `headers` are in lower case."""
         error = self._backend.refusal(call.route, status, headers, body)
+        pause, age = error.details.get("retry_after") if status == 429 else 0.0, time.monotonic() - call.started
         if call.place is not None:
-            pause = error.details.get("retry_after") if status == 429 else 0.0
-            call.place.heard(headers, time.monotonic() - call.started, pause)
+            call.place.heard(headers, age, pause)
+        elif status == 429 and self._later is not None:  # from now on all who pay with this wallet queue there
+            key = self._backend.network.chain_id, self._payer(), call.receipt.provider
+            gate = gate_of(*key)
+            gate.refused = True
+            pace = pace_of(self._store, *key) or gate.pace
+            said = replace(Word.of(headers, pause) or Word(0, 0, pause or 0.0), remaining=0)
+            if pace.blocking:
+                self._transport.aside(pace.heard, said, age, self._later)
+            else:
+                pace.heard(said, age, self._later)
         return error
 
 

@@ -21,6 +21,7 @@ from zg_core.http.messages import Request, read_all
 from zg_core.http.refusals import retry_after
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
+from zg_core.shown.redaction import learn_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ["JsonRpc", "data_of", "quantity", "rpc_junk"]
 
-_TIMEOUTS = Timeouts(connect=10.0, read=30.0)
 _MAX_BYTES = 32 * 1024 * 1024
 _BROADCASTS = ("eth_sendRawTransaction", "eth_sendTransaction")
 _MAX_SECONDS = 60.0  # for a whole answer: one that drips would keep below the time between two reads
+_TIMEOUTS = Timeouts(connect=10.0, read=30.0, whole=_MAX_SECONDS)
 _HINT = "check ZEROG_RPC_URL (rpc_url=…), or try again"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GATEWAY = frozenset({408, 502, 503, 504, *range(520, 531)})
@@ -68,6 +69,7 @@ class JsonRpc:
 
     def __init__(self, url: str, transport: Transport, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.url = url
+        learn_url(url)
         self._transport = transport
         self._clock = clock
         self._ids = itertools.count(1)

@@ -67,8 +67,8 @@ def settlements(
         str | None, typer.Option(metavar="ADDRESS", help="Only of this provider.", parser=parse_address)
     ] = None,
     from_block: Annotated[
-        int, typer.Option(min=0, help="First block; public nodes limit how far back one query may reach.")
-    ] = 0,
+        int | None, typer.Option(min=0, help="First block; default the first that knows the wallet.")
+    ] = None,
     to_block: Annotated[int | None, typer.Option(min=0, help="Last block; default the newest.")] = None,
 ) -> None:
     """List what providers charged on chain, with the TEE key that signed for it."""

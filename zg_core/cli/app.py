@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from zg_core.cli.accounts import account, settlements
+from zg_core.cli.budget import budget
 from zg_core.cli.chat import chat, token
 from zg_core.cli.compare import compare
 from zg_core.cli.failures import Commands
@@ -50,6 +51,7 @@ for name, function, panel in (
 ):
     cli.command(name, rich_help_panel=panel)(function)
 cli.add_typer(keys, name="keys", rich_help_panel=MARKET)
+cli.add_typer(budget, name="budget", rich_help_panel=MONEY)
 cli.add_typer(receipts, name="receipts", rich_help_panel=MONEY)
 cli.add_typer(localnet, name="localnet", rich_help_panel=LOCAL)
 

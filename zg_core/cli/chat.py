@@ -80,6 +80,9 @@ def chat(
         list[str] | None,
         typer.Option(metavar="ASKED=FORWARDED", help="The provider's name stands for the model asked for; repeatable."),
     ] = None,
+    nonce: Annotated[
+        bool, typer.Option("--nonce", help="Make the request unlike any other, so that no old answer can fit it.")
+    ] = False,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
 ) -> None:
@@ -96,11 +99,12 @@ def chat(
     if max_tokens is not None:
         payload["max_tokens"] = max_tokens
     as_it_comes = not run.out.as_json if stream is None else stream
-    options = {
+    options: dict[str, Any] = {
         "verify": verify,
         "stream": "hold" if hold else None,
         "minimum": minimum,
         "accept_models": _renames(accept_model or []),
+        "nonce": nonce,
     }
     receipts: list[Receipt] = []
     with run.client(provider=provider, model=model, on_receipt=receipts.append, **options) as client:
@@ -203,5 +207,5 @@ def _show(out: Output, receipt: Receipt) -> None:
     fee = receipt.fee
     out.note(f"chat id  {receipt.chat_id or '-'}")
     out.note(f"provider {receipt.provider} ({receipt.model}, {receipt.kind})")
-    out.note(f"fee      {fee.amount}" + ("" if fee.exact else f" (not exact: {fee.reason})"))
+    out.note(f"fee      {fee.amount if fee.exact else fee.bounds}")
     out.note(f"verdict  {receipt.verdict}: {receipt.verdict.explain()}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from zg_core import ChatClient, Kind, Receipt, VerificationFailed, neuron, og
+from zg_core import ChatClient, Kind, Receipt, VerificationFailed, VerificationUnavailable, neuron, og
 from zg_core.backends.direct.contracts.settlements import Settlement, SettlementStatus, read_settlements
 from zg_core.chain.rpc import JsonRpc
 from zg_core.crypto import same_address
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zg_core.localnet import LocalNet, LocalProvider
+    from zg_core.localnet.provider.operator import Operator
 
 __all__ = ["BREAKS", "Demo"]
 
 CLIENT_SKIPS_HASH = "client-skips-hash"
 BREAKS = (CLIENT_SKIPS_HASH,)
 QUESTION = "What is the capital of France?"
+SUBSTITUTE = "What is 500 + 500?"
 TOOL_QUESTION = "Use the multiply tool: what is 6 times 7?"
 
 
@@ -92,6 +94,30 @@ class Demo:
         self._tools(model)
         self._settle(net, provider, wallet.address)
         self._catch(model, provider)
+        with net.operator(provider) as operator:
+            fresh = ChatZeroG(provider=provider.address, verify="require", on_receipt=self._receipts.append, **options)
+            self._substitute(operator, fresh)
+
+    def _substitute(self, operator: Operator, model: Any) -> None:
+        self._title("An operator who serves the enclave's answer to a question of his own")
+        operator.substitute(SUBSTITUTE)
+        self._line("question", QUESTION)
+        self._line("his question", SUBSTITUTE)
+        refused: VerificationUnavailable | None = None
+        try:
+            self._line("answer", f"{model.invoke(QUESTION).text} [accepted]")
+        except VerificationUnavailable as error:
+            refused = error
+            self._line("answer", f"{error.text} [refused]")
+        verdict = self._receipts[-1].verdict
+        self._line("sent sha256", verdict.request_sha256)
+        self._line("signed sha256", verdict.signed_request_sha256)
+        self._line("verdict", f"{verdict}: {verdict.explain()}")
+        self._check(
+            "the substituted answer was refused",
+            refused is not None and verdict.status is Status.RESPONSE_BOUND,
+            "the substituted answer was accepted" if refused is None else str(verdict),
+        )
 
     def _fund(self, net: LocalNet, provider: LocalProvider) -> Any:
         self._title("Wallet")
@@ -168,7 +194,7 @@ class Demo:
         transport = SyncTransport()
         try:
             network = _network(net)
-            found = run(read_settlements(JsonRpc(net.rpc_url, transport), network, user))
+            found = run(read_settlements(JsonRpc(net.rpc_url, transport), network, user, sleep=transport.sleep))
         finally:
             transport.close()
         for item in found:

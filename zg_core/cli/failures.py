@@ -13,8 +13,9 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from zg_core.cli.output import clean, plain
-from zg_core.config import KEY_NAMES, blot
+from zg_core.config import KEY_NAMES
 from zg_core.errors import VerificationFailed, VerificationUnavailable, ZeroGError
+from zg_core.shown.redaction import blot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

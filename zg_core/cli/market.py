@@ -153,7 +153,7 @@ def _health(run: Run, url: str, transport: Any) -> dict[str, str]:
 
     async def ask() -> tuple[int, bytes]:
         base = check_url(url, "the status URL", private=True)
-        request = Request("GET", f"{base}/health", timeouts=Timeouts(_SECONDS, _SECONDS), public=False)
+        request = Request("GET", f"{base}/health", timeouts=Timeouts(_SECONDS, _SECONDS, whole=_SECONDS), public=False)
         response = await transport.send(request)
         return response.status, await read_all(response, _MAX_BYTES)
 

@@ -6,15 +6,15 @@ With ``--json``, stdout holds exactly one document, and stderr nothing but the e
 from __future__ import annotations
 
 import json
-import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from zg_core.config import blot
 from zg_core.money import Amount
+from zg_core.shown.escaping import line, terminal
+from zg_core.shown.redaction import blot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,10 +32,6 @@ _LASTING = {"sent", "handed_over", "replaced", "resent", "gap_filled"}
 _LASTING_ONCE = {"waiting_for_provider"}
 # Steps that say something the user should know afterwards, too.
 _WARNINGS = {"service_not_acknowledged", "left_out"}
-# Control characters, those that turn the writing direction, and halves of characters, which no stream takes: names on
-# chain and in compose files are written by strangers.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_BREAKS = re.compile(r"\s*[\n\t]\s*")
 
 
 class Output:
@@ -90,8 +86,8 @@ class Output:
         self._out.print(table)
 
     def raw(self, text: str) -> None:
-        """Write `text` as it is, at once; on a terminal without control characters."""
-        sys.stdout.write(_CONTROL.sub("\ufffd", text) if sys.stdout.isatty() else text)
+        """Write a stranger's `text` at once, without what could command the terminal that it may end at."""
+        sys.stdout.write(terminal(text))
         sys.stdout.flush()
 
     # stderr
@@ -166,10 +162,5 @@ def plain(value: Any) -> Any:
 
 
 def clean(text: str) -> str:
-    r"""`text` on one line, without characters that could command a terminal.
-
-    Example:
-        >>> clean("model\x1b[2J\nof mine")
-        'model�[2J of mine'
-    """
-    return _CONTROL.sub("\ufffd", _BREAKS.sub(" ", text))
+    """`text` on one line, without characters that could command a terminal."""
+    return line(text)

@@ -20,7 +20,6 @@ from zg_core.config import NETWORKS
 from zg_core.errors import ChainError, ConfigError
 from zg_core.http.transport import run as drive
 from zg_core.jsontext import parse_json
-from zg_core.money import Amount
 from zg_core.receipts.anchors import Anchor, read_pins
 from zg_core.receipts.checking import Check, check
 from zg_core.receipts.export import to_csv
@@ -204,8 +203,8 @@ def audit(
     since: Since = None,
     until: Until = None,
     from_block: Annotated[
-        int, typer.Option(min=0, help="First block; public nodes limit how far back one query may reach.")
-    ] = 0,
+        int | None, typer.Option(min=0, help="First block; default the first that knows the wallet.")
+    ] = None,
 ) -> None:
     """Compare receipts with what providers settled on chain; exit code 1 if sums lie outside of what they allow."""
     stored = run.stored()
@@ -332,10 +331,7 @@ def _utc(moment: datetime | None) -> datetime | None:
 
 def _fee(receipt: Receipt) -> str:
     fee = receipt.fee
-    if fee.exact:
-        return str(fee.amount)
-    upper = "no bound" if fee.upper is None else f"at most {Amount(fee.upper, fee.amount.currency)}"
-    return f"unknown ({fee.reason}), {upper}"
+    return str(fee.amount) if fee.exact else fee.bounds
 
 
 def _usage(receipt: Receipt) -> str:

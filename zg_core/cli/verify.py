@@ -180,6 +180,7 @@ def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str
     """
     from zg_core.http.bodies import BodyBroken
     from zg_core.http.messages import Request, read_all
+    from zg_core.http.timeouts import Timeouts
     from zg_core.http.transport import run as drive
 
     if not network.is_local:
@@ -192,7 +193,9 @@ def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str
         )
 
     async def get(path: str) -> bytes:
-        response = await transport.send(Request("GET", f"{status_url}/attestation/{path}", public=False))
+        times = Timeouts(connect=10.0, read=30.0, whole=30.0)
+        request = Request("GET", f"{status_url}/attestation/{path}", timeouts=times, public=False)
+        response = await transport.send(request)
         body = await read_all(response, _MOST_BYTES)
         if response.status != 200:
             raise BodyBroken(f"HTTP {response.status}")

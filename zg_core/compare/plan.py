@@ -11,6 +11,7 @@ from zg_core.compare.rows import Job, Row
 from zg_core.jsontext import encode_body
 from zg_core.money import Amount
 from zg_core.receipts.bounds import upper_bound
+from zg_core.shown.escaping import line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,7 +91,7 @@ class Plan:
         text += f"; the new ones cost at most {self.most}" if new else "; nothing has to be paid"
         if self.unpriced:
             text += f" and what {', '.join(self.unpriced)} ask for, whose price is not on chain"
-        return text
+        return line(text)
 
     def shortfall(self) -> str:
         """How far a budget gets that is too small, in words."""
@@ -101,7 +102,7 @@ class Plan:
 
 
 class Purse:
-    """A hard cap: what is reserved and what was spent never exceed it together.
+    """A cap on what receipts say: what is reserved and what was spent never exceed it together.
 
     Example:
         >>> purse = Purse(Amount(10))

@@ -13,6 +13,7 @@ from zg_core import display
 from zg_core.compare.summary import Summary, summarise
 from zg_core.errors import ConfigError
 from zg_core.money import Amount
+from zg_core.shown import escaping
 
 if TYPE_CHECKING:
     from zg_core.compare.inputs import Prompt
@@ -89,15 +90,16 @@ class Comparison:
         return display.frame([row.record() for row in self.rows])
 
     def to_csv(self, path: str | Path) -> None:
-        """Write the rows to a file.
+        """Write the rows to a file. What a spreadsheet would take for a formula begins with an apostrophe.
 
         Raises:
             ConfigError: it cannot be written.
         """
-        records = [row.record() for row in self.rows]
+        records = [{name: escaping.csv(value) for name, value in row.record().items()} for row in self.rows]
         try:
             with Path(path).open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, list(records[0]) if records else [])
+                names = list(records[0]) if records else []
+                writer = csv.DictWriter(file, names, quoting=csv.QUOTE_NONNUMERIC)
                 writer.writeheader()
                 writer.writerows(records)
         except OSError as error:

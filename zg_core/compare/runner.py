@@ -25,6 +25,7 @@ from zg_core.compare.rows import Row
 from zg_core.errors import BudgetExceeded, ConfigError, ZeroGError
 from zg_core.money import Amount
 from zg_core.progress import tell
+from zg_core.shown.tracebacks import clears_locals
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Status
 
@@ -62,6 +63,7 @@ class _Record(Policy):
         """Leave it to the reader of the table."""
 
 
+@clears_locals
 async def aestimate(
     targets: Iterable[str | Target | Service] | str | Target | Service | None,
     prompts: Iterable[Any],
@@ -96,6 +98,7 @@ async def aestimate(
     )
 
 
+@clears_locals
 def estimate(
     targets: Iterable[str | Target | Service] | str | Target | Service | None, prompts: Iterable[Any], **options: Any
 ) -> Plan:
@@ -111,6 +114,7 @@ def estimate(
     return _drive(lambda: aestimate(targets, prompts, **options))
 
 
+@clears_locals
 async def acompare(
     targets: Iterable[str | Target | Service] | str | Target | Service | None,
     prompts: Iterable[Any],
@@ -135,6 +139,7 @@ async def acompare(
     return await run_plan(plan, concurrency=concurrency, cache=cache, grader=grader, on_progress=on_progress, **options)
 
 
+@clears_locals
 def compare(
     targets: Iterable[str | Target | Service] | str | Target | Service | None, prompts: Iterable[Any], **options: Any
 ) -> Comparison:
@@ -180,6 +185,7 @@ def compare(
     return _drive(lambda: acompare(targets, prompts, **options))
 
 
+@clears_locals
 async def run_plan(
     plan: Plan,
     *,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from zg_core import display
 from zg_core.money import Amount
+from zg_core.shown.escaping import html, line, markdown
 
 if TYPE_CHECKING:
     from zg_core.compare.rows import Row
@@ -98,18 +98,10 @@ class Summary(Sequence[TargetSummary]):
 
     def to_markdown(self) -> str:
         """A table in Markdown."""
-        cells = self.cells()
-        if not cells:
-            return "(no calls)"
-        lines = [
-            list(cells[0]),
-            ["---", "---", *["---:"] * (len(cells[0]) - 2)],
-            *(list(row.values()) for row in cells),
-        ]
-        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        return _table(self.cells(), markdown)
 
     def __str__(self) -> str:
-        return self.to_markdown()
+        return _table(self.cells(), line)
 
     def __repr__(self) -> str:
         return f"Summary({len(self)} targets)"
@@ -119,9 +111,18 @@ class Summary(Sequence[TargetSummary]):
 
     def _repr_html_(self) -> str:
         cells = self.cells()
-        head = "".join(f"<th>{escape(name)}</th>" for name in (cells[0] if cells else ()))
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row.values()) + "</tr>" for row in cells)
+        head = "".join(f"<th>{html(name)}</th>" for name in (cells[0] if cells else ()))
+        body = "".join("<tr>" + "".join(f"<td>{html(cell)}</td>" for cell in row.values()) + "</tr>" for row in cells)
         return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _table(cells: Sequence[Mapping[str, str]], shown: Callable[[str], str]) -> str:
+    """`cells` as a table of Markdown's form, each as `shown` has it."""
+    if not cells:
+        return "(no calls)"
+    rule = ["---", "---", *["---:"] * (len(cells[0]) - 2)]
+    lines = [list(cells[0]), rule, *([shown(cell).replace("|", "\\|") for cell in row.values()] for row in cells)]
+    return "\n".join("| " + " | ".join(each) + " |" for each in lines)
 
 
 def summarise(rows: Sequence[Row]) -> Summary:

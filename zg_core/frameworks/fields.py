@@ -38,6 +38,7 @@ from zg_core.frameworks.environment import (
     secret_from_env,
 )
 from zg_core.objects import check_objects
+from zg_core.shown.tracebacks import clears_locals
 from zg_core.tasks.parameters import CHAT
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from zg_core.verify.conditions import Condition
     from zg_core.verify.policy import Policy
     from zg_core.wallet import Wallet
+
+    Key = str | SecretStr  # what may be passed; held as a secret
 
 __all__ = ["ClientFields", "Later", "aliases_of"]
 
@@ -118,6 +121,7 @@ if not TYPE_CHECKING:
     Timeouts = Later.of("zg_core.http.timeouts", "Timeouts", from_dict=True)
     Wallet = Later.of("zg_core.wallet", "Wallet")
     Patience = Annotated[float | Timeouts | None, BeforeValidator(_patience)]
+    Key = SecretStr
 
 
 class ClientFields(OwnsClients, BaseModel):
@@ -143,10 +147,10 @@ class ClientFields(OwnsClients, BaseModel):
     provider: str | None = Field(default_factory=from_env("ZEROG_PROVIDER"))
     """Address of the provider; without it one is chosen for `model`. Default ``ZEROG_PROVIDER``."""
 
-    private_key: SecretStr | None = Field(default_factory=secret_from_env(*KEY_NAMES), exclude=True, repr=False)
+    private_key: Key | None = Field(default_factory=secret_from_env(*KEY_NAMES), exclude=True, repr=False)
     """Key of the wallet that pays. Default ``ZEROG_PRIVATE_KEY``. None says that it comes later, as a configurable
     field: else a missing key is an error of the constructor."""
-    api_key: SecretStr | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True, repr=False)
+    api_key: Key | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True, repr=False)
     """A 0G API key (``app-sk-…``) instead of a wallet. Default ``ZEROG_API_KEY``."""
     wallet: Wallet | None = Field(default=None, exclude=True, repr=False)
     """A `zg_core.Wallet` instead of a key, for keystore files and secrets managers; opened when it first signs."""
@@ -178,12 +182,15 @@ class ClientFields(OwnsClients, BaseModel):
     """What is allowed in an attestation, and where evidence is looked up."""
     accept_models: dict[str, str] | None = None
     """Renames that you accept, ``{"asked": "forwarded"}``: what a provider calls the same model."""
+    nonce: bool = False
+    """Whether a random value goes into each request's ``user``, where you set none, so that no signature of an earlier
+    request fits it."""
 
     routing: Routing | None = Field(default=None, repr=False)
     """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
     limits: Limits | Literal["auto"] | None = Field(default="auto", repr=False)
-    """Rate and requests under way, for all clients of a process together: by default the providers' own on real
-    networks; None lifts them."""
+    """Rate and requests under way, for all clients of a process together: by default the providers' own, on a local
+    network once a provider has refused a request because of them; None lifts them."""
     budget: Budget | None = Field(default=None, exclude=True, repr=False)
     """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
     timeout: Patience = Field(default=None, repr=False, validation_alias=AliasChoices("timeout", "request_timeout"))
@@ -227,6 +234,22 @@ class ClientFields(OwnsClients, BaseModel):
     on_progress: Callable[[Progress], None] | None = Field(default=None, exclude=True, repr=False)
     """Called while a call waits for the provider to see our own transaction."""
 
+    if TYPE_CHECKING:
+        # Other names of arguments, for type checkers: of `timeout` and `headers`.
+        request_timeout: Patience = None
+        default_headers: dict[str, str] | None = None
+    else:
+
+        @property
+        def request_timeout(self) -> Patience:
+            """The same as `timeout`."""
+            return self.timeout
+
+        @property
+        def default_headers(self) -> dict[str, str] | None:
+            """The same as `headers`."""
+            return self.headers
+
     _clients: Clients = PrivateAttr(default_factory=Clients)
 
     # What a class says of itself: where other arguments go, what is tolerated and left out; of calls, the parameters of
@@ -239,6 +262,7 @@ class ClientFields(OwnsClients, BaseModel):
     _of_the_framework: ClassVar[frozenset[str]] = frozenset()
     _service_type: ClassVar[str | None] = None
 
+    @clears_locals
     def __init__(self, *arguments: Any, **values: Any) -> None:
         # A traceback can show the locals of every frame: nothing in this one is a key from here on.
         for name in ("private_key", "api_key"):
@@ -327,7 +351,9 @@ class ClientFields(OwnsClients, BaseModel):
     def _secrets(self) -> tuple[str, ...]:
         """What no parameter of a request may hold, in lower case."""
         held = (self.private_key, self.api_key, *(secret_from_env(name)() for name in (*KEY_NAMES, "ZEROG_API_KEY")))
-        texts = (secret.get_secret_value().lower().removeprefix("0x") for secret in held if secret is not None)
+        texts = (
+            secret.get_secret_value().lower().removeprefix("0x") for secret in held if isinstance(secret, SecretStr)
+        )
         return tuple(text for text in texts if len(text) >= _SHORTEST)
 
     # as data

@@ -38,6 +38,22 @@ class RequestFields(BaseModel):
     top_logprobs: int | None = None
     reasoning_effort: str | None = None
 
+    if TYPE_CHECKING:
+        # Other names of arguments, for type checkers: of `max_tokens` and `stop`.
+        max_completion_tokens: int | None = None
+        stop_sequences: list[str] | str | None = None
+    else:
+
+        @property
+        def max_completion_tokens(self) -> int | None:
+            """The same as `max_tokens`."""
+            return self.max_tokens
+
+        @property
+        def stop_sequences(self) -> list[str] | str | None:
+            """The same as `stop`."""
+            return self.stop
+
     def _parameters(self) -> dict[str, Any]:
         """Those that were set, by the names they go under."""
         values = self.__dict__

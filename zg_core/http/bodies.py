@@ -5,6 +5,9 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from zg_core.shown.escaping import line
+from zg_core.shown.redaction import blot
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
@@ -17,6 +20,7 @@ class BodyBroken(Exception):
     """The response body ended before its end, or grew too large; `reason` is for people."""
 
     def __init__(self, reason: str) -> None:
+        reason = line(blot(reason))
         super().__init__(reason)
         self.reason = reason
 

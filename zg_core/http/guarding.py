@@ -7,19 +7,24 @@ the URL itself says was judged.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from zg_core.http.dialling import addresses
 from zg_core.http.reach import reachable
+from zg_core.http.signals import LoopSignal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["PUBLIC", "guard", "judge", "judge_in_loop"]
 
 PUBLIC: ContextVar[bool] = ContextVar("zerog_public", default=False)
 """Whether the request that is being sent may only go to the public internet."""
 _FRESH_SECONDS = 30.0
+_LONGEST = 60.0  # seconds for a name and its addresses, where the client says nothing
 _MOST = 1024
 _judged: dict[tuple[str, int], float] = {}
 
@@ -31,17 +36,18 @@ class _SyncGuard:
         self._backend = backend
         self._failed = failed
 
-    def connect_tcp(self, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+    def connect_tcp(self, host: str, port: int, timeout: float | None = None, **kwargs: Any) -> Any:
         if not PUBLIC.get():
-            return self._backend.connect_tcp(host, port, *args, **kwargs)
+            return self._backend.connect_tcp(host, port, timeout=timeout, **kwargs)
+        end = time.monotonic() + (timeout or _LONGEST)
         try:
             resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise self._failed(str(error)) from None
         failure: Exception = self._failed("the name has no address")
-        for info in reachable(resolved):
+        for place, share in _shares(reachable(resolved), end):
             try:
-                return self._backend.connect_tcp(info[4][0], port, *args, **kwargs)
+                return self._backend.connect_tcp(place, port, timeout=share, **kwargs)
             except Exception as error:  # noqa: BLE001 - the library's own, of whichever version; the last is raised
                 failure = error
         raise failure
@@ -51,20 +57,29 @@ class _SyncGuard:
 
 
 class _AsyncGuard(_SyncGuard):
-    async def connect_tcp(self, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+    async def connect_tcp(self, host: str, port: int, timeout: float | None = None, **kwargs: Any) -> Any:  # noqa: ASYNC109 - the library's own
         if not PUBLIC.get():
-            return await self._backend.connect_tcp(host, port, *args, **kwargs)
+            return await self._backend.connect_tcp(host, port, timeout=timeout, **kwargs)
+        end = time.monotonic() + (timeout or _LONGEST)
         try:
-            resolved = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            resolved = await addresses(host, port, timeout or _LONGEST, LoopSignal)
         except (OSError, UnicodeError) as error:
             raise self._failed(str(error)) from None
         failure: Exception = self._failed("the name has no address")
-        for info in reachable(resolved):
+        for place, share in _shares(reachable(resolved), end):
             try:
-                return await self._backend.connect_tcp(info[4][0], port, *args, **kwargs)
+                return await self._backend.connect_tcp(place, port, timeout=share, **kwargs)
             except Exception as error:  # noqa: BLE001 - as above
                 failure = error
         raise failure
+
+
+def _shares(found: list[tuple[Any, ...]], end: float) -> Iterator[tuple[str, float]]:
+    """Each address with its share of the time that is left until `end`: one deadline stands over all of them."""
+    for number, info in enumerate(found):
+        left = end - time.monotonic()
+        if left > 0 or not number:
+            yield info[4][0], max(left / (len(found) - number), 0.001)
 
 
 def guard(client: Any, failed: type[Exception], *, asynchronous: bool) -> None:
@@ -126,7 +141,7 @@ async def judge_in_loop(client: Any, url: Any) -> None:
     if (place := _known(client, url)) is None:
         return
     try:
-        resolved = await asyncio.get_running_loop().getaddrinfo(*place, type=socket.SOCK_STREAM)
+        resolved = await addresses(*place, _LONGEST, LoopSignal)
     except (OSError, UnicodeError):
         return
     reachable(resolved)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from zg_core.http.dialling import addresses, dial, dial_in_loop, keep_alive
 from zg_core.http.reach import reachable
 from zg_core.http.signals import LoopSignal, ThreadSignal
+from zg_core.shown.escaping import line
+from zg_core.shown.redaction import blot
 
 if TYPE_CHECKING:
     from zg_core.http.signals import Signal
@@ -29,10 +31,18 @@ _READ_BYTES = 64 * 1024
 _HIGH_WATER = 256 * 1024
 _AT_ONCE = 16 * 1024  # there is room for that in the system's buffers: nothing is sent before it
 
+_MOST_SAID, _MOST_SHOWN = 4000, 300
 BAD_HEADER = "a header or the path holds characters that HTTP does not allow"
 
 
-class NotConnected(Exception):
+class Failure(Exception):
+    """Why nothing came of a request; strangers' words in the text are cut short, without secrets and commands."""
+
+    def __init__(self, why: object = "") -> None:
+        super().__init__(line(blot(str(why)[:_MOST_SAID]))[:_MOST_SHOWN])
+
+
+class NotConnected(Failure):
     """No connection could be made, so nothing was sent."""
 
 
@@ -40,15 +50,15 @@ class Untrusted(NotConnected):
     """The server shows a certificate that is not trusted, and will show it the next time, too."""
 
 
-class Late(Exception):
+class Late(Failure):
     """The time allowed for reading or writing is over."""
 
 
-class Broken(Exception):
+class Broken(Failure):
     """The connection ended, or what comes over it is not HTTP."""
 
 
-class Unsendable(Exception):
+class Unsendable(Failure):
     """No request can be made of this: not a URL, or not a header. Nothing was sent."""
 
 

@@ -27,6 +27,7 @@ from zg_core.localnet.model.upstream import OpenAIUpstream
 from zg_core.localnet.provider import app as broker
 from zg_core.localnet.provider import status
 from zg_core.localnet.provider.onchain import STAKE, ChainSide
+from zg_core.localnet.provider.operator import Operator
 from zg_core.localnet.provider.provider import LocalProvider
 from zg_core.localnet.provider.settings import ProviderSettings, ProviderSpec, standard_specs
 from zg_core.localnet.provider.state import ProviderState, SavedState
@@ -407,6 +408,21 @@ class LocalNet:
             "ZEROG_PROVIDER": values["PROVIDER"],
         }
         return values
+
+    def operator(self, provider: LocalProvider) -> Operator:
+        """Put the operator of `provider` in front of it: he sees and changes all traffic, and holds no key of it.
+
+        He is honest until told otherwise. The result is a context manager that ends with the provider as it was.
+
+        Raises:
+            RuntimeError: the network runs with TLS, which ends where the provider is.
+        """
+        if self._tls:
+            raise RuntimeError("an operator stands in front of providers without TLS: start the network without it")
+        wallet = self.new_wallet()
+        self.open_account(wallet, provider, 10 * _OG)
+        (state,) = (each for each in self._states if each.address == provider.address)
+        return Operator(state, state.side, Key(wallet.private_key))
 
     def chain_outage(self, seconds: float) -> None:
         """Nobody gets an answer at `rpc_url` until so many seconds have passed on `clock`; 0 ends it.

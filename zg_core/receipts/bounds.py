@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from zg_core.money import Amount
 from zg_core.pricing import PROMPT_ALLOWANCE, Asked, Tariff
+from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 
 if TYPE_CHECKING:
     from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
     from zg_core.types import Service
 
-__all__ = ["bounded", "upper_bound"]
+__all__ = ["bounded", "doubted", "upper_bound"]
 
 
 def bounded(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff | None = None) -> Fee:
@@ -31,6 +32,22 @@ def bounded(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
         return fee
     amount = fee.amount if fee.amount.units else Amount(0, tariff.currency)
     return replace(fee, amount=amount, upper=tariff.most(asked.size + PROMPT_ALLOWANCE, completion))
+
+
+def doubted(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff | None = None) -> Fee:
+    """The fee where the counts cannot be true: at most what the bytes exchanged, and the answer asked for, can cost.
+
+    The provider may bill what it reported all the same. That is for the chain to show; a number that somebody made up
+    enters no sum.
+    """
+    tariff = tariff or (None if receipt.service is None else Tariff.of(receipt.service))
+    if tariff is None:
+        return replace(fee, exact=False)
+    asked = Asked.read(request)
+    completion = receipt.response_bytes if asked.most is None else min(receipt.response_bytes, asked.most)
+    upper = tariff.most(asked.size + PROMPT_ALLOWANCE, completion)
+    amount = Amount(min(fee.amount.units, upper), tariff.currency)
+    return replace(fee, amount=amount, exact=False, reason=USAGE_IMPLAUSIBLE, lower=0, upper=upper)
 
 
 def upper_bound(service: Service, request: bytes) -> int | None:

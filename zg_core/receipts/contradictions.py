@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from zg_core.crypto import same_address, sha256_hex, typed_address
 from zg_core.jsontext import parse_json
 from zg_core.pricing import Tariff, fee_of
-from zg_core.receipts.bounds import bounded
+from zg_core.receipts.bounds import bounded, doubted
 from zg_core.sse import SSEDecoder
 from zg_core.types import Service, Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
@@ -87,7 +87,8 @@ def in_receipt(receipt: Receipt) -> Iterator[str]:
         yield from _against_record(receipt, service)
     if receipt.request_body is not None and receipt.response_body is not None and receipt.outcome == "answered":
         doubt = implausible(usage, receipt.request_body, receipt.response_bytes)
-        if bool(doubt) is not (USAGE_IMPLAUSIBLE in receipt.flags):
+        is_doubtful = bool(doubt) or reported_in(receipt.response_body)[1]
+        if is_doubtful is not (USAGE_IMPLAUSIBLE in receipt.flags):
             yield f"the flag {USAGE_IMPLAUSIBLE!r} is there or not, against what the bytes say"
 
 
@@ -141,6 +142,9 @@ def expected_fee(receipt: Receipt) -> Fee | None:
     if receipt.service is None or receipt.outcome != "answered":
         return None
     fee = fee_of(receipt.service, receipt.usage)
+    if USAGE_IMPLAUSIBLE in receipt.flags and receipt.usage is not None:  # the flag is compared with the bytes
+        body = receipt.request_body
+        return replace(fee, exact=False) if body is None else doubted(fee, receipt, body)
     if receipt.request_body is not None:
         return bounded(fee, receipt, receipt.request_body)
     return fee
@@ -148,13 +152,20 @@ def expected_fee(receipt: Receipt) -> Fee | None:
 
 def usage_in(body: bytes) -> Usage | None:
     """The token counts that a response reports, whole or streamed."""
+    return reported_in(body)[0]
+
+
+def reported_in(body: bytes) -> tuple[Usage | None, bool]:
+    """The token counts that a response reports, and whether one of them is none."""
     body = body.removeprefix(_BOM)
     try:
         whole = parse_json(body)
-        return Usage.parse(whole.get("usage")) if isinstance(whole, dict) else None
+        said = whole.get("usage") if isinstance(whole, dict) else None
+        return Usage.parse(said), Usage.is_odd(said)
     except (ValueError, RecursionError):
         pass
     usage: Usage | None = None
+    odd = False
     decoder = SSEDecoder()
     try:
         for data in [*decoder.feed(body), *decoder.flush()]:
@@ -163,10 +174,10 @@ def usage_in(body: bytes) -> Usage | None:
             except (ValueError, RecursionError):
                 continue
             if isinstance(event, dict) and event.get("usage") is not None:
-                usage = Usage.parse(event["usage"]) or usage
+                usage, odd = Usage.parse(event["usage"]) or usage, Usage.is_odd(event["usage"]) or odd
     except ValueError:
-        return None
-    return usage
+        return None, odd
+    return usage, odd
 
 
 def asked_model(request: bytes | None) -> str | None:

@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from zg_core.receipts.model import row
+from zg_core.shown import escaping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["to_csv"]
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _COLUMNS = (
     "payer", "chain_id", "inference", "request_sha256", "response_sha256", "input_price", "output_price",
     "certificate_sha256",
@@ -26,22 +26,11 @@ def to_csv(receipts: Iterable[Receipt]) -> str:
     """One line a receipt, with a heading; amounts are neuron, times ISO 8601 in UTC."""
     rows = [_row(each) for each in receipts]
     out = io.StringIO()
-    writer = csv.writer(out)
+    writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC)
     if rows:
         writer.writerow(rows[0])
-    writer.writerows([safe(value) for value in each.values()] for each in rows)
+    writer.writerows([escaping.csv(value) for value in each.values()] for each in rows)
     return out.getvalue()
-
-
-def safe(value: Any) -> str:
-    r"""The text of a cell; what a spreadsheet would take for a formula begins with an apostrophe.
-
-    Example:
-        >>> safe("=1+1"), safe(5), safe(None), safe(" @x")
-        ("'=1+1", '5', '', "' @x")
-    """
-    text = "" if value is None else str(value)
-    return "'" + text if text.lstrip(" ").startswith(_FORMULA) else text
 
 
 def _row(receipt: Receipt) -> dict[str, Any]:

@@ -274,7 +274,7 @@ class Receipt:
         return display.frame([row(self)])
 
     def __repr__(self) -> str:
-        fee = str(self.fee.amount) if self.fee.exact else f"inexact ({self.fee.reason})"
+        fee = str(self.fee.amount) if self.fee.exact else self.fee.bounds
         return (
             f"Receipt({self.outcome}, provider={self.provider!r}, chat_id={self.chat_id!r}, fee={fee!r}, "
             f"verdict={str(self.verdict)!r})"

@@ -42,7 +42,8 @@ _CALL = (
     " ON CONFLICT (id) DO UPDATE SET payer = :payer, outcome = :outcome, written = :written, data = :data"
 )
 _VERDICT = "INSERT INTO receipt_verdicts (receipt, at, status, data) VALUES (:receipt, :at, :status, :data)"
-_MARK = "INSERT INTO reply_marks (mark, holder, at) VALUES (:mark, :holder, :at) ON CONFLICT (mark) DO NOTHING"
+_MARKS = "INSERT INTO reply_marks (mark, holder, at) VALUES {rows} ON CONFLICT (mark) DO NOTHING"
+_NOTED = "SELECT mark, holder FROM reply_marks WHERE mark IN ({places})"
 _HOLDER_DIGITS = 12  # of a receipt's id: enough to know one's own
 _READ = (
     "SELECT r.id, r.started, r.data, v.data AS verdict FROM receipts r LEFT JOIN receipt_verdicts v"
@@ -128,15 +129,19 @@ class ReceiptStore:
         Raises:
             ConfigError: as in `write`.
         """
-        holder, now, old = receipt.id[:_HOLDER_DIGITS], time.time(), set()
+        # Always in the same order: none waits for another that waits for it.
+        names = {base64.urlsafe_b64encode(mark).decode().rstrip("="): mark for mark in sorted(marks)}
+        if not names:
+            return frozenset()
+        values: dict[str, Any] = {f"m{place}": name for place, name in enumerate(names)}
+        rows = ", ".join(f"(:{place}, :holder, :at)" for place in values)
+        holder = receipt.id[:_HOLDER_DIGITS]
         with self._store.transaction(durable=False) as work:
-            for mark in sorted(marks):  # always in the same order: none waits for another that waits for it
-                text = base64.urlsafe_b64encode(mark).decode().rstrip("=")
-                if not work.run(_MARK, mark=text, holder=holder, at=now):
-                    first = work.one("SELECT holder FROM reply_marks WHERE mark = :mark", mark=text)
-                    if first["holder"] != holder:
-                        old.add(mark)
-        return frozenset(old)
+            if work.run(_MARKS.format(rows=rows), **values, holder=holder, at=time.time()) == len(names):
+                return frozenset()
+            places = ", ".join(f":{place}" for place in values)
+            known = work.all(_NOTED.format(places=places), **values)
+        return frozenset(names[row["mark"]] for row in known if row["holder"] != holder)
 
     def append(self, receipt: Receipt) -> None:
         """Add the receipt's verdict as the latest.

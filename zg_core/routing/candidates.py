@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from zg_core.money import Amount
 from zg_core.pricing import Tariff
 from zg_core.routing.health import Measured
+from zg_core.shown.escaping import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -155,10 +156,10 @@ class Explanation:
     def __str__(self) -> str:
         title = f"{len(self)} service{'' if len(self) == 1 else 's'} of {self.model!r}, by {self.by}"
         head = ("", "provider", "kind", "in / out (0G per million)", "first byte", "tokens/s", "failed", "why")
-        rows = [head, *map(_row, self.candidates)]
+        rows = [head, *(tuple(map(line, _row(each))) for each in self.candidates)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-        lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
-        return "\n".join([title, *(line.rstrip() for line in lines)])
+        told = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+        return "\n".join([title, *(each.rstrip() for each in told)])
 
 
 def _row(candidate: Candidate) -> tuple[str, ...]:

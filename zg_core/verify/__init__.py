@@ -17,7 +17,8 @@ from zg_core.verify.conditions import (
     SignerOnly,
     Verified,
 )
-from zg_core.verify.policy import Policy
+from zg_core.verify.policy import Policy, suffices
+from zg_core.verify.reach import Objection, Reach
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 __all__ = [
@@ -29,11 +30,14 @@ __all__ = [
     "Condition",
     "Identity",
     "Kinds",
+    "Objection",
     "Policy",
+    "Reach",
     "Reason",
     "ResponseBound",
     "SignerOnly",
     "Status",
     "Verdict",
     "Verified",
+    "suffices",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from zg_core.errors import (
     VerificationUnavailable,
     VerificationWarning,
 )
+from zg_core.shown.escaping import line
 from zg_core.verify.conditions import (
     AllOf,
     Attested,
@@ -32,6 +34,7 @@ from zg_core.verify.verdict import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import FrameType
 
     from zg_core.receipts.model import Receipt
     from zg_core.types import Kind, Service
@@ -46,6 +49,11 @@ _LONGEST_NAME = 256  # of a model
 Mode = Literal["off", "background", "warn", "require"]
 _MODES = ("off", "background", "warn", "require")
 _warning = threading.Lock()
+# Between a user and a warning of ours there may be frames of these packages.
+_PASSED_THROUGH = frozenset({
+    "langchain", "langchain_core", "langchain_zerog", "langgraph", "llama_index", "llama_index_instrumentation",
+    "llama_index_zerog", "zg_core",
+})  # fmt: skip
 
 
 def suffices(verdict: Verdict, minimum: Status | str | None = None) -> bool:
@@ -280,7 +288,24 @@ class Policy:
             if (provider, reason) in self._warned:
                 return
             self._warned.add((provider, reason))
-        warnings.warn(f"reply of {provider} is not proven: {sentence}", VerificationWarning, stacklevel=2)
+        frame = _callers_frame()
+        # A registry of its own: Python shows a warning of one place once, and another client's would not be shown.
+        warnings.warn_explicit(
+            line(f"reply of {provider} is not proven: {sentence}"),
+            VerificationWarning,
+            frame.f_code.co_filename,
+            frame.f_lineno,
+            frame.f_globals.get("__name__"),
+            {},
+        )
+
+
+def _callers_frame() -> FrameType:
+    """The frame that called into our packages, as far as there is one: a check may run by itself."""
+    frame = first = sys._getframe(1)  # noqa: SLF001
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _PASSED_THROUGH:
+        frame = frame.f_back
+    return first if str(frame.f_globals.get("__name__")).partition(".")[0] in _PASSED_THROUGH else frame
 
 
 def _renames(value: Any) -> dict[str, str] | None:

@@ -20,6 +20,7 @@ USAGE_IMPLAUSIBLE = "usage_implausible"
 
 # Content that a request may name by address only, so that its bytes are not among those sent.
 _BY_ADDRESS = (b'"image_url"', b'"file"', b'"video_url"', b'"audio_url"', b'"file_id"')
+_BY_ADDRESS_TOKENS = 4_000_000  # no model reads more
 
 
 def implausible(usage: Usage | None, request: bytes, response_size: int, asked: Asked | None = None) -> str:
@@ -40,7 +41,8 @@ def implausible(usage: Usage | None, request: bytes, response_size: int, asked: 
         return ""
     if usage.cached_tokens > usage.prompt_tokens:
         return f"{usage.cached_tokens} cached tokens, of {usage.prompt_tokens} prompt tokens"
-    if usage.prompt_tokens > len(request) + PROMPT_ALLOWANCE and not any(name in request for name in _BY_ADDRESS):
+    most = _BY_ADDRESS_TOKENS if any(name in request for name in _BY_ADDRESS) else 0
+    if usage.prompt_tokens > len(request) + PROMPT_ALLOWANCE + most:
         return f"{usage.prompt_tokens} prompt tokens, of {len(request)} bytes sent"
     if usage.completion_tokens > response_size:
         return f"{usage.completion_tokens} completion tokens, of {response_size} bytes received"

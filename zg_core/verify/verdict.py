@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from zg_core.shown.escaping import line
 from zg_core.types import Prompt
 
 if TYPE_CHECKING:
@@ -139,7 +140,10 @@ class Verdict:
         return rank(self.status) >= (rank(Status(minimum)) or 5)
 
     def explain(self) -> str:
-        """One sentence in plain words."""
+        """One sentence in plain words; strangers' names in it are made harmless for a terminal."""
+        return line(self._sentence())
+
+    def _sentence(self) -> str:
         sentence = _SENTENCES.get(self.reason) or _SENTENCES.get(self.status, str(self.status))
         if self.binding is Binding.RENAMED and self.status in (Status.VERIFIED, Status.RESPONSE_BOUND):
             adapter = f" and the adapter {self.signed_adapter!r}" if self.signed_adapter else ""

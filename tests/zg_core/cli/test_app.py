@@ -23,7 +23,8 @@ SPENDING = {
 }  # fmt: skip
 COMMANDS = SPENDING | {
     "providers", "verify", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
-    "pending", "receipts list", "receipts show", "receipts export", "receipts verify", "receipts audit",
+    "pending", "receipts list", "receipts show", "receipts export", "receipts verify", "receipts audit", "budget show",
+    "budget reconcile", "budget release",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from zg_core.cli import chat
 from zg_core.config import Secret
 from zg_core.http.transport import SyncTransport
 from zg_core.localnet import LocalNet, ProviderSettings
+from zg_core.verify.replay import ReplayGuard
 
 QUESTION = "What is the capital of France?"
 ANSWER = "The capital of France is Paris."
@@ -102,6 +103,34 @@ def test_require_refuses_before_it_asks_a_provider_that_signs_nothing(steady, ma
     before = len(market.providers[2].requests)
     assert steady.fails("chat", "hi", "--provider", unsigned, "--verify", "require", code=3)["code"] == "not_verifiable"
     assert len(market.providers[2].requests) == before
+
+
+def test_less_has_to_be_asked_for_by_name(steady, market, provider, monkeypatch):
+    """The answer that another question got is on stdout, and the exit code says that nothing ties it to this one."""
+
+    def ask(*words, ok):
+        # the other user's question was asked by this very process, perhaps: another one knows nothing of it
+        monkeypatch.setattr("zg_core.client._GUARD", ReplayGuard())
+        market.providers[0].fault("replay_other")
+        return steady("chat", QUESTION, "--provider", provider, *words, ok=ok, ZEROG_STORE="memory:")
+
+    ran = ask(ok=False)
+    assert ran.code == 3, str(ran)
+    assert ran.out
+    assert "verdict  response_bound (request_unknown)" in ran.err
+    ran = ask("--verify", "require", "--no-stream", ok=False)
+    assert (ran.code, ran.out) == (3, ""), str(ran)
+    assert ask("--minimum", "response_bound", ok=True).out
+
+
+@pytest.mark.parametrize("words", [["--minimum", "pending"], ["--minimum", "good"]], ids=" ".join)
+def test_a_minimum_that_proves_nothing_is_an_error(steady, provider, words):
+    assert steady.fails("chat", "hi", "--provider", provider, *words, code=1)["code"] == "bad_policy"
+
+
+@pytest.mark.parametrize("pair", ["alias", "=m", "alias=", "="])
+def test_a_rename_that_is_none_is_a_usage_error(steady, provider, pair):
+    assert steady.fails("chat", "hi", "--provider", provider, "--accept-model", pair, code=2)["code"] == "usage"
 
 
 def test_with_verification_off_the_answer_is_enough(steady, unsigned):

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import threading
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from eth_account.messages import encode_defunct
 
 from tests.zg_core.cli.running import zerog_of
 from zg_core import ChatClient, VerificationWarning
+from zg_core.calls.closing import RECORD_CHANGED
 from zg_core.receipts import Receipt, ReceiptStore
 from zg_core.store import Store
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -216,16 +218,35 @@ class TestAudit:
         assert finding["excess"] == str(2 * receipt.fee.amount.units)
         assert finding["receipts"] == [receipt.id]
 
+    def raised(self, who, provider, market, record_age):
+        """Two calls, before the second of which the price is raised, and a third that reads the record again."""
+        environ = {name: value for name, value in who.environ.items() if name != "ZEROG_HOME"}
+        corrected = threading.Event()
+        given = {"provider": provider, "environ": environ, "record_age": record_age, "store": stored(who)._store}
+        with ChatClient(**given, on_verdict=lambda _: corrected.set()) as client:
+            client.create({"messages": [{"role": "user", "content": "hi"}]})
+            market.providers[0].fault("price_raised")
+            second = client.create({"messages": [{"role": "user", "content": "hi"}]}).receipt
+            if not record_age:
+                client.create({"messages": [{"role": "user", "content": "hi"}]})
+            if RECORD_CHANGED in second.flags:  # its own read came before the change
+                assert corrected.wait(30)
+        market.providers[0].settle()
+
     def test_a_price_raised_between_two_calls_is_found(self, rich, provider, market):
         before = market.providers[0].prices
-        environ = {name: value for name, value in rich.environ.items() if name != "ZEROG_HOME"}
         try:
-            with ChatClient(provider=provider, environ=environ, store=stored(rich)._store) as client:
-                client.create({"messages": [{"role": "user", "content": "hi"}]})
-                market.providers[0].fault("price_raised")
-                client.create({"messages": [{"role": "user", "content": "hi"}]})
-            market.providers[0].settle()
+            self.raised(rich, provider, market, record_age=3600)
             self.found(rich, "settled_too_much", "price_raised")
+        finally:
+            market.providers[0].set_price(*before)
+
+    def test_with_young_records_the_receipts_allow_for_it(self, rich, provider, market):
+        before = market.providers[0].prices
+        try:
+            self.raised(rich, provider, market, record_age=0)
+            findings = rich.json("receipts", "audit")["findings"]
+            assert {(each["code"], each["outside"]) for each in findings} == {("price_raised", False)}
         finally:
             market.providers[0].set_price(*before)
 
@@ -244,8 +265,9 @@ class TestAudit:
         with market.providers[0].fault("usage_inflated", factor=1000):
             receipt = asked(rich, provider)
         market.providers[0].settle()
-        (finding,) = self.found(rich, "usage_inflated")["findings"]
-        assert finding["receipts"] == [receipt.id]
+        too_much, inflated = self.found(rich, "settled_too_much", "usage_inflated")["findings"]
+        assert inflated["receipts"] == [receipt.id]
+        assert int(too_much["excess"]) > 0, "what was billed beyond the bytes exchanged"
 
     def test_without_receipts_there_is_nothing_to_compare(self, poor):
         ran = poor("receipts", "audit", ok=False)

@@ -149,8 +149,8 @@ def test_what_cannot_be_run_is_one_line_with_a_hint(zerog, market, words, more, 
 
 
 def test_the_local_root_is_for_local_networks_only(zerog, market, monkeypatch):
-    from zg_core import NETWORKS
     from zg_core.cli.verify import _local_trust
+    from zg_core.config import NETWORKS
     from zg_core.errors import ConfigError
 
     with pytest.raises(ConfigError, match="local networks only"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -150,7 +151,13 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     yield answers
-    assert asked, "the name was never looked up"
+    assert asked or not answers, "the name was never looked up"
+
+
+def needs_the_resolver_here(sender: Any) -> None:
+    """Where the library looks names up by itself, uvloop does so in C, and cannot be told what to find."""
+    if os.environ.get("ZEROG_LOOP") == "uvloop" and "driven" in repr(sender):
+        pytest.skip("uvloop has a resolver of its own")
 
 
 @pytest.fixture(params=["own", "library", "given"])
@@ -213,6 +220,7 @@ class TestDialling:
         assert loopback.connected == 0
 
     def test_without_the_rule_it_is(self, sender: Any, names: Answers, server: Server) -> None:
+        needs_the_resolver_here(sender)
         names.append(["127.0.0.1"])
         assert sender(fetch(f"http://{NAME}:{server.port}/v1"))[2] == b"ok"
 
@@ -248,6 +256,7 @@ class TestDialling:
         self, sender: Any, names: Answers, server: Server
     ) -> None:
         """An RPC endpoint of the user's own has the same name and port as a provider's record."""
+        needs_the_resolver_here(sender)
         names.append(["127.0.0.1"])
         url = f"http://{NAME}:{server.port}"
 

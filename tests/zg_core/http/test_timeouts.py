@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.zg_core.driving import fetch
-from tests.zg_core.raw_server import HEAD, STALL, Drip, Pause, Step, answer, chunk
-from zg_core.errors import ConfigError, OutcomeUnknown
+from tests.zg_core.driving import fetch, patiently
+from tests.zg_core.raw_server import HEAD, STALL, Drip, Pause, Server, Step, answer, chunk
+from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts, timeouts_of
 from zg_core.http.transport import Transport
 
+ROOT = Path(__file__).resolve().parents[3]
 DRIP = [bytes([b]) for b in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2000]
 ENDLESS = Drip([b"1;x=", *[b"x"] * 2000])  # the extension of a chunk's size
 SLOW = Timeouts(connect=5.0, read=60.0, first_token=0.2, stall=60.0)
@@ -35,10 +39,13 @@ class TestDeadlines:
         assert server.gone.wait(10), "the connection stays open"
 
     @pytest.mark.parametrize("steps", [[HEAD, STALL], [HEAD, ENDLESS]], ids=["silent", "dripping"])
-    def test_a_first_byte_that_does_not_come_in_time(self, server: Any, drive: Any, steps: list[Step]) -> None:
-        server.script = [steps]
-        with pytest.raises(BodyBroken, match="stalled"):
-            drive(fetch(server.url, timeouts=SLOW))
+    def test_a_first_byte_that_does_not_come_in_time(self, drive: Any, steps: list[Step]) -> None:
+        def stalled(seconds: float, server: Server) -> None:
+            server.script = [steps]
+            with pytest.raises(BodyBroken, match="stalled"):
+                drive(fetch(server.url, timeouts=replace(SLOW, first_token=seconds)))
+
+        patiently(stalled, ProviderUnavailable)
 
     @pytest.mark.parametrize(
         "steps",
@@ -50,11 +57,15 @@ class TestDeadlines:
         with pytest.raises(BodyBroken, match="stalled"):
             drive(fetch(server.url, timeouts=STALLING))
 
-    def test_a_body_may_take_its_time_as_long_as_it_comes(self, server: Any, drive: Any) -> None:
-        pieces = [chunk(b"x") for _ in range(40)]
-        server.script = [[HEAD + chunk(b"a"), Drip(pieces), chunk(b"")]]
-        times = Timeouts(connect=5.0, read=60.0, first_token=0.4, stall=0.4)  # 40 pieces take twice as long
-        assert drive(fetch(server.url, timeouts=times))[2] == b"a" + b"x" * 40
+    def test_a_body_may_take_its_time_as_long_as_it_comes(self, drive: Any) -> None:
+        def whole(seconds: float, server: Server) -> tuple[int, bytes]:
+            count = int(2 * seconds / Drip.SECONDS)  # all pieces take at least twice as long
+            server.script = [[HEAD + chunk(b"a"), Drip([chunk(b"x")] * count), chunk(b"")]]
+            times = Timeouts(connect=5.0, read=60.0, first_token=seconds, stall=seconds)
+            return count, drive(fetch(server.url, timeouts=times))[2]
+
+        count, body = patiently(whole, (BodyBroken, ProviderUnavailable))
+        assert body == b"a" + b"x" * count
 
     @pytest.mark.parametrize(
         "steps",
@@ -67,18 +78,20 @@ class TestDeadlines:
             drive(fetch(server.url, timeouts=Timeouts(connect=5.0, read=60.0, whole=0.3), once=True))
         assert server.gone.wait(10), "the connection stays open"
 
-    def test_the_clock_of_one_response_does_not_bind_the_next_on_its_connection(self, server: Any, drive: Any) -> None:
-        first = Timeouts(connect=5.0, read=60.0, first_token=0.3, stall=0.3)
-        server.script = [[answer(b"one")], [Pause(0.6), answer(b"two")]]
+    def test_the_clock_of_one_response_does_not_bind_the_next_on_its_connection(self, drive: Any) -> None:
+        def both(seconds: float, server: Server) -> tuple[list[bytes], list[int]]:
+            server.script = [[answer(b"one")], [Pause(2 * seconds), answer(b"two")]]
+            first = Timeouts(connect=5.0, read=60.0, first_token=seconds, stall=seconds)
 
-        async def work(transport: Transport) -> list[bytes]:
-            return [
-                await read_all(await transport.send(Request("GET", server.url, timeouts=times)), 100)
-                for times in (first, Timeouts(connect=5.0, read=60.0))
-            ]
+            async def work(transport: Transport) -> list[bytes]:
+                return [
+                    await read_all(await transport.send(Request("GET", server.url, timeouts=times)), 100)
+                    for times in (first, Timeouts(connect=5.0, read=60.0))
+                ]
 
-        assert drive(work) == [b"one", b"two"]
-        assert [received.connection for received in server.received] == [0, 0]
+            return drive(work), [received.connection for received in server.received]
+
+        assert patiently(both, ProviderUnavailable) == ([b"one", b"two"], [0, 0])
 
     @pytest.mark.parametrize(
         "rest", [[STALL], [ENDLESS], [Drip([chunk(b"x")] * 500)]], ids=["silent", "dripping", "talking on"]
@@ -105,6 +118,19 @@ class TestDeadlines:
         with pytest.raises(ConfigError, match=name) as caught:
             Timeouts(**{name: seconds})
         assert caught.value.code == "bad_timeout"
+
+
+def test_whatever_the_package_asks_for_by_itself_has_an_end() -> None:
+    """Every call of `Timeouts` in it but those for the answers, which may take as long as the user lets them."""
+    found = {}
+    for path in (ROOT / "zg_core").rglob("*.py"):
+        name = path.relative_to(ROOT).as_posix()
+        if not name.startswith(("zg_core/localnet/", "zg_core/http/", "zg_core/openai_compat")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Timeouts":
+                    found[f"{name}:{node.lineno}"] = any(keyword.arg == "whole" for keyword in node.keywords)
+    assert len(found) > 6
+    assert [where for where, ends in found.items() if not ends] == []
 
 
 class TestForms:

@@ -196,7 +196,7 @@ class TestBrokenBodies:
     def test_a_body_that_stalls(self, server: Any, drive: Any) -> None:
         server.script = [[HEAD + chunk(b"part"), STALL]]
         with pytest.raises(BodyBroken, match="stalled"):
-            drive(fetch(server.url, timeouts=QUICK))
+            drive(fetch(server.url, timeouts=Timeouts(read=60.0, stall=0.3)))
 
     def test_what_arrived_before_is_kept(self, server: Any, drive: Any) -> None:
         server.script = [[HEAD + chunk(b"part"), CLOSE]]

@@ -114,7 +114,8 @@ class TestRepr:
         )
 
     def test_does_not_call_a_guess_a_fee(self) -> None:
-        assert "inexact (no_usage)" in repr(receipt(fee=Fee(neuron(0), exact=False, reason="no_usage")))
+        shown = repr(receipt(fee=Fee(neuron(0), exact=False, reason="no_usage", upper=10**15)))
+        assert "unknown (no_usage), at most 0.001 0G" in shown
 
 
 class TestWaiting:

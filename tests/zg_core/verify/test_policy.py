@@ -6,6 +6,7 @@ import copy
 import pickle
 import threading
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from zg_core.errors import ConfigError, VerificationFailed, VerificationUnavaila
 from zg_core.money import Fee, neuron
 from zg_core.receipts.model import Receipt
 from zg_core.types import Kind, Service
-from zg_core.verify.policy import Policy
+from zg_core.verify.policy import Policy, renames_in, suffices
+from zg_core.verify.reach import reach_of
 from zg_core.verify.verdict import Reason, Status, Verdict
 
 PROVIDER = "0x" + "ab" * 20
@@ -155,6 +157,17 @@ class TestEnforce:
         assert enforced(policy, none, "0x" + "cd" * 20) == "warns"
         assert enforced(Policy(), none) == "warns"
 
+    def test_python_shows_the_warning_of_every_policy_and_where_the_call_was_made(self) -> None:
+        unproven = receipt(Verdict(Status.UNAVAILABLE, Reason.NO_SIGNATURE))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")  # a warning of one place and text is shown once
+            for _ in range(2):
+                policy = Policy()
+                for _ in range(3):
+                    policy.enforce(unproven)
+        assert len(caught) == 2
+        assert {warning.filename for warning in caught} == {__file__}
+
     def test_threads_warn_once_together(self) -> None:
         policy = Policy()
         barrier = threading.Barrier(8)
@@ -188,3 +201,130 @@ class TestEnforce:
     ) -> None:
         verdict = Verdict(Status.VERIFIED, kind=Kind.TEE_TLS, provider_identity=found)
         assert enforced(Policy.of(mode, identity=wanted), verdict) == outcome
+
+
+class TestRenames:
+    """Names of models that the user takes for one another."""
+
+    def test_are_part_of_the_policy_and_of_its_plain_form(self) -> None:
+        policy = Policy.of("require", accept_models={"asked": "forwarded"})
+        assert policy.accept_models == {"asked": "forwarded"}
+        assert policy.to_dict()["accept_models"] == {"asked": "forwarded"}
+        assert Policy.from_dict(policy.to_dict()).accept_models == policy.accept_models
+        assert "accept_models" not in Policy().to_dict()
+        assert hash(policy) == hash(pickle.loads(pickle.dumps(policy)))
+        assert policy != Policy.of("require")
+
+    def test_are_a_copy(self) -> None:
+        given = {"asked": "forwarded"}
+        policy = Policy(accept_models=given)
+        given["other"] = "x"
+        assert policy.accept_models == {"asked": "forwarded"}
+
+    def test_none_are_none(self) -> None:
+        assert Policy(accept_models={}).accept_models is None
+        assert Policy(accept_models={}) == Policy()
+
+    @pytest.mark.parametrize(
+        "wrong",
+        ["asked=forwarded", ["asked"], {"asked": 7}, {7: "forwarded"}, {"": "x"}, {"x": ""}, {"x": "y" * 257}, 5],
+    )
+    def test_anything_else_is_refused(self, wrong: Any) -> None:
+        with pytest.raises(ConfigError, match="accept_models") as caught:
+            Policy(accept_models=wrong)
+        assert caught.value.code == "bad_policy"
+
+    @pytest.mark.parametrize("wrong", [None, {}, {"accept_models": 5}, {"accept_models": {"a": 1}}])
+    def test_a_strangers_receipt_names_none_where_they_cannot_be_read(self, wrong: Any) -> None:
+        assert renames_in(wrong) is None
+
+
+class TestSuffices:
+    """The one rule for whoever has a verdict and no policy."""
+
+    @pytest.mark.parametrize("minimum", [None, *RANK])
+    def test_verified_is_what_is_asked_for_unless_less_is_named(self, minimum: Any) -> None:
+        for status in Status:
+            wanted = RANK[minimum or Status.VERIFIED]
+            assert suffices(Verdict(status), minimum) is (RANK.get(status, 0) >= wanted), status
+
+    @pytest.mark.parametrize("minimum", ["", "failed", "pending", "none", 3])
+    def test_another_word_is_an_error(self, minimum: Any) -> None:
+        with pytest.raises(ConfigError):
+            suffices(Verdict(Status.VERIFIED), minimum)
+
+
+class TestReach:
+    """What is known before a prompt leaves."""
+
+    @pytest.mark.parametrize(
+        ("kind", "model", "accepted", "status"),
+        [
+            *((kind, None, None, Status.VERIFIED) for kind in Kind if kind is not Kind.STANDARD),
+            *((kind, "m", None, Status.VERIFIED) for kind in Kind if kind is not Kind.STANDARD),
+            (Kind.STANDARD, "m", {"m": "x"}, Status.NOT_VERIFIABLE),
+            (Kind.TEE_TLS, "alias", None, Status.RESPONSE_BOUND),
+            (Kind.TEE_ML_SEPARATED, "alias", None, Status.RESPONSE_BOUND),
+            (Kind.TEE_ML, "alias", None, Status.VERIFIED),  # its own server may have several names
+            (Kind.TEE_ML, "ft-m-1", None, Status.RESPONSE_BOUND),
+            (Kind.TEE_ML, "ft-m-1", {"ft-m-1": "m"}, Status.VERIFIED),
+            (Kind.TEE_TLS, "alias", {"alias": "m"}, Status.VERIFIED),
+            (Kind.TEE_TLS, "alias", {"other": "m"}, Status.RESPONSE_BOUND),
+        ],
+    )
+    def test_is_told_from_the_chain_alone(self, kind: Kind, model: Any, accepted: Any, status: Status) -> None:
+        found = reach_of(service(kind), model, accepted)
+        assert found.status is status
+        assert (found.objection is None) is (status is Status.VERIFIED)
+
+    def test_of_many_models_each_is_served_under_its_own_name(self) -> None:
+        many = replace(service(Kind.TEE_TLS), additional_info='{"ProviderType": "centralized", "MultiModel": true}')
+        assert reach_of(many, "another").status is Status.VERIFIED
+
+    @pytest.mark.parametrize(
+        ("mode", "minimum", "refused"),
+        [
+            ("require", None, True),
+            ("require", "response_bound", False),
+            ("warn", None, False),
+            ("background", None, False),
+            ("off", None, False),
+        ],
+    )
+    def test_only_require_refuses_and_only_what_is_asked_for(self, mode: str, minimum: Any, refused: bool) -> None:
+        policy = Policy.of(mode, minimum=minimum)
+        if not refused:
+            policy.admit(service(Kind.TEE_TLS), model="alias")
+            return
+        with pytest.raises(VerificationUnavailable) as caught:
+            policy.admit(service(Kind.TEE_TLS), model="alias")
+        assert caught.value.code == "model_renamed"
+        for way in ("model='m'", "accept_models={'alias': 'm'}", "minimum='response_bound'"):
+            assert way in caught.value.hint
+
+    def test_a_long_name_is_not_repeated_whole(self) -> None:
+        assert len(reach_of(service(Kind.TEE_TLS), "x" * 5000).objection.hint) < 1000
+
+
+class TestWayOut:
+    """What the error says where less was proven than is asked for."""
+
+    def hint(self, verdict: Verdict, model: str = "m", on_chain: str = "m") -> str:
+        made = receipt(verdict)
+        made.model, made.service = model, replace(service(Kind.TEE_TLS), model=on_chain)
+        with pytest.raises(VerificationUnavailable) as caught:
+            Policy("require").enforce(made)
+        return caught.value.hint
+
+    def test_a_name_that_is_not_on_chain_is_the_likely_reason(self) -> None:
+        hint = self.hint(Verdict(Status.RESPONSE_BOUND, Reason.REQUEST_UNKNOWN), "alias")
+        assert "may have renamed 'alias'" in hint
+        assert "model='m'" in hint
+
+    def test_where_the_name_is_right_it_is_a_configuration_or_a_lie(self) -> None:
+        hint = self.hint(Verdict(Status.RESPONSE_BOUND, Reason.REQUEST_UNKNOWN))
+        for words in ("somebody else's answer", "another model name", "reasoning", "minimum='response_bound'"):
+            assert words in hint
+
+    def test_other_verdicts_have_other_hints(self) -> None:
+        assert "retry" in self.hint(Verdict(Status.UNAVAILABLE, Reason.NO_SIGNATURE))

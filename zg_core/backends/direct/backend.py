@@ -11,9 +11,9 @@ from zg_core.backends.base import Route
 from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
-from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential
+from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, WalletCredential
 from zg_core.backends.direct.records import RECORD_AGE, Records
-from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, fetch_signature
+from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
 from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     ChainError,
@@ -30,6 +30,7 @@ from zg_core.jsontext import parse_json
 from zg_core.money import either
 from zg_core.pricing import fee_of
 from zg_core.store import Store
+from zg_core.verify.reach import reach_of
 from zg_core.verify.schemes import signed_hashes as response
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from zg_core.types import Service, Usage
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
     from zg_core.verify.policy import Policy
+    from zg_core.verify.reach import Reach
     from zg_core.verify.replay import ReplayGuard
 
     Choice = Callable[["DirectBackend", str], Awaitable[str]]
@@ -127,6 +129,7 @@ class DirectBackend:
         self._choose = choose or _unnamed
         self._records = Records(chain, transport, record_age, retries)
         self._careful = careful or policy.looks_at_records
+        self._missed = Missed()
         self._served: dict[str, tuple[float, frozenset[str]]] = {}
 
     @property
@@ -160,7 +163,7 @@ class DirectBackend:
         """
         wanted = model or self._model
         if wanted is None:
-            raise _no_target()
+            raise _no_target(self._service_type)
         return wanted
 
     async def market(self, model: str) -> list[tuple[Service, Account | None]]:
@@ -177,29 +180,36 @@ class DirectBackend:
 
     async def unserved(self, model: str) -> ModelNotServed:
         """The error for a model that nobody serves."""
-        return self._unserved(model, [s for s in await self._chain.services() if self._sells(s)])
+        acknowledged = [service for service in await self._chain.services() if service.acknowledged]
+        known = sorted({service.model for service in acknowledged if self._sells(service)})
+        said = f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`"
+        others = {one.service_type for one in acknowledged if one.model == model and not self._sells(one)}
+        if others:
+            said = f"it is served as {' and '.join(sorted(others))}, asked for as {self._service_type}; {said}"
+        if model == self._model and (variable := self._sources.get("model")):
+            said += f"; {variable} names the model"
+        return ModelNotServed(
+            f"no acknowledged provider on {self.network.name} serves {model!r}", hint=said, model=model
+        )
 
     def _sells(self, service: Service) -> bool:
         return service.service_type == self._service_type
 
-    def _unserved(self, model: str, services: list[Service]) -> ModelNotServed:
-        known = sorted({s.model for s in services if s.acknowledged})
-        named = ""
-        if model == self._model and (variable := self._sources.get("model")):
-            named = f"; {variable} names the model"
-        return ModelNotServed(
-            f"no acknowledged provider on {self.network.name} serves {model!r}",
-            hint=f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`{named}",
-            model=model,
-        )
-
     async def route(self, model: str | None) -> Route:
         """See `Backend.route`."""
+        return await self.route_to(await self._decided(model), model)
+
+    async def _decided(self, model: str | None) -> str:
         if self._provider is None:
             async with self._transport.lock("route"):
                 if self._provider is None:
                     self._provider = await self._choose(self, self.target(model))
-        return await self.route_to(self._provider, model)
+        return self._provider
+
+    async def reach(self, model: str | None) -> Reach:
+        """The best verdict that a reply can get, as far as the chain tells; nothing is sent to the provider."""
+        service = await self._chain.service(await self._decided(model))
+        return reach_of(service, model or self._model, self._policy.accept_models)
 
     async def route_to(self, provider: str, model: str | None) -> Route:
         """The route to `provider`, if it is fit for one; nothing is sent.
@@ -303,7 +313,8 @@ class DirectBackend:
 
     def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
         """See `Backend.refusal`."""
-        error = refusals.refusal(route.service, route.model, status, headers, body)
+        signed_here = isinstance(self._credential, WalletCredential)
+        error = refusals.refusal(route.service, route.model, status, headers, body, signed_here=signed_here)
         if isinstance(error, ModelNotServed):  # the next such call ends here: five of them would block the user
             self._served.pop(route.service.provider, None)
         return error
@@ -343,7 +354,11 @@ class DirectBackend:
         """See `Backend.verify`."""
 
         async def fetch(chat_ids: tuple[str, ...]) -> bytes | None:
-            return await fetch_signature(self._transport, route.service, route.model, chat_ids, delays=SIGNATURE_DELAYS)
+            provider, delays = route.service.provider, tuple(SIGNATURE_DELAYS)
+            chosen = self._missed.delays(provider, delays) if self._policy.mode == "warn" else delays
+            found = await fetch_signature(self._transport, route.service, route.model, chat_ids, delays=chosen)
+            self._missed.note(provider, found=found is not None, waited=chosen == delays)
+            return found
 
         async def reread() -> Service:
             try:
@@ -410,11 +425,14 @@ async def _unnamed(_: DirectBackend, model: str) -> str:
     raise ConfigError(f"no provider of {model!r} is named", code="no_target", hint="pass provider='0x…'")
 
 
-def _no_target() -> ConfigError:
+def _no_target(service_type: str) -> ConfigError:
+    variables = "(or set ZEROG_PROVIDER, ZEROG_MODEL)"
+    if service_type != CHAT:
+        variables = f"of an {service_type} service (ZEROG_PROVIDER and ZEROG_MODEL name one for chats)"
     return ConfigError(
         "neither a provider nor a model is given",
         code="no_target",
-        hint="pass provider='0x…' or model='…' (or set ZEROG_PROVIDER, ZEROG_MODEL); see `zerog providers`",
+        hint=f"pass provider='0x…' or model='…' {variables}; see `zerog providers`",
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from zg_core.backends.direct.refusals import clocks
 from zg_core.backends.direct.session import (
     EPHEMERAL_TOKEN_ID,
     LIFETIME_MS,
@@ -21,6 +22,8 @@ from zg_core.config import Secret
 from zg_core.crypto import same_address
 from zg_core.errors import InsufficientFunds, NotAcknowledged, SessionRejected
 from zg_core.money import neuron
+from zg_core.shown.redaction import learn
+from zg_core.shown.tracebacks import forgetful
 from zg_core.wallet import missing_credential
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ class Credential(Protocol):
         ...
 
 
+@forgetful
 class WalletCredential:
     """Signs 24 h session tokens and reuses each until 1 h is left, one per provider."""
 
@@ -98,6 +102,7 @@ class WalletCredential:
         return f"WalletCredential({self._wallet!r})"
 
 
+@forgetful
 class ApiKeyCredential:
     """An API key (``app-sk-…``) used without a wallet: owner, provider, expiry and id are read from it.
 
@@ -108,6 +113,7 @@ class ApiKeyCredential:
     def __init__(self, key: Secret) -> None:
         self.claims = read_token(key)
         self._key = Secret(bare(key))
+        learn(self._key.reveal())
         self._checked = False
 
     @property
@@ -127,7 +133,8 @@ class ApiKeyCredential:
                 f"the API key is for provider {claims.provider}, not {provider}", "other_provider", provider
             )
         if claims.expires_at and claims.expires_at <= _now_ms():
-            raise _rejected("the API key has expired", "expired", provider)
+            clock = f"or set the clock: {clocks({})}"
+            raise _rejected("the API key has expired", "expired", provider, clock)
         if self._checked:
             return self._key
         async with transport.lock(f"session {provider}"):
@@ -237,8 +244,8 @@ def credential_of(wallet: Wallet | None, api_key: Secret | None) -> Credential:
     return NoCredential()
 
 
-def _rejected(message: str, code: str, provider: str) -> SessionRejected:
-    hint = f"make a new key with `zerog keys create {provider}`"
+def _rejected(message: str, code: str, provider: str, more: str = "") -> SessionRejected:
+    hint = f"make a new key with `zerog keys create {provider}`" + (f", {more}" if more else "")
     return SessionRejected(message, code=code, hint=hint, provider=provider)
 
 

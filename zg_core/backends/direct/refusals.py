@@ -5,6 +5,8 @@ The texts come from several broker versions, so only stable fragments are matche
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from zg_core.errors import (
@@ -27,13 +29,24 @@ if TYPE_CHECKING:
 
     from zg_core.types import Service
 
-__all__ = ["refusal"]
+__all__ = ["clocks", "refusal"]
 
 _GATEWAY = (408, 499, 502, 504, 520, 524)  # in front of a provider that may go on and bill
 
 
-def refusal(service: Service, model: str, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
-    """The error for a provider's response with `status` outside 200 to 299."""
+def refusal(
+    service: Service, model: str, status: int, headers: Mapping[str, str], body: bytes, *, signed_here: bool = False
+) -> ZeroGError:
+    """The error for a provider's response with `status` outside 200 to 299.
+
+    Args:
+        service: Who answered.
+        model: What was asked for.
+        status: The response's status.
+        headers: Its headers, names in lower case.
+        body: Its body.
+        signed_here: Whether the session was signed by a wallet on this machine, so that it cannot be an old one.
+    """
     text = error_text(body)
     low = text.lower()
     provider = service.provider
@@ -48,7 +61,7 @@ def refusal(service: Service, model: str, status: int, headers: Mapping[str, str
     if fate == "unknown":  # whatever its words: brokers refuse with a status of the 400s (0g-direct §4.6)
         return _unknown(said, status)
     if "validate session" in low or "authorization header" in low or status == 401:
-        return _session(said, low, status)
+        return _session(said, low, status, clocks(headers), signed_here=signed_here)
     if "insufficient balance" in low or "account not exist" in low:
         hint = f"run `zerog transfer {provider} 1.1` (a top-up is visible to the provider after up to 2 minutes)"
         return InsufficientFunds(said, hint=hint, provider=provider, status=status)
@@ -92,15 +105,27 @@ def _unknown(said: str, status: int) -> OutcomeUnknown:
     return OutcomeUnknown(said, code=code, hint=f"{hint}acceptable, or choose another provider", status=status)
 
 
-def _session(said: str, low: str, status: int) -> SessionRejected:
+def _session(said: str, low: str, status: int, clocks: str, *, signed_here: bool) -> SessionRejected:
     if "future generation" in low:
         code, hint = "future_generation", "the provider has not seen the revocation yet; retry within 2 minutes"
     elif "revoked" in low:
         code, hint = "revoked", "make a new key with `zerog keys create`"
     elif "expired" in low:
-        code, hint = "expired", "make a new key with `zerog keys create`"
+        code, hint = "expired", f"make a new key with `zerog keys create`, or set the clock: {clocks}"
+        if signed_here:  # less than a day ago by our clock, for a day
+            hint = f"set this machine's clock: {clocks}; if it is right, choose another provider"
     elif "different provider" in low:
         code, hint = "other_provider", "make a key for this provider with `zerog keys create`"
     else:
         code, hint = "session_rejected", "check the wallet and the system clock, or make a key with `zerog keys create`"
     return SessionRejected(said, code=code, hint=hint, retryable=code == "future_generation", status=status)
+
+
+def clocks(headers: Mapping[str, str]) -> str:
+    """What this machine's clock says, and the provider's, where it tells: sessions are good for 24 h of both."""
+    ours = f"this machine's says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    try:
+        theirs = parsedate_to_datetime(headers.get("date", "")).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return ours
+    return f"{ours}, the provider's {theirs:%Y-%m-%d %H:%M}"

@@ -16,6 +16,8 @@ from zg_core.config import Secret, conceal
 from zg_core.crypto import SignatureError, checksum_address, is_address, keccak256, recover_personal_bytes, same_address
 from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
+from zg_core.shown.redaction import learn
+from zg_core.shown.tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from zg_core.wallet import Wallet
@@ -56,6 +58,7 @@ class TokenClaims:
         )
 
 
+@clears_locals
 def make_token(
     wallet: Wallet,
     provider: str,
@@ -84,9 +87,12 @@ def make_token(
     claims = TokenClaims(wallet.address, provider, now_ms, expiry, nonce or secrets.token_hex(16), generation, token_id)
     message = claims.message()
     signature = wallet.sign_personal(keccak256(message.encode()))
-    return Secret(PREFIX + base64.b64encode(f"{message}|{signature}".encode()).decode())
+    token = Secret(PREFIX + base64.b64encode(f"{message}|{signature}".encode()).decode())
+    learn(token.reveal())
+    return token
 
 
+@clears_locals
 def read_token(token: str | Secret) -> TokenClaims:
     """Read and check a token: its form and that its signature is its owner's. Expiry is not judged here.
 

@@ -16,20 +16,45 @@ from zg_core.types import PROXY, Kind
 from zg_core.verify.schemes.signed_hashes import MalformedSignature, NoDocument, SignatureDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from zg_core.http.transport import Transport
     from zg_core.types import Service
 
-__all__ = ["SIGNATURE_DELAYS", "SIGNATURE_SECONDS", "fetch_signature"]
+__all__ = ["SIGNATURE_DELAYS", "SIGNATURE_SECONDS", "Missed", "fetch_signature"]
 
 # The signature is stored after the reply's last byte, so the first look-ups can miss (0g-direct §5.2).
 SIGNATURE_DELAYS = (0.0, 0.05, 0.2, 0.4, 0.8, 1.6)
 SIGNATURE_SECONDS = 15.0
 """For all look-ups of one signature together, however slowly one of them is answered."""
 _LOOK_UP_SECONDS = 10.0
+_REMEMBERED = 60.0  # seconds
+_HASTY = 3  # look-ups
 _MAX_BYTES = 64 * 1024
 _LATER = frozenset({404, 408, 425, 429})  # and what a gateway says (5xx): worth asking again
+
+
+class Missed:
+    """Which providers had no signature for a reply, however long it was waited for: for a minute, nobody waits again.
+
+    For whoever only wants to be warned; where a reply is refused without its signature, each one is waited for.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: dict[str, float] = {}
+
+    def delays(self, provider: str, delays: Sequence[float]) -> Sequence[float]:
+        """`delays`, or the first of them where the last signature of `provider` was missing."""
+        since = self._since.get(provider)
+        return delays if since is None or self._clock() - since > _REMEMBERED else delays[:_HASTY]
+
+    def note(self, provider: str, *, found: bool, waited: bool) -> None:
+        """A signature was or was not `found`, after the whole time was `waited` or not."""
+        if found:
+            self._since.pop(provider, None)
+        elif waited:
+            self._since[provider] = self._clock()
 
 
 async def fetch_signature(
@@ -39,7 +64,7 @@ async def fetch_signature(
     chat_ids: Sequence[str],
     *,
     delays: Sequence[float] = SIGNATURE_DELAYS,
-    seconds: float = SIGNATURE_SECONDS,
+    seconds: float | None = None,
 ) -> bytes | None:
     """The signature document of a reply as it was served; None if there is none to be had.
 
@@ -51,12 +76,12 @@ async def fetch_signature(
         model: The model that was asked for.
         chat_ids: Ids under which it may be stored, the likeliest first.
         delays: Seconds to wait before each look-up.
-        seconds: For all of it.
+        seconds: For all of it; by default `SIGNATURE_SECONDS`.
     """
     query = ""
     if service.multi_model or service.kind is Kind.TEE_ML_SEPARATED:
         query = f"?model={quote(model, safe='')}"  # needed where the route is proxied (0g-direct §5.1)
-    end, pause = time.monotonic() + seconds, 0.0
+    end, pause = time.monotonic() + (SIGNATURE_SECONDS if seconds is None else seconds), 0.0
     for delay in delays:
         left = max(0.0, end - time.monotonic())
         if pause > left:  # nobody waits an hour for a signature

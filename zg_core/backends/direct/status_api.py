@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 INTERVAL = 300.0
 """Seconds between two questions; what was heard is forgotten after two intervals."""
-_TIMEOUTS = Timeouts(connect=3.0, read=3.0)
 _SECONDS = 5.0
+_TIMEOUTS = Timeouts(connect=3.0, read=3.0, whole=_SECONDS)
 _MAX_BYTES = 1024 * 1024
 _MAX_SERVICES = 4096
 _STATUSES = frozenset({"healthy", "warning", "critical", "unknown"})

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
+from zg_core.shown.escaping import line
 from zg_core.types import Prompt
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class AttestationReport:
         for wanted in (Outcome.FAIL, Outcome.UNAVAILABLE):
             for result in self.results:
                 if result.outcome is wanted and (level is None or result.level <= level):
-                    return f"level {int(result.level)} ({result.subject}): {result.explanation}"
+                    return line(f"level {int(result.level)} ({result.subject}): {result.explanation}")
         text = f"attested to level {self.reached}"
         return f"{text}; the vendor that answers is outside the enclave" if self.kind.prompt is Prompt.VENDOR else text
 

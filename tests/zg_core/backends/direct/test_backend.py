@@ -464,6 +464,18 @@ class TestVerification:
         verdict = run(backend.verify(route, exchange))
         return str(verdict.status), str(verdict.reason)
 
+    @pytest.mark.parametrize(("mode", "looked"), [("warn", 4 + 3 + 3), ("require", 12), ("background", 12)])
+    def test_who_is_only_warned_does_not_wait_for_each_of_a_row_of_missing_signatures(
+        self, world: World, provider: Provider, mode: str, looked: int
+    ) -> None:
+        signer = Account.from_key(TEE).address
+        address = world.offer(1, url=provider.url, balance=FUNDED, tee_signer=signer)
+        backend = world.backend(provider=address, model=None, policy=Policy.of(mode))
+        for chat_id in ("first", "second", "third"):
+            provider.says(PATH + chat_id, *[MISSING] * 4)
+            self.judge(backend, self.exchange(chat_id=chat_id, received=chat_id.encode()))
+        assert len(provider.asked) == looked
+
     @pytest.mark.parametrize(
         "misses",
         [

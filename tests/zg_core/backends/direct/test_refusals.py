@@ -179,3 +179,16 @@ def test_how_long_to_wait_rides_on_the_error() -> None:
     assert refused(429, says("slow"), {"x-ratelimit-reset-requests": "3s"}).details["retry_after"] == 3.0
     assert refused(503, says("busy"), {"retry-after": "2"}).details["retry_after"] == 2.0
     assert refused(429, says("Please wait 9 seconds (limit: 5)")).details["retry_after"] == 9.0
+
+
+EXPIRED = json.dumps({"error": "validate session: session token expired"}).encode()
+
+
+@pytest.mark.parametrize("date", ["Tue, 03 Feb 2026 04:05:06 GMT", "junk", None])
+def test_a_session_signed_here_that_has_expired_is_a_matter_of_the_clock(date: str | None) -> None:
+    headers = {} if date is None else {"date": date}
+    error = refusal(SERVICE, "asked", 400, headers, EXPIRED, signed_here=True)
+    assert (error.code, error.retryable) == ("expired", False)
+    assert "set this machine's clock: this machine's says 20" in error.hint
+    assert ("the provider's 2026-02-03 04:05" in error.hint) == (date is not None and date.startswith("Tue"))
+    assert "keys create" not in error.hint

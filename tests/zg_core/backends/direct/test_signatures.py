@@ -9,7 +9,7 @@ import pytest
 
 from tests.zg_core.raw_server import HEAD, STALL, Drip, Step, answer, chunk
 from tests.zg_core.verify.scene import service
-from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, SIGNATURE_SECONDS, fetch_signature
+from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, SIGNATURE_SECONDS, Missed, fetch_signature
 from zg_core.http.transport import Transport
 from zg_core.types import Kind
 
@@ -77,3 +77,18 @@ def test_a_provider_that_asks_for_a_pause_gets_it_within_the_time(server: Any, d
     server.script = [[answer(b"", "429 Too Many Requests", Retry_After="3600")]] * 20
     assert drive(fetching(server.url, [])) is None
     assert len(server.received) == 2, "nobody waits an hour for a signature"
+
+
+def test_after_one_that_was_missing_the_next_are_not_waited_for_a_minute_long(clock: Any) -> None:
+    missed, delays = Missed(clock), (0.0, 0.1, 0.2, 0.4, 0.8)
+    assert missed.delays("a", delays) == delays
+    missed.note("a", found=False, waited=True)
+    assert missed.delays("a", delays) == delays[:3]
+    assert missed.delays("b", delays) == delays
+    clock.now += 50
+    missed.note("a", found=False, waited=False)  # nobody has looked as long as it takes
+    clock.now += 11
+    assert missed.delays("a", delays) == delays
+    missed.note("a", found=False, waited=True)
+    missed.note("a", found=True, waited=False)
+    assert missed.delays("a", delays) == delays

@@ -8,7 +8,7 @@ from zg_core.localnet.provider import gojson
 from zg_core.localnet.provider.rewrite import NotPreparedError, Prepared, go_quote, prepare
 
 
-def run(body, *, adapter="ft-m-1", remarshal=False, mismatches=None):
+def run(body, *, adapter="ft-m-1", remarshal=False, mismatches=None, **names):
     try:
         document = gojson.loads(body)
     except ValueError:
@@ -20,6 +20,7 @@ def run(body, *, adapter="ft-m-1", remarshal=False, mismatches=None):
         adapter=adapter,
         remarshal=remarshal,
         on_mismatch=lambda: mismatches is not None and mismatches.append(1),
+        **names,
     )
 
 
@@ -72,6 +73,27 @@ def test_an_adapter_is_rewritten_to_its_base_model():
     assert run(b'{"model":"ft-m-1","messages":[]}') == Prepared(
         b'{"lora_adapter_name":"ft-m-1","messages":[],"model":"m"}', "ft-m-1"
     )
+
+
+def test_an_alias_is_replaced_by_the_model_behind_it():
+    done = run(b'{"model":"latest","messages":[]}', aliases=("latest",))
+    assert done == Prepared(b'{"messages":[],"model":"m"}', "latest")
+    assert done.for_model == done.body
+
+
+@pytest.mark.parametrize("asked", ["m", "latest"])
+def test_an_upstreams_name_is_what_is_signed_and_the_models_own_what_it_gets(asked):
+    body = b'{"model":"%s","top_p":0.50}' % asked.encode()
+    done = run(body, aliases=("latest",), upstream_model="vendor/m-1")
+    assert done.body == b'{"model":"vendor/m-1","top_p":0.5}'
+    assert (done.asked, done.for_model) == (asked, b'{"model":"m","top_p":0.5}')
+    assert run(b'{"messages":[]}', upstream_model="v").body == b'{"messages":[],"model":"v"}'
+
+
+def test_an_adapter_of_a_model_with_an_upstreams_name():
+    done = run(b'{"model":"ft-m-1"}', upstream_model="v")
+    assert done.body == b'{"lora_adapter_name":"ft-m-1","model":"v"}'
+    assert done.for_model == b'{"model":"m"}'
 
 
 def test_another_model_is_refused_and_counted():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from zg_core.chain.logs import head_of
 from zg_core.chain.rpc import quantity, rpc_junk
 from zg_core.errors import ZeroGError
 from zg_core.money import Amount
@@ -42,7 +43,7 @@ class Charges:
 
 
 async def read_charges(
-    accounts: Accounts, transport: Transport, user: str, providers: Iterable[str], *, from_block: int = 0
+    accounts: Accounts, transport: Transport, user: str, providers: Iterable[str], *, from_block: int | None = None
 ) -> Charges:
     """Read what was charged to `user`.
 
@@ -53,21 +54,24 @@ async def read_charges(
         transport: `Broker.transport`.
         user: The payer.
         providers: Which providers to ask for what is unsettled.
-        from_block: First block of settlements; public nodes limit how far back one query may reach.
+        from_block: First block of settlements; without it the first in which the user had sent a transaction.
 
     Raises:
         ChainError: the chain cannot be read.
     """
     services = {each.provider.lower(): each for each in await accounts.chain.services()}
     listed = list(providers)
-    settlements = await accounts.settlements(user, from_block=from_block)
+    head = await head_of(accounts.chain.rpc)
+    settlements = await accounts.settlements(user, from_block=from_block, to_block=head)
     for _ in range(_ATTEMPTS):
         unsettled = await _unsettled(
             accounts, transport, user, [services[p.lower()] for p in listed if p.lower() in services]
         )
-        before, settlements = settlements, await accounts.settlements(user, from_block=from_block)
-        if before == settlements:  # none came in between, which would be counted twice or not at all
+        since, head = head + 1, await head_of(accounts.chain.rpc)
+        new = await accounts.settlements(user, from_block=since, to_block=head)
+        if not new:  # none came in between, which would be counted twice or not at all
             break
+        settlements += new
     else:
         unsettled = {}
     blocks = sorted({each.block for each in settlements})

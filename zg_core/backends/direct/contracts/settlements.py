@@ -11,20 +11,27 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from zg_core.chain.failures import RpcFailure
+from zg_core.chain.logs import first_block_of, head_of, read_logs
+from zg_core.chain.rpc import data_of, rpc_junk
 from zg_core.crypto import SignatureError, checksum_address, keccak256, recover, same_address
 from zg_core.errors import ChainError
 from zg_core.money import Amount
+from zg_core.progress import tell
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from zg_core.chain.logs import Log
     from zg_core.chain.rpc import JsonRpc
     from zg_core.config import Network
+    from zg_core.progress import Listener
 
 __all__ = ["Settlement", "SettlementStatus", "read_settlements", "settlement_digest"]
 
 # Topics and the selector: 0g-abi "events", "functions".
 RESULT_TOPIC = "0x1f69e5b87fd0ce34b3760ba6e5d8aa95a36e316c3ba44e1e65a9d0eb9e96d0bf"
 BALANCE_TOPIC = "0x526824944047da5b81071fb6349412005c5da81380b336103fbe5dd34556c776"
-SETTLE_SELECTOR = "0x8be74119"
+SETTLE_SELECTOR = "8be74119"
 _ITEMS = "(address,address,uint256,bytes32,uint256,bytes)[]"
 _DOMAIN_TYPE = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 _ITEM_TYPE = b"TEESettlement(bytes32 requestsHash,uint256 nonce,address provider,address user,uint256 totalFee)"
@@ -39,6 +46,9 @@ class SettlementStatus(IntEnum):
     NO_TEE_SIGNER = 3
     INVALID_NONCE = 4
     INVALID_SIGNATURE = 5
+
+
+_STATUSES = frozenset(SettlementStatus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,48 +112,75 @@ def settlement_digest(
 
 
 async def read_settlements(
-    rpc: JsonRpc, network: Network, user: str, *, from_block: int = 0, to_block: int | str = "latest"
+    rpc: JsonRpc,
+    network: Network,
+    user: str,
+    *,
+    sleep: Callable[[float], Awaitable[None]],
+    from_block: int | None = None,
+    to_block: int | str = "latest",
+    on_progress: Listener | None = None,
 ) -> list[Settlement]:
-    """All settlement items of `user` between two blocks, oldest first.
+    """All settlement items of `user` between two blocks, oldest first, in pieces as large as the node allows.
+
+    Args:
+        rpc: The node.
+        network: The chain and its contracts.
+        user: Who pays.
+        sleep: Waits, where the node asks to slow down.
+        from_block: The first block; without it the first in which `user` had sent a transaction, as far as the node
+            knows: before that it had no money at a provider.
+        to_block: The last block.
+        on_progress: Told how far it is (`reading_settlements`), where it takes more than one piece.
 
     Raises:
         ChainError: the chain cannot be read, or its answers do not fit together.
     """
-    filters = {
-        "address": network.inference,
-        "topics": [[RESULT_TOPIC, BALANCE_TOPIC], _topic(user)],
-        "fromBlock": hex(from_block),
-        "toBlock": hex(to_block) if isinstance(to_block, int) else to_block,
-    }
-    logs = _answer((await rpc.batch([("eth_getLogs", [filters])]))[0], "eth_getLogs")
-    hashes = list(dict.fromkeys(log["transactionHash"] for log in logs if log["topics"][0] == RESULT_TOPIC))
-    transactions = await rpc.batch([("eth_getTransactionByHash", [tx]) for tx in hashes]) if hashes else []
+    last = to_block if isinstance(to_block, int) else await head_of(rpc, to_block)
+    first = await first_block_of(rpc, user, last) if from_block is None else from_block
+
+    def progress(block: int, count: int) -> None:
+        message = f"reading the settlements: block {block} of {last}"
+        tell(on_progress, "reading_settlements", message, block=block, last=last, events=count)
+
+    topics = [[RESULT_TOPIC, BALANCE_TOPIC], _topic(user)]
+    logs = await read_logs(
+        rpc,
+        sleep,
+        address=network.inference,
+        topics=topics,
+        first=first,
+        last=last,
+        newest=to_block == "latest",
+        tell=progress,
+    )
+    by_transaction: dict[str, list[Log]] = {}
+    for log in logs:
+        by_transaction.setdefault(log.transaction, []).append(log)
+    settled = {tx: own for tx, own in by_transaction.items() if any(log.topics[0] == RESULT_TOPIC for log in own)}
+    transactions = await rpc.batch([("eth_getTransactionByHash", [tx]) for tx in settled])
     found: list[Settlement] = []
-    for tx, transaction in zip(hashes, transactions, strict=True):
-        own = [log for log in logs if log["transactionHash"] == tx]
-        found += _of_transaction(network, user, own, _answer(transaction, "eth_getTransactionByHash"))
+    for (tx, own), transaction in zip(settled.items(), transactions, strict=True):
+        if not isinstance(transaction, dict) or str(transaction.get("hash")).lower() != tx:
+            raise _unreadable(transaction)
+        found += _of_transaction(network, user, own, data_of(transaction.get("input"), "a settlement's calldata"))
     return found
 
 
-def _of_transaction(
-    network: Network, user: str, logs: list[dict[str, Any]], transaction: dict[str, Any]
-) -> list[Settlement]:
-    from eth_abi.abi import decode
-
-    calldata = transaction["input"]
-    if not calldata.startswith(SETTLE_SELECTOR):
+def _of_transaction(network: Network, user: str, logs: list[Log], calldata: bytes) -> list[Settlement]:
+    if calldata[:4].hex() != SETTLE_SELECTOR:
         return []  # settled through another contract: the items cannot be read from this calldata
-    (items,) = decode([_ITEMS], bytes.fromhex(calldata[10:]))
+    (items,) = _decoded([_ITEMS], calldata[4:])
     mine = [item for item in items if same_address(item[0], user)]
     found: list[Settlement] = []
     balance: tuple[int, int] | None = None
     for log in logs:  # per item: BalanceUpdated if something was paid, then TEESettlementResult (0g-contracts A8)
-        first, second = decode(["uint256", "uint256"], bytes.fromhex(log["data"][2:]))
-        if log["topics"][0] == BALANCE_TOPIC:
+        first, second = _decoded(["uint256", "uint256"], log.data)
+        if log.topics[0] == BALANCE_TOPIC:
             balance = (first, second)
             continue
-        if len(found) >= len(mine):
-            raise ChainError("a settlement has more results than items", code="rpc_junk", hint="check ZEROG_RPC_URL")
+        if len(found) >= len(mine) or first not in _STATUSES:
+            raise rpc_junk("a settlement has more results than items, or a status that is none")
         _, provider, total_fee, requests_hash, nonce, signature = mine[len(found)]
         digest = settlement_digest(
             network, requests_hash=requests_hash, nonce=nonce, provider=provider, user=user, total_fee=total_fee
@@ -154,8 +191,8 @@ def _of_transaction(
             signer = ""
         found.append(
             Settlement(
-                transaction=transaction["hash"],
-                block=int(log["blockNumber"], 16),
+                transaction=log.transaction,
+                block=log.block,
                 provider=checksum_address(provider),
                 user=checksum_address(user),
                 status=SettlementStatus(first),
@@ -176,8 +213,19 @@ def _topic(address: str) -> str:
     return "0x" + address[2:].lower().rjust(64, "0")
 
 
-def _answer(value: Any, what: str) -> Any:
-    if isinstance(value, RpcFailure) or value is None:
-        reason = value.message if isinstance(value, RpcFailure) else "nothing"
-        raise ChainError(f"{what} answers {reason}", code="call_failed", hint="check ZEROG_RPC_URL", retryable=True)
-    return value
+def _decoded(types: list[str], data: bytes) -> Any:
+    """The values in `data`, which has to be all there."""
+    from eth_abi.abi import decode
+    from eth_abi.exceptions import DecodingError
+
+    try:
+        return decode(types, data)
+    except (DecodingError, OverflowError, ValueError):
+        raise rpc_junk("a settlement whose data is not whole") from None
+
+
+def _unreadable(value: Any) -> ChainError:
+    reason = value.message if isinstance(value, RpcFailure) else "nothing" if value is None else "another transaction"
+    message = f"the transaction of a settlement cannot be read: the node answers {reason}"
+    hint = "the node may not keep old transactions: use another one (rpc_url=…), or read newer blocks (from_block=…)"
+    return ChainError(message, code="call_failed", hint=hint, retryable=True)

@@ -160,11 +160,17 @@ class Accounts:
         return [SubAccount.of(found) for found in await self.chain.accounts(self.user(user))]
 
     async def settlements(
-        self, user: str | None = None, *, from_block: int = 0, to_block: int | str = "latest"
+        self, user: str | None = None, *, from_block: int | None = None, to_block: int | str = "latest"
     ) -> list[Settlement]:
         """Settlements of the user's calls."""
         return await read_settlements(
-            self.chain.rpc, self.network, self.user(user), from_block=from_block, to_block=to_block
+            self.chain.rpc,
+            self.network,
+            self.user(user),
+            sleep=self._transport.sleep,
+            from_block=from_block,
+            to_block=to_block,
+            on_progress=self.listener,
         )
 
     def user(self, user: str | None = None) -> str:

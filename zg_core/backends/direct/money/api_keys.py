@@ -19,6 +19,7 @@ from zg_core.backends.direct.session import EPHEMERAL_TOKEN_ID, bare, make_token
 from zg_core.config import Secret
 from zg_core.errors import ConfigError, ZeroGError
 from zg_core.http.transport import run
+from zg_core.shown.tracebacks import forgetful
 from zg_core.store import Store, default_store_url
 
 if TYPE_CHECKING:
@@ -224,6 +225,7 @@ class _Keys:
         return [row for row in found if provider is None or row["provider"] == provider]
 
 
+@forgetful
 class _Shell:
     def __init__(
         self, broker: Broker | AsyncBroker, store: str | Store | None = None, now: Callable[[], float] = time.time
@@ -249,6 +251,7 @@ class _Shell:
         self._keys = _Keys(broker.core, broker.transport, self.store, now)
 
 
+@forgetful
 class ApiKeys(_Shell):
     """The API keys of a broker's wallet; blocking."""
 
@@ -302,6 +305,7 @@ class ApiKeys(_Shell):
         return run(self._keys.rotate(provider, token_id, expires_in, name))
 
 
+@forgetful
 class AsyncApiKeys(_Shell):
     """Async twin of `ApiKeys`."""
 

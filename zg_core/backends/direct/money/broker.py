@@ -16,6 +16,7 @@ from zg_core.chain.transactions import Sender, Sending, TransactionResult
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
+from zg_core.shown.tracebacks import forgetful
 from zg_core.store import Store
 from zg_core.wallet import Wallet
 
@@ -35,6 +36,7 @@ __all__ = ["AsyncBroker", "Broker"]
 _NOBODY: Any = object()
 
 
+@forgetful
 class _Broker:
     """What both brokers share: settings checked and parts put together, without I/O."""
 
@@ -156,6 +158,7 @@ class _Broker:
         raise TypeError("brokers are not pickled; make one in each process, with the same store")
 
 
+@forgetful
 class Broker(_Broker):
     """Reads the market, and moves the wallet's money when told to; blocking.
 
@@ -201,14 +204,16 @@ class Broker(_Broker):
         return run(self.core.accounts(user))
 
     def settlements(
-        self, user: str | None = None, *, from_block: int = 0, to_block: int | str = "latest"
+        self, user: str | None = None, *, from_block: int | None = None, to_block: int | str = "latest"
     ) -> list[Settlement]:
         """What providers charged the wallet (or `user`) on chain, oldest first, with the TEE signer of each.
 
         Args:
             user: Whose, instead of the wallet's.
-            from_block: First block; public nodes limit how far back one query may reach.
+            from_block: First block; without it the first in which the wallet had sent a transaction.
             to_block: Last block.
+
+        A long range is read in pieces as large as the node allows; `on_progress` is told how far it is.
         """
         return run(self.core.settlements(user, from_block=from_block, to_block=to_block))
 
@@ -343,6 +348,7 @@ class Broker(_Broker):
         self.close()
 
 
+@forgetful
 class AsyncBroker(_Broker):
     """Async twin of `Broker`; one object serves many event loops, one after the other or at once."""
 
@@ -372,7 +378,7 @@ class AsyncBroker(_Broker):
         return await self.core.accounts(user)
 
     async def settlements(
-        self, user: str | None = None, *, from_block: int = 0, to_block: int | str = "latest"
+        self, user: str | None = None, *, from_block: int | None = None, to_block: int | str = "latest"
     ) -> list[Settlement]:
         """See `Broker.settlements`."""
         return await self.core.settlements(user, from_block=from_block, to_block=to_block)

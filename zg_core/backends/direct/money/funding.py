@@ -25,6 +25,7 @@ from zg_core.holders import holder, life_of
 from zg_core.http.transport import run
 from zg_core.money import Amount, og
 from zg_core.progress import tell
+from zg_core.shown.tracebacks import forgetful
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -355,6 +356,7 @@ class _Core:
             work.run("DELETE FROM lease_processes WHERE name = :name AND holder = :token", name=name, token=token)
 
 
+@forgetful
 class _Funder:
     def __init__(self, broker: Broker | AsyncBroker, plan: AutoFunding, providers: Iterable[str]) -> None:
         """Prepare; nothing is read or transferred before `start`.
@@ -393,6 +395,7 @@ class _Funder:
         return self._core.gas
 
 
+@forgetful
 class Funder(_Funder):
     """Auto-funding in a thread. ``with Funder(broker, plan, [provider]):`` starts and stops it.
 
@@ -458,6 +461,7 @@ class Funder(_Funder):
         self.stop()
 
 
+@forgetful
 class AsyncFunder(_Funder):
     """Auto-funding as a task of the running event loop. ``async with AsyncFunder(…):`` starts and stops it."""
 

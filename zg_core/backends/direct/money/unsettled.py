@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["unsettled_fee"]
 
-_TIMEOUTS = Timeouts(connect=10.0, read=15.0)
 _MAX_BYTES = 64 * 1024
 _MAX_SECONDS = 30.0
+_TIMEOUTS = Timeouts(connect=10.0, read=15.0, whole=_MAX_SECONDS)
 # The token is good for so long, so that clocks may differ by as much; it goes to the provider that it is for.
 _SLACK_MS = 2 * 3600 * 1000
 _NUMBER = re.compile(r"[0-9]{1,39}")

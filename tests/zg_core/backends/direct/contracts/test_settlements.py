@@ -33,7 +33,9 @@ def payer(net: Any, provider: Any) -> Any:
 def read(network: Any, user: str, **window: Any) -> list[Any]:
     transport = SyncTransport()
     try:
-        return run(read_settlements(JsonRpc(network.rpc_url, transport), network, user, **window))
+        return run(
+            read_settlements(JsonRpc(network.rpc_url, transport), network, user, sleep=transport.sleep, **window)
+        )
     finally:
         transport.close()
 

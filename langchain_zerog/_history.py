@@ -1,0 +1,138 @@
+"""From LangChain's messages to the OpenAI-shaped ones that providers read, whoever wrote the history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import AIMessage, HumanMessage, convert_to_openai_messages
+
+from zg_core.errors import ConfigError
+from zg_core.frameworks.history import check_plain, complete_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from langchain_core.messages import BaseMessage
+
+__all__ = ["openai_messages"]
+
+# What an assistant's message may hold on the wire. A reply in LangChain's v1 format also lists its tool calls and its
+# reasoning as content blocks: tool calls travel in `tool_calls`, and reasoning is not sent back.
+_ASSISTANT_BLOCKS = ("text", "refusal", "tool_use")
+_TEXTS = ("output_text", "input_text", "text-plain")
+# OpenAI's names of audio formats, by what follows ``audio/`` in a type.
+_AUDIO = {"mpeg": "mp3", "mpeg3": "mp3", "x-mpeg": "mp3", "wave": "wav", "x-wav": "wav", "vnd.wave": "wav"}
+
+
+def openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """`messages` as the ``messages`` of a chat request.
+
+    Raises:
+        ConfigError: a content block of no known form, or a value that JSON cannot hold; nothing was sent.
+    """
+    plain = [_plain(message, index) for index, message in enumerate(messages)]
+    try:
+        converted = convert_to_openai_messages(plain)
+    except (ValueError, TypeError, KeyError) as error:
+        # What follows is the whole block, prompt and pictures included.
+        said = str(error).partition(" Full content block")[0].partition("\n")[0]
+        raise ConfigError(
+            f"a message cannot be sent: {said}",
+            code="bad_message",
+            hint="use LangChain's standard content blocks: text, image, audio, file",
+        ) from None
+    made: list[dict[str, Any]] = converted if isinstance(converted, list) else [converted]
+    if any(isinstance(message, AIMessage) for message in plain):
+        _add_calls(plain, made)
+    for position, message in enumerate(plain):
+        if len(made) == len(plain) and _has_cache_control(message):
+            made[position]["content"] = _parts(message)
+    _name_audio(made)
+    return complete_calls(made)
+
+
+def _plain(message: BaseMessage, index: int) -> BaseMessage:
+    """`message` with its content in forms that LangChain converts."""
+    if isinstance(message, AIMessage):
+        for number, call in enumerate(message.tool_calls):
+            check_plain(call["args"], f"messages[{index}].tool_calls[{number}].args")
+    if isinstance(message.content, str):
+        return message
+    blocks = [_plain_block(block) for block in message.content]
+    for number, block in enumerate(blocks):
+        if not isinstance(block, str) and not _may_hold_bytes(block):
+            check_plain(block, f"messages[{index}].content[{number}]")
+    if isinstance(message, AIMessage):
+        blocks = [block for block in blocks if isinstance(block, str) or block.get("type") in _ASSISTANT_BLOCKS]
+    if len(blocks) == len(message.content) and all(map(_same, blocks, message.content)):
+        return message
+    return message.model_copy(update={"content": blocks or ""})
+
+
+def _may_hold_bytes(block: dict[str, Any]) -> bool:
+    """Whether LangChain's conversion takes bytes: from Bedrock's and Vertex's blocks."""
+    return "image" in block or block.get("type") == "media"
+
+
+def _same(one: object, other: object) -> bool:
+    return one is other
+
+
+def _plain_block(block: Any) -> Any:
+    if not isinstance(block, dict):
+        return block
+    kind = block.get("type")
+    if kind == "non_standard" and isinstance(block.get("value"), dict):  # a provider's own
+        return _plain_block(block["value"])
+    if (kind is None or kind in _TEXTS) and isinstance(block.get("text"), str):
+        kept = {"cache_control": block["cache_control"]} if "cache_control" in block else {}
+        return {"type": "text", "text": block["text"], **kept}
+    if kind is None and "image_url" in block:
+        return {"type": "image_url", **block}
+    if kind == "input_image" and isinstance(block.get("image_url"), str):  # as OpenAI's Responses API writes it
+        detail = {"detail": block["detail"]} if block.get("detail") else {}
+        return {"type": "image_url", "image_url": {"url": block["image_url"], **detail}}
+    return block
+
+
+def _has_cache_control(message: BaseMessage) -> bool:
+    return not isinstance(message.content, str) and any(
+        isinstance(block, dict) and "cache_control" in block for block in message.content
+    )
+
+
+def _parts(message: BaseMessage) -> list[dict[str, Any]]:
+    """The content of `message` part by part, each with its ``cache_control``: LangChain's conversion leaves it out."""
+    parts: list[dict[str, Any]] = []
+    for block in message.content:
+        if isinstance(block, dict) and block.get("type") in ("tool_use", "refusal"):
+            continue
+        alone: Any = convert_to_openai_messages(HumanMessage([block]), text_format="block")
+        kept = {"cache_control": block["cache_control"]} if isinstance(block, dict) and "cache_control" in block else {}
+        parts += [{**part, **kept} for part in alone["content"]]
+    return parts
+
+
+def _add_calls(messages: Sequence[BaseMessage], made: list[dict[str, Any]]) -> None:
+    """Add what LangChain leaves out: calls whose arguments are no JSON, and those in OpenAI's first form.
+
+    The message that answers such a call would be an orphan without it.
+    """
+    assistants = iter([entry for entry in made if entry["role"] == "assistant"])
+    for message in messages:
+        if not isinstance(message, AIMessage) or (entry := next(assistants, None)) is None:
+            continue
+        for call in message.invalid_tool_calls:
+            function = {"name": call["name"] or "", "arguments": call["args"] or ""}
+            entry.setdefault("tool_calls", []).append({"type": "function", "id": call["id"], "function": function})
+        legacy = message.additional_kwargs.get("function_call")
+        if isinstance(legacy, dict) and not entry.get("tool_calls"):
+            entry["function_call"] = {"name": legacy.get("name") or "", "arguments": legacy.get("arguments")}
+
+
+def _name_audio(made: list[dict[str, Any]]) -> None:
+    for entry in made:
+        for part in entry["content"] if isinstance(entry.get("content"), list) else ():
+            audio = part.get("input_audio") if isinstance(part, dict) else None
+            if isinstance(audio, dict) and (name := _AUDIO.get(str(audio.get("format")))):
+                part["input_audio"] = {**audio, "format": name}

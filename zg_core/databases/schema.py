@@ -1,0 +1,169 @@
+"""The schema, version by version."""
+
+from __future__ import annotations
+
+__all__ = ["MIGRATIONS"]
+
+# Each entry brings the schema one version further and is never changed once released. Amounts are decimal text (they
+# have up to 78 digits), times are unix seconds.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE nonces (
+        chain VARCHAR(80) NOT NULL,
+        address VARCHAR(42) NOT NULL,
+        floor BIGINT NOT NULL,
+        PRIMARY KEY (chain, address)
+    );
+    CREATE TABLE nonce_leases (
+        chain VARCHAR(80) NOT NULL,
+        address VARCHAR(42) NOT NULL,
+        nonce BIGINT NOT NULL,
+        holder VARCHAR(32) NOT NULL,
+        tx_hash VARCHAR(66),
+        touched DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (chain, address, nonce)
+    );
+    CREATE TABLE leases (
+        name VARCHAR(200) NOT NULL PRIMARY KEY,
+        holder VARCHAR(32) NOT NULL,
+        expires DOUBLE PRECISION NOT NULL
+    );
+    CREATE TABLE account_changes (
+        chain VARCHAR(80) NOT NULL,
+        address VARCHAR(42) NOT NULL,
+        provider VARCHAR(42) NOT NULL,
+        changed DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (chain, address, provider)
+    );
+    CREATE TABLE api_keys (
+        id VARCHAR(32) NOT NULL PRIMARY KEY,
+        scope VARCHAR(80) NOT NULL,
+        owner VARCHAR(42) NOT NULL,
+        provider VARCHAR(42) NOT NULL,
+        generation BIGINT NOT NULL,
+        token_id INTEGER NOT NULL,
+        name VARCHAR(200) NOT NULL,
+        fingerprint VARCHAR(64) NOT NULL,
+        created DOUBLE PRECISION NOT NULL,
+        expires DOUBLE PRECISION,
+        revoked DOUBLE PRECISION
+    );
+    CREATE INDEX api_keys_by_owner ON api_keys (scope, owner, provider)
+    """,
+    """
+    CREATE TABLE receipts (
+        id VARCHAR(64) NOT NULL PRIMARY KEY,
+        chain BIGINT NOT NULL,
+        payer VARCHAR(42) NOT NULL,
+        provider VARCHAR(42) NOT NULL,
+        outcome VARCHAR(16) NOT NULL,
+        started DOUBLE PRECISION NOT NULL,
+        written DOUBLE PRECISION NOT NULL,
+        data TEXT NOT NULL
+    );
+    CREATE INDEX receipts_by_time ON receipts (started);
+    CREATE TABLE receipt_verdicts (
+        receipt VARCHAR(64) NOT NULL,
+        at DOUBLE PRECISION NOT NULL,
+        status VARCHAR(20) NOT NULL,
+        data TEXT NOT NULL
+    );
+    CREATE INDEX receipt_verdicts_by_receipt ON receipt_verdicts (receipt, at)
+    """,
+    """
+    CREATE TABLE budget_totals (
+        scope VARCHAR(200) NOT NULL PRIMARY KEY,
+        units VARCHAR(80) NOT NULL
+    );
+    CREATE TABLE budget_holds (
+        id VARCHAR(64) NOT NULL PRIMARY KEY,
+        chain BIGINT NOT NULL,
+        payer VARCHAR(42) NOT NULL,
+        provider VARCHAR(42) NOT NULL,
+        state VARCHAR(16) NOT NULL,
+        units VARCHAR(80) NOT NULL,
+        scopes TEXT NOT NULL,
+        holder VARCHAR(80) NOT NULL,
+        at DOUBLE PRECISION NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE paces (
+        chain BIGINT NOT NULL,
+        payer VARCHAR(42) NOT NULL,
+        provider VARCHAR(42) NOT NULL,
+        used DOUBLE PRECISION NOT NULL,
+        at DOUBLE PRECISION NOT NULL,
+        drained DOUBLE PRECISION NOT NULL,
+        per_minute INTEGER NOT NULL,
+        burst INTEGER NOT NULL,
+        paused DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (chain, payer, provider)
+    )
+    """,
+    """
+    CREATE TABLE reply_marks (
+        mark VARCHAR(22) NOT NULL PRIMARY KEY,
+        holder VARCHAR(12) NOT NULL,
+        at DOUBLE PRECISION NOT NULL
+    )
+    """,
+    """
+    ALTER TABLE nonce_leases ADD COLUMN process VARCHAR(200);
+    CREATE TABLE lease_processes (
+        name VARCHAR(200) NOT NULL PRIMARY KEY,
+        holder VARCHAR(32) NOT NULL,
+        process VARCHAR(200) NOT NULL
+    );
+    CREATE TABLE intentions (
+        id VARCHAR(32) NOT NULL PRIMARY KEY,
+        chain VARCHAR(80) NOT NULL,
+        address VARCHAR(42) NOT NULL,
+        digest VARCHAR(64) NOT NULL,
+        what VARCHAR(200) NOT NULL,
+        target VARCHAR(42) NOT NULL,
+        value VARCHAR(80) NOT NULL,
+        data TEXT NOT NULL,
+        state VARCHAR(16) NOT NULL,
+        late INTEGER NOT NULL,
+        process VARCHAR(200) NOT NULL,
+        asked DOUBLE PRECISION NOT NULL,
+        touched DOUBLE PRECISION NOT NULL
+    );
+    CREATE INDEX intentions_by_digest ON intentions (chain, address, digest);
+    CREATE TABLE signed_forms (
+        tx_hash VARCHAR(66) NOT NULL PRIMARY KEY,
+        chain VARCHAR(80) NOT NULL,
+        address VARCHAR(42) NOT NULL,
+        nonce BIGINT NOT NULL,
+        intention VARCHAR(32) NOT NULL,
+        gas BIGINT NOT NULL,
+        cap VARCHAR(80) NOT NULL,
+        tip VARCHAR(80),
+        at DOUBLE PRECISION NOT NULL
+    );
+    CREATE INDEX signed_forms_by_nonce ON signed_forms (chain, address, nonce);
+    CREATE INDEX signed_forms_by_intention ON signed_forms (intention)
+    """,
+    """
+    CREATE TABLE referee (
+        chain BIGINT NOT NULL,
+        payer VARCHAR(42) NOT NULL,
+        provider VARCHAR(42) NOT NULL,
+        since DOUBLE PRECISION NOT NULL,
+        told INTEGER NOT NULL,
+        owed VARCHAR(80) NOT NULL,
+        block BIGINT NOT NULL,
+        settled VARCHAR(80) NOT NULL,
+        rolled DOUBLE PRECISION NOT NULL,
+        covered VARCHAR(80) NOT NULL,
+        excess VARCHAR(80) NOT NULL,
+        counted VARCHAR(80) NOT NULL,
+        looked DOUBLE PRECISION NOT NULL,
+        run VARCHAR(64) NOT NULL,
+        calls BIGINT NOT NULL,
+        alone DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (chain, payer, provider)
+    )
+    """,
+)

@@ -1,0 +1,59 @@
+"""Sums over the receipts of what ran, under the same names in every framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zg_core.money import Amount
+from zg_core.receipts.totals import spent_in, totals_of
+
+if TYPE_CHECKING:
+    from zg_core.receipts.model import Receipt
+    from zg_core.receipts.totals import Total
+
+__all__ = ["Collected"]
+
+
+class Collected:
+    """Receipts in the order in which their calls ended; whoever collects them says which."""
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        """All of them."""
+        raise NotImplementedError
+
+    def __getitem__(self, position: int) -> Receipt:
+        return self.receipts[position]
+
+    @property
+    def chat_ids(self) -> tuple[str, ...]:
+        """The ids under which providers keep their signatures, without calls that got none."""
+        return tuple(receipt.chat_id for receipt in self.receipts if receipt.chat_id)
+
+    @property
+    def fees(self) -> dict[str, Amount]:
+        """The sum of the exact fees, by currency."""
+        found: dict[str, Amount] = {}
+        for receipt in self.receipts:
+            if receipt.fee.exact:
+                amount = receipt.fee.amount
+                found[amount.currency] = found.get(amount.currency, Amount(0, amount.currency)) + amount
+        return found
+
+    @property
+    def unknown(self) -> list[Receipt]:
+        """Those whose fee is not exactly known; each has its bounds in ``receipt.fee``."""
+        return [receipt for receipt in self.receipts if not receipt.fee.exact]
+
+    @property
+    def totals(self) -> tuple[Total, ...]:
+        """What was paid, by provider, model and currency; with bounds where a fee is not exactly known."""
+        return totals_of(self.receipts)
+
+    def spent(self, currency: str = "0G") -> Total:
+        """What was paid in one currency, over all providers and models.
+
+        Raises:
+            ConfigError: unknown currency.
+        """
+        return spent_in(self.receipts, currency)
