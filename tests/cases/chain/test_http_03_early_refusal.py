@@ -27,12 +27,15 @@ class Refusing:
         self.over = threading.Event()
 
     def closes(self, connection: Connection) -> None:
-        """Half-closes, waits a little, and goes away with unread data, so that a reset follows."""
+        """Half-closes, waits a little, and goes away with unread data, so that a reset follows.
+
+        What a reset takes away is read before it comes, or not at all: so it waits for the client.
+        """
         connection.request(body=False)
         connection.send(TOO_LARGE)
         with contextlib.suppress(OSError):
             connection.sock.shutdown(socket.SHUT_WR)
-        self.over.wait(0.2)
+        self.over.wait(5)
 
     def drains(self, connection: Connection) -> None:
         """Reads to the end what it does not want."""

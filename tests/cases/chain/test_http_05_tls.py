@@ -142,10 +142,10 @@ def test_servers_that_speak_something_else_are_told_in_our_words(calls: Any, goo
 @pytest.mark.parametrize("calls", CALLS)
 def test_a_server_that_never_shakes_hands_is_given_up(calls: Any, good: Any, expect: Expectations) -> None:
     over = threading.Event()
-    with FieldServer(lambda _: over.wait(30)) as server:
+    with FieldServer(lambda _: over.wait(60)) as server:
         began = time.monotonic()
-        (result,) = calls(server.url.replace("http:", "https:"), ca=str(good[0]), connect=1, read=5)
+        (result,) = calls(server.url.replace("http:", "https:"), ca=str(good[0]), connect=1, read=60)
         took = time.monotonic() - began
         over.set()
-    expect("within the time for connecting", took < 2.5, f"{took:.1f} s")
+    expect("within the time for connecting, not that for reading", took < 30, f"{took:.1f} s")
     expect("with our error", ours(result), short(result))

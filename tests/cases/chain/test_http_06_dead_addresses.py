@@ -55,15 +55,15 @@ def name(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_one_deadline_stands_over_all_addresses_without_a_loop(name: str, expect: Expectations) -> None:
     began = time.monotonic()
-    (result,) = sync_calls(name, connect=2.0, read=5)
+    (result,) = sync_calls(name, connect=10.0, read=60)
     took = time.monotonic() - began
-    expect("`connect` of 2 s is kept over all addresses", took < 3, f"{took:.1f} s")
+    expect("`connect` is kept over all addresses: half a minute if each had it", took < 9, f"{took:.1f} s")
     expect("and the good one is found within it", not isinstance(result, Exception), short(result))
 
 
 def test_the_good_address_is_reached_soon_with_a_loop(name: str, expect: Expectations) -> None:
     began = time.monotonic()
-    (result,) = async_calls(name, connect=2.0, read=5)
+    (result,) = async_calls(name, connect=10.0, read=60)
     took = time.monotonic() - began
-    expect("the good address is reached within a second (happy eyeballs)", took < 1.5, f"{took:.1f} s")
+    expect("the good address is reached beside the dead ones (happy eyeballs)", took < 9, f"{took:.1f} s")
     expect("and answers", not isinstance(result, Exception), short(result))
