@@ -103,7 +103,7 @@ _MEANINGS: Mapping[NodeFault, tuple[str, Mapping[str, Any], frozenset[str]]] = M
             _STATE,
         ),
         NodeFault.STUCK: (
-            "the state, counts and receipts stay those of one block (block=None: the newest when it is first asked)",
+            "the state, counts and receipts stay those of one block; None: the newest one when it is first asked",
             {"block": None},
             _STATE,
         ),
