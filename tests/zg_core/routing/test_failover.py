@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.zg_core.calls.test_turns import closed_port
+from tests.zg_core.conftest import CALM
 from tests.zg_core.hand_clock import Clock
 from tests.zg_core.routing.routed import CHEAP, DEAR, GIGA, OTHER, SPECS, UNFUNDED, WEAK, Scene, ask, timed
 from zg_core import (
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def net() -> Iterator[LocalNet]:
-    with LocalNet(providers=SPECS) as network:
+    with LocalNet(providers=SPECS, settings=CALM) as network:
         yield network
 
 
