@@ -70,7 +70,8 @@ class ChatZeroG(ChatFields, BaseChatModel):
         minimum: The least verdict that ``"require"`` accepts, ``"verified"`` if not given.
         stream_policy: ``"hold"`` keeps a stream's chunks until the verdict is made, ``"after"`` (default) does not.
         timeout: Seconds until the first byte of a reply and between two of them, or `zg_core.Timeouts` with `connect`,
-            `read`, `first_token` and `stall`.
+            `read`, `first_token` and `stall`, or an ``httpx.Timeout``. `request_timeout` is the same.
+        extra_headers: Beside our own headers; `default_headers` is the same.
         http_client, http_async_client: HTTP clients of your own.
         max_retries: Further attempts where nothing was served, begun within `retry_deadline` seconds (60).
         retry_unknown: Whether a call that may have been billed is repeated as well; off by default.

@@ -97,3 +97,28 @@ def test_what_uv_installs_is_told_in_one_paragraph_and_its_failure_ends_the_run(
     ]
     with pytest.raises(SystemExit, match="3"):
         script.install([sys.executable, str(uv), "3"])
+
+
+def test_a_python_that_is_not_here_is_told_and_skipped(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(script, "interpreter", lambda version: None if version == "3.13" else sys.executable)
+    environment = script.ENVIRONMENTS["3.13"]
+    environment.path.mkdir()
+    script.setup(environment)
+    assert capsys.readouterr().out == ".venv-3.13: SKIPPED, there is no Python 3.13 on this machine\n"
+    assert not environment.path.exists(), "an old one would be tested in its place"
+
+
+def test_a_python_is_one_that_runs_and_has_the_version(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert script.interpreter(None) == sys.executable
+    shim = tmp_path / "bin" / "python9.9"
+    shim.parent.mkdir()
+    shim.write_text("#!/bin/sh\nexit 127\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", str(shim.parent))
+    assert script.interpreter("9.9") is None
+    shim.write_text(f'#!/bin/sh\n[ "$3" = 9.9 ] && exec {sys.executable} -c "raise SystemExit(0)"\n')
+    assert script.interpreter("9.9") == str(shim)

@@ -294,7 +294,7 @@ class Settings:
             return _address(text, source(name, sources)) if text else None
 
         wanted = network if isinstance(network, Network) else pick("network", network, "ZEROG_NETWORK")
-        base = _network(wanted or DEFAULT_NETWORK, sources)
+        base = _network(DEFAULT_NETWORK if wanted is None else wanted, sources)
         whole = isinstance(network, Network)
         url = hidden(pick("rpc_url", rpc_url, *(() if whole else ("ZEROG_RPC_URL", "ZG_RPC_ENDPOINT"))))
         private = allow_private_providers

@@ -94,6 +94,11 @@ class Store:
         """Where it is; may hold a password."""
         return self._url
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has connections to it."""
+        return self._engine is not None and self._pid == os.getpid()
+
     @classmethod
     def open(cls, url: str = "memory:") -> Store:
         """The store at `url`; one object for all who open it in this process, so that ``memory:`` is shared, too."""

@@ -26,7 +26,10 @@ class Sums:
 
 
 class Referee:
-    """The books of all providers, and every receipt, by provider and hash of the request."""
+    """The books of all providers, and every receipt, by provider and hash of the request.
+
+    Receipts of requests that were refused stand apart: what is said of them is their number.
+    """
 
     def __init__(self, storm: Storm) -> None:
         self.storm = storm
@@ -35,8 +38,13 @@ class Referee:
         for provider in storm.net.providers:
             for entry in provider.log:
                 self.bills[provider.address, entry.received_sha256].append(entry)
+        self.refused: Counter[Key] = Counter()
         for receipt in storm.receipts:
-            self.receipts[receipt.provider, receipt.request_sha256].append(receipt)
+            key = receipt.provider, receipt.request_sha256
+            if receipt.outcome == "refused":
+                self.refused[key] += 1
+            else:
+                self.receipts[key].append(receipt)
 
     def stored(self) -> list[Receipt]:
         """The receipts of the store, as somebody finds them who opens it later."""
@@ -65,7 +73,9 @@ class Referee:
                         settled=deposit - account.balance.units,
                         unsettled=provider.unsettled(wallet.address),
                         exact=sum(each.fee.amount.units for each in mine if each.fee.exact),
-                        bounds=sum(each.fee.upper or 0 for each in mine if not each.fee.exact),
+                        bounds=sum(
+                            each.fee.upper or 0 for each in mine if not each.fee.exact and each.outcome != "refused"
+                        ),
                     )
         return found
 

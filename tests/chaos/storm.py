@@ -58,8 +58,14 @@ class Result:
 
     @property
     def refused(self) -> bool:
-        """Whether its last call ended without a receipt."""
-        return self.error is not None and getattr(self.error, "receipt", None) is None
+        """Whether its last call was refused, or never sent."""
+        last = getattr(self.error, "receipt", None)
+        return self.error is not None and (last is None or last.outcome == "refused")
+
+    @property
+    def served(self) -> list[Receipt]:
+        """The receipts of what was served, or may have been."""
+        return [receipt for receipt in self.receipts if receipt.outcome != "refused"]
 
 
 RUNNING: ContextVar[Result] = ContextVar("RUNNING")

@@ -111,8 +111,11 @@ def test_the_graph_falls_back_and_counts_what_the_refused_reply_cost(
     with net.providers[0].fault(fault, times=None):
         state, receipts = example("graph_with_fallback")["ask"](first, second, "What is 2 + 3?")
     assert "5" in state["review"]
+    served = [receipt for receipt in receipts if receipt.outcome != "refused"]
     paid = [second, second] if fault == "unavailable" else [first, second, second]
-    assert [receipt.provider for receipt in receipts] == paid
+    assert [receipt.provider for receipt in served] == paid
+    refused = {receipt.provider for receipt in receipts if receipt.outcome == "refused"}
+    assert refused == ({first} if fault == "unavailable" else set())
     agree(receipts, billed(net, since))
 
 

@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.zg_core.raw_server import STALL, Received, Server, Step, answer, chunk
+from tests.zg_core.raw_server import CLOSE, STALL, Received, Server, Step, answer, chunk
 from zg_core.localnet import LocalNet
 from zg_core.localnet.base.keys import Key, sha256_hex
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
@@ -119,6 +119,10 @@ class Enclave(Server):
         """Say nothing at all to the next question."""
         self.replies.append(Reply(b"", None, "stall"))
 
+    def hang_up(self) -> None:
+        """Hang up on the next question without an answer."""
+        self.replies.append(Reply(b"", None, "hang up"))
+
     def refuse(self, status: str, body: bytes = b"", **headers: str) -> None:
         """Answer the next question with an HTTP error."""
         self.replies.append(Reply(body, None, status, headers))
@@ -140,8 +144,8 @@ class Enclave(Server):
         body = reply.body.replace(ID, chat_id.encode())
         if reply.signed is not None:
             self._sign(chat_id, received.body, reply.signed.replace(ID, chat_id.encode()))
-        if reply.status == "stall":
-            return [STALL]
+        if reply.status in ("stall", "hang up"):
+            return [STALL if reply.status == "stall" else CLOSE]
         kind = "text/event-stream" if streamed else "application/json"
         headers = {"Content-Type": kind, "ZG-Res-Key": chat_id, **reply.headers}
         if not reply.status.startswith("200"):

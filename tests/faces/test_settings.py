@@ -68,6 +68,18 @@ def test_max_retries(face: Face, enclave: Enclave, most: int) -> None:
     assert len(enclave.prompts()) == most + 1
 
 
+@pytest.mark.parametrize("unknown", [False, True])
+def test_retry_unknown(face: Face, enclave: Enclave, unknown: bool) -> None:
+    enclave.hang_up()
+    seen = face.ask({**enclave.settings, "max_retries": 3, "retry_unknown": unknown})
+    if unknown:
+        assert (seen.text, seen.outcomes) == (ANSWER, ["unknown", "answered"])
+    else:
+        assert isinstance(seen.error, OutcomeUnknown), seen.raised
+        assert (seen.error.code, seen.outcomes) == ("connection_lost", ["unknown"])
+        assert len(enclave.prompts()) == 1, "a request that may be billed was sent again"
+
+
 def test_http_client(face: Face, enclave: Enclave) -> None:
     face.needs("http_client")
     through: list[str] = []

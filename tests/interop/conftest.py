@@ -50,7 +50,7 @@ class LocalNetwork:
         self._ready = threading.Event()
         command = [sys.executable, "-m", "zg_core.cli", "localnet", "up", "--providers", str(providers)]
         self._process = subprocess.Popen(
-            [*command, "--env-file", str(self._env_file)],
+            [*command, "--env-file", str(self._env_file), "--legacy-names"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

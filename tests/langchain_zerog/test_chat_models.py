@@ -168,6 +168,20 @@ def test_langchains_usage_callback_sums_up_what_was_billed(
     assert counted["output_tokens"] == sum(entry.usage.completion_tokens for entry in billed)
 
 
+def test_token_usage_stands_in_the_output_of_a_run_and_is_summed_over_its_prompts(model: ChatZeroG) -> None:
+    one, two = (model.generate([[HumanMessage(text)]]) for text in ("Hello", "Say yes"))
+    both = model.generate([[HumanMessage("Hello")], [HumanMessage("Say yes")]])
+    assert one.llm_output is not None
+    assert two.llm_output is not None
+    assert both.llm_output is not None
+    usage = one.llm_output["token_usage"]
+    assert set(usage) == {"prompt_tokens", "completion_tokens", "total_tokens"}
+    assert both.llm_output["token_usage"] == {
+        name: count + two.llm_output["token_usage"][name] for name, count in usage.items()
+    }
+    assert both.llm_output["model_name"] == "local-chat-1"
+
+
 # receipts
 
 

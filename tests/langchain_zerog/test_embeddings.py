@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import pickle
 import time
@@ -14,7 +15,7 @@ import pytest
 from langchain_core import exceptions
 
 import zg_core
-from langchain_zerog import ZeroGEmbeddings, get_zerog_receipts
+from langchain_zerog import ChatZeroG, ZeroGEmbeddings, get_zerog_receipts
 from zg_core.backends.direct.session import make_token
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
 from zg_core.localnet.model.upstream import UpstreamReply
@@ -216,6 +217,24 @@ def test_a_provider_is_enough(make: Make, service: LocalProvider, embed: Any) ->
 def test_a_chat_model_is_not_among_the_services(make: Make, embed: Any) -> None:
     with pytest.raises(zg_core.ModelNotServed, match="local-embed-1"):
         embed(make(model="local-chat-1"), ["hello"])
+
+
+def test_without_a_name_the_error_says_what_to_set_and_that_works(make: Make, on_it: LocalNet, embed: Any) -> None:
+    # The environment names a provider; it is one for chats.
+    with pytest.raises(zg_core.ConfigError) as caught:
+        embed(make(model=None), ["hello"])
+    assert "model='…' of an embedding service" in caught.value.hint
+    assert "ZEROG_PROVIDER and ZEROG_MODEL name one for chats" in caught.value.hint
+    assert embed(make(model="local-embed-1"), ["hello"])
+
+
+def test_a_model_of_the_other_service_is_named_as_that(make: Make, embed: Any) -> None:
+    with pytest.raises(zg_core.ModelNotServed) as caught:
+        embed(make(model="local-chat-1"), ["hello"])
+    assert "it is served as chatbot, asked for as embedding" in caught.value.hint
+    with contextlib.closing(ChatZeroG(model="local-embed-1")) as chat, pytest.raises(zg_core.ModelNotServed) as caught:
+        chat.invoke("hello")
+    assert "it is served as embedding, asked for as chatbot" in caught.value.hint
 
 
 def test_no_key_shows(on_it: LocalNet, make: Make) -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 
-from zg_core import ArgumentError, AsyncChatClient, ChatClient, ConfigError, OutcomeUnknown, openai_client
+from zg_core import (
+    ArgumentError,
+    AsyncChatClient,
+    ChatClient,
+    ConfigError,
+    OutcomeUnknown,
+    Policy,
+    VerificationWarning,
+    openai_client,
+)
 
 if TYPE_CHECKING:
     from zg_core.localnet import LocalNet, LocalProvider
@@ -239,3 +249,15 @@ def test_what_the_chain_says_is_read_without_a_wallet(at: dict[str, Any], provid
             client.create(QUESTION)
     assert caught.value.code == "no_credential"
     assert chats(provider) == before
+
+
+def test_each_client_warns_for_itself_also_where_they_share_a_policy(
+    at: dict[str, Any], provider: LocalProvider
+) -> None:
+    policy = Policy()
+    arguments = {**at, "model": provider.adapter, "verify": policy}  # signed under another name: less than is asked for
+    for _ in range(2):
+        with ChatClient(**arguments) as client, warnings.catch_warnings(record=True) as caught:
+            client.create(QUESTION)
+            client.create(QUESTION)
+        assert [warning.category for warning in caught] == [VerificationWarning]

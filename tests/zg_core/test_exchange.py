@@ -53,7 +53,6 @@ class TestEncodeBody:
             {"a": float("inf")},
             {"a": object()},
             {"a": b"x"},
-            {"a": "\ud800"},
             {(1, 2): "a"},
             {"a": {1}},
         ],
@@ -62,6 +61,9 @@ class TestEncodeBody:
         with pytest.raises(ConfigError) as caught:
             encode_body(payload)
         assert caught.value.code == "bad_request_body"
+
+    def test_half_a_character_is_replaced_and_two_halves_are_one(self) -> None:
+        assert encode_body({"a": "\ud800", "b": "\ud83d\ude00"}) == '{"a":"\ufffd","b":"\U0001f600"}'.encode()
 
     def test_refuses_a_payload_that_holds_itself(self) -> None:
         payload: dict[str, Any] = {}

@@ -479,7 +479,7 @@ class TestDiscovery:
 
     def test_a_second_call_asks_the_chain_nothing(self, funded, mine):
         """0g-direct §10.14: every call makes up to 4 round trips more, nothing is cached."""
-        with ChatClient(**mine) as client:
+        with ChatClient(**mine, record_age=60) as client:
             client.create(QUESTION)
             client.backend._chain.rpc.url = DEAD
             reply = client.create(QUESTION)

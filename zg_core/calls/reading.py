@@ -17,7 +17,7 @@ from zg_core.jsontext import encode_body, parse_json
 from zg_core.shown.redaction import blot
 from zg_core.sse import DONE, SSEDecoder
 from zg_core.tasks.chat import text_of
-from zg_core.tasks.replies import as_deltas, error_in
+from zg_core.tasks.replies import as_delta, error_in
 from zg_core.types import Usage
 
 if TYPE_CHECKING:
@@ -93,8 +93,12 @@ class Reading:
             chunk = self._begin(chunk)
         if self._decoder is None:
             self._whole.append(chunk)
-        elif chunk:
-            yield from self._events(chunk)
+        elif self._form is Form.RAW:
+            yield from self._raw_parts(chunk)
+        else:
+            for data in self._cut(chunk):
+                if (seen := self._hear(data)) is not None:
+                    yield seen
 
     def close(self) -> Iterator[Any]:
         """The body has ended; what its caller may see yet, but for the end itself.
@@ -107,7 +111,11 @@ class Reading:
             self.done = True
             yield self._body()
             return
-        yield from self._events(b"\n\n", flushed=True)
+        for data in self._cut(b"\n\n"):
+            if (seen := self._hear(data)) is not None and self._form is not Form.RAW:
+                yield seen
+        if not self.done:
+            yield from self._released()
         if not (self.done or self._call.finished):
             raise BodyBroken("the stream ended without its end")
 
@@ -120,15 +128,15 @@ class Reading:
     # bytes
 
     def _take(self, chunk: bytes) -> None:
-        call = self._call
-        if call.exchange.size == 0:
+        call, exchange = self._call, self._call.exchange
+        if exchange.size == 0:
             call.receipt.first_byte_seconds = time.monotonic() - call.started
-        call.exchange.feed(chunk)
+        exchange.feed(chunk)
         if call.kept is not None:
             call.kept.append(chunk)
-        if call.exchange.size > MAX_REPLY_BYTES:
+        if exchange.size > MAX_REPLY_BYTES:
             raise BodyBroken(f"the reply is larger than {MAX_REPLY_BYTES} bytes")
-        if self.done and call.exchange.size - self._end > TAIL_BYTES:
+        if self.done and exchange.size - self._end > TAIL_BYTES:
             raise BodyBroken("the provider talks on after the end of the stream")
 
     def _begin(self, chunk: bytes) -> bytes:
@@ -151,23 +159,23 @@ class Reading:
         self._raw.append(head[: len(head) - len(bare)])
         return bare
 
-    def _events(self, chunk: bytes, *, flushed: bool = False) -> Iterator[Any]:
+    def _cut(self, chunk: bytes) -> list[bytes]:
+        """The events that `chunk` completes."""
         decoder = self._decoder
-        assert decoder is not None  # noqa: S101 - the caller has looked
-        for part in [chunk] if self._form is not Form.RAW else _parts(chunk):
-            try:
-                events = decoder.feed(part)
-            except ValueError as error:
-                raise BodyBroken(str(error)) from error
-            for data in events:
-                event = self._hear(data)
-                if event is not None and self._form is not Form.RAW:
-                    yield event
-            if self._form is Form.RAW:
-                if not flushed:
-                    self._raw.append(part)
-                if not self.done and (decoder.idle or flushed):
-                    yield from self._released()
+        assert decoder is not None  # noqa: S101 - the callers have looked
+        try:
+            return decoder.feed(chunk)
+        except ValueError as error:
+            raise BodyBroken(str(error)) from error
+
+    def _raw_parts(self, chunk: bytes) -> Iterator[bytes]:
+        """What of the bytes belongs to events that were understood; the end, and what follows it, is kept."""
+        for part in _parts(chunk):
+            for data in self._cut(part):
+                self._hear(data)
+            self._raw.append(part)
+            if not self.done and self._decoder is not None and self._decoder.idle:
+                yield from self._released()
 
     def _released(self) -> list[bytes]:
         raw, self._raw = b"".join(self._raw), []
@@ -176,19 +184,17 @@ class Reading:
     # meaning: the one place where an event, or a body, is understood
 
     def _hear(self, data: bytes) -> Any:
-        """What the caller may see of one event; None if it says nothing, or is the end."""
-        if data[:1] != b"{":
-            bare = data.strip(_BLANKS)
-            if not bare or bare[:1] == b":":  # heartbeats, and comments that a gateway has wrapped
-                return None
-            if bare == DONE:
-                self._end = self._end or self._call.exchange.size
-                self.done = True
-                return None
+        """What the caller may see of one event; None if it says nothing, or is the end. Events come by the hundred."""
+        if data[:1] != b"{" and self._says_nothing(data.strip(_BLANKS)):
+            return None
         if self.done:
             raise RequestError("the stream goes on after its end", code="malformed_reply")
-        said, mended = _parsed(data)
-        if said is None:
+        mended = False
+        try:
+            said = parse_json(data)
+        except (ValueError, RecursionError):
+            said, mended = _mended(data), True
+        if not isinstance(said, dict):
             raise RequestError("the stream holds an event that is no JSON object", code="malformed_reply")
         call = self._call
         if not call.exchange.body_id:
@@ -196,28 +202,43 @@ class Reading:
         if said.get("usage") is not None:
             call.odd_usage = Usage.is_odd(said["usage"]) or call.odd_usage
             call.usage = Usage.parse(said["usage"]) or call.usage
-        mended = as_deltas(said) or mended
         choices = said.get("choices")
+        odd = "error" in said or not choices
         for choice in choices if isinstance(choices, list) else ():
             if not isinstance(choice, dict):
                 continue
             delta = choice.get("delta")
+            if not delta and isinstance(choice.get("message"), dict):
+                delta, mended = as_delta(choice), True
             content = delta.get("content") if isinstance(delta, dict) else None
             if content and isinstance(content, str):
                 call.text.append(content)
             if choice.get("finish_reason"):
-                call.finished = True
-        if words := error_in(said):
+                call.finished = odd = True
+            odd = odd or "error" in choice
+        if odd and (words := error_in(said)):
             raise RequestError(f"the provider broke off with an error: {blot(words)[:2000]}", code="error_in_stream")
         if self._form is Form.EVENTS:
             return said
         return _tidy(encode_body(said) if mended else data)
 
+    def _says_nothing(self, data: bytes) -> bool:
+        """Whether an event is the end, a heartbeat, or a comment that a gateway has wrapped."""
+        if data == DONE:
+            self._end = self._end or self._call.exchange.size
+            self.done = True
+            return True
+        return not data or data[:1] == b":"
+
     def _body(self) -> Any:
         """What the caller may see of a body that came whole."""
         call, raw = self._call, b"".join(self._whole)
-        said, mended = _parsed(raw)
-        if said is None:
+        mended = False
+        try:
+            said = parse_json(raw)
+        except (ValueError, RecursionError):
+            said, mended = _mended(raw), True
+        if not isinstance(said, dict):
             raise RequestError(
                 f"provider {call.receipt.provider} answered {call.exchange.status} with a body that is no JSON object",
                 code="malformed_reply",
@@ -231,25 +252,21 @@ class Reading:
                 f"provider {call.receipt.provider} answered with an error: {blot(words)[:2000]}", code="error_in_reply"
             )
         if call.streamed and self._form is not Form.RAW:  # a stream was asked for: it is one event
-            mended = as_deltas(said) or mended
+            for choice in said["choices"] if isinstance(said.get("choices"), list) else ():
+                if isinstance(choice, dict) and isinstance(choice.get("message"), dict):
+                    as_delta(choice)
             return said if self._form is Form.EVENTS else _tidy(encode_body(said))
         if self._form is Form.EVENTS:
             return said
         return encode_body(said) if mended and self._form is Form.TIDY else raw
 
 
-def _parsed(data: bytes) -> tuple[dict[str, Any] | None, bool]:
-    """The object that `data` is, None if it is none; and whether its text was mended to make it one."""
+def _mended(data: bytes) -> Any:
+    """What `data` is with its half characters replaced; None where that does not help."""
     try:
-        value, mended = parse_json(data), False
-    except UnicodeDecodeError:
-        try:
-            value, mended = parse_json(data.decode("utf-8", "replace")), True
-        except (ValueError, RecursionError):
-            return None, False
+        return parse_json(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        return None, False
-    return (value if isinstance(value, dict) else None), mended
+        return None
 
 
 def _tidy(data: bytes) -> bytes:

@@ -26,13 +26,19 @@ class Earlier:
         self._nonces = nonces
         self._traces = traces
 
-    async def unsettled(self) -> list[Intention]:
+    async def unsettled(self, to: str = "", data: str = "") -> list[Intention]:
         """What had no clear end, as one look shows it now: settled, or still unclear. Sends nothing.
+
+        Args:
+            to: Only calls of this contract.
+            data: Only calls whose data begins so, 0x.
 
         Raises:
             ChainError: the chain cannot be read.
         """
-        looked = [await self.look(each) for each in await self._transport.blocking(self._intentions.unsettled)]
+        listed = await self._transport.blocking(self._intentions.unsettled)
+        asked = [each for each in listed if to.lower() in ("", each.shown.to.lower()) and each.data.startswith(data)]
+        looked = [await self.look(each) for each in asked]
         return [shown for shown, seen in looked if seen is not None]
 
     async def refuse_repetition(self, what: str, to: str, data: str, value: int) -> None:
@@ -83,7 +89,7 @@ class Earlier:
             state = "unclear" if status is None else "mined" if status else "reverted"
         elif seen.mined > max(form.nonce for form in record.forms):
             state = "dropped" if await self._is_dropped(record) else "unclear"
-        if state != shown.state:
+        if state != shown.state or state == "mined":
             await self._transport.blocking(self._intentions.settle, shown.id, state)
         return replace(shown, state=state), seen
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from zg_core.chain.nonces import Form, form_of, lives
-from zg_core.holders import holder
+from zg_core.chain.nonces import SILENT_SECONDS, Form, form_of, lives
+from zg_core.holders import holder, life_of
 from zg_core.money import Amount
 
 if TYPE_CHECKING:
@@ -133,14 +133,22 @@ class Intentions:
                 work.run("DELETE FROM signed_forms WHERE intention = :id", id=id_)
                 work.run("DELETE FROM intentions WHERE id = :id", id=id_)
                 return
-            work.run("UPDATE intentions SET state = :state, process = '' WHERE id = :id", id=id_, state=state)
+            # Whose process is still noted there, its caller was not told (`zg_core.chain.telling`).
+            work.run(
+                "UPDATE intentions SET state = :state, touched = :now, process = CASE WHEN :mined = 1 THEN process"
+                " ELSE '' END WHERE id = :id",
+                id=id_,
+                state=state,
+                mined=int(state == "mined"),
+                now=self._now(work),
+            )
 
     def settle(self, id_: str, state: str) -> None:
         """Note what became of one whose end was unclear."""
         with self._store.transaction() as work:
             work.run(
                 "UPDATE intentions SET state = :state, process = '', late = 1"
-                " WHERE id = :id AND state IN ('open', 'unclear')",
+                " WHERE id = :id AND (state IN ('open', 'unclear') OR (state = 'mined' AND process <> ''))",
                 id=id_,
                 state=state,
             )
@@ -173,19 +181,36 @@ class Intentions:
                 self._record(work, row)
                 for row in found
                 if row["state"] in _UNENDED
-                or (now - row["asked"] < REPEAT_SECONDS and (row["late"] or row["state"] == "refused"))
+                or (
+                    now - row["asked"] < REPEAT_SECONDS
+                    and (row["late"] or row["state"] == "refused" or _is_untold(row, now))
+                )
             ]
 
+    def acknowledge(self, to: str, data: str, value: int) -> None:
+        """Who asks for the same knows what became of it."""
+        with self._store.transaction() as work:
+            work.run(
+                "UPDATE intentions SET late = 0, process = '' WHERE chain = :chain AND address = :address"
+                " AND digest = :digest AND state = 'mined'",
+                **self._key,
+                digest=_digest(to, data, value),
+            )
+
     def unsettled(self) -> list[Record]:
-        """Those whose end is not known and on which nobody works, oldest first."""
+        """Those whose end is not known, or was told to nobody, and on which nobody works, oldest first."""
         with self._store.transaction() as work:
             now = self._now(work)
             rows = work.all(
                 "SELECT * FROM intentions WHERE chain = :chain AND address = :address"
-                " AND state IN ('open', 'unclear') ORDER BY asked",
+                " AND (state IN ('open', 'unclear') OR (state = 'mined' AND process <> '')) ORDER BY asked",
                 **self._key,
             )
-            return [self._record(work, row) for row in rows if not _is_worked_on(row, now)]
+            return [
+                self._record(work, row)
+                for row in rows
+                if (_is_untold(row, now) if row["state"] == "mined" else not _is_worked_on(row, now))
+            ]
 
     def find(self, id_: str) -> Record | None:
         """The intention with this id."""
@@ -228,3 +253,11 @@ def _digest(to: str, data: str, value: int) -> str:
 
 def _is_worked_on(row: Any, now: float) -> bool:
     return row["state"] == "open" and lives(row["process"], now - row["touched"])
+
+
+def _is_untold(row: Any, now: float) -> bool:
+    """Whether it was mined, and its process was killed before anybody can have been told."""
+    if row["state"] != "mined" or not row["process"]:
+        return False
+    life = life_of(row["process"])
+    return life == "gone" or (life == "elsewhere" and bool(now - row["touched"] > SILENT_SECONDS))

@@ -27,6 +27,7 @@ from zg_core.chain.preflight import Preflight
 from zg_core.chain.results import AnyContract, TransactionResult, refusal, result_of
 from zg_core.chain.rpc import JsonRpc, quantity
 from zg_core.chain.sending import Sending
+from zg_core.chain.telling import told_by_now, told_soon
 from zg_core.chain.traces import Traces
 from zg_core.chain.waiting import Watch
 from zg_core.chain.words import Meaning, minimum
@@ -112,20 +113,27 @@ class Sender:
         account = _Account(self)
         call = {"from": self.wallet.address, "to": to, "data": data, "value": hex(value)}
         flight = Flight(what, call, Handed() if handed is None else handed)
-        if not again:
+        await self._transport.blocking(told_by_now, self.store)
+        if again:
+            await self._transport.blocking(account.intentions.acknowledge, to, data, value)
+        else:
             await account.earlier.refuse_repetition(what, to, data, value)
         gas, fees = await self._preflight.check(what, call)
         with beating(self.store):
             flight.id = await self._transport.blocking(account.intentions.begin, what, to, data, value)
             return await self._see_through(account, flight, gas, fees)
 
-    async def unsettled(self) -> list[Intention]:
+    async def unsettled(self, to: str = "", data: str = "") -> list[Intention]:
         """What was asked for and had no clear end, as one look shows it now. Sends nothing.
+
+        Args:
+            to: Only calls of this contract.
+            data: Only calls whose data begins so, 0x.
 
         Raises:
             ChainError: the chain cannot be read.
         """
-        return await _Account(self).earlier.unsettled()
+        return await _Account(self).earlier.unsettled(to, data)
 
     async def resume(self, id_: str) -> TransactionResult:
         """Wait on for an intention whose end was unclear, and hand over the same transaction where a node lacks it.
@@ -181,6 +189,7 @@ class Sender:
             self._transport.aside(self._close, account, flight)
             raise
         await self._transport.blocking(self._close, account, flight)
+        told_soon(self.store, flight.id)
         return result
 
     def _close(self, account: _Account, flight: Flight) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from zg_core.chain.encoding import Unsigned
@@ -188,7 +189,8 @@ class Watch:
         pending, *prices = await self._rpc.batch([("eth_getTransactionCount", [self._address, "pending"]), *PRICES])
         if quantity(pending, "eth_getTransactionCount") > missing:
             return  # the node has a transaction for it, of another program
-        lease = await self._transport.blocking(self._nonces.claim, missing)
+        # Even one that counts as used: a node may have counted too many. If it is used, nothing comes of this.
+        lease = await self._transport.blocking(partial(self._nonces.claim, used=True), missing)
         flight.gap_since = None
         if lease is None:
             return

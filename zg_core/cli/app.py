@@ -78,12 +78,22 @@ def _root(
 def localnet_up(
     run: Run,
     providers: Annotated[int, typer.Option(min=1, max=20, help="How many providers to start.")] = 1,
+    services: Annotated[
+        str, typer.Option(help="What they serve, with commas between: chat,embedding. One provider each at least.")
+    ] = "",
+    fund: Annotated[
+        bool, typer.Option("--fund", help="Open the wallet's accounts: 10 0G at every provider, ready for calls.")
+    ] = False,
     rpc_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the JSON-RPC server; 0 takes a free one.")
     ] = 0,
     env_file: Annotated[
         Path | None, typer.Option(help="Write settings here (mode 0600) once the network is ready.")
     ] = None,
+    legacy_names: Annotated[
+        bool,
+        typer.Option("--legacy-names", help="Write RPC_URL, PRIVATE_KEY, PROVIDERS … as well as the ZEROG_ names."),
+    ] = False,
     upstream: Annotated[str | None, typer.Option(help="Forward to this OpenAI-compatible server instead.")] = None,
     tls: Annotated[bool, typer.Option(help="Serve https with a throw-away certificate authority.")] = False,
     production: Annotated[bool, typer.Option(help="Use the real providers' limits, caches and intervals.")] = False,
@@ -97,8 +107,11 @@ def localnet_up(
 
     up(
         providers=providers,
+        services=[name for part in services.split(",") if (name := part.strip())],
+        fund=fund,
         rpc_port=rpc_port,
         env_file=env_file,
+        legacy_names=legacy_names,
         upstream=upstream,
         tls=tls,
         production=production,

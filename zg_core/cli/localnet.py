@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from zg_core.cli.output import Output
@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 __all__ = ["up", "write_env_file"]
 
 
+FUND = 10 * 10**18
+"""Neuron that ``--fund`` puts into the sub-account at every provider."""
+
+
 def up(
     *,
     providers: int,
+    services: Sequence[str],
+    fund: bool,
     rpc_port: int,
     env_file: Path | None,
+    legacy_names: bool,
     upstream: str | None,
     tls: bool,
     production: bool,
@@ -53,6 +60,7 @@ def up(
         try:
             net = LocalNet(
                 providers=providers,
+                services=services,
                 settings=settings,
                 rpc_port=rpc_port,
                 tls=tls,
@@ -65,29 +73,36 @@ def up(
         except ValueError as error:
             raise ConfigError(str(error), code="bad_option", hint="see `zerog localnet up --help`") from None
     try:
+        if fund:
+            for provider in net.providers:
+                net.open_account(net.wallet, provider, FUND)
         out.line(f"chain {net.chain_id} at {net.rpc_url}, ready in {time.monotonic() - began:.1f} s")
         for provider in net.providers:
             out.line(f"provider {provider.address}  {provider.kind}  {provider.model}  {provider.url}")
         out.line(f"status service {net.status_url}")
+        if fund:
+            out.line(f"wallet {net.wallet.address}: {FUND // 10**18} 0G at every provider")
         if net.ca_file is not None:
             out.line(f"certificate authority {net.ca_file}")
         if env_file is not None:
-            write_env_file(env_file, _settings(net))
+            write_env_file(env_file, _settings(net, legacy_names=legacy_names))
             out.line(f"settings: source {env_file}")
         out.line("Ctrl-C ends it")
-        out.document(_document(net, env_file))
+        out.document(_document(net, env_file, funded=FUND if fund else 0))
         stop.wait()
         out.line("stopping")
     finally:
         net.stop()
 
 
-def _settings(net: LocalNet) -> dict[str, str]:
+def _settings(net: LocalNet, *, legacy_names: bool) -> dict[str, str]:
     values = {**net.env(), "ZEROG_STATUS_URL": net.status_url}
-    return values if net.ca_file is None else {**values, "ZEROG_CA_FILE": str(net.ca_file)}
+    if net.ca_file is not None:
+        values["ZEROG_CA_FILE"] = str(net.ca_file)
+    return {name: value for name, value in values.items() if legacy_names or name.startswith("ZEROG_")}
 
 
-def _document(net: LocalNet, env_file: Path | None) -> dict[str, Any]:
+def _document(net: LocalNet, env_file: Path | None, *, funded: int) -> dict[str, Any]:
     return {
         "network": "local",
         "chain_id": net.chain_id,
@@ -99,7 +114,14 @@ def _document(net: LocalNet, env_file: Path | None) -> dict[str, Any]:
         "env_file": None if env_file is None else str(env_file),
         "wallet": net.wallet.address,
         "providers": [
-            {"provider": each.address, "kind": each.kind, "model": each.model, "url": each.url}
+            {
+                "provider": each.address,
+                "kind": each.kind,
+                "service": each.spec.service_type,
+                "model": each.model,
+                "url": each.url,
+                "funded": str(funded),
+            }
             for each in net.providers
         ],
     }

@@ -42,8 +42,13 @@ class Collected:
 
     @property
     def unknown(self) -> list[Receipt]:
-        """Those whose fee is not exactly known; each has its bounds in ``receipt.fee``."""
-        return [receipt for receipt in self.receipts if not receipt.fee.exact]
+        """Those whose fee is not exactly known; each has its bounds in ``receipt.fee``. Refused ones stand apart."""
+        return [receipt for receipt in self.receipts if not receipt.fee.exact and receipt.outcome != "refused"]
+
+    @property
+    def refused(self) -> list[Receipt]:
+        """Those of requests that were refused, which cost nothing by the word of whoever refused them."""
+        return [receipt for receipt in self.receipts if receipt.outcome == "refused"]
 
     @property
     def totals(self) -> tuple[Total, ...]:

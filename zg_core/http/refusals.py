@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal
 
 from zg_core.errors import NEVER_REACHED
@@ -127,6 +126,8 @@ def _moment(value: str) -> datetime | None:
     """The time that an HTTP date says; None if it is none."""
     if _DATE.fullmatch(value.strip()) is None:
         return None
+    from email.utils import parsedate_to_datetime  # with much behind it, and dates are rare
+
     try:
         moment = parsedate_to_datetime(value.strip())
     except (ValueError, TypeError, IndexError, OverflowError):

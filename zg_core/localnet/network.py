@@ -64,6 +64,7 @@ class LocalNet:
 
     Args:
         providers: how many of the standard mix (`standard_specs`), or what each of them is.
+        services: with a number of `providers`, what they serve: names in `SERVICES`, each by one provider at least.
         settings: limits and times of all providers; `ProviderSettings.fast()` if not given.
         tls: providers speak https, with certificates of a throw-away CA in `ca_file`.
         rpc_port: where the JSON-RPC server listens; 0 for any free port.
@@ -79,6 +80,7 @@ class LocalNet:
         self,
         *,
         providers: int | Sequence[ProviderSpec] = 1,
+        services: Sequence[str] = (),
         settings: ProviderSettings | None = None,
         tls: bool = False,
         rpc_port: int = 0,
@@ -91,8 +93,10 @@ class LocalNet:
             raise ValueError("chain, anvil and rpc exclude each other")
         if rpc is not None and rpc_port:
             raise ValueError("rpc and rpc_port exclude each other: the node listens where it does")
-        self._specs = standard_specs(providers) if isinstance(providers, int) else list(providers)
         self._named = not isinstance(providers, int)
+        if services and self._named:
+            raise ValueError("services is for a number of providers; a ProviderSpec says what it serves (service_type)")
+        self._specs = standard_specs(providers, services) if isinstance(providers, int) else list(providers)
         self._settings = settings or ProviderSettings.fast()
         self._tls = tls
         self._rpc_port = rpc_port

@@ -156,7 +156,8 @@ class Market:
         self._backend.admit(service)
         if thorough:
             await self._able(service)
-        check_account(account, service.provider, self._backend.payer)
+        if self._backend.pays:  # who only reads is told what there is
+            check_account(account, service.provider, self._backend.payer)
         if not thorough:  # last, because it is a request
             await self._able(service)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["as_deltas", "content_text", "error_in", "first_choice", "reasoning_of"]
+__all__ = ["as_delta", "content_text", "error_in", "first_choice", "reasoning_of"]
 
 _REASONING = ("reasoning_content", "reasoning")
 
@@ -77,21 +77,16 @@ def _is_code(code: Any) -> bool:
     return isinstance(code, str | int) and code not in ("", 0, 200, "200", False, True)
 
 
-def as_deltas(event: dict[str, Any]) -> bool:
-    """Put what choices of an event say as ``message`` where a stream has ``delta``; whether any did.
+def as_delta(choice: dict[str, Any]) -> Any:
+    """What a choice says, as a stream has it: some servers say ``message`` there, too.
 
     Example:
-        >>> event = {"choices": [{"index": 0, "message": {"content": "a"}}]}
-        >>> as_deltas(event), event
-        (True, {'choices': [{'index': 0, 'delta': {'content': 'a'}}]})
+        >>> choice = {"index": 0, "message": {"content": "a"}}
+        >>> as_delta(choice), choice
+        ({'content': 'a'}, {'index': 0, 'delta': {'content': 'a'}})
     """
-    changed = False
-    choices = event.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and isinstance(choice.get("message"), dict) and not choice.get("delta"):
-            choice["delta"] = choice.pop("message")
-            changed = True
-    return changed
+    choice["delta"] = delta = choice.pop("message")
+    return delta
 
 
 def reasoning_of(said: Mapping[str, Any]) -> str:

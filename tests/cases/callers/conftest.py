@@ -76,8 +76,10 @@ def keeper() -> Keeper:
 @pytest.fixture(scope="session")
 def callers_net() -> Iterator[LocalNet]:
     settings = replace(ProviderSettings.fast(), settle_interval=None)
-    with LocalNet(providers=[ProviderSpec(model=MODEL, upstream=_KEEPER)], settings=settings) as net:
-        net.open_account(net.wallet, net.providers[0], 100 * 10**18)
+    specs = [ProviderSpec(model=MODEL, upstream=_KEEPER), ProviderSpec()]  # the environment names the first
+    with LocalNet(providers=specs, settings=settings) as net:
+        for provider in net.providers:
+            net.open_account(net.wallet, provider, 100 * 10**18)
         yield net
 
 

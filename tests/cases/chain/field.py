@@ -132,6 +132,7 @@ class FieldServer:
 
     def _serve(self, sock: socket.socket, number: int) -> None:
         try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a reset would take what waits here with it
             if self._tls:
                 sock = self._tls.wrap_socket(sock, server_side=True)
             self._handler(Connection(sock, number))

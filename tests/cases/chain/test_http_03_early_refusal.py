@@ -21,7 +21,7 @@ SLOW_DOWN = answer(b'{"error":"slow down"}', status="429 Too Many Requests", Ret
 
 
 class Refusing:
-    """The three ways in which servers refuse; `over` is set when the client has its answer."""
+    """The ways in which servers refuse; `over` is set when the client has its answer."""
 
     def __init__(self) -> None:
         self.over = threading.Event()
@@ -46,6 +46,11 @@ class Refusing:
             while connection.sock.recv(65536):
                 pass
 
+    def slams(self, connection: Connection) -> None:
+        """Goes away at once, with unread data: the answer and a reset arrive together."""
+        connection.request(body=False)
+        connection.send(TOO_LARGE)
+
     def stops_reading(self, connection: Connection) -> None:
         """Neither reads nor goes away."""
         connection.request(body=False)
@@ -56,7 +61,7 @@ class Refusing:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-@pytest.mark.parametrize(("name", "status"), [("drains", 413), ("closes", 413), ("stops_reading", 429)])
+@pytest.mark.parametrize(("name", "status"), [("drains", 413), ("closes", 413), ("slams", 413), ("stops_reading", 429)])
 @pytest.mark.parametrize("calls", CALLS)
 def test_the_refusal_is_seen(
     calls: Any, name: str, status: int, secure: bool, expect: Expectations, tmp_path: Any

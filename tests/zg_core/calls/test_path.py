@@ -423,8 +423,9 @@ class TestTheEndOfAStream:
         world.server.script = [[HEAD, chunk(EVENT + END), *rest]]
         status = Status.FAILED if binding else Status.VERIFIED
         backend = Backend(world.server.url, verdict=Verdict(status, binding, Kind.TEE_ML))
-        assert len(world.stream(backend=backend)) == 2
+        assert len(world.stream(backend=backend, timeouts=Timeouts(read=60.0))) == 2
         (receipt,) = world.receipts
+        assert receipt.seconds < 30, "it waits as long as for an answer"
         assert receipt.outcome == "answered"
         assert str(receipt.verdict) == ("unavailable (incomplete)" if binding else "verified")
         assert receipt.complete is (not binding)

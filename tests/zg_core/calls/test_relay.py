@@ -11,6 +11,8 @@ import pytest
 from tests.zg_core.calls.test_path import END, EVENT, GOOD, Backend, World, outcomes
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
+from zg_core import Budget, Store, neuron
+from zg_core.budget import Spending
 from zg_core.calls.call import Options
 from zg_core.calls.reading import Form
 from zg_core.calls.retries import Retries
@@ -24,6 +26,7 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.http.timeouts import Timeouts
+from zg_core.jsontext import parse_json
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Reason, Status, Verdict
 
@@ -44,7 +47,8 @@ class Relay:
 
     def call(self, data: bytes, path: str = "/chat/completions", *, most: int | None = None, **options: Any) -> Any:
         """The head of the answer; its bytes are in `got`, at most so many pieces of them."""
-        changes = {n: options.pop(n) for n in ("policy", "backend", "max_retries", "limits") if n in options}
+        names = ("policy", "backend", "max_retries", "limits", "spending")
+        changes = {n: options.pop(n) for n in names if n in options}
         self.got = []
 
         async def work(transport: Any) -> Any:
@@ -98,6 +102,24 @@ class TestBytes:
         relay.script([answer(GOOD)])
         relay.call(b'{"messages":[]}')
         assert relay.world.server.received[0].body == b'{"model":"m","messages":[]}'
+
+
+def test_a_request_is_parsed_once(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For its model, its bound, its budget and the check of its usage together."""
+    parsed: list[bytes] = []
+
+    def counted(data: Any, **options: Any) -> Any:
+        parsed.append(bytes(data))
+        return parse_json(data, **options)
+
+    for module in ("calls.call", "pricing"):
+        monkeypatch.setattr(f"zg_core.{module}.parse_json", counted)
+    budget = Spending(Budget(per_run=neuron(10**9)), Store("memory:"), 31337)
+    asked = b'{"model":"m","messages":[],"max_tokens":5}'
+    relay.script([answer(GOOD)])
+    head = relay.call(asked, spending=budget)
+    assert head.receipt.fee.exact
+    assert parsed.count(asked) == 1
 
 
 class TestNothingLeaves:

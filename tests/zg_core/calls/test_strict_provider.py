@@ -60,26 +60,6 @@ def prompts(net: LocalNet, number: int = 0) -> int:
     return sum(request.path.endswith("/chat/completions") for request in net.providers[number].requests)
 
 
-def test_who_sets_no_limits_on_a_local_network_queues_after_the_first_refusal(
-    net: LocalNet, mine: dict[str, Any]
-) -> None:
-    provider, before = net.providers[1], prompts(net, 1)
-    wallet = net.new_wallet()
-    net.open_account(wallet, provider, 20 * 10**18)
-    settings = {**mine, "private_key": wallet.private_key, "provider": provider.address, "max_retries": 2}
-
-    async def tasks(count: int) -> list[str]:
-        async with AsyncChatClient(**settings) as client:
-            replies = await asyncio.gather(*(client.create(PAYLOAD) for _ in range(count)))
-            return [reply.receipt.outcome for reply in replies]
-
-    assert asyncio.run(tasks(20)) == ["answered"] * 20
-    refused = prompts(net, 1) - before - 20
-    assert 1 <= refused <= 20, "each at most once: what was refused queues"
-    assert asyncio.run(tasks(10)) == ["answered"] * 10, "another client of the wallet keeps the pace from the start"
-    assert prompts(net, 1) - before - 30 - refused <= 2
-
-
 def test_threads_and_tasks_together_keep_the_pace_and_the_number_under_way(net: LocalNet, mine: dict[str, Any]) -> None:
     limits, before = Limits(per_minute=PER_MINUTE, burst=4, in_flight=3), prompts(net)
 

@@ -388,14 +388,28 @@ class TestTwoPrograms:
 
     def test_a_used_nonce_alone_proves_nothing(self, net: LocalNet, user: User) -> None:
         """The count is beyond ours, and no other transaction is there."""
-        net.node_fault("dropped")
-        net.node_fault("count_raised", times=None)
-        net.node_fault("count_raised", times=None)
+        net.node_fault("dropped", then=lambda: net.node_fault("count_raised", times=None))
         with user.broker(replace(HASTY, heal_after=0.02)) as broker, pytest.raises(ChainError) as caught:
             broker.deposit(og("5"))
         assert caught.value.code == "transaction_pending"
         nonces = Nonces(user.store, net.chain_id, user.wallet.address)
         assert [len(nonces.forms(nonce)) for nonce in (0, 1, 2, 3)].count(1) == 1, "one nonce, one form"
+
+
+def test_a_transaction_that_a_node_still_has_keeps_its_nonce(net, user):
+    """Nobody waits for it any more, and the node's counts do not show it."""
+    net.chain.automine = False
+    try:
+        with user.broker(HASTY) as broker, pytest.raises(ChainError) as caught:
+            broker.deposit(og("5"))
+        assert caught.value.details["nonce"] == 0
+        net.node_fault("lagging", times=None, method="eth_getTransactionCount")
+        with user.broker(HASTY) as broker, pytest.raises(ChainError) as caught:
+            broker.deposit(og("4"))
+        assert caught.value.details["nonce"] == 1
+    finally:
+        net.chain.automine = True
+    assert (user.ledger, user.sent) == (9, 2)
 
 
 def test_confirmations_are_waited_for(net, user):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ZEROG = [sys.executable, "-m", "zg_core.cli"]
 READY_SECONDS = 60
+OG = 10**18
 
 
 def read_env(path: Path) -> dict[str, str]:
@@ -60,27 +61,24 @@ def test_it_serves_what_its_settings_file_says_and_ends_cleanly(running, end):
     process, env_file = running
     values = read_env(env_file)
     assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
-    names = "RPC_URL LEDGER INFERENCE PROVIDER PROVIDERS PROVIDER_URL PRIVATE_KEY CHAIN_ID"
-    assert set(names.split()) <= set(values)
-    assert {"ZEROG_NETWORK", "ZEROG_RPC_URL", "ZEROG_PRIVATE_KEY", "ZEROG_PROVIDER"} <= set(values)
+    names = "NETWORK RPC_URL LEDGER INFERENCE PRIVATE_KEY PROVIDER STATUS_URL"
+    assert set(values) == {f"ZEROG_{name}" for name in names.split()}  # nothing that another program may mean
     assert values["ZEROG_STATUS_URL"].startswith("http://127.0.0.1:")
-    assert values["CHAIN_ID"] == "31337"
-    assert values["PROVIDERS"].split(",")[0] == values["PROVIDER"]
     with ChatClient(environ=values) as client:
-        assert client.service().url == values["PROVIDER_URL"]
-        assert [s.provider for s in client.services()] == values["PROVIDERS"].split(",")
+        assert client.service().provider == values["ZEROG_PROVIDER"]
+        assert len(client.services()) == 3
         with pytest.raises(InsufficientFunds):  # the wallet has coins, and no ledger yet
             client.create({"messages": [{"role": "user", "content": "hi"}]})
     process.send_signal(end)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 0, output
     assert "Traceback" not in output
-    assert values["PRIVATE_KEY"] not in output
+    assert values["ZEROG_PRIVATE_KEY"] not in output
 
 
 def test_a_port_in_use_is_an_error_that_names_it(running, tmp_path):
     _, env_file = running
-    port = read_env(env_file)["RPC_URL"].rsplit(":", 1)[1]
+    port = read_env(env_file)["ZEROG_RPC_URL"].rsplit(":", 1)[1]
     result = subprocess.run(
         [*ZEROG, "localnet", "up", "--rpc-port", port], capture_output=True, text=True, timeout=60, check=False
     )
@@ -89,10 +87,13 @@ def test_a_port_in_use_is_an_error_that_names_it(running, tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_with_json_it_says_where_it_is_and_keeps_the_key(tmp_path):
+def test_funded_with_two_services_it_answers_at_once_and_with_json_says_where(tmp_path):
     env_file = tmp_path / "local.env"
     process = subprocess.Popen(
-        [*ZEROG, "localnet", "up", "--tls", "--env-file", str(env_file), "--json"],
+        [
+            *(*ZEROG, "localnet", "up", "--tls", "--services", "chat, embedding", "--fund", "--legacy-names"),
+            *("--env-file", str(env_file), "--json"),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -113,17 +114,37 @@ def test_with_json_it_says_where_it_is_and_keeps_the_key(tmp_path):
         timeout=60,
         check=True,
     )
+    where = {"environ": values, "ca_file": values["ZEROG_CA_FILE"]}
+    with ChatClient(**where) as client:
+        assert client.create({"messages": [{"role": "user", "content": "hi"}]}).receipt.verdict.status == "verified"
+    with ChatClient(**where, model="local-embed-1", service_type="embedding") as client:
+        assert client.create({"input": "hi"}, path="/embeddings").receipt.verdict.status == "verified"
     process.send_signal(signal.SIGTERM)
     rest, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
     assert (rest, errors) == ("", "")
     assert document["rpc_url"] == values["RPC_URL"]
     assert document["ca_file"] == values["ZEROG_CA_FILE"]
-    assert document["providers"][0]["provider"] == values["PROVIDER"]
+    assert document["providers"][0]["provider"] == values["PROVIDER"] == values["ZEROG_PROVIDER"]
+    assert [(each["service"], each["funded"]) for each in document["providers"]] == [
+        ("chatbot", str(10 * OG)),
+        ("embedding", str(10 * OG)),
+    ]
+    names = "RPC_URL LEDGER INFERENCE PROVIDER PROVIDERS PROVIDER_URL PRIVATE_KEY CHAIN_ID"
+    assert set(names.split()) <= set(values)
     assert values["PRIVATE_KEY"].removeprefix("0x") not in "".join(lines)
-    (provider,) = json.loads(listed.stdout)["providers"]
-    assert provider["url"].startswith("https://")
-    assert provider["health"] == "healthy"
+    for provider in json.loads(listed.stdout)["providers"]:
+        assert provider["url"].startswith("https://")
+        assert provider["health"] == "healthy"
+
+
+def test_a_service_it_cannot_serve_is_an_error_that_names_those_it_can():
+    result = subprocess.run(
+        [*ZEROG, "localnet", "up", "--services", "chat,speech"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 1, result.stdout
+    assert "'speech'" in result.stderr
+    assert "chat and embedding" in result.stderr
 
 
 def test_the_settings_file_appears_whole_and_quoted(tmp_path):

@@ -120,6 +120,11 @@ def test_providers_are_found_by_address_and_model(net):
         net.provider("nobody")
 
 
+def test_providers_that_are_spelled_out_say_themselves_what_they_serve():
+    with pytest.raises(ValueError, match="service_type"):
+        LocalNet(providers=[ProviderSpec()], services=["embedding"])
+
+
 def test_the_environment_points_a_program_at_the_network(net):
     env = net.env()
     assert env == {

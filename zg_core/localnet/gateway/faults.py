@@ -30,6 +30,7 @@ class NodeFault(StrEnum):
     REFUSED = "refused"
     REWORDED = "reworded"
     LAGGING = "lagging"
+    STUCK = "stuck"
     RECEIPT_HIDDEN = "receipt_hidden"
     TRANSACTION_HIDDEN = "transaction_hidden"
     RECEIPT_REVERTED = "receipt_reverted"
@@ -43,6 +44,18 @@ class NodeFault(StrEnum):
 
 
 _RECEIPT = frozenset({"eth_getTransactionReceipt"})
+_STATE = frozenset(
+    {
+        "eth_blockNumber",
+        "eth_call",
+        "eth_getBalance",
+        "eth_getBlockByNumber",
+        "eth_getCode",
+        "eth_getTransactionByHash",
+        "eth_getTransactionCount",
+        *_RECEIPT,
+    }
+)
 _ANY: frozenset[str] = frozenset()  # every method
 
 # What each means, the options it has, and the methods it is about.
@@ -87,18 +100,12 @@ _MEANINGS: Mapping[NodeFault, tuple[str, Mapping[str, Any], frozenset[str]]] = M
         NodeFault.LAGGING: (
             "the state, counts and receipts are those of so many blocks ago",
             {"blocks": 1},
-            frozenset(
-                {
-                    "eth_blockNumber",
-                    "eth_call",
-                    "eth_getBalance",
-                    "eth_getBlockByNumber",
-                    "eth_getCode",
-                    "eth_getTransactionByHash",
-                    "eth_getTransactionCount",
-                    *_RECEIPT,
-                }
-            ),
+            _STATE,
+        ),
+        NodeFault.STUCK: (
+            "the state, counts and receipts stay those of one block; None: the newest one when it is first asked",
+            {"block": None},
+            _STATE,
         ),
         NodeFault.RECEIPT_HIDDEN: ("receipts are answered with null", {}, _RECEIPT),
         NodeFault.TRANSACTION_HIDDEN: (

@@ -108,8 +108,8 @@ class Gateway:
             return control(*params)
         if method == SEND:
             return self._send(params)
-        if (fault := self._take([method], _F.LAGGING)) is not None:
-            return self._ask_earlier(method, list(params), int(fault.options["blocks"]))
+        if (fault := self._take([method], _F.LAGGING, _F.STUCK)) is not None:
+            return self._ask_earlier(method, list(params), self._head(fault))
         result = self._chain.rpc(method, params)
         if self._take([method], _F.RECEIPT_HIDDEN, _F.TRANSACTION_HIDDEN) is not None:
             return None
@@ -121,9 +121,17 @@ class Gateway:
             return hex(int(fault.options["tip"]) + (BASE_FEE if method == "eth_gasPrice" else 0))
         return result
 
-    def _ask_earlier(self, method: str, params: list[Any], blocks: int) -> Any:
-        """The answer of a node that has not seen the newest blocks."""
-        head = max(self._chain.block_number - blocks, 0)
+    def _head(self, fault: ActiveNodeFault) -> int:
+        """The newest block that a node knows which is behind."""
+        newest = self._chain.block_number
+        if fault.fault is _F.LAGGING:
+            return max(newest - int(fault.options["blocks"]), 0)
+        if fault.options["block"] is None:
+            fault.options["block"] = newest
+        return min(int(fault.options["block"]), newest)
+
+    def _ask_earlier(self, method: str, params: list[Any], head: int) -> Any:
+        """The answer of a node that has not seen the blocks after `head`."""
         if method == "eth_blockNumber":
             return hex(head)
         place = _BLOCK_AT.get(method)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import count as count_from
+from itertools import cycle
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from zg_core.localnet.model.upstream import Upstream
 
 Kind = Literal["TeeML", "TeeTLS", "TeeML-separated", "standard"]
 """Who signs (0g-direct §4.8): the provider's enclave, the same for a vendor's answer, the model's enclave, nobody."""
 
 ServiceType = Literal["chatbot", "embedding"]
+
+SERVICES: dict[str, ServiceType] = {"chat": "chatbot", "embedding": "embedding"}
+"""What a network can be asked to serve, and how that is called on chain."""
 
 ONE_OG = 10**18
 """One 0G in neuron."""
@@ -211,21 +218,43 @@ _STANDARD_MIX: tuple[ProviderSpec, ...] = (
 )
 
 
-def standard_specs(count: int) -> list[ProviderSpec]:
+def standard_specs(count: int, services: Sequence[str] = ()) -> list[ProviderSpec]:
     """The first `count` providers of the standard mix: chat of every kind, then embeddings, then more TeeML chat.
 
+    With `services` (names in `SERVICES`): one provider for each of them in this order, then for each in turn, until
+    there are `count`.
+
     Raises:
-        ValueError: a negative count.
+        ValueError: a negative count, or a service that the local network does not have.
     """
     if count < 0:
         raise ValueError("the number of providers cannot be negative")
-    more = (
-        ProviderSpec(
+    if not services:
+        mix = _mix()
+        return [next(mix) for _ in range(count)]
+    if unknown := [name for name in services if name not in SERVICES]:
+        raise ValueError(f"the local network has no {unknown[0]!r} service; it can serve {' and '.join(SERVICES)}")
+    wanted = list(dict.fromkeys(SERVICES[name] for name in services))
+    of: dict[ServiceType, Iterator[ProviderSpec]] = {
+        "chatbot": (spec for spec in _mix() if spec.service_type == "chatbot"),
+        "embedding": _embeddings(),
+    }
+    turns = cycle(wanted)
+    return [next(of[next(turns)]) for _ in range(max(count, len(wanted)))]
+
+
+def _mix() -> Iterator[ProviderSpec]:
+    yield from _STANDARD_MIX
+    for number in count_from(len(_STANDARD_MIX)):
+        yield ProviderSpec(
             model=f"local-chat-{number}",
             input_price=(60 + 10 * number) * 10**9,
             output_price=(240 + 40 * number) * 10**9,
             token_delay=0.0005 * (number % 4),
         )
-        for number in range(len(_STANDARD_MIX), count)
-    )
-    return [*_STANDARD_MIX[:count], *more]
+
+
+def _embeddings() -> Iterator[ProviderSpec]:
+    first = next(spec for spec in _STANDARD_MIX if spec.service_type == "embedding")
+    for number in count_from(1):
+        yield replace(first, model=f"local-embed-{number}", input_price=number * first.input_price)

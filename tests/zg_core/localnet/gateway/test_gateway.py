@@ -204,6 +204,20 @@ class TestReading:
         net.chain.mine()
         assert client.ask(RECEIPT, tx_hash)["status"] == "0x1"
 
+    def test_stuck_sees_no_further_blocks(self, net: LocalNet, client: Client) -> None:
+        net.chain.mine()
+        head, me = net.chain.block_number, client.wallet.address
+        with net.node_fault("stuck", times=None):
+            assert client.ask("eth_blockNumber") == hex(head)
+            raw, tx_hash = client.signed()
+            client.ask(SEND, raw)
+            net.chain.mine(3)
+            assert client.ask("eth_blockNumber") == hex(head)
+            assert (client.ask(COUNT, me), client.ask(RECEIPT, tx_hash)) == ("0x0", None)
+        with net.node_fault("stuck", times=None, method=COUNT, block=head):
+            assert (client.ask(COUNT, me), client.ask(RECEIPT, tx_hash)["status"]) == ("0x0", "0x1")
+        assert client.ask(COUNT, me) == "0x1"
+
     def test_lies(self, net: LocalNet, client: Client) -> None:
         raw, tx_hash = client.signed()
         client.ask(SEND, raw)

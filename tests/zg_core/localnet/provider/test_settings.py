@@ -76,6 +76,23 @@ def test_the_standard_mix_differs_in_model_price_and_kind():
     assert standard_specs(0) == []
 
 
+def test_the_services_asked_for_have_a_provider_each_and_take_turns():
+    assert [spec.service_type for spec in standard_specs(1, ["embedding"])] == ["embedding"]
+    assert [spec.model for spec in standard_specs(1, ["chat", "embedding", "chat"])] == [
+        "local-chat-1",
+        "local-embed-1",
+    ]
+    specs = standard_specs(9, ["embedding", "chat"])
+    assert [spec.service_type for spec in specs] == ["embedding", "chatbot"] * 4 + ["embedding"]
+    assert len({spec.model for spec in specs}) == 9
+    assert [spec.model for spec in standard_specs(6, ["chat"])][3:] == ["local-chat-4", "local-chat-5", "local-chat-6"]
+
+
+def test_a_service_that_is_not_here_is_refused():
+    with pytest.raises(ValueError, match=r"no 'speech' service; it can serve chat and embedding"):
+        standard_specs(1, ["chat", "speech"])
+
+
 def test_bodies_are_rewritten_where_the_model_is_outside():
     rewriting = {kind: ProviderSpec(kind=kind).rewrites for kind in ("TeeML", "TeeTLS", "TeeML-separated", "standard")}
     assert rewriting == {"TeeML": False, "TeeTLS": True, "TeeML-separated": True, "standard": False}

@@ -84,13 +84,14 @@ class ProviderAudit:
 
     Attributes:
         provider: Its address.
-        calls: How many receipts there are.
+        calls: How many receipts there are, refused requests left out.
         exact: Sum of the fees that are exact.
         bounds: Sum of the upper bounds of the others; None if one of them has none.
         carried: What was still to be settled from before the period: least and most (None: no bound).
         settled: What it collected on chain.
         unsettled: What it says it has still to collect; None if it was not asked.
         settlements: Its settlements, each with the calls it can cover.
+        refused: How many requests it refused: by its own word it served and billed nothing for them.
     """
 
     provider: str
@@ -101,6 +102,7 @@ class ProviderAudit:
     settled: Amount
     unsettled: Amount | None
     settlements: tuple[Linked, ...]
+    refused: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; amounts are neuron in text."""
@@ -108,6 +110,7 @@ class ProviderAudit:
         return {
             "provider": self.provider,
             "calls": self.calls,
+            "refused": self.refused,
             "exact": str(self.exact.units),
             "bounds": None if self.bounds is None else str(self.bounds.units),
             "carried_least": str(self.carried[0].units),
@@ -183,8 +186,8 @@ def audit(
     """Compare receipts of one payer with the settlements of the same payer.
 
     For every provider and the period must hold: sum of exact fees ≤ settled + unsettled ≤ sum of exact fees + sum of
-    bounds. Calls and settlements from before the period count as what is carried into it. Without `unsettled` only
-    the upper end can be told.
+    bounds. Requests that were refused allow nothing. Calls and settlements from before the period count as what is
+    carried into it. Without `unsettled` only the upper end can be told.
 
     Args:
         receipts: All receipts of the payer, those from before the period, too.
@@ -227,6 +230,8 @@ def _provider(
 ) -> tuple[ProviderAudit, list[Receipt]]:
     before = [each for each in own if since is not None and each.started_at < since]
     inside = [each for each in own if each not in before and (until is None or each.started_at < until)]
+    refused = sum(each.outcome == "refused" for each in inside)
+    before, inside = ([each for each in part if each.outcome != "refused"] for part in (before, inside))
     paid_before = sum(each.paid.units for at, each in paid if since is not None and at < since)
     charged = [
         (at, each) for at, each in paid if (since is None or at >= _floor(since)) and (until is None or at < until)
@@ -246,6 +251,7 @@ def _provider(
         settled=Amount(settled),
         unsettled=unsettled,
         settlements=linked,
+        refused=refused,
     )
     return row, inside
 
@@ -266,6 +272,8 @@ def _outside(row: ProviderAudit) -> list[Finding]:
             excess = Amount(charged - allowed)
             what = f"{Amount(charged)} is settled or claimed, the receipts allow {Amount(allowed)}"
             message = f"provider {provider}: {what}, {excess} too much"
+            if row.refused:
+                message += f"; it refused {row.refused} requests, which it may have served and billed all the same"
             calls = {each for linked in row.settlements for each in linked.receipts}
             return [Finding("settled_too_much", provider, message, receipts=tuple(sorted(calls)), excess=excess)]
     owed = row.carried[0].units + row.exact.units

@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 # Minimums and limits of the contracts, in neuron and pieces (0g-abi "constants").
 MINIMUM_LEDGER = Amount("3", "0G")
 MINIMUM_ACCOUNT = Amount("1", "0G")
+_TRANSFER = "transferFund(address,string,uint256)"
 PROVIDERS_PER_BATCH = 20
 REFUNDS_PER_ACCOUNT = 5
 _NOTHING = Amount(0)
@@ -197,6 +198,11 @@ class Accounts:
         """What was asked for, and had no clear end, as one look shows it now."""
         return await self.sender.unsettled()
 
+    async def pending_transfers(self, provider: str) -> list[Intention]:
+        """Transfers to a sub-account among them, whatever their amounts."""
+        call = abi.Call.of(self.network.ledger, _TRANSFER, [provider, "", 0])
+        return await self.sender.unsettled(call.to, call.data[: len("0x") + 2 * (4 + 32)])
+
     async def resume(self, intention: str) -> TransactionResult:
         """Wait on for one of them."""
         return await self.sender.resume(intention)
@@ -269,9 +275,8 @@ class Accounts:
             message = f"the contract owner has not acknowledged the signer of {provider}: it serves nobody for now"
             tell(self.listener, "service_not_acknowledged", message, provider=provider)
         name = await self.chain.service_name()
-        signature, arguments = "transferFund(address,string,uint256)", [provider, name, value]
         try:
-            result = await self._ledger_call(signature, arguments, again=again, handed=handed)
+            result = await self._ledger_call(_TRANSFER, [provider, name, value], again=again, handed=handed)
         except ZeroGError as error:
             if "transaction" in error.details:  # it may be mined
                 await self.note_change(provider)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.contracts.serving import SERVING
 from zg_core.backends.direct.money.accounts import Accounts, Ledger, SubAccount, address
+from zg_core.chain.telling import told_by_now
 from zg_core.chain.transactions import Sender, Sending, TransactionResult
 from zg_core.config import Environment, Settings, check_url, conceal
 from zg_core.errors import ConfigError
@@ -337,6 +338,7 @@ class Broker(_Broker):
 
     def close(self) -> None:
         """Close the connections."""
+        told_by_now(self.store)
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -433,6 +435,7 @@ class AsyncBroker(_Broker):
 
     async def close(self) -> None:
         """Finish background work of this event loop and close its connections."""
+        await self._transport.blocking(told_by_now, self.store)
         await self._transport.close()
 
     async def __aenter__(self) -> Self:

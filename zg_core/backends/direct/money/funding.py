@@ -136,6 +136,7 @@ class _Core:
                     return None
                 if (unclear := self._unclear.get(provider)) is not None:
                     await self._clear(provider, unclear)
+                await self._clear_others(provider)
                 return await self._fund(provider)
         except Exception as error:  # the next look, and those at other providers, must not suffer from this one
             known = isinstance(error, ZeroGError)
@@ -172,6 +173,22 @@ class _Core:
             self._tell_funded(provider, unclear.amount, result)
             await self._accounts.note_change(provider)
 
+    async def _clear_others(self, provider: str) -> None:
+        """Wait on for what a funder that was killed, or the user, has left unclear at this sub-account.
+
+        Raises:
+            ChainError: it is still unclear.
+        """
+        for each in await self._accounts.pending_transfers(provider):
+            if each.is_settled:
+                continue
+            try:
+                await self._accounts.resume(each.id)
+            except ZeroGError as error:
+                if error.code not in (*_ENDED, "unknown_intention"):
+                    raise
+            await self._accounts.note_change(provider)
+
     def _tell_funded(self, provider: str, amount: int, result: TransactionResult) -> None:
         tell(
             self._accounts.listener,
@@ -206,7 +223,7 @@ class _Core:
         held = await self._hold(provider, amount)
         handed = Handed()
         try:
-            # An earlier one of this funder has ended, or this would not be reached; those of others are theirs.
+            # Earlier ones have ended, or this would not be reached.
             result = await accounts.transfer(provider, Amount(amount), True, handed)
         except BaseException as error:
             # What a node was given counts, whatever it has said of it since.

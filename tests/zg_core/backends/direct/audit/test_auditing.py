@@ -80,6 +80,16 @@ class TestSums:
         receipts = [call(0), unknown(1, 5)]
         assert outside(audit(receipts, [paid(2, charged)], unsettled={PROVIDER: neuron(0)})) == codes
 
+    def test_a_refused_request_allows_nothing(self) -> None:
+        refused = call(1, fee=Fee(neuron(0), exact=False, reason="refused", upper=5), outcome="refused")
+        unbounded = call(1, fee=Fee(neuron(0), exact=False, reason="refused"), outcome="refused")
+        honest = audit([call(0), refused, unbounded], [paid(2, 10)], unsettled={PROVIDER: neuron(0)})
+        assert (honest.ok, honest.providers[0].calls, honest.providers[0].refused) == (True, 1, 2)
+        found = audit([call(0), refused, unbounded], [paid(2, 13)])
+        assert outside(found) == ["settled_too_much"]
+        assert "it refused 2 requests" in found.findings[0].message
+        assert outside(audit([refused], [paid(2, 3)])) == ["settled_too_much"]
+
     def test_a_call_without_a_bound_accuses_nobody(self) -> None:
         assert audit([call(0), unknown(1, None)], [paid(2, 10**20)]).ok
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zg_core import AutoFunding, Broker, Budget, ConfigError, Funder, Progress, Sending, Store, neuron, og
+from zg_core import AutoFunding, Broker, Budget, ChainError, ConfigError, Funder, Progress, Sending, Store, neuron, og
 from zg_core.budget import Spending
 from zg_core.holders import holder
 from zg_core.localnet import LocalNet
@@ -121,6 +121,23 @@ class TestWhatANodeWasGiven:
             assert (funded.moved(), total(funder)) == (2 * 10**18, 2 * 10**18)
         assert [step.details["code"] for step in funded.named("funding_failed")] == ["transaction_pending"] * 2
         assert len(funded.named("funded")) == 1
+
+    @pytest.mark.parametrize("amount", [og("2"), og("1")])
+    def test_nor_beside_what_another_funder_or_the_user_left_unclear(
+        self, net: LocalNet, funded: Funded, amount: Any
+    ) -> None:
+        provider = funded.providers[0]
+        net.node_fault("dropped", times=None)
+        with funded.broker(HASTY) as broker:
+            with pytest.raises(ChainError, match="may still be"):
+                broker.transfer(provider, amount)
+            funder = Funder(broker, PLAN, [provider])
+            funder.look()
+            assert (funded.moved(), total(funder)) == (0, 0), "nothing beside it"
+            net.clear_node_faults()
+            funder.look()
+        assert funded.moved() == 2 * 10**18
+        assert total(funder) == (og("2") - amount).units
 
     def test_nothing_that_was_not_given_counts(self, net: LocalNet, funded: Funded) -> None:
         net.node_fault("price_raised", times=None)

@@ -1,0 +1,126 @@
+"""A program that pays, looks, or is killed: each run is a process forked from one that has loaded everything."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+from zg_core import Broker, Sending, Store, ZeroGError, og
+from zg_core.wallet import Wallet
+
+# What each run would load for itself.
+for _each in ("eth_abi.abi", "eth_utils", "encodings.idna", "sqlalchemy.dialects.sqlite", "sqlite3", "zoneinfo"):
+    importlib.import_module(_each)
+importlib.import_module("zg_core.backends.direct.money.broker")
+Wallet.from_key("0x" + "11" * 32).sign_digest(bytes(32))
+
+SECONDS = 120
+KILLED = "killed"
+
+
+class Run:
+    """One run in a process of its own.
+
+    Args:
+        job: See `work`.
+    """
+
+    _context = get_context("forkserver")
+    _context.set_forkserver_preload([__name__])
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self._told, theirs = self._context.Pipe(duplex=False)
+        self._process = self._context.Process(target=work, args=(job, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._guard, self._over = threading.Lock(), False
+
+    def kill(self) -> None:
+        """As ``kill -9``; from any thread, and nothing if it has ended."""
+        with self._guard:
+            if not self._over:
+                self._process.kill()
+
+    def result(self) -> Any:
+        """What it said, or `KILLED`."""
+        try:
+            assert self._told.poll(SECONDS), "it hangs"
+            said = self._told.recv()
+        except EOFError:
+            said = KILLED
+        finally:
+            self._told.close()
+        self._process.join(SECONDS)
+        with self._guard:
+            self._over = True
+            code = self._process.exitcode
+        assert code == (-signal.SIGKILL if said is KILLED else 0) or code == -signal.SIGKILL, f"ended with {code}"
+        self._process.close()
+        return said
+
+
+def work(job: dict[str, Any], told: Connection) -> None:
+    """Do what is asked and tell it.
+
+    Args:
+        job: ``broker``: its options. ``sending``: of `Sending`. ``pay``: 0G to be deposited; or what is pending is
+            looked at. ``dies``: at which transaction of the store, and whether before it is committed.
+        told: Where to tell what came of it: ``"paid"`` or the code of an error; of a look, for each transaction that
+            was pending, the amount and what became of it, and then how many are still not settled.
+    """
+    if job.get("dies") is not None:
+        _die_at(*job["dies"])
+    where = {**job["broker"], "store": Store.open(job["broker"]["store"]), "sending": Sending(**job["sending"])}
+    with Broker(**where) as broker:
+        told.send(_pay(broker, job["pay"]) if "pay" in job else _look(broker))
+    told.close()
+
+
+def _pay(broker: Broker, amount: int) -> str:
+    try:
+        broker.deposit(og(str(amount)))
+    except ZeroGError as error:
+        return error.code or type(error).__name__
+    return "paid"
+
+
+def _look(broker: Broker) -> tuple[list[tuple[int, str]], int] | str:
+    found = []
+    try:
+        for each in broker.pending():
+            became = each.state
+            if not each.is_settled:
+                try:
+                    broker.resume(each.id)
+                    became = "mined"
+                except ZeroGError as error:
+                    became = error.code or type(error).__name__
+            found.append((each.value.units // 10**18, became))
+        return found, sum(not each.is_settled for each in broker.pending())
+    except ZeroGError as error:
+        return error.code or type(error).__name__
+
+
+def _die_at(number: int, before: bool) -> None:
+    """End this process at that transaction of the store, as ``kill -9``."""
+    original, count = Store.transaction, 0
+
+    @contextmanager
+    def transaction(self: Store, *, durable: bool = True) -> Iterator[Any]:
+        nonlocal count
+        with original(self, durable=durable) as made:
+            yield made
+            count += 1
+            if count == number and before:
+                os.kill(os.getpid(), signal.SIGKILL)
+        if count == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Store.transaction = transaction  # type: ignore[method-assign]
