@@ -151,7 +151,8 @@ def test_a_verdict_that_does_not_come_in_time_is_not_enough(
         [multiply],
         middleware=[ZeroGVerificationMiddleware(timeout=0.01)],
     )
-    with provider.fault("signature_late", times=None), pytest.raises(zg_core.VerificationUnavailable) as caught:
+    late = provider.fault("signature_late", seconds=3600, times=None)
+    with late, pytest.raises(zg_core.VerificationUnavailable) as caught:
         invoke(agent, ask())
     assert ran == []
     assert caught.value.code in ("pending", "no_signature")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +16,7 @@ from tests.zg_core.hand_clock import Clock
 from tests.zg_core.raw_server import Server
 from zg_core import AsyncChatClient, ChatClient
 from zg_core.http import library as http
-from zg_core.localnet import LocalNet, ProviderSpec
+from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from zg_core.localnet import LocalProvider, LocalWallet
 
 KINDS = {"TeeML": 0, "TeeTLS": 1, "TeeML-separated": 2, "standard": 3}
+CALM = replace(ProviderSettings.fast(), settle_interval=None)
+"""Nothing is settled but where a test says so: how much of it a slow machine had settled by then would be chance."""
 SPECS = [
     ProviderSpec(model="chat-ml"),
     ProviderSpec(model="chat-tls", kind="TeeTLS"),
@@ -51,7 +53,7 @@ def node() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def net() -> Iterator[LocalNet]:
-    with LocalNet(providers=SPECS) as network:
+    with LocalNet(providers=SPECS, settings=CALM) as network:
         yield network
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cases.chain.field import Expectations
 from tests.cases.chain.money import User
+from tests.zg_core.conftest import CALM
 from zg_core.localnet import LocalNet
 
 
@@ -24,7 +25,7 @@ def expect() -> Iterator[Expectations]:
 @pytest.fixture(scope="session")
 def net() -> Iterator[LocalNet]:
     """A local network with one provider, at which its wallet has a sub-account."""
-    with LocalNet(providers=1) as network:
+    with LocalNet(providers=1, settings=CALM) as network:
         network.open_account(network.wallet, network.providers[0])
         yield network
 

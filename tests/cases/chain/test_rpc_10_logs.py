@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cases.chain.field import Expectations, Relay, RpcError, attempt, forward, network_of, ours, told
+from tests.zg_core.conftest import CALM
 from zg_core import Broker, ChatClient
 from zg_core.localnet import LocalNet, LocalWallet
 
@@ -20,7 +21,7 @@ FAR = 30_000
 
 @pytest.fixture(scope="module")
 def net() -> Iterator[LocalNet]:
-    with LocalNet(providers=1) as network:
+    with LocalNet(providers=1, settings=CALM) as network:
         yield network
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.zg_core.cli.running import Zerog, zerog_of
+from tests.zg_core.conftest import CALM
 from zg_core.localnet import LocalNet, ProviderSpec
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def market() -> Iterator[LocalNet]:
         ProviderSpec(model="chat-standard", kind="standard"),
         ProviderSpec(model="chat-unacknowledged", acknowledged=False),
     ]
-    with LocalNet(providers=specs) as net:
+    with LocalNet(providers=specs, settings=CALM) as net:
         yield net
 
 

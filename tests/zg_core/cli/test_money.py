@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.zg_core.cli.running import zerog_of
+from tests.zg_core.conftest import CALM
 from zg_core import Broker, ChainError, Sending, og
 from zg_core.localnet import LocalNet
 
@@ -21,7 +22,7 @@ def neuron(value):
 
 def test_money_goes_in_and_comes_back(tmp_path):
     """Deposit, transfer, acknowledge, retrieve, wait, retrieve, refund: for people and as documents."""
-    with LocalNet(providers=2) as net:
+    with LocalNet(providers=2, settings=CALM) as net:
         zerog = zerog_of(net, tmp_path, net.new_wallet())
         first, second = (each.address for each in net.providers)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.zg_core.conftest import CALM
 from zg_core.localnet import LocalNet, ProviderSpec
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ PROMPTS: list[Any] = [
 
 @pytest.fixture(scope="package")
 def market() -> Iterator[LocalNet]:
-    with LocalNet(providers=SPECS) as net:
+    with LocalNet(providers=SPECS, settings=CALM) as net:
         for provider in net.providers:
             net.open_account(net.wallet, provider, 20 * 10**18)
         yield net

@@ -209,6 +209,15 @@ compare("slow", prompts, concurrency=1, environ=environ, cache=cache)
 """
 
 
+def wait_for(cache, finished, child):
+    """Until so many calls of another process have been kept; nothing tells us."""
+    until = time.monotonic() + 300
+    while len(list(cache.glob("*.json"))) < finished:
+        assert child.poll() is None, "it ended by itself"
+        assert time.monotonic() < until, "it never came so far"
+        time.sleep(0.01)
+
+
 def test_a_killed_process_loses_no_finished_call(tmp_path):
     import json
 
@@ -216,18 +225,17 @@ def test_a_killed_process_loses_no_finished_call(tmp_path):
 
     prompts = [f"Say {number}" for number in range(8)]
     cache = tmp_path / "calls"
-    with LocalNet(providers=[ProviderSpec(model="slow", first_token_delay=0.15)]) as net:
+    with LocalNet(providers=[ProviderSpec(model="slow")]) as net:
         net.open_account(net.wallet, net.providers[0])
         child = subprocess.Popen([sys.executable, "-c", CHILD], stdin=subprocess.PIPE, cwd=Path.cwd())
-        child.stdin.write(json.dumps([net.env(), str(cache), prompts]).encode())
-        child.stdin.close()
-        until = time.monotonic() + 60
-        while time.monotonic() < until and child.poll() is None and len(list(cache.glob("*.json"))) < 3:
-            time.sleep(0.01)  # another process: nothing tells us
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
+        with net.providers[0].fault("hang", times=None, containing="Say 3"):
+            child.stdin.write(json.dumps([net.env(), str(cache), prompts]).encode())
+            child.stdin.close()
+            wait_for(cache, 3, child)
+            os.kill(child.pid, signal.SIGKILL)
+            child.wait()
         finished = len(list(cache.glob("*.json")))
-        assert 3 <= finished < len(prompts), "the process was not killed in the middle"
+        assert finished == 3, "the process was not killed in the middle"
         result = compare("slow", prompts, environ=net.env(), cache=cache)
         assert sum(row.cached for row in result) == finished
         assert all(not row.error for row in result)
@@ -392,8 +400,10 @@ def test_an_interrupt_ends_it_and_loses_no_finished_call(tmp_path, where):
 
     prompts = [f"Say {number}" for number in range(40)]
     cache = tmp_path / "calls"
-    with LocalNet(providers=[ProviderSpec(model="slow", first_token_delay=0.15)]) as net:
+    with LocalNet(providers=[ProviderSpec(model="slow")]) as net:
         net.open_account(net.wallet, net.providers[0])
+        # Two at a time, until both wait for an answer that never comes.
+        net.providers[0].fault("hang", times=None, containing="Say 1")
         # a shell's background jobs ignore Ctrl-C, and so would their children
         child = subprocess.Popen(
             [
@@ -407,13 +417,11 @@ def test_an_interrupt_ends_it_and_loses_no_finished_call(tmp_path, where):
         )
         child.stdin.write(json.dumps([net.env(), str(cache), prompts]).encode())
         child.stdin.close()
-        until = time.monotonic() + 60
-        while time.monotonic() < until and child.poll() is None and len(list(cache.glob("*.json"))) < 3:
-            time.sleep(0.01)  # another process: nothing tells us
+        wait_for(cache, 9, child)
         child.send_signal(signal.SIGINT)
-        assert child.wait(30) == 42
+        assert child.wait(300) == 42
         finished = len(list(cache.glob("*.json")))
-        assert 3 <= finished < len(prompts)
+        assert finished == 9
         assert not list(cache.glob(".*"))
         known = [job for job in estimate("slow", prompts, environ=net.env(), cache=cache).jobs if job.known]
         assert len(known) == finished

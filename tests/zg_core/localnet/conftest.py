@@ -141,7 +141,7 @@ class Tools:
     text_of = staticmethod(text_of)
 
     @staticmethod
-    def until(condition: Any, seconds: float = 5.0) -> None:
+    def until(condition: Any, seconds: float = 60.0) -> None:
         """Wait for something another thread does."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -159,7 +159,7 @@ def http() -> Any:
     """An HTTP client that follows no redirects and knows no proxies."""
     import httpx2
 
-    with httpx2.Client(timeout=10, trust_env=False) as client:
+    with httpx2.Client(timeout=60, trust_env=False) as client:
         yield client
 
 

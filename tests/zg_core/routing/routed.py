@@ -41,8 +41,8 @@ class Scene:
         """How many prompts each provider has got in this test."""
         return [self._prompts(one) - before for one, before in zip(self.net.providers, self._asked, strict=True)]
 
-    def fault(self, number: int, name: str, **more: Any) -> None:
-        self.net.providers[number].fault(name, **{"times": None, **more})
+    def fault(self, number: int, name: str, **more: Any) -> Any:
+        return self.net.providers[number].fault(name, **{"times": None, **more})
 
     def address(self, number: int) -> str:
         return self.net.providers[number].address

@@ -61,7 +61,7 @@ def test_an_empty_chain_holds_the_ten_development_accounts(chain: Chain) -> None
     for address, key in DEV_KEYS.items():
         assert Account.from_key(key).address == address, "key and address in DEV_KEYS must belong together"
         assert (chain.balance(address), chain.nonce(address), chain.code(address)) == (DEV_BALANCE, 0, b"")
-    assert abs(chain.timestamp - time.time()) < 5
+    assert abs(chain.timestamp - time.time()) < 300
 
 
 def test_the_packaged_genesis_has_the_contracts_and_starts_fast() -> None:
@@ -274,7 +274,7 @@ def test_code_sees_its_block(chain: Chain, probe: str) -> None:
         kinds, chain.call(to=probe, data=data("blockNow()"))
     )
     assert (number, chain_id, base_fee) == (chain.block_number, 31337, BASE_FEE)
-    assert abs(seen - time.time()) < 5
+    assert abs(seen - time.time()) < 300
     assert random.to_bytes(32, "big") == chain.head.header.prevrandao
     assert parent == chain.block(chain.block_number - 1).hash  # type: ignore[union-attr]
     assert coinbase == "0x" + "00" * 20

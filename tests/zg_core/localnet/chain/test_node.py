@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.zg_core.cli.running import Zerog
+from tests.zg_core.conftest import CALM
 from zg_core import Broker, ChatClient, og
 from zg_core.localnet import LocalNet, NodeUnfit, ProviderSpec
 from zg_core.localnet.chain.anvil import AnvilProcess
@@ -58,7 +59,7 @@ def stream_of(client: ChatClient) -> Any:
 class TestAnvil:
     def test_the_whole_job_runs_on_it_and_nothing_is_left(self, anvil: str) -> None:
         specs = [ProviderSpec(model="chat-ml"), ProviderSpec(model="chat-tls", kind="TeeTLS")]
-        with LocalNet(anvil=anvil, providers=specs) as net:
+        with LocalNet(anvil=anvil, providers=specs, settings=CALM) as net:
             process = net._anvil._process
             whole_job(net)
             snapshot = net.snapshot()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.zg_core.conftest import CALM
 from zg_core import (
     Amount,
     AsyncBroker,
@@ -61,7 +62,7 @@ class Twin:
 @pytest.fixture(scope="module")
 def net() -> Iterator[LocalNet]:
     """A network of its own: these tests move its clock by days, and sessions are signed with the real time."""
-    with LocalNet(providers=5) as network:
+    with LocalNet(providers=5, settings=CALM) as network:
         yield network
 
 
