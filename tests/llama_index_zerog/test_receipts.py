@@ -14,8 +14,9 @@ from llama_index.core.query_engine import SubQuestionQueryEngine
 from llama_index.core.tools import FunctionTool, QueryEngineTool
 
 import zg_core
-from llama_index_zerog import ZeroG, get_zerog_receipts, receipt_of
+from llama_index_zerog import ZeroG, ZeroGReceipts, get_zerog_receipts, receipt_of
 from tests.llama_index_zerog.conftest import EMBED, SCRIPTED, Script
+from zg_core.frameworks.collected import Collected
 from zg_core.localnet import LocalNet, LocalProvider
 
 
@@ -131,11 +132,12 @@ def test_totals_are_by_provider_model_and_currency_with_bounds(net: LocalNet, ma
 
 
 def test_both_frameworks_add_up_with_the_same_code() -> None:
-    import langchain_zerog.callbacks
-    from zg_core.receipts.totals import Total, totals_of
+    from langchain_zerog import ZeroGReceiptsHandler
 
-    assert langchain_zerog.callbacks.Total is Total
-    assert langchain_zerog.callbacks.totals_of is totals_of
+    for name, of_both in vars(Collected).items():
+        if not name.startswith("_") or name == "__getitem__":
+            for one in (ZeroGReceipts, ZeroGReceiptsHandler):
+                assert name == "receipts" or getattr(one, name) is of_both, (one, name)
 
 
 def test_concurrent_tasks_do_not_mix(make_llm: Any) -> None:
