@@ -122,8 +122,8 @@ def start(
         settings = read_toml(config, settings, shared)
     else:
         said = {name: value for name, value in (("provider", provider), ("routing", routing)) if value is not None}
-        names = model or [ANY]
-        settings = replace(settings, entries={name: entry_of(name, said, shared, hold=hold) for name in names})
+        entries = [entry_of(name, {**said, **_named(name)}, shared, hold=hold) for name in model or [ANY]]
+        settings = replace(settings, entries={each.name: each for each in entries})
     _run(run, settings, told is None and not no_token)
 
 
@@ -182,6 +182,10 @@ def _checked(token: str) -> Secret:
     if len(token) < _SHORTEST or _UNLIKE_A_TOKEN.search(token):
         raise typer.BadParameter(f"a token has {_SHORTEST} or more printable ASCII characters", param_hint="--token")
     return Secret(token)
+
+
+def _named(name: str) -> dict[str, str]:
+    return {} if name == ANY else {"model": name}
 
 
 def _one(name: str | None) -> list[str]:

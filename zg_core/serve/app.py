@@ -60,9 +60,6 @@ class Server:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; the ASGI interface."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
         if scope["type"] != "http":
             return
         try:
@@ -114,16 +111,6 @@ class Server:
             if each["id"] == name:
                 return each
         raise HttpError(404, "model_not_served", "no such model is served here", "GET /v1/models lists them")
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await send({"type": "lifespan.startup.complete"})
-            elif message["type"] == "lifespan.shutdown":
-                await self.close()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
 
     async def close(self) -> None:
         """End what is under way, so that each call leaves its receipt, and close every connection."""

@@ -97,7 +97,14 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 
 def renamed(payload: Mapping[str, Any], model: str) -> bytes:
-    """The request, for the model that stands behind the name that was asked for; the rest stays in its order."""
+    """The request, for the model that stands behind the name that was asked for; the rest stays in its order.
+
+    Example:
+        >>> renamed({"model": "mine", "n": 1}, "theirs"), renamed({"model": "mine", "n": 1}, "")
+        (b'{"model":"theirs","n":1}', b'{"n":1}')
+    """
+    if not model:
+        return encode_body({name: value for name, value in payload.items() if name != "model"})
     if "model" in payload:
         return encode_body({name: model if name == "model" else value for name, value in payload.items()})
     return encode_body({"model": model, **payload})

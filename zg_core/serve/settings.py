@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +29,7 @@ _OF_A_MODEL = frozenset(
     {"accept_models", "api_key_env", "attest", "backend", "hold", "kinds", "minimum", "model", "provider", "routing"}
     | {"verify"}
 )
+_AMOUNT = re.compile(r"[0-9]{1,30}(\.[0-9]{1,18})?")
 _MEGABYTE = 1024 * 1024
 
 
@@ -55,10 +57,7 @@ def allowance_of(text: str, default: Period = "day") -> Allowance:
     """
     number, slash, period = text.strip().partition("/")
     word = period if slash else default
-    try:
-        amount = Amount(number)
-    except (ValueError, TypeError, ConfigError):
-        amount = Amount(0)
+    amount = Amount(number) if _AMOUNT.fullmatch(number) else Amount(0)
     if word not in _PERIODS or amount.units <= 0:
         raise ConfigError(
             f"{text[:60]!r} is no budget", code="bad_budget", hint="write 0G and a period: 0.05/call, 5/day or 20/total"
@@ -73,7 +72,8 @@ class Entry:
     Attributes:
         name: What callers ask for; `ANY` for every model on chain.
         settings: Settings of the clients that answer (`AsyncChatClient`); no secret in plain text.
-        model: What the model is called where it is asked for; None where that is `name`.
+        model: What the model is called where it is asked for: None where that is what the caller said, "" where it is
+            whatever the provider serves.
         hold: Whether a stream waits for its verdict.
     """
 
@@ -229,12 +229,14 @@ def entry_of(name: str, said: Mapping[str, Any], shared: Mapping[str, Any], *, h
             raise _bad(f"{where}: the environment has no {variable}")
         settings["api_key"] = Secret(os.environ[variable])
     model = _typed(said, "model", str, None)
-    if model is not None or (name != ANY and "provider" not in settings):
-        settings["model"] = model or name
+    if model is None and name != ANY:
+        model = "" if "provider" in said else name
+    if model:
+        settings["model"] = model
     entry_hold = _typed(said, "hold", bool, hold)
     if entry_hold:
         settings["stream"] = "hold"
-    return Entry(name, settings, model if model != name else None, entry_hold)
+    return Entry(name, settings, None if model == name else model, entry_hold)
 
 
 def _routing(said: Any, where: str) -> Routing:
