@@ -59,6 +59,7 @@ class Reason(StrEnum):
     NO_SIGNATURE = "no_signature"
     RECORD_UNREADABLE = "record_unreadable"
     RECORD_CHANGED = "record_changed"
+    STALE = "stale"
     # not_checked
     POLICY_OFF = "policy_off"
     ABANDONED = "abandoned"
@@ -223,6 +224,7 @@ _SENTENCES: dict[str, str] = {
     Reason.NO_SIGNATURE: "the provider has no signature for this reply",
     Reason.RECORD_UNREADABLE: "the chain record of the provider could not be read",
     Reason.RECORD_CHANGED: "the chain record changed around this call, and it no longer names the key that signed",
+    Reason.STALE: "the signature was made at another time than this call: an old answer, or a clock that is off",
     Reason.POLICY_OFF: "the policy is off",
     Reason.ABANDONED: "the reader broke off before the end",
     Reason.REFUSED: "the request was refused, so there is no reply to check",
