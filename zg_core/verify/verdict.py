@@ -104,6 +104,8 @@ class Verdict:
         signed_adapter: The adapter named in it beside that model, "" if none is.
         record_age: Whole seconds before the call at which the chain record was read that this rests on; 0 where it was
             read during the call, None where no record was used.
+        unsigned: Names of what the caller sees and the signature does not cover, parted by commas; "" where it covers
+            all bytes.
 
     Example:
         >>> from zg_core.types import Kind
@@ -130,6 +132,7 @@ class Verdict:
     signed_model: str = ""
     signed_adapter: str = ""
     record_age: int | None = None
+    unsigned: str = ""
 
     @property
     def prompt(self) -> Prompt:
@@ -153,6 +156,10 @@ class Verdict:
                 "the provider's enclave key signed exactly these bytes, for this request with the model "
                 f"{self.signed_model!r}{adapter} where {self.asked_model!r} was asked for{accepted}"
             )
+        if self.unsigned and self.binding is not Binding.RENAMED and self.status is Status.VERIFIED:
+            sentence = "the enclave's key signed exactly this request, this output and the time"
+        if self.unsigned and self.status in (Status.VERIFIED, Status.RESPONSE_BOUND):
+            sentence = f"{sentence}; not signed: {self.unsigned}"
         if self.status in (Status.VERIFIED, Status.RESPONSE_BOUND) and self.provider_identity:
             return f"{sentence}; vendor {self.provider_identity} answered outside the enclave"
         return sentence
@@ -179,6 +186,7 @@ class Verdict:
             "signed_model": self.signed_model,
             "signed_adapter": self.signed_adapter,
             "record_age": self.record_age,
+            "unsigned": self.unsigned,
             "explanation": self.explain(),
         }
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+from zg_core.jsontext import parse_json
+from zg_core.sse import DONE, SSEDecoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +25,7 @@ _SIGNED_KEYS = frozenset({"tee_signature", "tee_timestamp", "tee_request_hash", 
 
 
 def request_texts(payload: Mapping[str, Any]) -> list[bytes]:
-    """The canonical forms that a gateway may have signed of a request, the newest gateways' first.
+    r"""The canonical forms that a gateway may have signed of a request, the newest gateways' first.
 
     There are several where it has attachments (older gateways print the list as Python does, newer ones leave out
     everything but type and file name: attachments are not signed) or asks for a search. None where a gateway could not
@@ -33,7 +36,7 @@ def request_texts(payload: Mapping[str, Any]) -> list[bytes]:
 
     Example:
         >>> request_texts({"model": "gpt-5", "prompt": "Grüße", "temperature": 0, "max_tokens": 9})
-        [b'{"max_tokens": 9, "model": "gpt-5", "prompt": "Gr\\\\u00fc\\\\u00dfe", "temperature": 0.0}']
+        [b'{"max_tokens": 9, "model": "gpt-5", "prompt": "Gr\\u00fc\\u00dfe", "temperature": 0.0}']
     """
     texts: list[bytes] = []
     for form in _forms(payload):
@@ -122,7 +125,7 @@ class Answer:
         finish: Its ``finish_reason``.
         signed: The fields of the gateway's signature (``tee_…``), from the event that carries them.
         beside: Names of what is in it that no gateway signs.
-        surplus: Whether it holds a second choice, or a second name of a call: a caller may see it, and it is not signed.
+        surplus: Whether it holds a second choice, or a second name of a call: a caller may see it, no gateway signs it.
 
     Example:
         >>> answer = Answer()
@@ -138,6 +141,21 @@ class Answer:
     model: str = ""
     beside: set[str] = field(default_factory=set)
     surplus: bool = False
+
+    @classmethod
+    def read(cls, response: bytes) -> Self:
+        """The answer that these bytes are: events, or one body; what is neither says nothing."""
+        answer = cls()
+        bare = response.removeprefix(b"\xef\xbb\xbf").lstrip()
+        try:
+            events = [bare] if bare[:1] == b"{" else SSEDecoder().feed(response + b"\n\n")
+            for event in events:
+                said = None if event == DONE else parse_json(event)
+                if isinstance(said, dict):
+                    answer.take(said)
+        except (ValueError, RecursionError):
+            return answer
+        return answer
 
     @property
     def ended(self) -> bool:

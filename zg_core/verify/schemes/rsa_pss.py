@@ -15,17 +15,30 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.crypto import keccak256
 from zg_core.errors import ConfigError
+from zg_core.jsontext import parse_json
+from zg_core.types import Kind
 from zg_core.verify.schemes.canonical import Answer, request_texts
+from zg_core.verify.schemes.evidence import Evidence, Kept, Scheme
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-    from zg_core.types import Kind
-
-__all__ = ["FRESH_SECONDS", "Signed", "UnfitKey", "check_key", "examine", "message_hash", "tee_id_of"]
+__all__ = [
+    "FRESH_SECONDS",
+    "SCHEME",
+    "Signed",
+    "UnfitKey",
+    "check_key",
+    "evidence_of",
+    "examine",
+    "message_hash",
+    "record_key",
+    "remade",
+    "tee_id_of",
+]
 
 FRESH_SECONDS = 600
 """How far the signed time may be from the call: no nonce of the client is signed, so this is what bounds a replay."""
@@ -43,8 +56,8 @@ def tee_id_of(public_key: bytes) -> str:
     """The id of the enclave whose signing key this is (DER, SubjectPublicKeyInfo): its Keccak hash.
 
     Example:
-        >>> tee_id_of(b"key")[:10]
-        '0xcf47fde0'
+        >>> len(tee_id_of(b"key"))
+        66
     """
     return "0x" + keccak256(public_key).hex()
 
@@ -136,9 +149,10 @@ class Signed:
             return None
         if not signature or not 0 < time < _MOST_TIME:
             return None
-        hashes = [_hash(fields.get(name)) for name in ("tee_request_hash", "tee_output_hash")]
-        tee_id = fields.get("tee_id")
-        return cls(signature, time, *hashes, "0x" + found.hex() if (found := _hash(tee_id)) else "")
+        request, output, tee_id = (
+            _hash(fields.get(name)) for name in ("tee_request_hash", "tee_output_hash", "tee_id")
+        )
+        return cls(signature, time, request, output, "0x" + tee_id.hex() if tee_id else "")
 
     @property
     def text(self) -> str:
@@ -183,7 +197,9 @@ def examine(
         seen: Whether an earlier answer had the same signature.
         accept_models: Renames that the user accepts, asked to forwarded.
     """
-    verdict = Verdict(Status.FAILED, kind=kind, expected_signer=tee_id_of(public_key))
+    verdict = Verdict(
+        Status.FAILED, kind=kind, expected_signer=tee_id_of(public_key), unsigned=", ".join(answer.unsigned)
+    )
     if not answer.signed:
         incomplete = not (complete and answer.ended)
         return replace(
@@ -253,7 +269,116 @@ def _named(payload: Mapping[str, Any], answer: Answer, accepted: Mapping[str, st
     forms, asked = [_Form(payload)], payload.get("model")
     if not isinstance(asked, str):
         return forms
-    for name in dict.fromkeys((accepted.get(asked, ""), answer.model)):
-        if name not in ("", asked):
-            forms.append(_Form({**payload, "model": name}, asked, name, accepted.get(asked) == name))
-    return forms
+    names = [name for name in dict.fromkeys((accepted.get(asked, ""), answer.model)) if name not in ("", asked)]
+    return forms + [_Form({**payload, "model": name}, asked, name, accepted.get(asked) == name) for name in names]
+
+
+def evidence_of(answer: Answer, public_key: bytes, window: tuple[float, float]) -> Evidence:
+    """What a receipt keeps, so that `remade` can judge again; empty where the answer carries no signature."""
+    signed = Signed.parse(answer.signed)
+    if signed is None:
+        return Evidence("rsa_pss")
+    return Evidence(
+        "rsa_pss",
+        signed_text=signed.text,
+        signature=base64.b64encode(signed.signature).decode(),
+        signer=tee_id_of(public_key),
+        time=signed.timestamp,
+        facts={"public_key": base64.b64encode(public_key).decode(), "window": [int(window[0]), int(window[1])]},
+    )
+
+
+def record_key(record: Any) -> bytes:
+    """The key in what a receipt keeps of the registry's record; ``b""`` where there is none."""
+    said = record.get("public_key") if isinstance(record, dict) else None
+    try:
+        return base64.b64decode(said, validate=True) if isinstance(said, str) else b""
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def remade(kept: Kept) -> Verdict:
+    """The verdict that the evidence of a receipt gives.
+
+    Of bytes that were not kept only this is left: the key in the record signed two hashes and a time.
+    """
+    evidence, exchange, public_key = kept.evidence, kept.exchange, record_key(kept.record)
+    hashes: dict[str, Any] = {
+        "request_sha256": exchange.request_sha256,
+        "response_sha256": exchange.response_sha256,
+    }
+    signed = Signed.of_text(evidence.signed_text, evidence.signature)
+    window = _window(evidence)
+    if signed is None or window is None:
+        return Verdict(Status.FAILED, Reason.MALFORMED, Kind.TEE_TLS, expected_signer=tee_id_of(public_key), **hashes)
+    if kept.response is None or not exchange.request:
+        return _of_hashes(signed, public_key, window, seen=exchange.replayed, hashes=hashes)
+    try:
+        payload = parse_json(exchange.request)
+    except (ValueError, RecursionError):
+        payload = None
+    answer = Answer.read(kept.response)
+    own = Signed.parse(answer.signed)
+    if (
+        not isinstance(payload, dict)
+        or own is None
+        or (own.signature, own.timestamp)
+        != (
+            signed.signature,
+            signed.timestamp,
+        )
+    ):
+        return Verdict(
+            Status.FAILED, Reason.CONTENT_MISMATCH, Kind.TEE_TLS, expected_signer=tee_id_of(public_key), **hashes
+        )
+    verdict = examine(
+        payload,
+        answer,
+        public_key,
+        kind=Kind.TEE_TLS,
+        window=window,
+        complete=exchange.complete,
+        seen=exchange.replayed,
+        accept_models=kept.accept_models,
+    )
+    return replace(verdict, **hashes)
+
+
+def _of_hashes(
+    signed: Signed, public_key: bytes, window: tuple[int, int], *, seen: bool, hashes: Mapping[str, Any]
+) -> Verdict:
+    verdict = Verdict(
+        Status.FAILED,
+        Reason.SIGNER_MISMATCH,
+        Kind.TEE_TLS,
+        expected_signer=tee_id_of(public_key),
+        signed_text=signed.text,
+        signature=base64.b64encode(signed.signature).decode(),
+        **hashes,
+    )
+    try:
+        key = _key(public_key)
+    except UnfitKey:
+        return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
+    if not _signs(key, signed.signature, signed.request_hash, signed.output_hash, signed.timestamp):
+        return verdict
+    verdict = replace(verdict, recovered_signer=verdict.expected_signer)
+    if seen:
+        return replace(verdict, reason=Reason.REPLAYED)
+    if not window[0] - FRESH_SECONDS <= signed.timestamp <= window[1] + FRESH_SECONDS:
+        return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.STALE)
+    return replace(verdict, status=Status.SIGNER_ONLY, reason=Reason.NONE)
+
+
+def _window(evidence: Evidence) -> tuple[int, int] | None:
+    said = evidence.facts.get("window")
+    if not isinstance(said, list) or len(said) != 2 or any(type(each) is not int for each in said):
+        return None
+    return said[0], said[1]
+
+
+def _vouched(_: Kept, __: Verdict) -> Iterable[str]:
+    return ("evidence.time",)
+
+
+SCHEME = Scheme(remade, vouches=_vouched)

@@ -14,9 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from eth_abi import encode
 
 from zg_core.crypto import keccak256
+from zg_core.exchange import Exchange
 from zg_core.types import Kind
 from zg_core.verify.schemes.canonical import Answer, request_texts
-from zg_core.verify.schemes.rsa_pss import Signed, examine, message_hash, tee_id_of
+from zg_core.verify.schemes.evidence import Kept
+from zg_core.verify.schemes.registry import scheme_named
+from zg_core.verify.schemes.rsa_pss import Signed, evidence_of, examine, message_hash, tee_id_of
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 VECTORS = json.loads(Path(__file__).with_name("opengradient_signed.json").read_text(encoding="utf-8"))
@@ -60,9 +63,7 @@ def test_a_vector_is_verified(case):
     verdict = judged(case["request_body"], answer_of(case))
     assert (verdict.status, verdict.reason) == (Status.VERIFIED, Reason.NONE)
     assert verdict.expected_signer == verdict.recovered_signer == VECTORS["tee_id"]
-    assert Signed.of_text(verdict.signed_text, verdict.signature) == Signed.parse(
-        {**case["fields"], "tee_id": None}
-    )
+    assert Signed.of_text(verdict.signed_text, verdict.signature) == Signed.parse({**case["fields"], "tee_id": None})
 
 
 def test_the_enclave_is_the_hash_of_its_key():
@@ -95,11 +96,17 @@ def _message(body: dict[str, Any]) -> dict[str, Any]:
     return message
 
 
+CALLS = _message(TOOLS["response"])["tool_calls"]
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
         ("one letter", lambda body: _message(body).update(content="Hello")),
-        ("a call beside the text", lambda body: _message(body).update(tool_calls=_message(TOOLS["response"])["tool_calls"])),
+        (
+            "a call beside the text",
+            lambda body: _message(body).update(tool_calls=_message(TOOLS["response"])["tool_calls"]),
+        ),
         ("a second choice", lambda body: body["choices"].append({"index": 1, "message": {"content": "x"}})),
         ("a second choice of the same index", lambda body: body["choices"].append({"message": {"content": "x"}})),
     ],
@@ -248,3 +255,46 @@ def test_a_request_that_no_gateway_could_sign_has_no_text(payload):
 def test_values_of_models_are_written_as_python_writes_them():
     payload = {"model": "m", "messages": [], "temperature": 1e-7, "max_tokens": 0, "stop": [], "tools": None}
     assert request_texts(payload) == [b'{"max_tokens": 0, "messages": [], "model": "m", "temperature": 1e-07}']
+
+
+def kept_of(case: dict[str, Any], *, bytes_kept: bool = True, **changes: Any) -> Kept:
+    """What a receipt keeps of a vector's call."""
+    response = case["response"]
+    events = [f"data: {json.dumps(said)}\n\n" for said in response] if isinstance(response, list) else None
+    body = ("".join(events) + "data: [DONE]\n\n" if events else json.dumps(response)).encode()
+    exchange = Exchange(json.dumps(case["request_body"]).encode())
+    exchange.feed(body)
+    exchange.complete = True
+    evidence = evidence_of(Answer.read(body), KEY, (NOW, NOW + 1))
+    if not bytes_kept:
+        exchange.request_sha256  # noqa: B018 - computed while there are bytes
+        exchange.request = b""
+    fields: dict[str, Any] = {"exchange": exchange, "evidence": evidence, "response": body if bytes_kept else None}
+    fields |= {"record": {"public_key": VECTORS["public_key_der_b64"]}, "claimed": Verdict(Status.VERIFIED)}
+    return Kept(**{**fields, **changes})
+
+
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=[case["name"] for case in VECTORS["cases"]])
+def test_a_receipt_with_its_bytes_gives_the_verdict_again(case):
+    scheme = scheme_named("rsa_pss")
+    assert scheme is not None
+    again, kept = scheme.remade(kept_of(case)), kept_of(case)
+    assert again.status is Status.VERIFIED
+    assert again.response_sha256 == kept.exchange.response_sha256
+    once = judged(case["request_body"], answer_of(case))
+    assert (again.signed_text, again.signature, again.unsigned) == (once.signed_text, once.signature, once.unsigned)
+
+
+def test_without_the_bytes_only_the_signer_is_left():
+    scheme = scheme_named("rsa_pss")
+    assert scheme is not None
+    assert scheme.remade(kept_of(PLAIN, bytes_kept=False)).status is Status.SIGNER_ONLY
+    other = kept_of(PLAIN, bytes_kept=False, record={"public_key": "AAAA"})
+    assert scheme.remade(other).reason is Reason.RECORD_UNREADABLE
+
+
+def test_kept_bytes_of_another_answer_fail():
+    scheme = scheme_named("rsa_pss")
+    assert scheme is not None
+    kept = kept_of(PLAIN, evidence=kept_of(TOOLS).evidence)
+    assert scheme.remade(kept).reason is Reason.CONTENT_MISMATCH
