@@ -6,6 +6,8 @@ that is the same to both sides, and nothing else is.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import json
 import re
@@ -16,7 +18,7 @@ from zg_core.verify.schemes.gojson import number_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["associated_data", "binding", "canonical"]
+__all__ = ["associated_data", "binding", "bindings_of", "canonical", "decode", "encode"]
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -93,3 +95,39 @@ def binding(aad: bytes, ciphertext: bytes) -> bytes:
         'cd267304498951f9'
     """
     return hashlib.sha256(hashlib.sha256(aad).digest() + hashlib.sha256(ciphertext).digest()).digest()
+
+
+def bindings_of(envelopes: Iterable[Any]) -> list[bytes]:
+    """What stands for envelopes in a signed text, from what was kept of them.
+
+    Raises:
+        ValueError, KeyError, TypeError: one of them is no envelope.
+    """
+    return [binding(associated_data(each), decode(each["_e2ee"].get("ciphertext"))) for each in envelopes]
+
+
+def encode(data: bytes) -> str:
+    """Bytes as the protocol writes them: base64url without padding.
+
+    Example:
+        >>> encode(b"ab"), decode("YWI")
+        ('YWI', b'ab')
+    """
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def decode(text: Any) -> bytes:
+    """The way back.
+
+    Raises:
+        ValueError: it is no such text, or one that is not the only way to write its bytes.
+    """
+    if not isinstance(text, str) or not text.isascii() or set(text) & set("=+/"):
+        raise ValueError("not base64url without padding")
+    try:
+        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        raise ValueError("not base64url without padding") from None
+    if encode(data) != text:
+        raise ValueError("not base64url without padding")
+    return data

@@ -6,15 +6,13 @@ nothing of another call was put in its place; who made it is shown by the signat
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from zg_core.errors import ConfigError
 from zg_core.jsontext import encode_body, parse_json
-from zg_core.sealing.canonical import associated_data, binding
+from zg_core.sealing.canonical import associated_data, binding, decode, encode
 from zg_core.sealing.hpke import KEM_ID, NotSealed, PrivateKey, receive, send
 from zg_core.sealing.profiles import check_clear, split
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from zg_core.sealing.hpke import Context
     from zg_core.sealing.profiles import Profile
 
-__all__ = ["Broken", "EnclaveKey", "Opener", "SealedRequest", "bindings_of", "is_sealed", "unseal_error"]
+__all__ = ["Broken", "EnclaveKey", "Opener", "SealedRequest", "is_sealed", "unseal_error"]
 
 REQUEST, RESPONSE = b"0g-pc/v1/seal", b"0g-pc/v1/resp"
 _ANSWERS_UNBOUND = frozenset({"model", "x_0g_trace"})
@@ -216,54 +214,13 @@ class Opener:
         return tuple(self._bindings)
 
 
-def _names(value: Any) -> bool:
+def _names(value: Any) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(each, str) for each in value) and len(set(value)) == len(value)
 
 
 def is_sealed(said: Mapping[str, Any]) -> bool:
     """Whether a body or event is an envelope: its presence is the only sign (0g-router §4)."""
     return isinstance(said.get("_e2ee"), dict)
-
-
-def bindings_of(envelopes: list[Any]) -> list[bytes]:
-    """What stands for envelopes in a signed text, from what was kept of them.
-
-    Raises:
-        ValueError: one of them is no envelope.
-    """
-    found = []
-    for envelope in envelopes:
-        if not isinstance(envelope, dict) or not is_sealed(envelope):
-            raise ValueError("not an envelope")
-        found.append(binding(associated_data(envelope), decode(envelope["_e2ee"].get("ciphertext"))))
-    return found
-
-
-def encode(data: bytes) -> str:
-    """Bytes as the protocol writes them: base64url without padding.
-
-    Example:
-        >>> encode(b"ab"), decode("YWI")
-        ('YWI', b'ab')
-    """
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def decode(text: Any) -> bytes:
-    """The way back.
-
-    Raises:
-        ValueError: it is no such text, or one that is not the only way to write its bytes.
-    """
-    if not isinstance(text, str) or not text.isascii() or set(text) & set("=+/"):
-        raise ValueError("not base64url without padding")
-    try:
-        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        raise ValueError("not base64url without padding") from None
-    if encode(data) != text:
-        raise ValueError("not base64url without padding")
-    return data
 
 
 def unseal_error(words: str) -> bool:
