@@ -135,8 +135,9 @@ class Gate:
 
     def __init__(self) -> None:
         self.pace = MemoryPace()
-        self.rated: bool | None = None  # whether replies name a rate; None before the first
-        self.refused = False
+        self.rated: bool | None = None
+        """Whether the provider names a rate in its replies, as one does that has one (0g-direct §4.6); None before the
+        first: who sets no limits keeps to them where it does."""
         self.forked()
 
     def forked(self) -> None:
@@ -198,14 +199,6 @@ class Gate:
         finally:
             self._remove(mark)
             self.wake()
-
-    @property
-    def limited(self) -> bool:
-        """Whether who sets no limits keeps to them here.
-
-        A provider with a rate names it in every reply (0g-direct §4.6). Before the first reply a refusal is believed.
-        """
-        return self.refused if self.rated is None else self.rated
 
     def wake(self) -> None:
         """Let the first in the queue look whether it may enter."""

@@ -71,7 +71,7 @@ class Sending:
         demand: The policy as plain data, for receipts.
         payer: Asked for the account that pays when a request departs.
         limits: How fast, and how many at once; None without limits.
-        later: Limits for a provider whose replies name a rate (`Gate.limited`), where there are no `limits`.
+        later: Limits for a provider whose replies name a rate (`Gate.rated`), where there are no `limits`.
         store: Where turns are counted beyond this process.
         retries: What may be sent again.
         timeouts: How long a response may keep one waiting.
@@ -304,7 +304,7 @@ class Sending:
             return
         key = self._key(call)
         gate, patience = gate_of(*key), self._retries.deadline
-        if (limits := self._limits or (self._later if gate.limited else None)) is None:
+        if (limits := self._limits or (self._later if gate.rated else None)) is None:
             return
         pace = pace_of(self._store, *key)
         call.place = await gate.enter(self._transport, limits, pace=pace, patience=patience, until=until)
@@ -384,16 +384,22 @@ class Sending:
         if call.place is not None:
             call.place.heard(headers, age, pause)
         elif status == 429 and self._later is not None:
-            key = self._key(call)
-            gate = gate_of(*key)
-            gate.refused = True
-            pace = pace_of(self._store, *key) or gate.pace
-            said = replace(Word.of(headers, pause) or Word(0, 0, 0.0), remaining=0, pause=0.0)  # the repeat waits
-            if pace.blocking:
-                self._transport.aside(pace.heard, said, age, self._later)
-            else:
-                pace.heard(said, age, self._later)
+            self._rated(call, self._later, Word.of(headers, pause), age)
         return error
+
+    def _rated(self, call: Call, limits: Limits, word: Word | None, age: float) -> None:
+        """Believe a provider that refuses and names its rate; what its replies say counts more."""
+        key = self._key(call)
+        gate = gate_of(*key)
+        if word is None or not word.per_minute or gate.rated is False:
+            return
+        gate.rated = True
+        pace = pace_of(self._store, *key) or gate.pace
+        said = replace(word, remaining=0, pause=0.0)  # the repeat waits
+        if pace.blocking:
+            self._transport.aside(pace.heard, said, age, limits)
+        else:
+            pace.heard(said, age, limits)
 
 
 def _body(ask: Ask, model: str) -> tuple[bytes, Asked]:

@@ -87,10 +87,10 @@ def test_a_provider_that_names_no_rate_in_its_replies_is_not_believed_to_have_on
         gate = gate_of(31337, free.wallet.address, free.providers[0].address)
         with ChatClient(environ=free.env(), verify="off") as client:
             for calls in range(2):
-                with free.providers[0].fault("rate_limited", reset=0) as refused:
+                with free.providers[0].fault("rate_limited", reset=0) as refused:  # and names one
                     assert client.create(PAYLOAD).receipt.outcome == "answered"
                     assert refused.fired == 1
-                assert not gate.limited, calls
+                assert gate.rated is False, calls
 
 
 def test_threads_and_tasks_together_keep_the_pace_and_the_number_under_way(net: LocalNet, mine: dict[str, Any]) -> None:
