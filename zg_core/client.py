@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from zg_core.backends.base import Route
     from zg_core.backends.direct.credentials import Credential
+    from zg_core.backends.former import Route
     from zg_core.budget import Budget
     from zg_core.config import Network, Secret
     from zg_core.http.timeouts import Patience

@@ -36,7 +36,7 @@ from zg_core.receipts.model import Receipt
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from zg_core.backends.base import Backend, Route
+    from zg_core.backends.former import Backend, Route
     from zg_core.budget import Spending
     from zg_core.calls.call import Ask
     from zg_core.calls.closing import Closing
