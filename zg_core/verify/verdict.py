@@ -7,12 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from zg_core.shown.escaping import line
-from zg_core.types import Prompt
+from zg_core.types import Kind, Prompt
 
 if TYPE_CHECKING:
     from typing import NoReturn
-
-    from zg_core.types import Kind
 
 __all__ = ["Binding", "Reason", "Status", "Verdict", "rank"]
 
@@ -106,6 +104,7 @@ class Verdict:
             read during the call, None where no record was used.
         unsigned: Names of what the caller sees and the signature does not cover, parted by commas; "" where it covers
             all bytes.
+        sealed: Whether the request was encrypted to a key that genuine hardware attests, and this is about its answer.
 
     Example:
         >>> from zg_core.types import Kind
@@ -133,10 +132,13 @@ class Verdict:
     signed_adapter: str = ""
     record_age: int | None = None
     unsigned: str = ""
+    sealed: bool = False
 
     @property
     def prompt(self) -> Prompt:
-        """Who could have seen the prompt, going by the kind of service."""
+        """Who could have seen the prompt, going by the kind of service and whether it was sealed."""
+        if self.sealed and self.kind in (Kind.TEE_ML, Kind.TEE_ML_SEPARATED):
+            return Prompt.SEALED
         return Prompt.OPEN if self.kind is None else self.kind.prompt
 
     def satisfies(self, minimum: Status | str) -> bool:
@@ -187,6 +189,7 @@ class Verdict:
             "signed_adapter": self.signed_adapter,
             "record_age": self.record_age,
             "unsigned": self.unsigned,
+            "sealed": self.sealed,
             "explanation": self.explain(),
         }
 
