@@ -108,9 +108,9 @@ def _hurry() -> None:
     """From now on, waiting moves the clock of this process; what takes time takes as long as ever."""
     clock, ahead = time.monotonic, 0.0
 
-    async def sleep(self: SyncTransport, seconds: float) -> None:  # noqa: ARG001 - its method
+    async def sleep(self: SyncTransport, seconds: float) -> None:
         nonlocal ahead
-        time.sleep(seconds / HASTE)
+        time.sleep(seconds / HASTE)  # noqa: ASYNC251 - this transport blocks by design
         ahead += seconds - seconds / HASTE
 
     time.monotonic = lambda: clock() + ahead
