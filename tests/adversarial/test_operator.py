@@ -124,6 +124,7 @@ class TestAnotherQuestion:
             dict(bound.summary().cells()[0]) | {"verified": "0 %", "answer bound only": "100 %"}
             == (bound.summary().cells()[0])
         )
+        pytest.importorskip("matplotlib")
         labels = [text.get_text() for text in bound.plot("cost").axes[0].get_legend().get_texts()]
         assert labels == ["answer bound only"]
         operator.plan = lambda _: None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,8 +137,10 @@ class TestOnTheNetwork:
         assert "usd=og" in caught.value.hint
         assert len(net.providers[0].log) == before
 
-    def test_a_rate_makes_it_count(self, net: LocalNet) -> None:
-        with self.client(net, budget=Budget(per_run=og("1"), usd=og("4"), unpriced=og("0.001"))) as client:
+    def test_a_rate_makes_it_count(self, net: LocalNet, tmp_path: Path) -> None:
+        own = f"sqlite:///{tmp_path / 'store.db'}"  # the process's own store knows what other tests hold
+        budget = Budget(per_run=og("1"), usd=og("4"), unpriced=og("0.001"))
+        with self.client(net, budget=budget, store=own) as client:
             receipt = client.create(self.ASK).receipt
             assert client.spending is not None
             left = client.spending.left(client.backend.payer, receipt.provider)["per_run"]

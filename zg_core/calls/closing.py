@@ -18,7 +18,7 @@ from zg_core.verify.verdict import Reason, Status, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zg_core.backends.base import Backend, Route
+    from zg_core.backends.former import Backend, Route
     from zg_core.budget import Spending
     from zg_core.calls.call import Call
     from zg_core.calls.replays import Replays

@@ -7,8 +7,7 @@ listed by name.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core.crypto import same_address
@@ -17,21 +16,22 @@ from zg_core.receipts import contradictions
 from zg_core.receipts.anchors import Anchor
 from zg_core.receipts.model import Receipt
 from zg_core.receipts.vouching import shortened, unvouched
-from zg_core.types import Kind
 from zg_core.verify.policy import DEFAULT_MINIMUM, renames_in, suffices
-from zg_core.verify.schemes.kept import scheme_of
+from zg_core.verify.schemes.evidence import Evidence, Kept
+from zg_core.verify.schemes.registry import scheme_named
 from zg_core.verify.verdict import Binding, Status, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.types import Service
-    from zg_core.verify.schemes.kept import Scheme
+    from zg_core.verify.schemes.evidence import Scheme
 
 __all__ = ["Anchor", "Check", "check", "rebuilt"]
 
 Result = Literal["passed", "failed", "unproven"]
 _HASHES_ONLY = "hashes only: the bytes were not kept, so their hashes are taken on trust"
+_OF_BACKENDS = {"direct": "signed_hashes"}  # the first version of receipts names no scheme
 # What a rewritten request comes to, which only its bytes can show.
 _OF_THE_REQUEST = ("status", "reason", "binding", "asked_model", "signed_model", "signed_adapter")
 _ADDRESSES = ("expected_signer", "recovered_signer")
@@ -149,14 +149,14 @@ class _Checking:
         for found in (contradictions.in_document(self._document, receipt), contradictions.in_receipt(receipt)):
             for contradiction in found:
                 return self._says("failed", contradiction)
-        scheme = scheme_of(receipt.backend)
+        scheme = scheme_named(_OF_BACKENDS.get(receipt.backend, ""))
         if scheme is None:
             return self._says("failed", f"no backend is called {receipt.backend[:40]!r}")
         if claimed.status is Status.FAILED:
             return self._says("failed", f"the receipt says so itself: {claimed.explain()}", claimed)
         if receipt.service is None or not claimed.signed_text or not claimed.signature:
             return self._says("unproven", f"the receipt holds no signature ({claimed})")
-        own = self._verdict(scheme, self._record(receipt.service))
+        own = scheme.remade(self._with(self._record(scheme, receipt.service)))
         if own.status is Status.FAILED:
             return self._says("failed", own.explain(), own)
         if not receipt.complete:
@@ -169,16 +169,29 @@ class _Checking:
             return self._says("unproven", "consistent, signer not anchored: give --rpc, --signer or --pins", own)
         return self._anchored(self._anchor, scheme, own)
 
-    def _verdict(self, scheme: Scheme, service: Service) -> Verdict:
-        return scheme(rebuilt(self._receipt), service, self._receipt.verdict, self._accepted)
+    def _with(self, record: Service) -> Kept:
+        receipt, claimed = self._receipt, self._receipt.verdict
+        return Kept(
+            exchange=rebuilt(receipt),
+            evidence=Evidence(
+                "signed_hashes", receipt.signature_ids, claimed.signed_text, claimed.signature, claimed.recovered_signer
+            ),
+            record=record,
+            claimed=claimed,
+            accept_models=self._accepted or {},
+            response=receipt.response_body,
+            provider=receipt.provider,
+            model=receipt.model,
+        )
 
-    def _record(self, service: Service) -> Service:
+    def _record(self, scheme: Scheme, service: Service) -> Service:
         """The record that the verdict rests on: it may have been read again after the call (verdict table)."""
         claimed = self._receipt.verdict
         for each in (service, *(self._anchor.services if self._anchor else ())):
             if same_address(claimed.expected_signer, each.signer) and claimed.kind is each.kind:
                 return each
-        return _with_signer(service, claimed.expected_signer) if claimed.expected_signer else service
+        record: Service = scheme.assumed(service, self._with(service))
+        return record
 
     def _differs(self, own: Verdict) -> str | None:
         """The first field of the verdict that its evidence contradicts."""
@@ -218,7 +231,7 @@ class _Checking:
             reason = f"signed by {own.recovered_signer}, but {anchor.source} names {known} for {receipt.provider}"
             return self._says("failed", reason, own)
         assert receipt.service is not None  # noqa: S101 - looked at before
-        verdicts = [self._verdict(scheme, service) for service in anchor.services]
+        verdicts = [scheme.remade(self._with(service)) for service in anchor.services]
         holding = [verdict for verdict in verdicts if verdict.status is not Status.FAILED]
         differing = [contradictions.unlike(receipt.service, service) for service in anchor.services]
         if holding and not all(differing):
@@ -254,10 +267,3 @@ class _Checking:
             notes = (*notes, f"nobody vouches for: {', '.join(shortened(names, self._document))}")
         source = self._anchor.source if self._anchor else ""
         return Check(self._receipt.id, result, reason, notes, verdict, source, names)
-
-
-def _with_signer(service: Service, signer: str) -> Service:
-    if service.kind is not Kind.TEE_ML_SEPARATED:
-        return replace(service, tee_signer=signer, acknowledged=True)
-    info = json.dumps({**service.info, "TargetTeeAddress": signer})
-    return replace(service, additional_info=info, acknowledged=True)

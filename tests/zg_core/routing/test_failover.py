@@ -36,6 +36,8 @@ from zg_core.localnet import LocalNet
 from zg_core.routing.health import BOOK, COOLDOWN
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from zg_core.localnet import LocalWallet
 
 
@@ -167,10 +169,11 @@ class TestFailover:
         answered = callers(loop=False, stream=False).call({**scene.options, "max_retries": 2}, ask())
         assert (scene.where(answered), scene.asked[CHEAP]) == (CHEAP, 3)
 
-    def test_a_refused_attempt_holds_nothing_of_the_budget(self, scene: Scene) -> None:
+    def test_a_refused_attempt_holds_nothing_of_the_budget(self, scene: Scene, tmp_path: Path) -> None:
         scene.fault(CHEAP, "unavailable")
         scene.fault(DEAR, "unavailable", times=1)
-        with ChatClient(**scene.options, budget=Budget(per_run=og("5"))) as client:
+        own = f"sqlite:///{tmp_path / 'store.db'}"  # the process's own store knows what other tests hold
+        with ChatClient(**{**scene.options, "store": own}, budget=Budget(per_run=og("5"))) as client:
             with pytest.raises(ProviderUnavailable):
                 client.create(ask(max_tokens=100))
             assert client.spending.held() == []

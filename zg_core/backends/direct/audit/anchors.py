@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from zg_core.backends.base import Route
 from zg_core.backends.direct.backend import DirectBackend
+from zg_core.backends.former import Route
 from zg_core.crypto import same_address
 from zg_core.errors import ChainError, ConfigError
 from zg_core.receipts.anchors import Anchor
