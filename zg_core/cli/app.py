@@ -18,6 +18,7 @@ from zg_core.cli.money import acknowledge, deposit, pending, refund, retrieve, t
 from zg_core.cli.options import command
 from zg_core.cli.receipts import receipts
 from zg_core.cli.run import Run
+from zg_core.cli.serve import serve
 from zg_core.cli.verify import verify
 
 __all__ = ["app", "cli"]
@@ -51,6 +52,7 @@ for name, function, panel in (
 ):
     cli.command(name, rich_help_panel=panel)(function)
 cli.add_typer(keys, name="keys", rich_help_panel=MARKET)
+cli.add_typer(serve, name="serve", rich_help_panel=MARKET)
 cli.add_typer(budget, name="budget", rich_help_panel=MONEY)
 cli.add_typer(receipts, name="receipts", rich_help_panel=MONEY)
 cli.add_typer(localnet, name="localnet", rich_help_panel=LOCAL)
