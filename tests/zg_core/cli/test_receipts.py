@@ -74,7 +74,7 @@ class TestListAndShow:
         shown = rich.json("receipts", "show", receipt["receipt_id"][:8])
         assert shown["receipt"] == receipt
         assert [each["status"] for each in shown["verdicts"]] == ["verified"]
-        assert receipt["request_sha256"] in rich("receipts", "show", receipt["receipt_id"]).out
+        assert receipt["request"]["sha256"] in rich("receipts", "show", receipt["receipt_id"]).out
 
     def test_no_receipts_are_none_and_an_unknown_one_is_an_error(self, poor):
         assert "no receipts" in poor("receipts", "list").out
