@@ -112,7 +112,7 @@ FORGED: dict[str, tuple[Document, int, set[str]]] = {
     "a run": ({"run": "nightly"}, 0, {"run"}),
     "a grant": ({"payment__grant": {"permit": "1"}}, 0, {"payment.grant"}),
     "a time of the evidence": ({"evidence__time": 1_700_000_000}, 0, {"evidence.time"}),
-    "facts of the evidence": ({"evidence__facts": {"key": "x"}}, 0, {"evidence.facts"}),
+    "facts of the evidence": ({"evidence__facts": {"key": "x"}}, 0, {"evidence.facts.key"}),
     "no scheme": ({"evidence__scheme": ""}, 3, set()),
     "a scheme of nobody's": ({"evidence__scheme": "trust_me"}, 1, set()),
     "another contract": ({"contracts__ledger": "0x" + "11" * 20}, 1, set()),

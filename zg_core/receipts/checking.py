@@ -158,6 +158,8 @@ class _Checking:
             return self._says("failed", f"the receipt says so itself: {claimed.explain()}", claimed)
         if scheme is None or receipt.service is None or not evidence.signed_text:
             return self._says("unproven", f"the receipt holds no signature ({claimed})")
+        if scheme.on_chain and not isinstance(_record_in(receipt), Service):
+            return self._says("failed", f"{evidence.scheme} measures against a record of 0G's chain, and there is none")
         own = scheme.remade(self._with(self._record(scheme)))
         if own.status is Status.FAILED:
             return self._says("failed", own.explain(), own)

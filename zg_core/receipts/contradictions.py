@@ -13,7 +13,6 @@ from zg_core.receipts.bounds import bounded, doubted
 from zg_core.receipts.plain import DIRECT
 from zg_core.sse import SSEDecoder
 from zg_core.types import Service, Usage
-from zg_core.verify.schemes.registry import scheme_named
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 
 if TYPE_CHECKING:
@@ -47,6 +46,10 @@ def flat(document: Mapping[str, Any]) -> dict[str, Any]:
             found |= {f"{name}.{inner}": each for inner, each in value.items()}
         else:
             found[name] = value
+    facts = found.get("evidence.facts")
+    if isinstance(facts, dict) and facts:
+        del found["evidence.facts"]
+        found |= {f"evidence.facts.{name}": each for name, each in facts.items()}
     return found
 
 
@@ -76,8 +79,6 @@ def in_receipt(receipt: Receipt) -> Iterator[str]:
     verdict, service, usage = receipt.verdict, receipt.service, receipt.usage
     if receipt.backend == DIRECT and receipt.payment != "sub_account":
         yield f"0G's own backend is paid out of sub-accounts, not by {receipt.payment[:40]!r}"
-    if receipt.sealed and not _seals(receipt):
-        yield "the prompt was sealed, and the evidence is of no scheme that shows it"
     if receipt.evidence.signer != verdict.recovered_signer:
         yield "the evidence is not that of the verdict"
     if verdict.request_sha256 not in ("", receipt.request_sha256) or (
@@ -97,11 +98,6 @@ def in_receipt(receipt: Receipt) -> Iterator[str]:
         is_doubtful = bool(doubt) or reported_in(receipt.response_body)[1]
         if is_doubtful is not (USAGE_IMPLAUSIBLE in receipt.flags):
             yield f"the flag {USAGE_IMPLAUSIBLE!r} is there or not, against what the bytes say"
-
-
-def _seals(receipt: Receipt) -> bool:
-    scheme = scheme_named(receipt.evidence.scheme)
-    return scheme is not None and scheme.seals
 
 
 def _addresses(receipt: Receipt) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from zg_core import display
 from zg_core.receipts import plain
 from zg_core.receipts.upgrade import upgraded
-from zg_core.types import Kind, Prompt
+from zg_core.types import Kind
 from zg_core.verify.schemes.evidence import Evidence
 from zg_core.verify.verdict import Reason, Status, Verdict
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.money import Fee
-    from zg_core.types import Usage
+    from zg_core.types import Prompt, Usage
 
 __all__ = ["OUTCOMES", "SCHEMA", "Receipt", "row"]
 
@@ -92,7 +92,6 @@ class Receipt:
         request_body: The bytes sent, if the client keeps bytes (``keep_bytes=True``); `response_body` those received.
         signature_ids: Ids under which the provider may keep its signature, the likeliest first.
         evidence: The proof as it was served, and the scheme that reads it; what `verdict` names of it is filled in.
-        sealed: Whether the prompt was encrypted to a key that an attested enclave holds.
         complete: Whether the response was read to its end.
         replayed: Whether an earlier reply was sent again.
         attestation: Summary of the provider's attestation, None if none was asked for.
@@ -146,7 +145,6 @@ class Receipt:
     task: str = "chat"
     run: str = ""
     evidence: Evidence = field(default_factory=Evidence)
-    sealed: bool = False
     payment: str = ""
     grant: Mapping[str, Any] = field(default_factory=dict)
     _resolved: threading.Event | None = field(default=None, repr=False)  # made for who waits: it is half a receipt
@@ -163,7 +161,7 @@ class Receipt:
     @property
     def prompt(self) -> Prompt:
         """Who could have seen the prompt."""
-        return Prompt.SEALED if self.sealed else (self.verdict.kind or self.kind).prompt
+        return self.verdict.prompt if self.verdict.kind else self.kind.prompt
 
     def resolve(self, timeout: float | None = None) -> Verdict:
         """Wait until the verdict is no longer pending, at most `timeout` seconds, and return the latest one.
@@ -333,7 +331,6 @@ class Receipt:
             response_body=response.optional("body", plain.bytes_of),
             evidence=evidence,
             signature_ids=evidence.ids,
-            sealed=read.word("prompt", Prompt) is Prompt.SEALED,
             complete=response.flag("complete"),
             replayed=response.flag("replayed"),
             attestation=read.optional("attestation", plain.object_of),

@@ -30,7 +30,7 @@ _COMPARED = (
     "expected_signer", "signed_response_sha256", "response_sha256", "signed_request_sha256", "provider_identity",
     "tls_fingerprint",
 )  # fmt: skip
-_KIND = ("kind", "prompt", "verdict.kind", "verdict.prompt")
+_KIND = ("kind", "prompt", "verdict.kind", "verdict.prompt", "verdict.sealed")
 _FEE = ("fee", "currency", "exact", "reason", "lower", "upper")
 _BOUND = (Binding.EXACT, Binding.REWRITTEN, Binding.RENAMED)
 # Fields of a receipt's object that a document has elsewhere.
@@ -67,7 +67,7 @@ def unvouched(
     if receipt.backend == DIRECT:
         known |= {"payment.scheme"} if "backend" in known else set()
         known |= _of_direct(receipt, verdict, known, record_known=record_known)
-    elif record_known and verdict.kind is receipt.kind and not receipt.sealed:
+    elif record_known and verdict.kind is receipt.kind:
         known |= {*_KIND}
     if record_known:
         known |= {"service.record"}
@@ -77,7 +77,7 @@ def unvouched(
 def _of_direct(receipt: Receipt, verdict: Verdict, known: set[str], *, record_known: bool) -> set[str]:
     """What a record of 0G's chain, and the usage in the signed bytes, vouch for."""
     found = set()
-    if (record_known or verdict.kind is Kind.TEE_TLS) and not receipt.sealed:  # TeeTLS signs in a form of its own
+    if record_known or verdict.kind is Kind.TEE_TLS:  # TeeTLS signs in a form of its own
         found |= {*_KIND}
     if "request.body" in known and (asked_model(receipt.request_body) is not None or record_known):
         found.add("model")

@@ -51,7 +51,7 @@ def forged(receipt: Receipt) -> Receipt:
     made.response_sha256, made.response_body, made.response_bytes = digest, answer, len(answer)
     made.usage, made.fee = None, replace(receipt.fee, exact=False, reason="no_usage")
     made.service = replace(receipt.service, tee_signer=forger.address)
-    made.verdict = replace(
+    verdict = replace(
         receipt.verdict,
         expected_signer=forger.address,
         recovered_signer=forger.address,
@@ -60,6 +60,7 @@ def forged(receipt: Receipt) -> Receipt:
         response_sha256=digest,
         signed_response_sha256=digest,
     )
+    made.settle(verdict)
     return made
 
 

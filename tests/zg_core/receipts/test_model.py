@@ -103,7 +103,7 @@ class TestToDict:
 
     def test_keeps_every_attribute(self) -> None:
         values: dict[str, Any] = {
-            "realm": "eip155:7", "chain_id": 7, "task": "embeddings", "run": "r", "sealed": True, "payment": "x402",
+            "realm": "eip155:7", "chain_id": 7, "task": "embeddings", "run": "r", "payment": "x402",
             "grant": {"nonce": "9"}, "usage": Usage(1, 2, 3, 4), "outcome": "answered", "seconds": 1.5, "attempts": 3,
             "first_byte_seconds": 0.5, "payer": "0x" + "1" * 40, "ledger": "0x" + "2" * 40, "flags": ("not_stored",),
             "inference": "0x" + "3" * 40, "service_block": 9, "policy": {"mode": "off"}, "request_bytes": 3,

@@ -166,7 +166,7 @@ def changed(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict
 
 def field_of(path: tuple[Any, ...]) -> set[str]:
     """The names under which a field may stand on the list."""
-    return {str(path[0]), ".".join(str(step) for step in path[:2])}
+    return {".".join(str(step) for step in path[:depth]) for depth in (1, 2, 3)}
 
 
 def others(value: Any) -> Iterator[Any]:

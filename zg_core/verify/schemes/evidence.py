@@ -127,11 +127,11 @@ class Scheme:
         assumed: The record without an anchor: as it has to have been, for what the receipt says of it, where the client
             may have read it again after the call.
         proves: Whether somebody signed; a mere claim is never more than unproven.
-        seals: Whether it shows that the prompt was sealed.
+        on_chain: Whether the record that it measures against is one of 0G's chain (`zg_core.types.Service`).
     """
 
     remade: Remake
     vouches: Vouch = _nothing
     assumed: Assume = _as_it_is
     proves: bool = True
-    seals: bool = False
+    on_chain: bool = False

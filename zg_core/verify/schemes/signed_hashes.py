@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zg_core.crypto import SignatureError, recover_personal, same_address, sha256_hex
 from zg_core.errors import ChainError
 from zg_core.jsontext import parse_json
-from zg_core.types import Kind, Service
+from zg_core.types import Kind
 from zg_core.verify.reach import ADAPTER_PREFIX
 from zg_core.verify.schemes import gojson
 from zg_core.verify.schemes.evidence import Scheme
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from zg_core.exchange import Exchange
+    from zg_core.types import Service
     from zg_core.verify.replay import ReplayGuard
     from zg_core.verify.schemes.evidence import Kept
 
@@ -348,22 +349,16 @@ def _stream_forms(payload: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def remade(kept: Kept) -> Verdict:
     """The verdict again: a key on chain signed two hashes, and for TeeTLS a routing proof (0g-direct §5.3)."""
     evidence = kept.evidence
-    if not isinstance(kept.record, Service):  # no record of the chain: nobody says whose key it is
-        return Verdict(Status.UNAVAILABLE, Reason.RECORD_UNREADABLE)
     parts = evidence.signed_text.split(":")
     routing = parts[2:] if len(parts) == 5 else []
     document = SignatureDocument(evidence.signed_text, evidence.signature, *routing)
     return examine(kept.exchange, kept.record, document, accept_models=kept.accept_models)
 
 
-def assumed(record: Service | Any, kept: Kept) -> Service | Any:
+def assumed(record: Service, kept: Kept) -> Service:
     """The record with the key that the verdict names: it may have been read again after the call (verdict table)."""
     signer = kept.claimed.expected_signer
-    if (
-        not isinstance(record, Service)
-        or not signer
-        or (same_address(signer, record.signer) and kept.claimed.kind is record.kind)
-    ):
+    if not signer or (same_address(signer, record.signer) and kept.claimed.kind is record.kind):
         return record
     if record.kind is not Kind.TEE_ML_SEPARATED:
         return replace(record, tee_signer=signer, acknowledged=True)
@@ -383,4 +378,4 @@ def vouches(kept: Kept, verdict: Verdict) -> Iterator[str]:
         yield from ("request.size", "request.body")
 
 
-SCHEME = Scheme(remade, vouches, assumed)
+SCHEME = Scheme(remade, vouches, assumed, on_chain=True)
