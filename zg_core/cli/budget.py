@@ -97,6 +97,7 @@ def _print(run: Run, held: list[Held], found: list[Discrepancy]) -> None:
         run.out.table(
             ["since (UTC)", "hold", "provider", "state", "at most"],
             [(f"{e.since:%Y-%m-%d %H:%M:%S}", e.receipt, e.provider, e.state, str(e.upper)) for e in held],
+            rank=["hold", "at most", "state", "provider"],
         )
     else:
         run.out.line("nothing is held")
@@ -107,6 +108,7 @@ def _print(run: Run, held: list[Held], found: list[Discrepancy]) -> None:
                 (f"{e.looked:%Y-%m-%d %H:%M:%S}", e.payer, e.provider, str(e.excess), "yes" if e.counted else "no")
                 for e in found
             ],
+            rank=["provider", "charged beyond receipts", "counted", "wallet"],
         )
     else:
         run.out.line("no provider charged more than the receipts allow")

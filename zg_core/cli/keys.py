@@ -86,6 +86,7 @@ def list_keys(
                 ]
                 for each in found
             ],
+            rank=["id", "provider", "status", "name", "expires"],
         )
     else:
         run.out.line("no keys were made here")

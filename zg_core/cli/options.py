@@ -100,8 +100,9 @@ _COMMON: dict[str, Any] = {
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"{', '.join(NETWORKS)}; default ZEROG_NETWORK, else testnet.",
+            help=f"{', '.join(NETWORKS)}; default ZEROG_NETWORK, else what `zerog network` remembers, else testnet.",
             parser=_parse_network,
+            autocompletion=lambda: list(NETWORKS),
             rich_help_panel="Common options",
         ),
     ],
@@ -149,9 +150,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def invoke(**values: Any) -> None:
         out = Output(as_json=values.pop("as_json"))
-        run = Run(out, **{name: values.pop(name) for name in _COMMON})
+        common = {name: values.pop(name) for name in _COMMON}
         try:
-            function(run, **values)
+            function(Run(out, **common), **values)
         except (CommandError, typer.Exit):
             raise
         except KeyboardInterrupt:

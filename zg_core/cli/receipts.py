@@ -77,6 +77,7 @@ def list_(
                 ]
                 for each in found
             ],
+            rank=["receipt", "verdict", "fee", "begun (UTC)", "provider", "outcome", "model"],
         )
     else:
         run.out.line("no receipts")
@@ -236,6 +237,7 @@ def audit(
                 ]
                 for each in found.providers
             ],
+            rank=["provider", "settled", "exact fees", "bounds of others", "unsettled"],
         )
     for finding in found.findings:
         run.out.line(f"{'outside' if finding.outside else 'notice'}  {finding.code}: {finding.message}")
