@@ -166,7 +166,7 @@ class Receipt:
             "provider": self.provider,
             "network": self.network,
             "kind": str(self.kind),
-            "prompt": str((self.verdict.kind or self.kind).prompt),
+            "prompt": str(self.verdict.prompt if self.verdict.kind else self.kind.prompt),
             "verdict": self.verdict.to_dict(),
             "payment": {
                 **self.fee.to_dict(),

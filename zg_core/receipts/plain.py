@@ -158,6 +158,7 @@ def verdict_of(value: Any) -> Verdict:
         "reason": read.word("reason", Reason, ""),
         "binding": read.word("binding", Binding, "unchecked"),
         "kind": read.optional("kind", lambda _: read.word("kind", Kind)),
+        "sealed": read.flag("sealed", False),
         "record_age": None if read.raw("record_age", None) is None else read.integer("record_age"),
     }
     for each in fields(Verdict):

@@ -58,6 +58,8 @@ def unvouched(
     same = verdict.status is receipt.verdict.status and verdict.binding is receipt.verdict.binding
     known |= {*_STATUS, *_NAMES} if same else set()
     known |= {name for name, said in anchor.facts.items() if _as_said(receipt, name) == _plain(said)}
+    if receipt.response_body is None and not verdict.response_sha256:  # what was signed are no hashes of these bytes
+        known -= {"response_sha256"}
     if record_on_chain or verdict.kind is Kind.TEE_TLS:  # which signs in a form that no other kind does
         known |= {*_KIND}
     if verdict.binding is Binding.EXACT or (verdict.binding in _BOUND and receipt.request_body is not None):

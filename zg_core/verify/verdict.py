@@ -7,12 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from zg_core.shown.escaping import line
-from zg_core.types import Prompt
+from zg_core.types import Kind, Prompt
 
 if TYPE_CHECKING:
     from typing import NoReturn
-
-    from zg_core.types import Kind
 
 __all__ = ["Binding", "Reason", "Status", "Verdict", "rank"]
 
@@ -103,6 +101,7 @@ class Verdict:
         signed_adapter: The adapter named in it beside that model, "" if none is.
         record_age: Whole seconds before the call at which the chain record was read that this rests on; 0 where it was
             read during the call, None where no record was used.
+        sealed: Whether the request was encrypted to a key that genuine hardware attests, and this is about its answer.
 
     Example:
         >>> from zg_core.types import Kind
@@ -129,10 +128,13 @@ class Verdict:
     signed_model: str = ""
     signed_adapter: str = ""
     record_age: int | None = None
+    sealed: bool = False
 
     @property
     def prompt(self) -> Prompt:
-        """Who could have seen the prompt, going by the kind of service."""
+        """Who could have seen the prompt, going by the kind of service and whether it was sealed."""
+        if self.sealed and self.kind in (Kind.TEE_ML, Kind.TEE_ML_SEPARATED):
+            return Prompt.SEALED
         return Prompt.OPEN if self.kind is None else self.kind.prompt
 
     def satisfies(self, minimum: Status | str) -> bool:
@@ -178,6 +180,7 @@ class Verdict:
             "signed_model": self.signed_model,
             "signed_adapter": self.signed_adapter,
             "record_age": self.record_age,
+            "sealed": self.sealed,
             "explanation": self.explain(),
         }
 
