@@ -11,13 +11,13 @@ from zg_core.cli.accounts import account, settlements
 from zg_core.cli.budget import budget
 from zg_core.cli.chat import chat, token
 from zg_core.cli.compare import compare
-from zg_core.cli.failures import Commands
 from zg_core.cli.keys import keys
 from zg_core.cli.market import models, providers
 from zg_core.cli.money import acknowledge, deposit, pending, refund, retrieve, transfer
-from zg_core.cli.options import command
 from zg_core.cli.receipts import receipts
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.failures import Commands
+from zg_core.cli.terminal.options import command
+from zg_core.cli.terminal.run import Run
 from zg_core.cli.verify import verify
 from zg_core.cli.wallet import login, logout, network, status
 

@@ -6,9 +6,9 @@ import typer
 
 from zg_core.backends.direct.audit.referee import Referee
 from zg_core.budget import MOST, Budget, Discrepancy, Held, Spending
-from zg_core.cli.options import command
-from zg_core.cli.output import money
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.options import command
+from zg_core.cli.terminal.output import money
+from zg_core.cli.terminal.run import Run
 from zg_core.errors import ConfigError
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount

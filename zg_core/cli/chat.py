@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from zg_core.backends.direct.changes import CHANGES
-from zg_core.cli.failures import Interrupted
-from zg_core.cli.options import command, parse_address
-from zg_core.cli.output import Output, money
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.failures import Interrupted
+from zg_core.cli.terminal.options import command, parse_address
+from zg_core.cli.terminal.output import Output, money
+from zg_core.cli.terminal.run import Run
 from zg_core.client import ChatClient
 from zg_core.errors import VerificationFailed, VerificationWarning, ZeroGError
 from zg_core.receipts.model import Receipt

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from zg_core.cli.options import Provider, amount_of, command, parse_kind
-from zg_core.cli.output import money
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.options import Provider, amount_of, command, parse_kind
+from zg_core.cli.terminal.output import money
+from zg_core.cli.terminal.run import Run
 from zg_core.errors import ZeroGError
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount

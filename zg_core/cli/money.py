@@ -11,7 +11,7 @@ from zg_core.backends.direct.money.broker import Broker
 from zg_core.chain.intentions import Intention
 from zg_core.chain.transactions import TransactionResult
 from zg_core.cli.accounts import account_json, chain_time, ledger_json, wallet_balance
-from zg_core.cli.options import (
+from zg_core.cli.terminal.options import (
     Again,
     AmountText,
     InNeuron,
@@ -25,8 +25,8 @@ from zg_core.cli.options import (
     parse_address,
     sending_of,
 )
-from zg_core.cli.output import money
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.output import money
+from zg_core.cli.terminal.run import Run
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount, og
 from zg_core.types import Service

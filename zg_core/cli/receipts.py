@@ -13,9 +13,9 @@ import typer
 from zg_core.backends.direct.audit.anchors import chain_anchor, resolve_late
 from zg_core.backends.direct.audit.auditing import audit as compare
 from zg_core.backends.direct.audit.charges import read_charges
-from zg_core.cli.failures import ERROR, NOT_VERIFIED, OK
-from zg_core.cli.options import User, command, parse_address
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED, OK
+from zg_core.cli.terminal.options import User, command, parse_address
+from zg_core.cli.terminal.run import Run
 from zg_core.config import NETWORKS
 from zg_core.errors import ChainError, ConfigError
 from zg_core.http.transport import run as drive

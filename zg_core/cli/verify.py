@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zg_core.cli.failures import ERROR, NOT_VERIFIED
-from zg_core.cli.options import Provider, command
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED
+from zg_core.cli.terminal.options import Provider, command
+from zg_core.cli.terminal.run import Run
 from zg_core.config import is_loopback
 from zg_core.errors import ConfigError
 

@@ -3,29 +3,21 @@
 The key is kept as Web3 Secret Storage, which every wallet program reads; it is nowhere in plain text.
 """
 
-import getpass
-import json
-import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from zg_core.cli import remembered
-from zg_core.cli.failures import NotConfirmed
-from zg_core.cli.options import Yes, command, consent
-from zg_core.cli.run import Run
-from zg_core.config import KEY_NAMES, NETWORKS, Secret
-from zg_core.crypto import typed_address
-from zg_core.errors import ConfigError
-from zg_core.jsontext import parse_json
+from zg_core.cli.terminal import remembered
+from zg_core.cli.terminal.failures import NotConfirmed
+from zg_core.cli.terminal.keystore import address_of, encrypted, new_password, password_of, read, typed, variable
+from zg_core.cli.terminal.options import Yes, command, consent
+from zg_core.cli.terminal.run import Run
+from zg_core.config import NETWORKS, Secret
 from zg_core.wallet import Wallet, parse_private_key
 
-__all__ = ["PASSWORD", "login", "logout", "network", "own_wallet", "status"]
-
-PASSWORD = "ZEROG_KEYSTORE_PASSWORD"  # noqa: S105 - the name of a variable
-_LEAST = 8
+__all__ = ["login", "logout", "network", "status"]
 
 
 @command
@@ -42,21 +34,21 @@ def login(
     """
     path = remembered.keystore()
     if path.exists() and not yes:
-        raise NotConfirmed(f"a key is kept already: {_address_of(path)}", hint="--yes replaces it; `zerog status`")
+        raise NotConfirmed(f"a key is kept already: {address_of(path)}", hint="--yes replaces it; `zerog status`")
     if keystore is not None:
-        text = _read(keystore)
-        address = Wallet.from_keystore(keystore, lambda: _password(f"password of {keystore}: ")).address
+        text = read(keystore)
+        address = Wallet.from_keystore(keystore, lambda: password_of(f"password of {keystore}: ")).address
     else:
-        key = Secret(_typed("private key (not shown): ", "a private key").strip())
+        key = Secret(typed("private key (not shown): ", "a private key").strip())
         parse_private_key(key.reveal())
-        password = _new_password()
+        password = new_password()
         with run.out.waiting("encrypting"):
-            address, text = _encrypted(key, password)
+            address, text = encrypted(key, password)
     remembered.keep(path, text)
     run.out.facts(("wallet", address), ("kept in", f"{path}, encrypted"))
-    if _variable():
-        run.out.note(f"{_variable()} is set and comes first; unset it to use this key")
-    run.out.document({"address": address, "keystore": str(path), "overruled_by": _variable()})
+    if variable():
+        run.out.note(f"{variable()} is set and comes first; unset it to use this key")
+    run.out.document({"address": address, "keystore": str(path), "overruled_by": variable()})
 
 
 @command
@@ -67,7 +59,7 @@ def logout(run: Run, yes: Yes = False) -> None:
         run.out.line("no key is kept")
         run.out.document({"address": None, "deleted": False})
         return
-    address = _address_of(path)
+    address = address_of(path)
     consent(yes, f"delete the key of {address}")
     if not yes:
         sys.stderr.write(f"delete the key of {address}? Without another copy its money is lost. [y/N] ")
@@ -82,12 +74,12 @@ def logout(run: Run, yes: Yes = False) -> None:
 @command
 def status(run: Run) -> None:
     """Say which wallet, network and store commands use, and where each comes from. Asks nobody."""
-    path, variable = remembered.keystore(), _variable()
-    wallet, source = None, None
-    if variable:
-        wallet, source = Wallet.from_env().address, variable
+    path = remembered.keystore()
+    wallet, source = None, variable()
+    if source:
+        wallet = Wallet.from_env().address
     elif path.exists():
-        wallet, source = _address_of(path), f"{path} (zerog login)"
+        wallet, source = address_of(path), f"{path} (zerog login)"
     where = run.where
     network, of_network = run.network_source()
     store = where["store"]
@@ -128,78 +120,6 @@ def network(
     if name is not None and used != name:
         run.out.note(f"{name} is remembered, but {source} comes first")
     run.out.document({"network": used, "from": source, "remembered": remembered.network()})
-
-
-def own_wallet() -> Wallet | None:
-    """The wallet whose key `zerog login` kept; None where the environment has one, or nothing is kept."""
-    path = remembered.keystore()
-    if _variable() or not path.exists():
-        return None
-    return Wallet.from_keystore(path, lambda: _password(f"password of {_address_of(path)}: "))
-
-
-def _variable() -> str | None:
-    return next((name for name in KEY_NAMES if os.environ.get(name, "").strip()), None)
-
-
-def _address_of(path: Path) -> str:
-    """The address that a keystore file names; it is not proven before the file is opened."""
-    try:
-        found = parse_json(_read(path).encode())
-        return typed_address("0x" + str(found["address"]).lower().removeprefix("0x"))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return "an address that the file does not name"
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigError(
-            f"cannot read the keystore file: {reason}", code="bad_keystore", hint="check the path"
-        ) from None
-
-
-def _encrypted(key: Secret, password: Secret) -> tuple[str, str]:
-    from eth_account import Account
-
-    made: dict[str, Any] = Account.encrypt(parse_private_key(key.reveal()), password.reveal())
-    return Wallet.from_key(key).address, json.dumps(made, indent=2) + "\n"
-
-
-def _new_password() -> Secret:
-    given = os.environ.get(PASSWORD)
-    first = Secret(given if given is not None else _typed("new password: ", f"a password ({PASSWORD})"))
-    if len(first.reveal()) < _LEAST:
-        raise ConfigError(
-            f"the password is shorter than {_LEAST} characters", code="bad_password", hint="choose another"
-        )
-    if given is None and _typed("again: ", "a password") != first.reveal():
-        raise ConfigError("the passwords differ", code="bad_password", hint="try again; nothing was written")
-    return first
-
-
-def _password(prompt: str) -> str:
-    given = os.environ.get(PASSWORD)
-    if given is not None:
-        return given
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise ConfigError(
-            "the key is encrypted, and there is no terminal to ask for its password on",
-            code="keystore_locked",
-            hint=f"set {PASSWORD}, or ZEROG_PRIVATE_KEY",
-        )
-    return getpass.getpass(prompt, stream=sys.stderr)
-
-
-def _typed(prompt: str, what: str) -> str:
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        return getpass.getpass(prompt, stream=sys.stderr)
-    text = sys.stdin.readline().rstrip("\n")
-    if not text:
-        raise ConfigError(f"{what} was expected on stdin", code="no_input", hint="pipe it in, or run on a terminal")
-    return text
 
 
 def _shown_store(url: str) -> str:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from zg_core.cli.output import Output
-from zg_core.cli.tables import NARROWEST, laid_out
+from zg_core.cli.terminal.output import Output
+from zg_core.cli.terminal.tables import NARROWEST, laid_out
 
 ADDRESS = "0x" + "Ab" * 20
 HASH = "0x" + "cd" * 32

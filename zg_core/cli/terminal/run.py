@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from zg_core.cli import remembered
+from zg_core.cli.terminal import remembered
 from zg_core.config import DEFAULT_NETWORK
 from zg_core.errors import ConfigError
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.direct.money.broker import Broker
     from zg_core.chain.sending import Sending
-    from zg_core.cli.output import Output
+    from zg_core.cli.terminal.output import Output
     from zg_core.client import ChatClient
     from zg_core.receipts.stored import ReceiptStore
 
@@ -99,7 +99,7 @@ class Run:
     def broker(self, sending: Sending | None = None) -> Broker:
         """A broker with the wallet of the environment or of `zerog login`; its nonces are kept in our store."""
         from zg_core.backends.direct.money.broker import Broker
-        from zg_core.cli.wallet import own_wallet
+        from zg_core.cli.terminal.keystore import own_wallet
 
         try:
             return Broker(store=self._store_url(), sending=sending, wallet=own_wallet(), **self._where)
@@ -122,7 +122,7 @@ class Run:
 
     def client(self, *, provider: str | None, model: str | None, **options: Any) -> ChatClient:
         """A client for `provider` or `model`; what is given replaces both of the environment's."""
-        from zg_core.cli.wallet import own_wallet
+        from zg_core.cli.terminal.keystore import own_wallet
         from zg_core.client import ChatClient
 
         options.setdefault("store", self._store_url())

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from zg_core.chain.sending import Sending
-from zg_core.cli.failures import CommandError, Interrupted, NotConfirmed, unexpected
-from zg_core.cli.output import Output, clean
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.failures import CommandError, Interrupted, NotConfirmed, unexpected
+from zg_core.cli.terminal.output import Output, clean
+from zg_core.cli.terminal.run import Run
 from zg_core.config import NETWORKS
 from zg_core.crypto import typed_address
 from zg_core.money import Amount

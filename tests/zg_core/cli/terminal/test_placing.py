@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.zg_core.cli.running import COMMAND
-from zg_core.cli.placing import placed
+from zg_core.cli.terminal.placing import placed
 
 A, B = "0x" + "1" * 40, "0x" + "2" * 40
 

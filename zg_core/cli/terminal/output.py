@@ -77,7 +77,7 @@ class Output:
         """Print a table for people; see `laid_out` for what happens where the terminal is narrow."""
         if self.as_json:
             return
-        from zg_core.cli.tables import laid_out
+        from zg_core.cli.terminal.tables import laid_out
 
         width = self._out.width if self._out.is_terminal else None
         laid = laid_out(headings, [[clean(str(cell)) for cell in row] for row in rows], width, rank, prose)

@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from zg_core.cli.output import clean, plain
-from zg_core.cli.placing import placed
+from zg_core.cli.terminal.output import clean, plain
+from zg_core.cli.terminal.placing import placed
 from zg_core.config import KEY_NAMES
 from zg_core.errors import VerificationFailed, VerificationUnavailable, ZeroGError
 from zg_core.shown.redaction import blot
