@@ -117,7 +117,7 @@ def test_ctrl_c_while_an_answer_is_awaited_names_the_receipt(tmp_path):
     assert error["code"] == "interrupted"
     assert error["receipt"]["provider"] == provider.address
     listed = zerog.json("receipts", "list")["receipts"]
-    assert [each["id"] for each in listed] == [error["receipt"]["id"]]
+    assert [each["receipt_id"] for each in listed] == [error["receipt"]["receipt_id"]]
 
 
 def test_ctrl_c_after_sending_names_the_transaction(tmp_path):
