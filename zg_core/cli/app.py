@@ -15,6 +15,7 @@ from zg_core.cli.keys import keys
 from zg_core.cli.market import models, providers
 from zg_core.cli.money import acknowledge, deposit, pending, refund, retrieve, transfer
 from zg_core.cli.receipts import receipts
+from zg_core.cli.serve import serve
 from zg_core.cli.terminal.failures import Commands
 from zg_core.cli.terminal.options import command
 from zg_core.cli.terminal.run import Run
@@ -56,6 +57,7 @@ for name, function, panel in (
 ):
     cli.command(name, rich_help_panel=panel)(function)
 cli.add_typer(keys, name="keys", rich_help_panel=MARKET)
+cli.add_typer(serve, name="serve", rich_help_panel=MARKET)
 cli.add_typer(budget, name="budget", rich_help_panel=MONEY)
 cli.add_typer(receipts, name="receipts", rich_help_panel=MONEY)
 cli.add_typer(localnet, name="localnet", rich_help_panel=LOCAL)

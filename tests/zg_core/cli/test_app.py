@@ -25,7 +25,8 @@ SPENDING = {
 COMMANDS = SPENDING | {
     "providers", "verify", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
     "pending", "receipts list", "receipts show", "receipts export", "receipts verify", "receipts audit", "budget show",
-    "budget reconcile", "budget release", "models", "login", "logout", "status", "network",
+    "budget reconcile", "budget release", "serve keys create", "serve keys list", "serve keys revoke",
+    "models", "login", "logout", "status", "network",
 }  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def parse(line):
     line = re.sub(r"\{[^}]*(id|number)[^}]*\}", "3", re.sub(r"\{[^}]*provider[^}]*\}|0x…", ADDRESS, line))
     words = shlex.split(re.sub(r"\{[^}]*\}", "1.5", line))[1:]
     command, path = COMMAND, []
-    while words and hasattr(command, "commands"):
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
         path.append(words.pop(0))
         assert path[-1] in command.commands, f"there is no `zerog {' '.join(path)}`"
         command = command.commands[path[-1]]
