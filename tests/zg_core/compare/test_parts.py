@@ -1,4 +1,4 @@
-"""The parts of a comparison that need no network: prompts, summaries, pictures, the purse."""
+"""The parts of a comparison that need no network: prompts, summaries, pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from zg_core import Amount, ConfigError
 from zg_core.compare import Comparison, Prompt, Row, Target, read_prompts
-from zg_core.compare.plan import Purse
 from zg_core.compare.progress import Bar
 from zg_core.compare.summary import percentile
 from zg_core.progress import Progress
@@ -145,19 +144,6 @@ def test_a_percentile_lies_between_the_ends(values, rank):
         or found == pytest.approx(min(values))
         or found == pytest.approx(max(values))
     )
-
-
-@given(st.integers(0, 10**20), st.lists(st.tuples(st.integers(0, 10**19), st.integers(0, 100)), max_size=30))
-def test_a_purse_never_spends_more_than_it_holds(cap, calls):
-    purse, spent = Purse(Amount(cap)), 0
-    for reserved, percent in calls:
-        if purse.reserve(reserved):
-            cost = reserved * percent // 100
-            purse.settle(reserved, cost)
-            spent += cost
-            assert spent <= cap
-        else:
-            assert reserved > cap - spent
 
 
 @pytest.mark.parametrize(
