@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from tests.bench import measures
-from tests.bench.contenders import RECORD_AGE, QUESTION, Server
+from tests.bench.contenders import QUESTION, RECORD_AGE, Server
 from tests.bench.langchain import Row
 
 THEIRS = "OpenAILike"
