@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from zg_core.backends.base import Route
     from zg_core.backends.direct.credentials import Credential
+    from zg_core.backends.former import Route
     from zg_core.budget import Budget
     from zg_core.config import Network, Secret
     from zg_core.http.timeouts import Patience
@@ -133,7 +133,8 @@ class _Client:
                 earlier request fits it.
             attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Rate and requests under way, counted for all clients of a process and, as for the rate, for all
-                who share `store`; by default the providers' own on real networks only, None lifts them.
+                who share `store`; by default the providers' own, on a local network those of a provider whose replies
+                name a rate; None lifts them.
             budget: The most that calls may cost, counted in `store`; beyond it they are refused before they are sent.
             timeout: Seconds until the first byte of a reply, and between two of them (default 300), or `Timeouts`, or
                 what httpx takes: ``(connect, read)``, or its ``Timeout``.
@@ -250,8 +251,11 @@ class _Client:
             paying = self.backend
             appoint(self.spending, self.stored, self.network, self._transport, payer=lambda: paying.payer, **told)
         self._router = None if routing is None else self._make_router(routing)
-        if limits is _AUTO:
-            limits = None if self.network.name == "local" else Limits()
+        later = None
+        if limits is _AUTO and self.network.name == "local":  # whose providers may have none: their replies tell
+            limits, later = None, Limits()
+        elif limits is _AUTO:
+            limits = Limits()
         backend = self.backend  # no reference to self below: a dropped client is freed at once, with its connections
         self.calls = Calls(
             backend,
@@ -261,6 +265,7 @@ class _Client:
             guard=_GUARD,
             payer=lambda: backend.payer,  # asked for when needed: a keystore file is read then
             limits=limits,
+            later=later,
             retries=retries,
             timeouts=timeouts_of(timeout),
             on_receipt=on_receipt,

@@ -1,116 +1,194 @@
-"""What a backend does for the one path that every call takes (architecture, "One call, end to end")."""
+"""What a backend does for the one path that every call takes: three attributes, eight methods.
+
+Four words, and no further plug-in points:
+
+- a *task* is what is asked for (`zg_core.tasks`): path, form, how its answer is counted;
+- a *service* is whoever can answer it, in words that every backend shares, with the backend's own record beside it;
+- a *grant* is what lets one request in and pays for it: headers, the most it can cost, what the receipt says of it;
+- a *verification scheme* is a pure function from kept evidence to a verdict, named in the receipt.
+
+A credential is no concept of the path: it is what a backend is made with. Nor is a payment scheme: it is how a backend
+makes grants and reads fees. A new backend is one folder here, one in the local network, one line in `registry`, and
+passing ``tests/backends/suite.py``.
+"""
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from zg_core.backends.service import LONGEST_ID, Body, Correction, Grant, Offer, Route, Service
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from zg_core.config import Network
+    from zg_core.calls.call import Call
+    from zg_core.calls.retries import Retries
+    from zg_core.config import Environment, Network, Secret
     from zg_core.errors import ZeroGError
-    from zg_core.exchange import Exchange
+    from zg_core.http.transport import Transport
     from zg_core.money import Fee
-    from zg_core.pricing import Tariff
-    from zg_core.types import Service, Usage
-    from zg_core.verify.attestation import AttestationReport
+    from zg_core.progress import Listener
+    from zg_core.tasks.base import Task
+    from zg_core.verify.attestation import AttestationOptions
+    from zg_core.verify.policy import Policy
+    from zg_core.verify.replay import ReplayGuard
     from zg_core.verify.verdict import Verdict
+    from zg_core.wallet import Wallet
 
-__all__ = ["Backend", "Route"]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where a call goes: the service that will answer, the model it is asked for, and what is known of the service.
-
-    Attributes:
-        service: What the chain says of it.
-        model: The name to ask for.
-        attestation: Its report, where the policy asks for one.
-        block: The block at which the record was read.
-        tariff: The provider's list price, where it does not bill what the chain says.
-        made: When the route was made, by ``time.monotonic``: a call begins with it.
-        read: When the read of the record began.
-        stale: Whether the record is older than what a verdict or an exact fee may rest on.
-        earlier: Another record that may have held while the call was under way.
-    """
-
-    service: Service
-    model: str
-    attestation: AttestationReport | None = None
-    block: int | None = None
-    tariff: Tariff | None = None
-    made: float = field(default_factory=time.monotonic)
-    read: float = -math.inf
-    stale: bool = False
-    earlier: Service | None = None
-
-    @property
-    def record_age(self) -> int | None:
-        """How many seconds before the call the record was read: 0 where it was during the call, None if not known."""
-        return math.ceil(max(0.0, self.made - self.read)) if math.isfinite(self.read) else None
+__all__ = [
+    "LONGEST_ID",
+    "Backend",
+    "Body",
+    "Correction",
+    "Grant",
+    "Offer",
+    "Options",
+    "Route",
+    "Service",
+    "Setting",
+]
 
 
 class Backend(Protocol):
-    """One way to reach inference. All methods are coroutines over the client's transport."""
+    """One way to reach inference; everything here is driven by `zg_core.calls`, with and without an event loop."""
 
     name: str
-    network: Network
+    """``"direct"``, ``"router"``, ``"opengradient"``."""
+    realm: str
+    """Whose money and identities: key of gates, paces, budgets, pins and receipts, e.g. ``"eip155:16661"``."""
 
-    async def route(self, model: str | None) -> Route:
-        """Choose the service for `model`; fixed for the backend's life once chosen."""
-        ...
+    @property
+    def payer(self) -> str:
+        """The account that pays, in the realm's words; asked for when a call departs.
 
-    def target(self, model: str | None) -> str:
-        """The model to choose a service for: `model`, or the one that the backend was made with."""
-        ...
-
-    async def authorise(self, route: Route) -> Mapping[str, str]:
-        """Headers that let the request in; reads and checks what can be checked before anything is sent."""
-        ...
-
-    def url(self, route: Route, path: str) -> str:
-        """URL of an OpenAI-shaped path such as ``/chat/completions``."""
-        ...
-
-    def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
-        """The error for a response that is not a success."""
-        ...
-
-    async def patience(self, route: Route, error: ZeroGError) -> float:
-        """Seconds for which a refusal may only mean that the other side has not seen our own change yet; 0 if not."""
-        ...
-
-    async def renew(self, route: Route) -> bool:
-        """Drop what a rejected session was made of; False if nothing can be made anew."""
-        ...
-
-    async def refreshed(self, route: Route, *, patient: bool) -> Route:
-        """`route` with a record that the verdict and the fee of its call may rest on; `stale` where none can be had.
-
-        `patient` tries again what failed, as often as the call may.
+        Raises:
+            ConfigError: nobody does (code ``no_credential``).
         """
         ...
 
-    def rests(self, route: Route, changed: Callable[[Route], None]) -> None:
-        """A call has ended that rests on `route`; `changed` is told if its record turns out to have changed before."""
+    # choosing: zg_core.routing does it, once for all backends
+
+    async def offers(self, task: Task, model: str | None) -> list[Offer]:
+        """The catalogue: every service of `task` (and `model`), those that cannot be used with the reason.
+
+        Raises:
+            ChainError, RequestError: it cannot be read.
+        """
         ...
 
-    def fee(self, route: Route, usage: Usage | None) -> Fee:
-        """What the call cost."""
+    async def route(self, service: Service, model: str) -> Route:
+        """Read afresh and check what can be checked before a prompt leaves: record, policy, attestation, URL, price.
+
+        Args:
+            service: One of `offers`; or one of which no more is known than its provider, where the user names that.
+            model: The model to ask for; "" is the service's own.
+
+        Raises:
+            ConfigError: the provider is not known, or its URL is none that a prompt may be sent to.
+            ModelNotServed: it does not serve `model`.
+            AttestationError, VerificationUnavailable: the policy forbids it, or asks for more than can be proven there.
+        """
         ...
 
-    async def verify(self, route: Route, exchange: Exchange) -> Verdict:
-        """The verdict on a finished exchange."""
+    # one request
+
+    def body(self, route: Route, task: Task, payload: Mapping[str, Any], data: bytes | None = None) -> Body:
+        """The bytes: encoded, put into the words of this backend, or sealed.
+
+        Args:
+            route: Where it goes.
+            task: What is asked for.
+            payload: The request. It may name no model: then the body names that of the route.
+            data: The bytes that were parsed to `payload`, where a caller brought them: sent as they are if they can be.
+        """
         ...
 
-    def sent(self, route: Route, exchange: Exchange) -> None:
-        """Note that a request is on its way."""
+    async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
+        """What the request is sent with.
+
+        After `error`, a refusal that certainly served nothing: a new grant (session signed anew, challenge paid),
+        seconds after which the same request may do (our own transaction is not seen yet), or None to give up. What was
+        granted for the request that was refused is ``call.grant``.
+        """
         ...
 
-    def describe(self) -> dict[str, Any]:
-        """Identifying facts without secrets."""
+    def refusal(self, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
+        """The error for a response that is not a success; names in `headers` are in lower case."""
+        ...
+
+    # its reply
+
+    def hear(self, call: Call, said: dict[str, Any]) -> dict[str, Any] | None:
+        """Note what an event, or the whole body, says beside its answer (cost, evidence, provider), in ``call.heard``.
+
+        Returns what the caller shall see: the same object, opened where it is sealed, None to swallow it. Events come
+        by the hundred.
+        """
+        ...
+
+    def fee(self, call: Call) -> Fee:
+        """What it cost, from usage, tariff and what was heard."""
+        ...
+
+    async def verify(self, call: Call) -> Verdict:
+        """Fetch what evidence is missing, keep it with the receipt, and apply its scheme."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a client makes its backend with. Keys are wrapped, and nothing here was read or sent.
+
+    Attributes:
+        transport: HTTP, time, locks.
+        policy: What is demanded of replies: `Policy.admit` is asked by `Backend.route`.
+        task: What the client is for.
+        network: The chain that was named, with its contracts; ``network.is_local`` is a local network.
+        wallet: Who pays, if it is a wallet.
+        api_key: Who pays, if it is a key.
+        provider: The provider that was named.
+        model: The model that was named.
+        store: URL of the store.
+        retries: What may be tried again.
+        guard: Knows the requests that were ours.
+        careful: Whether a prompt must wait for a young record, because a budget depends on its prices.
+        attestation: How attestations are judged.
+        on_progress: Told of what takes more than a moment.
+        sources: Of settings that come from the environment, the variable: hints name it.
+        environ: The environment, for variables that only this backend has.
+    """
+
+    transport: Transport
+    policy: Policy
+    task: Task
+    network: Network
+    wallet: Wallet | None
+    api_key: Secret | None
+    provider: str | None
+    model: str | None
+    store: str
+    retries: Retries
+    guard: ReplayGuard
+    careful: bool = False
+    attestation: AttestationOptions | None = None
+    on_progress: Listener | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+    environ: Environment | None = None
+
+
+class Options(Protocol):
+    """What ``backend=`` takes beside a name: a small frozen value with what only that backend has."""
+
+    @property
+    def name(self) -> str:
+        """That of the backend."""
+        ...
+
+    def make(self, setting: Setting) -> Backend:
+        """The backend. This imports it; nothing is read or sent.
+
+        Raises:
+            ConfigError: a setting is missing or malformed, or one that this backend does not have was given.
+        """
         ...

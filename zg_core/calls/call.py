@@ -13,7 +13,8 @@ from zg_core.tasks.chat import for_model, text_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zg_core.backends.base import Route
+    from zg_core.backends.former import Route
+    from zg_core.backends.service import Body, Grant
     from zg_core.calls.gate import Place
     from zg_core.calls.retries import Retries
     from zg_core.exchange import Exchange
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from zg_core.http.timeouts import Timeouts
     from zg_core.pricing import Asked
     from zg_core.receipts.model import Receipt
+    from zg_core.tasks.base import Task
     from zg_core.types import Usage
 
 __all__ = ["Ask", "Call", "Options", "Reply", "Slot"]
@@ -161,6 +163,10 @@ class Call:
     finished: bool = False  # a finish_reason was seen
     kept: list[bytes] | None = None  # the response, where bytes are kept
     place: Place | None = None  # among the requests under way, where these are limited
+    task: Task = CHAT
+    body: Body | None = None  # its bytes are those of the exchange
+    grant: Grant | None = None  # what the request was sent with
+    heard: dict[str, Any] = field(default_factory=dict)  # what the reply said beside its answer: the backend's notes
 
     def leave(self) -> None:
         """The request is not under way any more; again has no effect."""

@@ -25,7 +25,7 @@ from zg_core.verify.replay import ReplayGuard
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from zg_core.backends.base import Backend
+    from zg_core.backends.former import Backend
     from zg_core.budget import Spending
     from zg_core.calls.limits import Limits
     from zg_core.calls.retries import Retries

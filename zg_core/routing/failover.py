@@ -37,10 +37,10 @@ from zg_core.verify.verdict import Status
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from zg_core.backends.base import Route
     from zg_core.backends.direct.backend import DirectBackend
     from zg_core.backends.direct.catalogue import Catalogue
     from zg_core.backends.direct.status_api import StatusApi
+    from zg_core.backends.former import Route
     from zg_core.calls.call import Call
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Outcome, Receipt

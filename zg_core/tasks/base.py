@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from zg_core.errors import ConfigError
 
@@ -15,19 +16,23 @@ class Task:
 
     Attributes:
         name: ``"chat"``, ``"embeddings"``.
-        service_type: What the chain calls services of it.
+        service_type: What 0G's chain and Router call services of it.
         path: Where it is asked for, below a service's endpoint.
+        form: How a request is encoded: ``"json"`` or ``"multipart"``.
         streams: Whether its answer can come as events.
+        counted: What its answers are billed by: names of ``usage``, or ``("images",)``, ``("seconds",)``.
     """
 
     name: str
     service_type: str
     path: str
+    form: Literal["json", "multipart"] = "json"
     streams: bool = False
+    counted: tuple[str, ...] = ("prompt_tokens", "completion_tokens")
 
 
 CHAT = Task("chat", "chatbot", "/chat/completions", streams=True)
-EMBEDDINGS = Task("embeddings", "embedding", "/embeddings")
+EMBEDDINGS = Task("embeddings", "embedding", "/embeddings", counted=("prompt_tokens",))
 TASKS = (CHAT, EMBEDDINGS)
 
 

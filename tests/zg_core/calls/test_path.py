@@ -15,8 +15,8 @@ import pytest
 
 from tests.zg_core import raw_server
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, Drip, answer, chunk
-from zg_core.backends.base import Route
 from zg_core.backends.direct.refusals import refusal
+from zg_core.backends.former import Route
 from zg_core.calls.call import Call, Slot
 from zg_core.calls.limits import Limits
 from zg_core.calls.path import Calls

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zg_core.backends.base import Route
+from zg_core.backends.former import Route
 from zg_core.calls.call import Call
 from zg_core.calls.reading import TAIL_BYTES, Form, Reading
 from zg_core.errors import RequestError

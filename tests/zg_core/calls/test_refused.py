@@ -10,7 +10,7 @@ from tests.zg_core.calls.test_path import GOOD, Backend, outcomes
 from tests.zg_core.calls.test_retries import Calling
 from tests.zg_core.raw_server import CLOSE, answer
 from zg_core import Budget, ConfigError, Store, neuron
-from zg_core.backends.base import Route
+from zg_core.backends.former import Route
 from zg_core.budget import Spending
 from zg_core.calls.limits import Limits
 from zg_core.crypto import sha256_hex

@@ -11,7 +11,7 @@ from tests.zg_core.calls.test_turns import STREAM, closed_port
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, answer, chunk
 from zg_core import Budget, ChatClient, ConfigError, Store, neuron
-from zg_core.backends.base import Route
+from zg_core.backends.former import Route
 from zg_core.budget import Spending
 from zg_core.calls.call import Slot
 from zg_core.calls.retries import Attempts, Retries

@@ -17,7 +17,7 @@ from tests.zg_core.calls.test_path import END, EVENT, GOOD, PROVIDER, Backend, W
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
 from zg_core import Budget, Store, neuron
-from zg_core.backends.base import Route
+from zg_core.backends.former import Route
 from zg_core.budget import Spending
 from zg_core.calls import gate as limits
 from zg_core.calls.call import Slot

@@ -7,13 +7,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from zg_core.backends.base import Route
 from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, WalletCredential
 from zg_core.backends.direct.records import RECORD_AGE, Records
 from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
+from zg_core.backends.former import Route
 from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     ChainError,

@@ -17,6 +17,7 @@ from zg_core.jsontext import parse_json
 from zg_core.types import Kind
 from zg_core.verify.reach import ADAPTER_PREFIX
 from zg_core.verify.schemes import gojson
+from zg_core.verify.schemes.evidence import Scheme
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from zg_core.exchange import Exchange
     from zg_core.types import Service
     from zg_core.verify.replay import ReplayGuard
+    from zg_core.verify.schemes.evidence import Kept
 
 __all__ = [
+    "SCHEME",
     "MalformedSignature",
     "NoDocument",
     "SignatureDocument",
@@ -37,6 +40,7 @@ __all__ = [
 ]
 
 _HASH = re.compile(r"(?:0x)?([0-9a-f]{64})")
+_BOUND = (Binding.EXACT, Binding.REWRITTEN, Binding.RENAMED)
 _BARE_SIGNATURE = re.compile(r"[0-9a-fA-F]{130}")
 
 
@@ -340,3 +344,38 @@ def _stream_forms(payload: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if payload.get("stream") is True and not (isinstance(options, dict) and "include_usage" in options):
         kept = options if isinstance(options, dict) else {}
         yield {**payload, "stream_options": {**kept, "include_usage": True}}
+
+
+def remade(kept: Kept) -> Verdict:
+    """The verdict again: a key on chain signed two hashes, and for TeeTLS a routing proof (0g-direct §5.3)."""
+    evidence = kept.evidence
+    parts = evidence.signed_text.split(":")
+    routing = parts[2:] if len(parts) == 5 else []
+    document = SignatureDocument(evidence.signed_text, evidence.signature, *routing)
+    return examine(kept.exchange, kept.record, document, accept_models=kept.accept_models)
+
+
+def assumed(record: Service, kept: Kept) -> Service:
+    """The record with the key that the verdict names: it may have been read again after the call (verdict table)."""
+    signer = kept.claimed.expected_signer
+    if not signer or (same_address(signer, record.signer) and kept.claimed.kind is record.kind):
+        return record
+    if record.kind is not Kind.TEE_ML_SEPARATED:
+        return replace(record, tee_signer=signer, acknowledged=True)
+    info = json.dumps({**record.info, "TargetTeeAddress": signer})
+    return replace(record, additional_info=info, acknowledged=True)
+
+
+def vouches(kept: Kept, verdict: Verdict) -> Iterator[str]:
+    """The bytes of the response, and those of the request where the signature is for them."""
+    yield from ("response.sha256", "response.complete")
+    if kept.response is not None:
+        yield from ("response.size", "response.body")
+    sent = bool(kept.exchange.request)
+    if verdict.binding is Binding.EXACT or (verdict.binding in _BOUND and sent):
+        yield from ("request.sha256", "verdict.request_sha256")
+    if verdict.binding in _BOUND and sent:
+        yield from ("request.size", "request.body")
+
+
+SCHEME = Scheme(remade, vouches, assumed, on_chain=True)

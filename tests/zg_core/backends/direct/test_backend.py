@@ -15,13 +15,13 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
-from zg_core.backends.base import Route
 from zg_core.backends.direct import backend as module
 from zg_core.backends.direct.backend import DirectBackend
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import ApiKeyCredential, WalletCredential
 from zg_core.backends.direct.session import make_token
+from zg_core.backends.former import Route
 from zg_core.calls.replays import Replays
 from zg_core.client import choice
 from zg_core.config import Network, Secret
