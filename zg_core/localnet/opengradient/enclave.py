@@ -33,7 +33,7 @@ class Certificate:
         now = dt.datetime.now(dt.UTC)
         title = "local gateway" if issuer is None else "another gateway"
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, title)])
-        self.x509 = (
+        self.x509: x509.Certificate = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name if issuer is None else issuer.x509.subject)
