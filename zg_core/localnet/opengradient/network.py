@@ -363,8 +363,8 @@ class OpenGradientNet:
 
     def registry(self, function: str, *args: Any) -> None:
         """Write to the registry."""
-        registry = contract("EnclaveRegistry")
-        self.registry_chain.send(_OWNER_KEY, to=registry.address, data=registry.encode(function, *args))
+        listed = contract("EnclaveRegistry")
+        self.registry_chain.send(_OWNER_KEY, to=listed.address, data=listed.encode(function, *args))
 
     def settle(self) -> list[str]:
         """Settle every session of every gateway; the hashes of the transactions."""
