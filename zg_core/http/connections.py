@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 import h11
 
 from zg_core.http.patience import IDLE_SECONDS, Patience
-from zg_core.http.pinning import pinned_context
-from zg_core.http.wires import BAD_HEADER, Broken, NotConnected, Unsendable
+from zg_core.http.wires import BAD_HEADER, Broken, NotConnected, Unsendable, pinned_context
 
 if TYPE_CHECKING:
     import ssl
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from zg_core.http.signals import Signal
     from zg_core.http.timeouts import Clock
     from zg_core.http.urls import Target
-    from zg_core.http.wires import Wire
+    from zg_core.http.wires import Wire, pinned_context
 
 __all__ = ["Connections", "Link"]
 
