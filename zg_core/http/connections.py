@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zg_core.http.signals import Signal
     from zg_core.http.timeouts import Clock
     from zg_core.http.urls import Target
-    from zg_core.http.wires import Wire, pinned_context
+    from zg_core.http.wires import Wire
 
 __all__ = ["Connections", "Link"]
 
