@@ -183,6 +183,21 @@ def test_a_bad_file_of_prompts_is_refused(tmp_path, name, data):
         read_prompts(tmp_path / "missing.txt")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("p.jsonl", '"one"\n\n{"prompt": }\n', 3),
+        ("p.jsonl", '"one"\n\n{"prompt": ""}\n', 3),
+        ("p.ndjson", '{"prompt": "one"}\n{"promt": "two"}\n', 2),
+        ("p.txt", '{"prompt": "one"}\n[1]\n', 2),
+    ],
+)
+def test_a_bad_line_is_named_by_its_number(tmp_path, name, text, line):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=f"^line {line} of "):
+        read_prompts(tmp_path / name)
+
+
 def test_a_prompt_keeps_its_name():
     assert Prompt.of("hi", 3).id == "3"
     assert Prompt.of({"prompt": "hi", "id": "greeting"}, 3).id == "greeting"
