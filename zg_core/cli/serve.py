@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zg_core.calls.limits import Limits
-from zg_core.cli.options import command, parse_address
-from zg_core.cli.output import money
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.options import command, parse_address
+from zg_core.cli.terminal.output import money
+from zg_core.cli.terminal.run import Run
 from zg_core.config import Secret
 from zg_core.errors import ConfigError
 from zg_core.money import Amount
