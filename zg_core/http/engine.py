@@ -18,6 +18,7 @@ from zg_core.http.library import ssl_context
 from zg_core.http.proxies import Proxies
 from zg_core.http.reach import OWN_PROVIDERS, OutOfReach
 from zg_core.http.timeouts import Clock
+from zg_core.http.uploads import Upload
 from zg_core.http.urls import target_of
 from zg_core.http.wires import Broken, Late, NotConnected, Unsendable, Untrusted
 
@@ -121,6 +122,8 @@ class Engine:
             clock = Clock(times.until_first, times.whole)
             try:
                 await link.depart(link.request(request.method, target, headers, request.body), times.read)
+                if isinstance(request.body, Upload):
+                    await link.upload(request.body.pieces(), times.read)
                 head = await link.head(clock)
                 break
             except Broken:

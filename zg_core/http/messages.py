@@ -13,6 +13,8 @@ from zg_core.http.timeouts import Timeouts
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from zg_core.http.uploads import Upload
+
 __all__ = ["USER_AGENT", "Request", "Response", "read_all"]
 
 USER_AGENT = "zerog-integrations"
@@ -30,7 +32,7 @@ class Request:
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)  # may hold a token, so they become `SecretHeaders`
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | Upload | None = field(default=None, repr=False)
     timeouts: Timeouts = field(default_factory=Timeouts)
     once: bool = False
     public: bool = False
