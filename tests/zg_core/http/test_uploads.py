@@ -1,4 +1,4 @@
-"""A file goes from disk to the server piece by piece, over whatever sends, and only if nobody writes to it meanwhile."""
+"""A file goes from disk to the server piece by piece, over whatever sends, and only if nobody writes to it."""
 
 from __future__ import annotations
 
@@ -78,9 +78,8 @@ def test_a_file_that_changes_is_broken_off_before_its_end(
         recording.unlink()
     else:
         data = recording.read_bytes()
-        recording.write_bytes(
-            {"longer": data + b"x" * PIECE_BYTES, "other": data[:-1] + b"X", "shorter": data[:-9]}[change]
-        )
+        changed = {"longer": data + b"x" * PIECE_BYTES, "other": data[:-1] + b"X", "shorter": data[:-9]}
+        recording.write_bytes(changed[change])
     server.script = [[answer(b"never")]]
 
     async def once(transport: Any) -> None:
