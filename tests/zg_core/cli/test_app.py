@@ -15,6 +15,7 @@ import typer
 import zg_core
 from tests.zg_core.cli.running import COMMAND
 from zg_core.cli.terminal.failures import CommandError
+from zg_core.cli.terminal.placing import placed
 
 ROOT = Path(zg_core.__file__).resolve().parent.parent
 ADDRESS = "0x" + "11" * 20
@@ -96,11 +97,14 @@ def parse(line):
     line = line.partition("#")[0].partition("|")[0].partition(">")[0]
     line = re.sub(r"\{[^}]*(id|number)[^}]*\}", "3", re.sub(r"\{[^}]*provider[^}]*\}|0x…", ADDRESS, line))
     words = shlex.split(re.sub(r"\{[^}]*\}", "1.5", line))[1:]
+    words = placed(COMMAND, words)
     command, path = COMMAND, []
     while words and hasattr(command, "commands") and not words[0].startswith("-"):
         path.append(words.pop(0))
         assert path[-1] in command.commands, f"there is no `zerog {' '.join(path)}`"
         command = command.commands[path[-1]]
+    if "--install-completion" in words:
+        return  # would do it
     if words:
         command.make_context("zerog " + " ".join(path), words)
 
