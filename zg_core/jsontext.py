@@ -98,7 +98,9 @@ def _not_json(value: Any, place: str, depth: int, *, nan: bool) -> tuple[str, st
     return place, f"is a {type(value).__name__}"
 
 
-def parse_json(data: bytes | str, *, strict: bool = True, unique: bool = False, numbers: type[str] | None = None) -> Any:
+def parse_json(
+    data: bytes | str, *, strict: bool = True, unique: bool = False, numbers: type[str] | None = None
+) -> Any:
     """Parse JSON that somebody else wrote.
 
     Python's parser recurses in C, and some packages of this field (py_ecc, py-evm) raise the recursion limit beyond

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import h11
 
+from zg_core.http.messages import Upload
 from zg_core.http.patience import IDLE_SECONDS, Patience
-from zg_core.http.uploads import Upload
 from zg_core.http.wires import BAD_HEADER, Broken, NotConnected, Unsendable
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from zg_core.http.bodies import Body, BodyBroken
 from zg_core.http.connections import Connections
 from zg_core.http.given import LibraryClient
 from zg_core.http.library import ssl_context
+from zg_core.http.messages import Upload
 from zg_core.http.proxies import Proxies
 from zg_core.http.reach import OWN_PROVIDERS, OutOfReach
 from zg_core.http.timeouts import Clock
-from zg_core.http.uploads import Upload
 from zg_core.http.urls import target_of
 from zg_core.http.wires import Broken, Late, NotConnected, Unsendable, Untrusted
 

@@ -13,9 +13,9 @@ from zg_core.errors import ConfigError
 from zg_core.http.bodies import Body, BodyBroken
 from zg_core.http.guarding import PUBLIC, guard, judge, judge_in_loop
 from zg_core.http.library import leaf_sha256, library, library_of, ssl_context
+from zg_core.http.messages import Upload, in_loop
 from zg_core.http.reach import OutOfReach
 from zg_core.http.timeouts import CLOCK, Clock, clocked, watch
-from zg_core.http.uploads import Upload, in_loop
 from zg_core.http.wires import BAD_HEADER, Broken, Late, NotConnected, Unsendable, Untrusted
 
 if TYPE_CHECKING:

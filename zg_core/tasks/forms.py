@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError
-from zg_core.http.uploads import Upload
+from zg_core.http.messages import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -205,5 +205,3 @@ def _parts(body: bytes) -> Iterator[tuple[str, Any]]:
 def _parameter(head: bytes, name: bytes) -> str | None:
     _, found, rest = head.partition(b"; " + name + b'="')
     return rest.partition(b'"')[0].decode("utf-8", "replace") if found else None
-
-

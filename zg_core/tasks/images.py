@@ -23,7 +23,9 @@ _SIZE = re.compile(r"[1-9]\d{1,4}x[1-9]\d{1,4}")
 _FORMS = ("b64_json", "url")
 
 
-def generation_payload(prompt: str, model: str | None, n: int, size: str | None, form: str, more: Mapping[str, Any]) -> dict[str, Any]:
+def generation_payload(
+    prompt: str, *, model: str | None, n: int, size: str | None, form: str, more: Mapping[str, Any]
+) -> dict[str, Any]:
     """The request for `n` images of `prompt`.
 
     Raises:
@@ -35,7 +37,15 @@ def generation_payload(prompt: str, model: str | None, n: int, size: str | None,
 
 
 def edit_payload(
-    image: Any, prompt: str, model: str | None, n: int, size: str | None, form: str, mask: Any, more: Mapping[str, Any]
+    image: Any,
+    prompt: str,
+    *,
+    model: str | None,
+    n: int,
+    size: str | None,
+    form: str,
+    mask: Any,
+    more: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The form for `n` edits of an image, or of several.
 

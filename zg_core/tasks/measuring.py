@@ -12,11 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from zg_core.jsontext import parse_json
-from zg_core.tasks.pictures import images_in
+from zg_core.tasks.pictures import images_asked, images_in
 from zg_core.tasks.sound import LONGEST_SECONDS
 from zg_core.types import MOST_TOKENS, Usage
 
-__all__ = ["Measure", "measure_edits", "measure_embeddings", "measure_images", "measure_speech"]
+__all__ = [
+    "ESTIMATED", "Measure", "measure_edits", "measure_embeddings", "measure_images", "measure_speech", "measured",
+]  # fmt: skip
+
+ESTIMATED = "usage_estimated"
+"""The word among a receipt's flags where the answer says nothing that it is billed by."""
 
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d*)")
 _STAMP = re.compile(r"(?:(\d{1,2}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
@@ -37,6 +42,28 @@ class Measure:
 
     usage: Usage | None
     estimated: bool = False
+
+
+def measured(task: str, request: Any, response: bytes, *, streamed: bool = False) -> Measure | None:
+    """What an answer is billed by; None for chat, which is billed by its tokens.
+
+    Args:
+        task: Name of the task.
+        request: The request, parsed; of a form its fields.
+        response: The answer's bytes.
+        streamed: Whether it came as events.
+    """
+    if task == "embeddings":
+        try:
+            said = parse_json(response)
+        except (ValueError, RecursionError):
+            said = None
+        return measure_embeddings(said, request)
+    if task == "images":
+        return measure_images(response, images_asked(request))
+    if task == "image_edits":
+        return measure_edits(images_asked(request))
+    return measure_speech(response, streamed=streamed) if task == "transcription" else None
 
 
 def measure_images(body: bytes, asked: int) -> Measure:

@@ -15,9 +15,10 @@ from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from os import PathLike
 
-__all__ = ["Image", "images_in", "picture_type", "size_of"]
+__all__ = ["Image", "images_asked", "images_in", "picture_type", "size_of"]
 
 BIGGEST = 50 * 1024 * 1024
 """Bytes of an image that a provider still decodes (services §1.1)."""
@@ -26,7 +27,7 @@ _ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "i
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image of an answer.
+    r"""One image of an answer.
 
     Attributes:
         data: Its bytes.
@@ -34,7 +35,7 @@ class Image:
         url: Where it was fetched from, "" where it stood in the answer.
 
     Example:
-        >>> Image(b"GIF89a" + b"\\x02\\x00\\x03\\x00").size
+        >>> Image(b"GIF89a" + b"\x02\x00\x03\x00").size
         (2, 3)
     """
 
@@ -168,6 +169,20 @@ def decoded(text: Any) -> bytes | None:
         return base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
     except (binascii.Error, ValueError):
         return None
+
+
+def images_asked(request: Mapping[str, Any]) -> int:
+    """Images that a request asks for, as its provider reads it: `n` where it is a number (in a form, digits), else 1.
+
+    Example:
+        >>> images_asked({"n": 2.9}), images_asked({"n": "2"}), images_asked({})
+        (2, 2, 1)
+    """
+    n = request.get("n")
+    if isinstance(n, str) and n.isascii() and n.isdigit() and len(n) < 4:
+        n = int(n)
+    counts = isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < 1000  # false for NaN, too
+    return int(n) if counts and n is not None else 1
 
 
 def images_in(body: bytes | dict[str, Any], *, most: int | None = None) -> list[bytes] | None:

@@ -73,7 +73,9 @@ def payload_of(
         )
     if unknown := [one for one in granularities if one not in _GRANULARITIES]:
         raise ConfigError(
-            f"timestamp_granularities holds {unknown[0]!r}", code="bad_format", hint=f"of {' and '.join(_GRANULARITIES)}"
+            f"timestamp_granularities holds {unknown[0]!r}",
+            code="bad_format",
+            hint=f"of {' and '.join(_GRANULARITIES)}",
         )
     if granularities and response_format != "verbose_json":
         message = "times of words and segments come with response_format='verbose_json' only"

@@ -12,10 +12,9 @@ import pytest
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import Server, answer
 from zg_core.errors import ConfigError, OutcomeUnknown
-from zg_core.http.messages import Request, read_all
+from zg_core.http.messages import PIECE_BYTES, Request, Upload, read_all
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import LIBRARY
-from zg_core.http.uploads import PIECE_BYTES, Upload
 
 SENDERS = [
     pytest.param(drive, library, id=f"{drive.__name__}-{'library' if library else 'own'}")
