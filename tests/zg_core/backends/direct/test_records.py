@@ -92,10 +92,10 @@ class TestPrice:
             assert (doubtful.fee.exact, RECORD_CHANGED in doubtful.flags) == (True, False)
             client.backend._records.age = 0.0
             client.create(QUESTION)
+            assert corrected[doubtful.id].wait(30)  # by the read beside that call
             assert RECORD_CHANGED in doubtful.flags
             assert (doubtful.fee.exact, doubtful.fee.reason) == (False, "price_changed")
             assert doubtful.fee.lower <= billed <= (doubtful.fee.upper or 0)
-            assert corrected[doubtful.id].wait(30)
 
     def test_one_that_another_call_has_read_meanwhile_corrects_at_once(self, given, provider):
         with ChatClient(**given, record_age=60) as client:
