@@ -16,6 +16,7 @@ from zg_core.frameworks.tool_calls import call_id, new_call_id
 from zg_core.jsontext import parse_json
 from zg_core.receipts.recent import KEY, metadata_of
 from zg_core.tasks.replies import content_text, first_choice, reasoning_of
+from zg_core.types import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,7 +73,7 @@ def chat_result(reply: Reply) -> ChatResult:
 def token_usage(usage: Any) -> dict[str, int]:
     """The counts of an OpenAI ``usage`` object, under OpenAI's names."""
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    return {name: count for name in names if (count := _count(usage, name)) is not None}
+    return {name: count for name in names if (count := count_of(usage, name)) is not None}
 
 
 def combined_usage(outputs: Iterable[Mapping[str, Any] | None]) -> dict[str, Any]:
@@ -120,10 +121,10 @@ def usage_metadata(usage: Any) -> UsageMetadata | None:
     """An OpenAI ``usage`` object as LangChain's; None when it is missing or malformed."""
     if not isinstance(usage, dict):
         return None
-    read, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    read, written = count_of(usage, "prompt_tokens"), count_of(usage, "completion_tokens")
     if read is None and written is None:
         return None
-    total = _count(usage, "total_tokens")
+    total = count_of(usage, "total_tokens")
     counts = UsageMetadata(
         input_tokens=read or 0,
         output_tokens=written or 0,
@@ -131,24 +132,19 @@ def usage_metadata(usage: Any) -> UsageMetadata | None:
     )
     of_input, of_output = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
     input_details, output_details = InputTokenDetails(), OutputTokenDetails()
-    if (audio := _count(of_input, "audio_tokens")) is not None:
+    if (audio := count_of(of_input, "audio_tokens")) is not None:
         input_details["audio"] = audio
-    if (cached := _count(of_input, "cached_tokens")) is not None:
+    if (cached := count_of(of_input, "cached_tokens")) is not None:
         input_details["cache_read"] = cached
-    if (audio := _count(of_output, "audio_tokens")) is not None:
+    if (audio := count_of(of_output, "audio_tokens")) is not None:
         output_details["audio"] = audio
-    if (reasoning := _count(of_output, "reasoning_tokens")) is not None:
+    if (reasoning := count_of(of_output, "reasoning_tokens")) is not None:
         output_details["reasoning"] = reasoning
     if input_details:
         counts["input_token_details"] = input_details
     if output_details:
         counts["output_token_details"] = output_details
     return counts
-
-
-def _count(source: Any, name: str) -> int | None:
-    value = source.get(name) if isinstance(source, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _tool_calls(entries: Any) -> tuple[list[ToolCall], list[InvalidToolCall]]:
