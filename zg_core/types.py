@@ -233,16 +233,14 @@ class Usage:
 
 
 def count_of(source: object, name: str) -> int | None:
-    """The count `name` of `source` as it may be meant: a fraction is rounded, a text read; None where there is none.
+    """The count `name` of `source`, to be shown: a fraction is rounded; None where there is none.
 
     Example:
         >>> count_of({"a": 9.0}, "a"), count_of({"a": "9"}, "a"), count_of({"a": -1}, "a"), count_of(None, "a")
-        (9, 9, None, None)
+        (9, None, None, None)
     """
     number = source.get(name) if isinstance(source, dict) else None
-    if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) < 20:
-        number = int(number)
-    elif isinstance(number, float) and math.isfinite(number):
+    if isinstance(number, float) and math.isfinite(number):
         number = round(number)
     counts = isinstance(number, int) and not isinstance(number, bool) and number >= 0
     return min(number, MOST_TOKENS) if counts and isinstance(number, int) else None

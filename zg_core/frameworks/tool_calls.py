@@ -127,7 +127,7 @@ class ToolCallMerger:
                 if not part.arguments:
                     self._heads[part.place] = part  # nothing yet: it may only repeat the name
                     return None
-                if told.call.arguments == part.arguments and (part.id in told.ids or _numbered(part)):
+                if told.call.arguments == part.arguments and part.id in told.ids:
                     return None  # the whole call once more
             told = None
         head = None
@@ -196,10 +196,6 @@ class ToolCallMerger:
         if part.place == _LEGACY or not is_complete(call.arguments):
             return True
         return known and bool(part.arguments) and part.arguments != call.arguments
-
-
-def _numbered(part: _Part) -> bool:
-    return part.place is not None and part.id is None
 
 
 def _part(entry: Mapping[str, Any]) -> _Part:

@@ -238,8 +238,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str]]]] = {
         [("f", '{"x":1}')],
     ),
     "whole arguments once more are no second call": (
-        [part(0, "a", "f", '{"x":1}'), part(0, "a", "f", '{"x":1}'), part(0, None, "f", '{"x":1}')],
-        [("f", '{"x":1}')],
+        [part(0, "a", "f", '{"x":1}'), part(0, "a", "f", '{"x":1}')], [("f", '{"x":1}')],
     ),
     "whole arguments once more without a name are broken": (
         [part(0, "a", "f", ""), part(0, arguments='{"x":1}'), part(0, arguments='{"x":1}')],
