@@ -10,6 +10,7 @@ from langchain_core.messages import content as standard
 from langchain_core.messages.block_translators import register_translator
 
 from langchain_zerog._convert import PROVIDER
+from zg_core.tasks.replies import image_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +50,7 @@ def blocks_beside(beside: Mapping[str, Any]) -> list[Any]:
         blocks.append({"type": "text", "text": "", "annotations": citations})
     images = beside.get("images")
     for image in images if isinstance(images, list) else ():
-        blocks += [_image(url) for url in (_url(image),) if url]
+        blocks += [_image(url) for url in (image_url(image),) if url]
     audio = beside.get("audio")
     if isinstance(audio, dict) and isinstance(data := audio.get("data"), str) and data:
         extras = {name: value for name, value in audio.items() if name not in ("data", "format") and value is not None}
@@ -68,14 +69,6 @@ _MADE = ("annotations", "images", "audio", "refusal")
 def _kind(block: Any) -> Any:
     value = block.get("value")
     return value.get("type") if block.get("type") == "non_standard" and isinstance(value, dict) else block.get("type")
-
-
-def _url(image: Any) -> str:
-    """The address of an image, or its data as one; "" where there is none."""
-    place: Any = image.get("image_url", image.get("url")) if isinstance(image, dict) else image
-    if isinstance(place, dict):
-        place = place.get("url")
-    return place if isinstance(place, str) else ""
 
 
 def _image(url: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ All are immutable but `Receipt`, whose verdict may arrive later.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -233,15 +232,15 @@ class Usage:
 
 
 def count_of(source: object, name: str) -> int | None:
-    """The count `name` of `source`, to be shown: a fraction is rounded; None where there is none.
+    """The count `name` of `source`, to be shown: 9.0 is 9; None where there is none.
 
     Example:
-        >>> count_of({"a": 9.0}, "a"), count_of({"a": "9"}, "a"), count_of({"a": -1}, "a"), count_of(None, "a")
+        >>> count_of({"a": 9.0}, "a"), count_of({"a": 9.5}, "a"), count_of({"a": "9"}, "a"), count_of(None, "a")
         (9, None, None, None)
     """
     number = source.get(name) if isinstance(source, dict) else None
-    if isinstance(number, float) and math.isfinite(number):
-        number = round(number)
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
     counts = isinstance(number, int) and not isinstance(number, bool) and number >= 0
     return min(number, MOST_TOKENS) if counts and isinstance(number, int) else None
 

@@ -17,6 +17,7 @@ __all__ = [
     "content_text",
     "error_in",
     "first_choice",
+    "image_url",
     "reasoning_name",
     "reasoning_of",
     "thoughts_in",
@@ -208,6 +209,19 @@ def beside_of(said: Mapping[str, Any]) -> dict[str, Any]:
             held = found.get(place)
             found[place] = [*(held if isinstance(held, list) else []), part]
     return found
+
+
+def image_url(image: Any) -> str:
+    """The address of an image, or its data as one; "" where there is none.
+
+    Example:
+        >>> image_url({"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}})
+        'data:image/png;base64,aGk='
+    """
+    place: Any = image.get("image_url", image.get("url")) if isinstance(image, dict) else image
+    if isinstance(place, dict):
+        place = place.get("url")
+    return place if isinstance(place, str) else ""
 
 
 class Beside:
