@@ -28,7 +28,7 @@ _STATUS = ("status", "verdict.status", "verdict.reason", "verdict.binding")
 _NAMES = ("verdict.asked_model", "verdict.signed_model", "verdict.signed_adapter")
 _COMPARED = (
     "expected_signer", "signed_response_sha256", "response_sha256", "signed_request_sha256", "provider_identity",
-    "tls_fingerprint",
+    "tls_fingerprint", "unsigned",
 )  # fmt: skip
 _KIND = ("kind", "prompt", "verdict.kind", "verdict.prompt", "verdict.sealed")
 _FEE = ("fee", "currency", "exact", "reason", "lower", "upper")
