@@ -79,7 +79,10 @@ def localnet_up(
     run: Run,
     providers: Annotated[int, typer.Option(min=1, max=20, help="How many providers to start.")] = 1,
     services: Annotated[
-        str, typer.Option(help="What they serve, with commas between: chat,embedding. One provider each at least.")
+        str,
+        typer.Option(
+            help="What they serve, with commas between: chat,embedding,image,edit,speech. One provider each at least."
+        ),
     ] = "",
     fund: Annotated[
         bool, typer.Option("--fund", help="Open the wallet's accounts: 10 0G at every provider, ready for calls.")

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     NO_SIGNATURE = "no_signature"
     RECORD_UNREADABLE = "record_unreadable"
     RECORD_CHANGED = "record_changed"
+    STALE = "stale"
     # not_checked
     POLICY_OFF = "policy_off"
     ABANDONED = "abandoned"
@@ -101,6 +102,8 @@ class Verdict:
         signed_adapter: The adapter named in it beside that model, "" if none is.
         record_age: Whole seconds before the call at which the chain record was read that this rests on; 0 where it was
             read during the call, None where no record was used.
+        unsigned: Names of what the caller sees and the signature does not cover, parted by commas; "" where it covers
+            all bytes.
         sealed: Whether the request was encrypted to a key that genuine hardware attests, and this is about its answer.
 
     Example:
@@ -128,6 +131,7 @@ class Verdict:
     signed_model: str = ""
     signed_adapter: str = ""
     record_age: int | None = None
+    unsigned: str = ""
     sealed: bool = False
 
     @property
@@ -154,6 +158,10 @@ class Verdict:
                 "the provider's enclave key signed exactly these bytes, for this request with the model "
                 f"{self.signed_model!r}{adapter} where {self.asked_model!r} was asked for{accepted}"
             )
+        if self.unsigned and self.binding is not Binding.RENAMED and self.status is Status.VERIFIED:
+            sentence = "the enclave's key signed exactly this request, this output and the time"
+        if self.unsigned and self.status in (Status.VERIFIED, Status.RESPONSE_BOUND):
+            sentence = f"{sentence}; not signed: {self.unsigned}"
         if self.status in (Status.VERIFIED, Status.RESPONSE_BOUND) and self.provider_identity:
             return f"{sentence}; vendor {self.provider_identity} answered outside the enclave"
         return sentence
@@ -180,6 +188,7 @@ class Verdict:
             "signed_model": self.signed_model,
             "signed_adapter": self.signed_adapter,
             "record_age": self.record_age,
+            "unsigned": self.unsigned,
             "sealed": self.sealed,
             "explanation": self.explain(),
         }
@@ -226,6 +235,7 @@ _SENTENCES: dict[str, str] = {
     Reason.NO_SIGNATURE: "the provider has no signature for this reply",
     Reason.RECORD_UNREADABLE: "the chain record of the provider could not be read",
     Reason.RECORD_CHANGED: "the chain record changed around this call, and it no longer names the key that signed",
+    Reason.STALE: "the signature was made at another time than this call: an old answer, or a clock that is off",
     Reason.POLICY_OFF: "the policy is off",
     Reason.ABANDONED: "the reader broke off before the end",
     Reason.REFUSED: "the request was refused, so there is no reply to check",
