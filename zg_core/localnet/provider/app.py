@@ -375,12 +375,9 @@ class Routes:
         """
         own = encryption_public(self._state.operators_key)
         body = self._state.enclave.quote_body(key, legacy=False, encryption_key=own)
-        said = (
-            {}
-            if wrong == "unsigned"
-            else {"zg-quote-signature": "0x" + self._state.operators_key.sign_message(body).hex()}
-        )
-        return Response(body, media_type="text/plain", headers=said)
+        signature = "0x" + self._state.operators_key.sign_message(body).hex()
+        headers = {} if wrong == "unsigned" else {"zg-quote-signature": signature}
+        return Response(body, media_type="text/plain", headers=headers)
 
     async def encryption_key(self, request: Request) -> Response:  # noqa: ARG002 - the route's signature
         """GET /v1/e2ee/pubkey: what the quote proves, for whoever does not want to look."""

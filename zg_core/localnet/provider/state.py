@@ -110,7 +110,7 @@ class ProviderState:
         self.operators_key = Key.random()
         """What the operator would like prompts to be sealed to."""
         self.quote_fault = ""
-        """What is wrong with the quote that shows the encryption key: ``"legacy"``, ``"key_swapped"``, ``"unsigned"``."""
+        """What is wrong with the quote that shows the encryption key (`LocalProvider.quote_fault`)."""
         self.input_price = spec.input_price
         self.output_price = spec.output_price
         self.adapter = (
