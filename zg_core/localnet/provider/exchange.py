@@ -50,6 +50,7 @@ _USER_ERRORS = (
 )
 SSE = "text/event-stream; charset=utf-8"
 _LEFT_POLL_SECONDS = 0.02
+_REFUSAL = b'{"error":"no capacity"}'
 
 
 class _Answer:
@@ -188,6 +189,9 @@ class Exchange(Response):
             return
         if Fault.CUT_BEFORE_FIRST_BYTE in self._faults:
             await wire.cut()
+        elif Fault.REFUSED_AFTER_SERVICE in self._faults:
+            headers = [("content-type", "application/json"), ("content-length", str(len(_REFUSAL)))]
+            await wire.start(self._faults.option(Fault.REFUSED_AFTER_SERVICE, "status"), headers)
         elif Fault.HANG not in self._faults:
             await wire.start(200, self._header_list(first))
         try:
@@ -255,6 +259,7 @@ class Exchange(Response):
         gzip = alter.Gzip() if Fault.GZIP in self._faults else None
         cut_after = Fault.CUT_AFTER_FIRST_BYTE in self._faults
         hang = Fault.HANG in self._faults
+        refused = Fault.REFUSED_AFTER_SERVICE in self._faults
         silent = 0
         piece: Any = first
         while piece is not None:
@@ -263,7 +268,7 @@ class Exchange(Response):
             data = self._sent(piece, changed)
             if gzip is not None:
                 data = gzip.piece(data)
-            if hang:
+            if hang or refused:
                 pass
             elif wire.gone:
                 silent += len(data)
@@ -277,6 +282,8 @@ class Exchange(Response):
             piece = await anext(pieces, None)
         if hang:
             await wire.left()
+        elif refused:
+            await wire.body(_REFUSAL, more=False)
         else:
             await wire.body(gzip.end() if gzip is not None else b"", more=False)
 

@@ -42,6 +42,7 @@ class Fault(StrEnum):
     SESSION_REJECTED = "session_rejected"
     CLOCK_AHEAD = "clock_ahead"
     HANG = "hang"
+    REFUSED_AFTER_SERVICE = "refused_after_service"
     CUT_BEFORE_FIRST_BYTE = "cut_before_first_byte"
     CUT_AFTER_FIRST_BYTE = "cut_after_first_byte"
     PRICE_RAISED = "price_raised"
@@ -120,6 +121,7 @@ _MEANINGS: Mapping[Fault, tuple[str, Mapping[str, Any]]] = MappingProxyType(
             {"seconds": 90_000},
         ),
         Fault.HANG: ("the request is served, but nothing is sent until the client leaves", {"billed": True}),
+        Fault.REFUSED_AFTER_SERVICE: ("the request is served and billed, and the answer is a refusal", {"status": 503}),
         Fault.CUT_BEFORE_FIRST_BYTE: ("the connection is reset before a byte is sent", {"billed": True}),
         Fault.CUT_AFTER_FIRST_BYTE: ("the connection is reset after the first piece of the body", {"billed": True}),
         Fault.PRICE_RAISED: ("prices on chain are multiplied before the request is answered", {"factor": 2}),

@@ -231,4 +231,4 @@ def _vouched(kept: Kept, _: Verdict) -> Iterable[str]:
     return (f"evidence.facts.{name}" for name in kept.evidence.facts)
 
 
-SCHEME = Scheme(remade, vouches=_vouched, assumed=assumed)
+SCHEME = Scheme(remade, vouches=_vouched, assumed=assumed, on_chain=True)

@@ -471,6 +471,16 @@ def test_session_rejected_for_each_reason(caller, tools, reason):
 
 
 @BOTH
+def test_refused_after_service_bills_what_it_refuses(caller, stream):
+    one = caller()
+    one.provider.fault(Fault.REFUSED_AFTER_SERVICE, status=429)
+    response = one.chat(stream=stream)
+    assert (response.status_code, response.json()) == (429, {"error": "no capacity"})
+    assert (len(one.provider.log), one.provider.log[-1].fee > 0) == (1, True)
+    assert one.chat().status_code == 200
+
+
+@BOTH
 @pytest.mark.parametrize("billed", [True, False])
 def test_cut_before_first_byte_resets_the_connection(caller, stream, billed):
     one = caller()
