@@ -1,4 +1,4 @@
-"""The local Router over the wire: it chooses, rewrites, traces, charges and refuses as the real one is documented to."""
+"""The local Router over the wire: it chooses, rewrites, traces, charges and refuses as is documented."""
 
 from __future__ import annotations
 
