@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 import json
 import secrets
@@ -14,9 +13,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from zg_core.localnet.base.keys import keccak256
 from zg_core.localnet.provider.billing import Usage
-from zg_core.localnet.provider.tokens import EPHEMERAL_TOKEN_ID
 from zg_core.localnet.router import pool
 from zg_core.localnet.router.faults import RouterFault
 from zg_core.localnet.router.pool import RefusalError
@@ -41,7 +38,6 @@ _TYPES = {
     "/audio/transcriptions": "speech-to-text",
 }
 _LABELS = {"chatbot": "Chat", "embedding": "Embeddings", "text-to-image": "Images", "image-editing": "Image editing"}
-_HOUR = 3600
 _OWN_FIELDS = ("verify_tee", "provider", "plugins", "attachments")
 
 
@@ -439,24 +435,6 @@ class Routes:
         """A refusal in the Router's form."""
         assert isinstance(error, RefusalError)  # noqa: S101 - registered for it only
         return _refusal(request, error)
-
-
-def session_token(key: Any, provider: str, now: float) -> str:
-    """A session of the Router's own wallet with a provider (0g-direct §3.1)."""
-    moment = int(now * 1000)
-    message = json.dumps(
-        {
-            "address": key.address,
-            "provider": provider,
-            "timestamp": moment,
-            "expiresAt": moment + _HOUR * 1000,
-            "nonce": secrets.token_hex(16),
-            "generation": 0,
-            "tokenId": EPHEMERAL_TOKEN_ID,
-        }
-    )
-    signature = "0x" + key.sign_message(keccak256(message.encode())).hex()
-    return "app-sk-" + base64.b64encode(f"{message}|{signature}".encode()).decode()
 
 
 async def _events(answer: Any) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ from zg_core.localnet.base.keys import Key
 from zg_core.localnet.router.faults import ActiveRouterFault, RouterFault, RouterFaultPlan
 from zg_core.localnet.router.ledger import SCOPES, KeyRecord, Ledger
 from zg_core.localnet.router.relay import SHAPES
+from zg_core.localnet.router.sessions import session_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,8 +72,6 @@ class RouterState:
 
     def token(self, provider: ProviderState) -> str:
         """A session with a provider."""
-        from zg_core.localnet.router.app import session_token
-
         until, token = self._tokens.get(provider.address, (0.0, ""))
         if until <= self.now():
             token = session_token(self.wallet, provider.address, self.now())
