@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError, StreamTruncated
+from zg_core.pricing import Tariff
 from zg_core.receipts.bounds import bounded, doubted
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -17,11 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zg_core.backends.former import Backend, Route
-    from zg_core.budget import Spending
+    from zg_core.calls.budgets import Counts
     from zg_core.calls.call import Call
     from zg_core.calls.replays import Replays
     from zg_core.http.transport import Transport
     from zg_core.money import Fee
+    from zg_core.pricing import Asked
     from zg_core.receipts.model import Outcome, Receipt
     from zg_core.receipts.recorder import Recorder
     from zg_core.routing.failover import Router
@@ -35,6 +38,17 @@ RECORD_CHANGED = "record_changed"
 logger = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Ended:
+    """What is kept of a call that has ended, until a later read of the chain can correct its receipt no more."""
+
+    receipt: Receipt
+    asked: Asked
+    budget: Counts | None = None
+    counted: Fee | None = None
+    counting: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Closing:
     """Ends the calls of one client.
 
@@ -44,7 +58,6 @@ class Closing:
         recorder: Where receipts are kept.
         policy: What is done with a verdict.
         replays: Knows old answers.
-        spending: The budget, None without one.
         router: Learns how calls end, None where nothing is routed.
         on_receipt: Told of every receipt.
         on_verdict: Told when a background check has ended.
@@ -58,7 +71,6 @@ class Closing:
         policy: Policy,
         replays: Replays,
         *,
-        spending: Spending | None,
         router: Router | None,
         on_receipt: Callable[[Receipt], None] | None,
         on_verdict: Callable[[Receipt], None] | None,
@@ -68,7 +80,6 @@ class Closing:
         self._recorder = recorder
         self._policy = policy
         self._replays = replays
-        self._spending = spending
         self._router = router
         self._on_receipt = on_receipt
         self._on_verdict = on_verdict
@@ -98,9 +109,11 @@ class Closing:
         upper = call.held if fee.upper is None and call.held and fee.amount.currency == "0G" else fee.upper
         receipt.fee = replace(fee, reason="refused", upper=upper)
         receipt.settle(Verdict(Status.NOT_CHECKED, Reason.REFUSED, receipt.kind))
+        ended = _Ended(receipt, call.asked)  # a budget holds nothing for it any more
+        self._backend.rests(call.route, lambda after: self._raised(ended, after))
         try:
-            if self._spending is not None:
-                await self._transport.blocking(self._spending.release, receipt)
+            if call.budget is not None:
+                await self._transport.blocking(call.budget.release, receipt)
         finally:
             await self._keep_closed(receipt)
         return receipt
@@ -109,15 +122,15 @@ class Closing:
         """Take back a call whose request never left: it cost nothing."""
         call.leave()
         await self._recorder.unsent(call.receipt)
-        if self._spending is not None:
-            await self._transport.blocking(self._spending.release, call.receipt)
+        if call.budget is not None:
+            await self._transport.blocking(call.budget.release, call.receipt)
 
     def dropped(self, call: Call) -> None:
         """`unsent`, where nobody may wait."""
         call.leave()
         self._recorder.dropped(call.receipt)
-        if self._spending is not None:
-            self._transport.aside(self._spending.release, call.receipt)
+        if call.budget is not None:
+            self._transport.aside(call.budget.release, call.receipt)
 
     async def judge(self, call: Call, outcome: Outcome) -> Receipt:
         """Close the call, keep its receipt, and make the verdict as the policy says."""
@@ -199,7 +212,6 @@ class Closing:
             route = call.route
             receipt.service, receipt.service_block, receipt.kind = route.service, route.block, route.service.kind
             receipt.input_price, receipt.output_price = route.service.input_price, route.service.output_price
-            self._backend.rests(route, lambda after: self._changed(receipt, after))
             doubt = implausible(call.usage, exchange.request, exchange.size, call.asked)
             doubt = doubt or ("counts that are none" if call.odd_usage else "")
             fee = self._backend.fee(route, call.usage)
@@ -209,17 +221,21 @@ class Closing:
             if doubt:
                 receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
-        if self._spending is not None:
-            self._transport.aside(self._settle, receipt, receipt.fee)
+        ended = _Ended(receipt, call.asked, call.budget)
+        if ended.budget is not None:
+            self._transport.aside(self._count, ended, ended.budget)
+        changed = self._changed if outcome == "answered" else self._raised
+        self._backend.rests(call.route, lambda after: changed(ended, after))
         if self._router is not None:
             self._router.measured(call, outcome)
 
-    def _changed(self, receipt: Receipt, after: Route) -> None:
+    def _changed(self, ended: _Ended, after: Route) -> None:
         """The record that an answered call rests on may have changed before it ended: take back what is doubtful.
 
         What it cost lies between both prices then, and a key that the chain no longer names proves nothing; whether it
         did when it signed cannot be told, so nobody is accused.
         """
+        receipt = ended.receipt
         if RECORD_CHANGED in receipt.flags:
             return
         fee = self._backend.fee(after, receipt.usage)
@@ -231,9 +247,9 @@ class Closing:
             return  # a change that this receipt says nothing of
         receipt.flags = (*receipt.flags, RECORD_CHANGED)
         if fee.reason == "price_changed" and USAGE_IMPLAUSIBLE not in receipt.flags:
-            before, receipt.fee = receipt.fee, fee
-            if self._spending is not None:
-                self._transport.aside(self._recount, receipt, before)
+            receipt.fee = fee
+            if ended.budget is not None:
+                self._transport.aside(self._count, ended, ended.budget)
         receipt.settle(verdict)
         logger.warning(
             "receipt %s: the record of %s changed while the call was under way; verdict %s, fee %s",
@@ -244,6 +260,19 @@ class Closing:
         )
         self._transport.spawn(lambda: self._corrected(receipt))
 
+    def _raised(self, ended: _Ended, after: Route) -> None:
+        """The record may have changed before a call without an answer ended: its bound follows a raised price."""
+        receipt = ended.receipt
+        fee = bounded(replace(receipt.fee, upper=None), receipt, ended.asked, Tariff.of(after.service))
+        if receipt.fee.upper is None or fee.upper is None or fee.upper <= receipt.fee.upper:
+            return
+        receipt.fee = replace(receipt.fee, upper=fee.upper)
+        if RECORD_CHANGED not in receipt.flags:
+            receipt.flags = (*receipt.flags, RECORD_CHANGED)
+        if ended.budget is not None:
+            self._transport.aside(self._count, ended, ended.budget)
+        self._transport.spawn(lambda: self._corrected(receipt))
+
     async def _corrected(self, receipt: Receipt) -> None:
         await self._recorder.closed(receipt)  # fee and flags, too
         await self._recorder.judged(receipt)
@@ -251,20 +280,19 @@ class Closing:
             self._router.judged(receipt)
         self._tell(self._on_verdict, receipt)
 
-    def _settle(self, receipt: Receipt, fee: Fee) -> None:
-        """Count `fee`, which the receipt had when it was closed: a later one is counted by its difference."""
-        assert self._spending is not None  # noqa: S101 - asked by the caller
-        try:
-            self._spending.settle(receipt, fee)
-        except ConfigError as error:  # must not cost the user a paid answer; the whole amount stays held
-            logger.warning("receipt %s could not be settled in its budget: %s", receipt.id, error.message)
-
-    def _recount(self, receipt: Receipt, before: Fee) -> None:
-        assert self._spending is not None  # noqa: S101 - asked by the caller
-        try:
-            self._spending.recount(receipt, before)
-        except ConfigError as error:
-            logger.warning("the corrected fee of receipt %s is not counted: %s", receipt.id, error.message)
+    def _count(self, ended: _Ended, budget: Counts) -> None:
+        """Count what the call cost; a fee that was corrected since, by its difference."""
+        receipt = ended.receipt
+        with ended.counting:
+            before, fee = ended.counted, receipt.fee
+            try:
+                if before is None:
+                    budget.settle(receipt, fee)
+                elif before != fee:
+                    budget.recount(receipt, before, fee)
+            except ConfigError as error:  # must not cost the user a paid answer; the whole amount stays held
+                logger.warning("receipt %s could not be settled in its budget: %s", receipt.id, error.message)
+            ended.counted = fee
 
     def abandon(self, call: Call) -> None:
         """Record that the reader broke off."""

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zg_core.money import Amount
-from zg_core.pricing import PROMPT_ALLOWANCE, Asked, Tariff
+from zg_core.pricing import Asked, Tariff
+from zg_core.types import Service
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 
 if TYPE_CHECKING:
     from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Service
 
 __all__ = ["bounded", "doubted", "upper_bound"]
 
@@ -23,7 +23,7 @@ def bounded(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
     A call that was not answered to its end and did not limit the answer's length has none, nor has one at a provider
     that bills at prices of its own, where `tariff` does not give them.
     """
-    tariff = tariff or (None if receipt.service is None else Tariff.of(receipt.service))
+    tariff = tariff or _tariff(receipt)
     if fee.exact or fee.upper is not None or tariff is None:
         return fee
     asked = Asked.read(request)
@@ -31,7 +31,7 @@ def bounded(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
     if completion is None:
         return fee
     amount = fee.amount if fee.amount.units else Amount(0, tariff.currency)
-    return replace(fee, amount=amount, upper=tariff.most(asked.size + PROMPT_ALLOWANCE, completion))
+    return replace(fee, amount=amount, upper=tariff.bound(asked, completion))
 
 
 def doubted(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff | None = None) -> Fee:
@@ -40,14 +40,18 @@ def doubted(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
     The provider may bill what it reported all the same. That is for the chain to show; a number that somebody made up
     enters no sum.
     """
-    tariff = tariff or (None if receipt.service is None else Tariff.of(receipt.service))
+    tariff = tariff or _tariff(receipt)
     if tariff is None:
         return replace(fee, exact=False)
     asked = Asked.read(request)
     completion = receipt.response_bytes if asked.most is None else min(receipt.response_bytes, asked.most)
-    upper = tariff.most(asked.size + PROMPT_ALLOWANCE, completion)
+    upper = tariff.bound(asked, completion)
     amount = Amount(min(fee.amount.units, upper), tariff.currency)
     return replace(fee, amount=amount, exact=False, reason=USAGE_IMPLAUSIBLE, lower=0, upper=upper)
+
+
+def _tariff(receipt: Receipt) -> Tariff | None:
+    return Tariff.of(receipt.service) if isinstance(receipt.service, Service) else None
 
 
 def upper_bound(service: Service, request: bytes) -> int | None:
@@ -58,4 +62,4 @@ def upper_bound(service: Service, request: bytes) -> int | None:
     asked, tariff = Asked.read(request), Tariff.of(service)
     if asked.most is None or tariff is None:
         return None
-    return tariff.most(asked.size + PROMPT_ALLOWANCE, asked.most)
+    return tariff.bound(asked, asked.most)
