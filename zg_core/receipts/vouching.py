@@ -28,7 +28,7 @@ _STATUS = ("status", "verdict.status", "verdict.reason", "verdict.binding")
 _NAMES = ("verdict.asked_model", "verdict.signed_model", "verdict.signed_adapter")
 _COMPARED = (
     "expected_signer", "signed_response_sha256", "response_sha256", "signed_request_sha256", "provider_identity",
-    "tls_fingerprint",
+    "tls_fingerprint", "unsigned",
 )  # fmt: skip
 _KIND = ("kind", "prompt", "verdict.kind", "verdict.prompt", "verdict.sealed")
 _FEE = ("fee", "currency", "exact", "reason", "lower", "upper")
@@ -81,7 +81,8 @@ def _of_direct(receipt: Receipt, verdict: Verdict, known: set[str], *, record_kn
         found |= {*_KIND}
     if "request.body" in known and (asked_model(receipt.request_body) is not None or record_known):
         found.add("model")
-    if "response.body" in known:
+    counted = {"images": "evidence.facts", "image_edits": "request.body"}
+    if counted.get(receipt.task, "response.body") in known:
         found.add("usage")
     if record_known:
         found |= {f"service.{name}" for name in ("provider", "model", "url", "kind", "certificate_sha256")}
