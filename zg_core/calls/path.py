@@ -108,7 +108,6 @@ class Calls:
             recorder,
             policy,
             replays,
-            spending=spending,
             router=router,
             on_receipt=on_receipt,
             on_verdict=on_verdict,

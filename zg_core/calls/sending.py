@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core.backends.direct.changes import STEP
+from zg_core.calls.budgets import budgets_of
 from zg_core.calls.call import Call
 from zg_core.calls.gate import gate_of, pace_of
 from zg_core.calls.pace import Word
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.former import Backend, Route
     from zg_core.budget import Spending
+    from zg_core.calls.budgets import Counts
     from zg_core.calls.call import Ask
     from zg_core.calls.closing import Closing
     from zg_core.calls.limits import Limits
@@ -66,7 +68,7 @@ class Sending:
         recorder: Where receipts are kept.
         closing: Ends calls that were not answered.
         replays: Knows the requests that were ours.
-        spending: The budget, None without one.
+        spending: The client's budget, None without one; who runs a call may hold it to further ones.
         router: Chooses the provider of each call, None where one is chosen once and kept.
         demand: The policy as plain data, for receipts.
         payer: Asked for the account that pays when a request departs.
@@ -141,7 +143,7 @@ class Sending:
             try:
                 return await once()
             except OutcomeUnknown as error:
-                if not self._fits(attempts) or (wait := attempts.wait(error)) is None:
+                if not _fits(budgets_of(self._spending), attempts) or (wait := attempts.wait(error)) is None:
                     raise
                 unknown = error
             except ZeroGError as error:
@@ -174,7 +176,7 @@ class Sending:
             try:
                 return await self._once(call, ask, headers, attempts)
             except (InsufficientFunds, NotAcknowledged, SessionRejected, RateLimited, ProviderUnavailable) as error:
-                if not self._fits(attempts) and not hasty:
+                if not _fits(call.budget, attempts) and not hasty:
                     if await self._would_repeat(call, error, attempts, renewed=renewed):
                         _unaffordable(error, "per_call")
                     raise
@@ -222,10 +224,6 @@ class Sending:
         """Where requests queue: chain, payer, provider."""
         return self._backend.network.chain_id, self._payer(), call.receipt.provider
 
-    def _fits(self, attempts: Attempts) -> bool:
-        """Whether one more request like the last fits what one call may cost."""
-        return self._spending is None or self._spending.fits_call(attempts.held + attempts.last)
-
     def start(self, route: Route, body: bytes, asked: Asked) -> Call:
         """A call that is about to send `body`; it has cost nothing yet."""
         exchange = Exchange(body)
@@ -250,7 +248,9 @@ class Sending:
             request_body=body if self._keep_bytes else None,
         )
         receipt.fee = bounded(receipt.fee, receipt, asked, route.tariff)
-        return Call(route, exchange, receipt, asked, time.monotonic(), kept=[] if self._keep_bytes else None)
+        call = Call(route, exchange, receipt, asked, time.monotonic(), kept=[] if self._keep_bytes else None)
+        call.budget = budgets_of(self._spending)
+        return call
 
     async def _depart(self, call: Call, ask: Ask, until: float | None, *, earlier: int) -> None:
         """Wait as the limits ask, hold what it may cost, then note that the request is on its way.
@@ -274,10 +274,10 @@ class Sending:
         await self._queue(call, until)
         try:
             call.receipt.payer = self._payer()
-            if self._spending is not None:
-                reserve = partial(self._spending.reserve, earlier=earlier)
+            if call.budget is not None:
+                reserve = partial(call.budget.reserve, earlier=earlier)
                 route = call.route
-                referee = self._spending.referee
+                referee = call.budget.referee
                 if referee is not None:
                     await referee.before(route.service, call.receipt.started_at.timestamp())
                 held = call.receipt, route.service, call.asked, route.tariff
@@ -400,6 +400,11 @@ class Sending:
             self._transport.aside(pace.heard, said, age, limits)
         else:
             pace.heard(said, age, limits)
+
+
+def _fits(budget: Counts | None, attempts: Attempts) -> bool:
+    """Whether one more request like the last fits what one call may cost."""
+    return budget is None or budget.fits_call(attempts.held + attempts.last)
 
 
 def _body(ask: Ask, model: str) -> tuple[bytes, Asked]:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import h11
 
+from zg_core.http.messages import Upload
 from zg_core.http.patience import IDLE_SECONDS, Patience
-from zg_core.http.wires import BAD_HEADER, Broken, NotConnected, Unsendable
+from zg_core.http.wires import BAD_HEADER, Broken, NotConnected, Unsendable, pinned_context
 
 if TYPE_CHECKING:
     import ssl
@@ -38,9 +39,9 @@ _PIECE_BYTES = 16 * 1024
 _EARLY_BYTES = 1024 * 1024
 
 
-# Origin, and whether only the public internet may be dialled for it: a connection into the user's own network must not
-# serve a request that may not go there.
-Place = tuple[tuple[str, str, int], bool]
+# Origin, whether only the public internet may be dialled for it, and the certificate that it is known by: a connection
+# into the user's own network must not serve a request that may not go there, nor one to any server a pinned request.
+Place = tuple[tuple[str, str, int], bool, str]
 
 
 class Link:
@@ -67,8 +68,8 @@ class Link:
         self._early: h11.Response | None = None  # it came before all of the request was sent
         self._whole = True  # all of it is sent
 
-    def request(self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> bytes:
-        """The bytes of a request.
+    def request(self, method: str, target: Target, headers: Mapping[str, str], body: bytes | Upload | None) -> bytes:
+        """The bytes of a request; of one that is uploaded, its head.
 
         Raises:
             Unsendable: a header is none.
@@ -78,6 +79,8 @@ class Link:
             lines.append((b"Content-Length", str(len(body)).encode()))
         try:
             head = self._protocol.send(h11.Request(method=method, target=target.path, headers=lines))
+            if isinstance(body, Upload):
+                return head or b""
             data = self._protocol.send(h11.Data(data=body)) if body else None
             end = self._protocol.send(h11.EndOfMessage())
         except h11.LocalProtocolError:  # its text and its frames hold the header, which may be a token
@@ -105,6 +108,20 @@ class Link:
             if self._early is not None and (self._early.status_code >= 300 or not said or room < 0):
                 return
             self._whole = await self.wire.resume(end - time.monotonic())
+
+    async def upload(self, pieces: Iterable[bytes], seconds: float) -> None:
+        """Send the body of a request whose head has departed; a refusal on the way ends it, as in `depart`.
+
+        Raises:
+            Late: a piece takes longer than `seconds`.
+            Broken: the server hung up without an answer.
+        """
+        for piece in pieces:
+            if not self._whole:
+                return
+            await self.depart(self._protocol.send(h11.Data(data=piece)) or b"", seconds)
+        if self._whole:
+            self._protocol.send(h11.EndOfMessage())  # nothing to write: the length was said before
 
     async def head(self, clock: Clock) -> tuple[int, dict[str, str]]:
         """Status and headers of the response, names in lower case."""
@@ -204,7 +221,14 @@ class Connections:
         """Whether it was closed; what is still under way then hangs up when it ends."""
 
     async def take(
-        self, target: Target, seconds: float, *, public: bool = False, paid: bool = False, new: bool = False
+        self,
+        target: Target,
+        seconds: float,
+        *,
+        public: bool = False,
+        paid: bool = False,
+        new: bool = False,
+        pin: str = "",
     ) -> Link:
         """A connection for one request: the one used last, or a new one.
 
@@ -214,12 +238,13 @@ class Connections:
             public: Whether only addresses of the public internet may be dialled.
             paid: Whether the request is lost where the server has just hung up.
             new: Whether it must be a new one.
+            pin: The only certificate that the server may show (`Request.pin`).
 
         Raises:
             NotConnected: there is none to be had.
             OutOfReach: there may be none.
         """
-        place = target.origin, public
+        place = target.origin, public, pin
         if not new and (link := self._idle_one(place, paid=paid)) is not None:
             return link
         end = time.monotonic() + seconds
@@ -227,7 +252,9 @@ class Connections:
             return link
         try:
             scheme, host, port = target.origin
-            context = self._context() if scheme == "https" else None
+            context = None
+            if scheme == "https":
+                context = pinned_context(pin) if pin else self._context()
             link = Link(place, await self._wire.connect(host, port, context, end - time.monotonic(), public))
             self._links.add(link)
         except BaseException:

@@ -14,6 +14,7 @@ from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, 
 from zg_core.backends.direct.records import RECORD_AGE, Records
 from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
 from zg_core.backends.former import Route
+from zg_core.calls.budgets import is_held
 from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     ChainError,
@@ -222,7 +223,8 @@ class DirectBackend:
         made = time.monotonic()
         with blaming("provider", self._sources if provider == self._provider else {}):
             # What a prompt may not be sent without is read before; everything else beside the call, for its verdict.
-            service = await (self._records.young(provider, made) if self._careful else self._chain.service(provider))
+            careful = self._careful or is_held()
+            service = await (self._records.young(provider, made) if careful else self._chain.service(provider))
         self.admit(service)
         wanted = model or self._model or service.model
         if wanted != service.model and wanted not in (served := await self._models(service, wanted)):

@@ -42,11 +42,16 @@ class Facilitator:
         from x402.mechanisms.evm.upto import UptoEvmFacilitatorScheme
 
         signer = FacilitatorWeb3Signer(private_key, rpc_url)
+        self._signer: Any = signer
         self.address = signer.address
         self._x402 = x402FacilitatorSync()
         for scheme in (UptoEvmFacilitatorScheme(signer), ExactEvmFacilitatorScheme(signer)):
             self._x402.register([NETWORK], scheme)
         self._settling = threading.Lock()
+
+    def forget(self) -> None:
+        """Ask the chain again how many transactions its account has sent: the chain went back."""
+        self._signer._next_nonce = None  # noqa: SLF001 - x402 has no other way
 
     def objection(self, payload: Any, requirements: Any) -> str:
         """Why a payment is not accepted; "" where it is."""

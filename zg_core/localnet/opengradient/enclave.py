@@ -31,11 +31,12 @@ class Certificate:
     def __init__(self, days: int = 30, issuer: Certificate | None = None) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         now = dt.datetime.now(dt.UTC)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "local gateway")])
-        self.x509 = (
+        title = "local gateway" if issuer is None else "another gateway"
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, title)])
+        self.x509: x509.Certificate = (
             x509.CertificateBuilder()
             .subject_name(name)
-            .issuer_name(name)
+            .issuer_name(name if issuer is None else issuer.x509.subject)
             .public_key(self.key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - dt.timedelta(days=60))

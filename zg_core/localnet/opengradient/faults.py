@@ -124,6 +124,11 @@ class FaultPlan:
                     self._active.remove(found)
             return found
 
+    def has(self, fault: Fault) -> bool:
+        """Whether it is set."""
+        with self._lock:
+            return any(each.fault is fault for each in self._active)
+
     def clear(self) -> None:
         """Behave again."""
         with self._lock:
