@@ -194,7 +194,8 @@ def unpacked(row: Row, context: str) -> Receipt:
     if text[:1] == "{":  # as the package wrote them before: the whole document
         receipt = Receipt.from_dict(json.loads(text))
         if verdict:
-            receipt.settle(plain.verdict_of(json.loads(verdict)))
+            later, receipt.evidence = verdict_from(verdict, receipt)
+            receipt.restore(later)
         return receipt
     (
         backend, realm, network, ledger, inference, task, payer, provider, model, kind, payment, input_price,
