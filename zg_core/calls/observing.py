@@ -1,0 +1,62 @@
+"""Who watches every call of the process, beside its client's listeners: traces and metrics (`zg_core.telemetry`)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zg_core.calls.call import Call
+    from zg_core.receipts.model import Receipt
+
+__all__ = ["Observer", "tell", "watch"]
+
+logger = logging.getLogger(__name__)
+_guard = threading.Lock()
+_observers: tuple[Observer, ...] = ()
+
+
+class Observer(Protocol):
+    """What is told of calls, each in the thread or task that made it; what it raises is logged, and costs nothing."""
+
+    def sent(self, call: Call) -> None:
+        """A request is about to leave."""
+        ...
+
+    def unsent(self, receipt: Receipt) -> None:
+        """It did not: there was no connection."""
+        ...
+
+    def ended(self, receipt: Receipt) -> None:
+        """It has ended, whichever way; its verdict may be pending."""
+        ...
+
+    def judged(self, receipt: Receipt) -> None:
+        """Its verdict came, or changed, after that."""
+        ...
+
+
+def watch(observer: Observer) -> Callable[[], None]:
+    """Tell `observer` of every call of this process from now on; what takes it back."""
+    global _observers  # noqa: PLW0603
+    with _guard:
+        _observers = (*_observers, observer)
+
+    def leave() -> None:
+        global _observers  # noqa: PLW0603
+        with _guard:
+            _observers = tuple(each for each in _observers if each is not observer)
+
+    return leave
+
+
+def tell(moment: str, what: Any) -> None:
+    """Tell all observers of a moment: ``"sent"``, ``"unsent"``, ``"ended"``, ``"judged"``."""
+    for each in _observers:
+        try:
+            getattr(each, moment)(what)
+        except Exception:  # who watches must not cost the user a paid answer
+            logger.exception("an observer of calls failed")
