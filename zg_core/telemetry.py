@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from zg_core.calls.observing import watch
+from zg_core.calls import observing
 from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
 from zg_core.money import Amount
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zg_core.calls.call import Call
     from zg_core.receipts.model import Receipt
 
-__all__ = ["Instrumentation", "instrument"]
+__all__ = ["Instrumentation", "continue_trace", "instrument"]
 
 _OPERATIONS = {"chat": "chat", "embeddings": "embeddings"}
 _GENERATING = frozenset({"chat", "text_completion", "generate_content", "embeddings", "completion"})
@@ -40,6 +40,11 @@ _OTHERS = {
     "llm.request.type": _GENERATING,
 }
 """By which attributes a span says that it stands for one call of a model (names of the instrumentations in use)."""
+_METHODS = frozenset(
+    {"chat", "achat", "complete", "acomplete", "stream_chat", "astream_chat", "stream_complete", "astream_complete"}
+    | {"get_query_embedding", "aget_query_embedding", "get_text_embedding", "aget_text_embedding"}
+    | {"get_text_embeddings", "aget_text_embeddings", "get_text_embedding_batch", "aget_text_embedding_batch"}
+)
 _LONGEST = 20_000
 _WAITING = 10_000  # calls under way that are remembered; more are none
 Attributes = dict[str, Any]
@@ -96,7 +101,18 @@ def instrument(
         raise ConfigError(
             f"telemetry needs {error.name}", code="missing_extra", hint="pip install 'zerog-integrations[otel]'"
         ) from None
-    return Instrumentation(watch(observer))
+    return Instrumentation(observing.watch(observer))
+
+
+def continue_trace(headers: Mapping[str, str]) -> None:
+    """Let calls that are made from here on, in this task or thread, belong to the trace that a request names.
+
+    Args:
+        headers: Of the request, names in lower case (``traceparent``, ``tracestate``).
+    """
+    from opentelemetry import context, propagate
+
+    context.attach(propagate.extract(headers))
 
 
 class _Tracing:
@@ -127,8 +143,12 @@ class _Tracing:
         receipt = call.receipt
         if len(self._under_way) >= _WAITING:
             return
-        span, own = self._trace.get_current_span(), False
-        stands_for_it = span.is_recording() and _is_of_a_call(getattr(span, "attributes", None) or {})
+        span, own = observing.found(), False
+        if span is None or not span.is_recording():
+            span = self._trace.get_current_span()
+            stands_for_it = span.is_recording() and _is_of_a_call(span)
+        else:
+            stands_for_it = True
         if self._spans == "always" or (self._spans == "auto" and not stands_for_it):
             operation = _operation(receipt)
             span = self._tracer.start_span(
@@ -265,5 +285,13 @@ def _operation(receipt: Receipt) -> str:
     return _OPERATIONS.get(name, name)
 
 
-def _is_of_a_call(attributes: Mapping[str, Any]) -> bool:
-    return any(attributes.get(name) in values for name, values in _OTHERS.items())
+def _is_of_a_call(span: Any) -> bool:
+    """Whether a span of somebody else stands for one call of a model."""
+    attributes: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    if any(attributes.get(name) in values for name, values in _OTHERS.items()):
+        return True
+    scope = getattr(getattr(span, "instrumentation_scope", None), "name", "").replace("_", "")
+    method = (
+        str(getattr(span, "name", "")).rpartition(".")[2].lstrip("_")
+    )  # some say what a span stands for when it ends
+    return "llamaindex" in scope and method in _METHODS

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from zg_core.calls.call import Call
     from zg_core.receipts.model import Receipt
 
-__all__ = ["Observer", "tell", "watch"]
+__all__ = ["Observer", "found", "on_watch", "seek", "tell", "watch"]
 
 logger = logging.getLogger(__name__)
 _guard = threading.Lock()
 _observers: tuple[Observer, ...] = ()
+_waiting: list[Callable[[], None]] = []
+_seekers: list[Callable[[], Any]] = []
 
 
 class Observer(Protocol):
@@ -44,6 +46,9 @@ def watch(observer: Observer) -> Callable[[], None]:
     global _observers  # noqa: PLW0603
     with _guard:
         _observers = (*_observers, observer)
+        waiting, _waiting[:] = list(_waiting), []
+    for each in waiting:
+        each()
 
     def leave() -> None:
         global _observers  # noqa: PLW0603
@@ -60,3 +65,26 @@ def tell(moment: str, what: Any) -> None:
             getattr(each, moment)(what)
         except Exception:  # who watches must not cost the user a paid answer
             logger.exception("an observer of calls failed")
+
+
+def on_watch(prepare: Callable[[], None]) -> None:
+    """Run `prepare` once, when somebody begins to watch, or now where somebody does."""
+    with _guard:
+        if not _observers:
+            _waiting.append(prepare)
+            return
+    prepare()
+
+
+def seek(seeker: Callable[[], Any]) -> None:
+    """Let a framework's package say which span stands for the call that is being made here; None for none."""
+    with _guard:
+        _seekers.append(seeker)
+
+
+def found() -> Any:
+    """The span of a framework's instrumentation that stands for the call that is being made here, if one is known."""
+    for each in _seekers:
+        if (span := each()) is not None:
+            return span
+    return None
