@@ -114,6 +114,8 @@ class Closing:
         self._backend.rests(call.route, lambda after: self._raised(ended, after))
         try:
             if call.budget is not None:
+                if call.budget.referee is not None:
+                    call.budget.referee.refused(receipt.provider, receipt.fee.upper or 0)
                 await self._transport.blocking(call.budget.release, receipt)
         finally:
             await self._keep_closed(receipt)
