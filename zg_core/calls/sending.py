@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core.backends.direct.changes import STEP
+from zg_core.calls import observing
 from zg_core.calls.budgets import budgets_of
 from zg_core.calls.call import Call
 from zg_core.calls.gate import gate_of, pace_of
@@ -180,7 +182,7 @@ class Sending:
                     if await self._would_repeat(call, error, attempts, renewed=renewed):
                         _unaffordable(error, "per_call")
                     raise
-                chance = await self._second_chance(call, error, renewed=renewed)
+                chance = await self._second_chance(call, error, attempts, renewed=renewed)
                 if chance is not None:
                     renewed, until = renewed or chance == "renewed", None
                 elif not hasty and (wait := attempts.wait(error)) is not None:
@@ -314,10 +316,13 @@ class Sending:
         if attempts.wait(error) is not None or (isinstance(error, SessionRejected) and not renewed):
             return True
         mended = isinstance(error, InsufficientFunds | NotAcknowledged)
-        return mended and await self._backend.patience(call.route, error) > 0
+        if not mended or (patience := await self._backend.patience(call.route, error)) <= 0:
+            return False
+        error.hint = f"the provider does not see your last transaction yet; try again in at most {patience:.0f} s"
+        return True
 
     async def _second_chance(
-        self, call: Call, error: ZeroGError, *, renewed: bool
+        self, call: Call, error: ZeroGError, attempts: Attempts, *, renewed: bool
     ) -> Literal["waited", "renewed"] | None:
         """Whether to send again after a refusal that a moment, or a new session, may mend.
 
@@ -327,13 +332,13 @@ class Sending:
         if not isinstance(error, InsufficientFunds | NotAcknowledged | SessionRejected):
             return None
         if not call.hasty and (patience := await self._backend.patience(call.route, error)) > 0:
-            await self._wait_for_provider(call, error, patience)
+            await self._wait_for_provider(call, error, patience, _pause(call.budget, attempts, patience))
             return "waited"
         again = isinstance(error, SessionRejected) and not renewed and await self._backend.renew(call.route)
         return "renewed" if again else None
 
-    async def _wait_for_provider(self, call: Call, error: ZeroGError, patience: float) -> None:
-        provider, seconds = call.receipt.provider, min(patience, STEP)
+    async def _wait_for_provider(self, call: Call, error: ZeroGError, patience: float, seconds: float) -> None:
+        provider = call.receipt.provider
         tell(
             self._on_progress,
             "waiting_for_provider",
@@ -357,12 +362,14 @@ class Sending:
         )
         call.started = time.monotonic()
         call.sent = True
+        observing.tell("sent", call)
         try:
             response = await self._transport.send(request)
         except OutcomeUnknown:
             raise
         except ZeroGError:
             call.sent = False  # no connection: it never left
+            observing.tell("unsent", call.receipt)
             raise
         if 200 <= response.status < 300:
             return response
@@ -405,6 +412,17 @@ class Sending:
 def _fits(budget: Counts | None, attempts: Attempts) -> bool:
     """Whether one more request like the last fits what one call may cost."""
     return budget is None or budget.fits_call(attempts.held + attempts.last)
+
+
+def _pause(budget: Counts | None, attempts: Attempts, patience: float) -> float:
+    """Seconds between two attempts: a moment, or so many that those which one call may cost last to the end.
+
+    Else who waits for his own deposit would have used them up, each held at what it might cost, before it is seen.
+    """
+    most = math.ceil(patience / STEP)
+    units = (attempts.held + number * attempts.last for number in range(1, most + 1))
+    fitting = most if budget is None else sum(map(budget.fits_call, units))
+    return min(patience, STEP) if fitting == most else patience / max(fitting, 1)
 
 
 def _body(ask: Ask, model: str) -> tuple[bytes, Asked]:
