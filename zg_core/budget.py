@@ -237,12 +237,22 @@ class Spending:
         fee = fee or receipt.fee
         self._settle(receipt.id, self.cost(fee), known=fee.exact or fee.lower == fee.upper)
 
-    def recount(self, receipt: Receipt, before: Fee) -> None:
-        """Count by how much more the call of `receipt` can have cost, after its fee was corrected from `before`."""
-        old, new = self.cost(before), self.cost(receipt.fee)
+    def recount(self, receipt: Receipt, before: Fee, after: Fee | None = None) -> None:
+        """Count by how much more the call of `receipt` can have cost, after its fee was corrected from `before`.
+
+        Args:
+            receipt: Of the call.
+            before: The fee that was counted.
+            after: The fee as it is known now, where that of the receipt may change meanwhile.
+        """
+        old, new = self.cost(before), self.cost(after or receipt.fee)
         if old is None or new is None or new <= old:
             return
         with self.store.transaction(durable=False) as work:
+            row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=receipt.id)
+            if row is not None and row["state"] == "unknown":
+                units = str(int(row["units"]) + new - old)
+                work.run("UPDATE budget_holds SET units = :units WHERE id = :id", units=units, id=receipt.id)
             for scope in sorted(self._scopes(receipt.payer, receipt.provider, receipt.started_at, "")):
                 put(work, scope, spent_of(work, scope) + new - old)
 

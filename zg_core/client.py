@@ -141,7 +141,8 @@ class _Client:
                 earlier request fits it.
             attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Rate and requests under way, counted for all clients of a process and, as for the rate, for all
-                who share `store`; by default the providers' own on real networks only, None lifts them.
+                who share `store`; by default the providers' own, on a local network those of a provider whose replies
+                name a rate; None lifts them.
             budget: The most that calls may cost, counted in `store`; beyond it they are refused before they are sent.
             timeout: Seconds until the first byte of a reply, and between two of them (default 300), or `Timeouts`, or
                 what httpx takes: ``(connect, read)``, or its ``Timeout``.
@@ -279,8 +280,11 @@ class _Client:
             choose=choice(self.backend, setting),
         )
         self._chooser = None if routing is None else self._make_chooser(routing)
-        if limits is _AUTO:
-            limits = None if self.network.name == "local" else Limits()
+        later = None
+        if limits is _AUTO and self.network.name == "local":  # whose providers may have none: their replies tell
+            limits, later = None, Limits()
+        elif limits is _AUTO:
+            limits = Limits()
         # No reference to self below: a dropped client is freed at once, with its connections.
         self.calls = Calls(
             self.backend,
@@ -291,6 +295,7 @@ class _Client:
             guard=_GUARD,
             network=self.network.name,
             limits=limits,
+            later=later,
             retries=retries,
             timeouts=timeouts_of(timeout),
             on_receipt=on_receipt,

@@ -68,33 +68,54 @@ OTHER = json.dumps(
     {"model": "chat-ml", "messages": [{"role": "user", "content": "Do you admit the crime?"}]}, separators=(",", ":")
 ).encode()
 ANOTHER_QUESTION = {
-    "request_sha256": hashlib.sha256(OTHER).hexdigest(),
-    "request_bytes": len(OTHER),
+    "request__sha256": hashlib.sha256(OTHER).hexdigest(),
+    "request__size": len(OTHER),
     "verdict__request_sha256": hashlib.sha256(OTHER).hexdigest(),
 }
-KEPT = {"request_body": base64.b64encode(OTHER).decode()}
-NO_BYTES = {"request_body": None, "response_body": None}
+KEPT = {"request__body": base64.b64encode(OTHER).decode()}
+NO_BYTES = {"request__body": None, "response__body": None}
 BOUND = {"verdict__status": "response_bound", "verdict__reason": "request_unknown", "verdict__binding": "unknown"}
 USAGE = {"prompt_tokens": 10**6, "completion_tokens": 10**6, "cached_tokens": 0, "reasoning_tokens": 0}
-PRICES = {"input_price": str(10**14), "output_price": str(4 * 10**14)}
-DEARER = {f"{place}__{name}": price for place in ("payment", "service") for name, price in PRICES.items()}
+PRICES = {"input": str(10**14), "output": str(4 * 10**14)}
+
+
+def fee_of(units: str) -> Document:
+    """Another exact fee, in all its fields."""
+    return {f"payment__{name}": units for name in ("fee", "lower", "upper")}
+
+
+DEARER = {"payment__prices": PRICES} | {f"service__record__{name}_price": price for name, price in PRICES.items()}
 
 # Each: what is changed, the exit code, and the fields that have to be named where it is 0.
 FORGED: dict[str, tuple[Document, int, set[str]]] = {
     "another model": ({"model": "gpt-9-huge"}, 1, set()),
-    "another model, on chain too": ({"model": "gpt-9-huge", "service__model": "gpt-9-huge"}, 1, set()),
-    "prices and the fee that follows": ({**DEARER, "payment__fee": "1000"}, 1, set()),
-    "a fee of one neuron more": ({"payment__fee": "ONE MORE"}, 1, set()),
-    "another URL": ({"service__url": "https://evil.example"}, 1, set()),
-    "another key": ({"service__tee_signer": "0x" + "11" * 20}, 1, set()),
-    "not acknowledged": ({"service__acknowledged": False}, 1, set()),
+    "another model, on chain too": (
+        {"model": "gpt-9-huge", "service__model": "gpt-9-huge", "service__record__model": "gpt-9-huge"},
+        1,
+        set(),
+    ),
+    "prices and the fee that follows": ({**DEARER, **fee_of("1000")}, 1, set()),
+    "a fee of one neuron more": (fee_of("ONE MORE"), 1, set()),
+    "another URL": ({"service__url": "https://evil.example", "service__record__url": "https://evil.example"}, 1, set()),
+    "another key": ({"service__record__tee_signer": "0x" + "11" * 20}, 1, set()),
+    "not acknowledged": ({"service__record__acknowledged": False}, 1, set()),
     "abandoned": ({"outcome": "abandoned"}, 1, set()),
-    "not complete": ({"complete": False}, 1, set()),
-    "replayed": ({"replayed": True}, 1, set()),
+    "not complete": ({"response__complete": False}, 1, set()),
+    "replayed": ({"response__replayed": True}, 1, set()),
     "another status on top": ({"status": "failed"}, 1, set()),
     "another kind": ({"kind": "TeeTLS"}, 1, set()),
     "another prompt": ({"prompt": "sealed"}, 1, set()),
-    "another contract": ({"ledger": "0x" + "11" * 20}, 1, set()),
+    "sealed, which nothing shows": ({"prompt": "sealed", "evidence__scheme": "sealed"}, 1, set()),
+    "another backend": ({"backend": "router"}, 1, set()),
+    "paid in another way": ({"payment__scheme": "x402"}, 1, set()),
+    "another task": ({"task": "embeddings"}, 0, {"task"}),
+    "a run": ({"run": "nightly"}, 0, {"run"}),
+    "a grant": ({"payment__grant": {"permit": "1"}}, 0, {"payment.grant"}),
+    "a time of the evidence": ({"evidence__time": 1_700_000_000}, 0, {"evidence.time"}),
+    "facts of the evidence": ({"evidence__facts": {"key": "x"}}, 0, {"evidence.facts.key"}),
+    "no scheme": ({"evidence__scheme": ""}, 3, set()),
+    "a scheme of nobody's": ({"evidence__scheme": "trust_me"}, 1, set()),
+    "another contract": ({"contracts__ledger": "0x" + "11" * 20}, 1, set()),
     "other tokens": ({"usage": USAGE}, 1, set()),
     "the flag of tokens that cannot be": ({"flags": ["usage_implausible"]}, 1, set()),
     "another question, bytes kept": ({**ANOTHER_QUESTION, **KEPT}, 1, set()),
@@ -105,26 +126,26 @@ FORGED: dict[str, tuple[Document, int, set[str]]] = {
         3,
         set(),
     ),
-    "a payer": ({"payer": "0x" + "11" * 20}, 0, {"payer"}),
+    "a payer": ({"payment__payer": "0x" + "11" * 20}, 0, {"payment.payer"}),
     "a date": ({"started_at": "2019-01-01T00:00:00+00:00"}, 0, {"started_at"}),
     "an attestation": ({"attestation": {"level": 4, "tcb_status": "UpToDate"}}, 0, {"attestation"}),
     "a policy": ({"policy": {"mode": "require", "demand": {"attested": 4}}}, 0, {"policy"}),
-    "a certificate": ({"certificate_sha256": "00" * 32}, 0, {"certificate_sha256"}),
+    "a certificate": ({"response__certificate_sha256": "00" * 32}, 0, {"response.certificate_sha256"}),
     "an answer that is old": (
         {"receipt_id": "f" * 32, "chat_id": "another-id"},
         0,
-        {"receipt_id", "replayed", "chat_id"},
+        {"receipt_id", "response.replayed", "chat_id"},
     ),
-    "another block": ({"service_block": 1}, 0, {"service_block"}),
+    "another block": ({"service__block": 1}, 0, {"service.block"}),
     "a fee without bound": (
         {"payment__exact": False, "payment__lower": "0", "payment__upper": str(10**30), "payment__reason": "x"},
         0,
         {"payment.exact", "payment.upper", "payment.lower", "payment.reason", "payment.fee"},
     ),
     "tokens, hashes only": (
-        {**NO_BYTES, "usage": USAGE, "payment__fee": "FOLLOWS"},
+        {**NO_BYTES, "usage": USAGE, **fee_of("FOLLOWS")},
         0,
-        {"usage", "payment.fee", "request_bytes", "response_bytes"},
+        {"usage", "payment.fee", "request.size", "response.size"},
     ),
 }
 
@@ -136,7 +157,7 @@ def test_a_forged_field_fails_or_is_named(
     receipt = honest["TeeML"]
     changes, code, named = FORGED[name]
     fee = int(receipt["payment"]["fee"])
-    follows = 10**6 * (int(receipt["payment"]["input_price"]) + int(receipt["payment"]["output_price"]))
+    follows = 10**6 * sum(map(int, receipt["payment"]["prices"].values()))
     words = {"ONE MORE": str(fee + 1), "FOLLOWS": str(follows)}
     given = {key: words.get(value, value) if isinstance(value, str) else value for key, value in changes.items()}
     ran, found = verifying(edited(receipt, **given), "--rpc", net.rpc_url)
@@ -166,7 +187,7 @@ def test_an_honest_one_passes_under_every_anchor(
         if rewritten and not kept:
             assert verifying(receipt, name, value, "--minimum", "response_bound")[0].code == 0
         elif name == "--rpc":
-            assert not {"provider", "kind", "prompt", "service.url", "response_sha256"} & set(found["unvouched"])
+            assert not {"provider", "kind", "prompt", "service.url", "response.sha256"} & set(found["unvouched"])
 
 
 def test_of_another_kind_or_provider_than_the_record_s(
@@ -178,21 +199,22 @@ def test_of_another_kind_or_provider_than_the_record_s(
     both = edited(as_ml, verdict__kind="TeeML", verdict__prompt="declared")
     assert verifying(both, "--signer", tls.tee_signer)[0].code == 1
     info = json.dumps({"TargetSeparated": True, "TargetTeeAddress": ml.tee_signer})
-    elsewhere = {"provider": tls.address, "service__provider": tls.address, "service__additional_info": info}
-    kinds = {"kind": "TeeML-separated", "verdict__kind": "TeeML-separated"}
+    elsewhere = {"provider": tls.address, "service__provider": tls.address, "service__record__provider": tls.address}
+    elsewhere["service__record__additional_info"] = info
+    kinds = {f"{place}kind": "TeeML-separated" for place in ("", "verdict__", "service__")}
     other = edited(honest["TeeML"], **elsewhere, **kinds)
     assert verifying(other, "--rpc", net.rpc_url)[0].code == 1
     ran, found = verifying(other, "--signer", ml.tee_signer)
     assert ran.code == 0, "the key is the one that was named"
-    assert {"provider", "kind", "service.provider", "service.additional_info"} <= set(found["unvouched"])
+    assert {"provider", "kind", "service.provider", "service.record"} <= set(found["unvouched"])
     tally("forged receipt", tried=4, caught=4)
 
 
-@pytest.mark.parametrize("field", ["chain_id", "inference"])
+@pytest.mark.parametrize("field", ["realm", "contracts__inference"])
 def test_of_another_chain_or_contract_it_is_refused(
     honest: dict[str, Document], verifying: Any, net: LocalNet, field: str
 ) -> None:
-    value = {"chain_id": 16602, "inference": "0x" + "11" * 20}[field]
+    value = {"realm": "eip155:16602", "contracts__inference": "0x" + "11" * 20}[field]
     assert verifying(edited(honest["TeeML"], **{field: value}), "--rpc", net.rpc_url)[0].code == 1
 
 

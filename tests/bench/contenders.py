@@ -15,6 +15,7 @@ from typing import Any
 from zg_core import Budget, og
 from zg_core.http.library import library
 
+RECORD_AGE = 10.0
 QUESTION = "What is the answer to life, the universe and everything?"
 HTTP, OPENAI, CHAT_OPENAI = "HTTP library alone", "openai", "ChatOpenAI"
 OFF, BACKGROUND, REQUIRE = (f"ChatZeroG, verify={mode}" for mode in ("off", "background", "require"))
@@ -68,14 +69,16 @@ class Contender:
 
 
 def chat_zerog(server: Server, verify: str, **more: Any) -> Any:
-    """Our model, with receipts in memory and no client-side limits unless `more` says otherwise."""
+    """Our model, with receipts in memory and no client-side limits unless `more` says otherwise.
+
+    A record may be as old as on a real network; a local network's own rule is a read beside every call.
+    """
     from langchain_zerog import ChatZeroG
 
     names = {"ZEROG_PRIVATE_KEY": "private_key", "ZEROG_RPC_URL": "rpc_url", "ZEROG_NETWORK": "network"}
     settings = {name: server.environ[variable] for variable, name in names.items()}
-    return ChatZeroG(
-        **settings, provider=server.environ["ZEROG_PROVIDER"], model=server.model, verify=verify, limits=None, **more
-    )
+    settings |= {"provider": server.environ["ZEROG_PROVIDER"], "model": server.model, "record_age": RECORD_AGE}
+    return ChatZeroG(**settings, verify=verify, limits=None, **more)
 
 
 def chat_openai(server: Server) -> Any:

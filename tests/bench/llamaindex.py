@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from tests.bench import measures
-from tests.bench.contenders import QUESTION, Server
+from tests.bench.contenders import QUESTION, RECORD_AGE, Server
 from tests.bench.langchain import Row
 
 THEIRS = "OpenAILike"
@@ -53,6 +53,7 @@ def zerog(server: Server, verify: str) -> Any:
         model=server.model,
         verify=verify,
         limits=None,
+        record_age=RECORD_AGE,
     )
 
 

@@ -36,6 +36,12 @@ _FAULTS: list[tuple[int, Fault, int | None, dict[str, Any]]] = [
     (5, Fault.RATE_LIMITED, None, {}),
     (6, Fault.UNAVAILABLE, 1, {}),
     (3, Fault.UNAVAILABLE, None, {}),
+    (6, Fault.REFUSED_AFTER_SERVICE, 1, {"status": 503}),
+    (4, Fault.REFUSED_AFTER_SERVICE, 1, {"status": 429}),
+    (4, Fault.REFUSED_AFTER_SERVICE, 1, {"status": 500}),
+    (3, Fault.REFUSED_AFTER_SERVICE, 1, {"status": 520}),
+    (3, Fault.REFUSED_AFTER_SERVICE, 1, {"status": 403}),
+    (3, Fault.REFUSED_AFTER_SERVICE, None, {"status": 503}),
     (4, Fault.SESSION_REJECTED, 1, {}),
     (4, Fault.SIGNATURE_LATE, 1, {}),
     (3, Fault.CLOCK_AHEAD, 1, {"seconds": 600}),
@@ -53,7 +59,8 @@ class Trouble:
 
     def __str__(self) -> str:
         unbilled = "" if self.options.get("billed", True) else ", unbilled"
-        return f"{self.fault.value}{'' if self.times else ' always'}{unbilled}"
+        status = f" ({self.options['status']})" if "status" in self.options else ""
+        return f"{self.fault.value}{status}{'' if self.times else ' always'}{unbilled}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,7 @@ WEATHER = (
     "calm",
     "a provider dies",
     "429 storm",
-    "price raised",
+    "prices raised",
     "signer changed",
     "chain RPC down",
     "accounts lag",

@@ -9,7 +9,7 @@ from typing import Any
 from tests.chaos import plan
 from tests.chaos.storm import BUDGET, DEPOSIT, POOR, Result, Storm
 from zg_core import Broker, Store
-from zg_core.budget import Spending
+from zg_core.budget import Held, Spending
 from zg_core.receipts import Receipt, ReceiptStore
 
 Key = tuple[str, str]
@@ -17,19 +17,17 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Sums:
-    """Money of one wallet at one provider, in neuron."""
+    """Money of one wallet at one provider, in neuron. `disputable`: what refusals can have cost."""
 
     settled: int
     unsettled: int
     exact: int
     bounds: int
+    disputable: int
 
 
 class Referee:
-    """The books of all providers, and every receipt, by provider and hash of the request.
-
-    Receipts of requests that were refused stand apart: what is said of them is their number.
-    """
+    """The books of all providers, and every receipt, by provider and hash of the request; refusals stand apart."""
 
     def __init__(self, storm: Storm) -> None:
         self.storm = storm
@@ -38,11 +36,11 @@ class Referee:
         for provider in storm.net.providers:
             for entry in provider.log:
                 self.bills[provider.address, entry.received_sha256].append(entry)
-        self.refused: Counter[Key] = Counter()
+        self.refused: dict[Key, list[Receipt]] = defaultdict(list)
         for receipt in storm.receipts:
             key = receipt.provider, receipt.request_sha256
             if receipt.outcome == "refused":
-                self.refused[key] += 1
+                self.refused[key].append(receipt)
             else:
                 self.receipts[key].append(receipt)
 
@@ -76,21 +74,18 @@ class Referee:
                         bounds=sum(
                             each.fee.upper or 0 for each in mine if not each.fee.exact and each.outcome != "refused"
                         ),
+                        disputable=sum(each.fee.upper or 0 for each in mine if each.outcome == "refused"),
                     )
         return found
 
-    def spent(self) -> tuple[int, Counter[str], int]:
-        """Of the budget: what is gone, the states of what is held, and the sum of what is held."""
+    def spent(self) -> tuple[int, list[Held]]:
+        """Of the budget: what is gone without what the chain showed beyond the receipts, and what is held."""
         store = Store(self.storm.store)
         try:
             spending = Spending(self.storm.budget, store, self.storm.net.chain_id)
             left = spending.left(self.storm.rich.address, self.storm.net.providers[0].address)["per_run"]
-            held = spending.held()
-            return (
-                BUDGET.units - left.units,
-                Counter(each.state for each in held),
-                sum(each.upper.units for each in held),
-            )
+            beyond = sum(each.excess.units for each in spending.discrepancies() if each.counted)
+            return BUDGET.units - left.units - beyond, spending.held()
         finally:
             store.close()
 

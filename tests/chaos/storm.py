@@ -20,7 +20,8 @@ from langchain_zerog import ChatZeroG
 from tests.chaos import plan
 from tests.chaos.plan import Task
 from zg_core import AsyncChatClient, Broker, Budget, ChatClient, VerificationWarning, ZeroGError, og
-from zg_core.localnet import Fault, LocalNet, LocalWallet, ProviderSettings
+from zg_core.backends.direct.records import RECORD_AGE
+from zg_core.localnet import Fault, LocalNet, LocalProvider, LocalWallet, ProviderSettings
 from zg_core.receipts import Receipt
 
 WORKERS = 8  # threads, and as many tasks of an event loop
@@ -80,6 +81,13 @@ class Parties:
     model: ChatZeroG
     agent: Any
 
+    async def read_again(self) -> None:
+        """Read the provider's record once more, each: what it says now corrects what was under way."""
+        self.blocking.service()
+        self.model._client().service()
+        await self.asynchronous.service()
+        await self.model._async_client().service()
+
     async def close(self) -> None:
         """Finish what they do aside, in this loop, and close them."""
         self.blocking.close()
@@ -133,6 +141,7 @@ class Storm:
             warnings.simplefilter("ignore", VerificationWarning)
             for wave, tasks in enumerate(self.waves):
                 self._wave(wave, tasks)
+        self.net.clock.advance(RECORD_AGE + 1)
         asyncio.run(self._close())
         self._settled_down()
 
@@ -161,15 +170,20 @@ class Storm:
         net = self.net
         one, two, three, four, five = net.providers
         early, half, late = size // 4, size // 2, 3 * size // 4
+
+        def raise_prices(provider: LocalProvider) -> None:
+            provider.set_price(6 * provider.prices[0] // 5, 6 * provider.prices[1] // 5)
+
         events: list[tuple[int, Callable[[], object]]] = []
         if wave in (plan.KILLED, plan.ALL):
             events += [(early, two.kill), (late, two.restart)]
         if wave in (plan.STORMY, plan.ALL):
             events += [(early // 2, lambda: three.fault(Fault.RATE_LIMITED, times=size // 2))]
         if wave == plan.PRICED:
-            # While nothing is under way: then a client knows the new price as soon as its record is too old.
-            events += [(0, lambda: four.set_price(3 * four.prices[0], 2 * four.prices[1]))]
-            events += [(0, lambda: net.clock.advance(601))]
+            # All of these clients read a record later, and correct what was under way; that is what they are held to.
+            events += [(0, lambda: raise_prices(four)), (0, lambda: net.clock.advance(601))]
+            events += [(number, lambda one=one: raise_prices(one)) for number in range(early, late, 6)]
+            events += [(number, lambda: raise_prices(three)) for number in range(early, late, 10)]
         if wave in (plan.ROTATED, plan.ALL):
             events += [(early, one.rotate_signer), (early, lambda: four.rotate_signer(acknowledged=False))]
             events += [(half, four.acknowledge)]
@@ -316,6 +330,7 @@ class Storm:
 
     async def _close(self) -> None:
         for parties in self._parties.values():
+            await parties.read_again()
             await parties.close()
 
     def _settled_down(self) -> None:

@@ -20,6 +20,7 @@ from tests.chaos import plan
 from tests.chaos.referee import Referee, table
 from tests.chaos.storm import Storm
 from zg_core import VerificationFailed, og
+from zg_core.calls.closing import RECORD_CHANGED
 from zg_core.http.transport import AsyncTransport, SyncTransport
 from zg_core.verify import Reason, Status
 
@@ -37,11 +38,14 @@ def storm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storm]:
         made.net.clock.advance(seconds)
         await asyncio.sleep(0) if isinstance(self, AsyncTransport) else None
 
-    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + made.net.clock.offset)
+    clock = SimpleNamespace(
+        monotonic=lambda: time.monotonic() + made.net.clock.offset, time=lambda: time.time() + made.net.clock.offset
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SyncTransport, "sleep", wait)
         patch.setattr(AsyncTransport, "sleep", wait)
-        patch.setattr("zg_core.backends.direct.contracts.reader.time", clock)
+        for module in ("contracts.reader", "records", "backend"):
+            patch.setattr(f"zg_core.backends.direct.{module}.time", clock)
         with made.running():
             made.blow()
             yield made
@@ -85,41 +89,50 @@ def test_every_call_ends_as_one_receipt_or_a_refusal_that_cost_nothing(storm: St
         assert len(result.served) + result.refused == result.calls, (result.task, result.error)
         if result.error is not None and result.error.receipt is not None:
             assert result.error.receipt.id == ids[-1]
-    assert all(len(found) == 1 for found in referee.receipts.values())
+    assert all(len(found) <= 1 for found in referee.receipts.values())
 
 
-def test_every_billed_request_has_a_receipt_and_is_billed_once(referee: Referee) -> None:
-    assert [key for key in referee.bills if key not in referee.receipts] == []
-    assert [entries for entries in referee.bills.values() if len(entries) > 1] == []
+def test_every_billed_request_has_receipts_and_is_billed_once_for_each(referee: Referee) -> None:
+    lies = 0
+    for key, entries in referee.bills.items():
+        assert 1 <= len(entries) <= len(referee.receipts[key]) + len(referee.refused[key]), key
+        lies += len(entries) - len(referee.receipts[key]) > 0
+    assert lies >= 10, "too few refusals were billed"
 
 
 def test_every_exact_receipt_is_what_the_provider_booked(referee: Referee) -> None:
-    exact = {key: found[0] for key, found in referee.receipts.items() if found[0].fee.exact}
+    exact = {key: found[0] for key, found in referee.receipts.items() if found and found[0].fee.exact}
     assert len(exact) >= plan.CALLS // 2
     for key, receipt in exact.items():
-        (entry,) = referee.bills[key]
+        (entry,) = (each for each in referee.bills[key] if each.chat_id in receipt.signature_ids)
         assert receipt.fee.amount.units == entry.fee, receipt
-        assert entry.chat_id in receipt.signature_ids
 
 
 def test_what_is_not_known_exactly_is_within_its_bounds(referee: Referee) -> None:
     billed = free = 0
-    for key, (receipt,) in referee.receipts.items():
-        if receipt.fee.exact:
-            continue
-        assert receipt.fee.upper is not None
-        fees = [entry.fee for entry in referee.bills.get(key, ())]
-        assert receipt.fee.lower <= sum(fees) <= receipt.fee.upper, receipt
-        billed += bool(fees)
-        free += not fees
+    for key in referee.receipts.keys() | referee.refused.keys():
+        receipts = [*referee.receipts[key], *referee.refused[key]]
+        doubtful = [receipt.fee for receipt in receipts if not receipt.fee.exact]
+        known = {id_ for receipt in receipts if receipt.fee.exact for id_ in receipt.signature_ids}
+        fees = [entry.fee for entry in referee.bills.get(key, ()) if entry.chat_id not in known]
+        assert sum(fee.lower for fee in doubtful) <= sum(fees) <= sum(fee.most or 0 for fee in doubtful), receipts
+        billed += bool(doubtful and fees)
+        free += bool(doubtful and not fees)
     assert billed >= 20, "too few lost answers were billed"
     assert free >= 10, "too few lost answers were not billed"
+
+
+def test_what_a_price_may_have_changed_is_corrected(storm: Storm) -> None:
+    changed = [receipt for receipt in storm.receipts if RECORD_CHANGED in receipt.flags]
+    assert changed, "nothing was under way when a price or key changed"
+    assert all(set(receipt.flags) <= {RECORD_CHANGED} for receipt in storm.receipts)
+    assert any(receipt.fee.reason == "price_changed" for receipt in changed)
 
 
 def test_the_sums_enclose_what_the_chain_took_and_will_take(storm: Storm, referee: Referee) -> None:
     for where, sums in referee.sums().items():
         assert sums.settled > 0, where
-        assert sums.exact <= sums.settled + sums.unsettled <= sums.exact + sums.bounds, where
+        assert sums.exact <= sums.settled + sums.unsettled <= sums.exact + sums.bounds + sums.disputable, where
     for provider in storm.net.providers:
         assert sum(entry.settled for entry in provider.log) == sum(each.total_paid for each in provider.settlements)
     assert any(sums.unsettled for sums in referee.sums().values())
@@ -130,16 +143,18 @@ def test_the_store_has_every_receipt_once_refusals_too(storm: Storm, referee: Re
     assert set(stored) == {receipt.id for receipt in storm.receipts}
     for receipt in storm.receipts:
         kept = stored[receipt.id]
-        assert (kept.outcome, kept.fee, kept.verdict.status) == (receipt.outcome, receipt.fee, receipt.verdict.status)
-        assert receipt.flags == ()
+        assert (kept.outcome, kept.fee, kept.flags) == (receipt.outcome, receipt.fee, receipt.flags)
+        assert kept.verdict.status == receipt.verdict.status, receipt
 
 
 def test_the_budget_counts_what_was_paid_and_holds_what_is_not_known(storm: Storm, referee: Referee) -> None:
-    spent, states, held = referee.spent()
-    inexact = [each for each in storm.receipts if not each.fee.exact and each.outcome != "refused"]
-    assert held == sum(receipt.fee.most for receipt in inexact)
-    assert spent == held + sum(receipt.fee.amount.units for receipt in storm.receipts if receipt.fee.exact)
-    assert states == {"unknown": len(inexact)}
+    spent, held = referee.spent()
+    counted = {each.id: each for each in storm.receipts if each.outcome != "refused"}
+    assert spent == sum(receipt.fee.most or 0 for receipt in counted.values())
+    assert {each.state for each in held} == {"unknown"}
+    assert all(counted[each.receipt].fee.most == each.upper.units for each in held)
+    missing = counted.keys() - {each.receipt for each in held}
+    assert all(counted[id_].fee.exact or counted[id_].fee.reason == "price_changed" for id_ in missing)
     assert spent < og("50").units
 
 
@@ -156,7 +171,9 @@ def test_nobody_is_accused_wrongly_and_what_could_be_checked_is_proven(storm: St
         for receipt in result.receipts:
             if receipt.outcome != "answered" or receipt.verdict.status is not Status.UNAVAILABLE:
                 continue
-            if receipt.verdict.reason is Reason.RECORD_UNREADABLE:  # a new signer, while the chain cannot be read
+            if receipt.verdict.reason is Reason.RECORD_CHANGED:  # at the two that have a new signer
+                assert result.task.provider in (0, 3), result.task
+            elif receipt.verdict.reason is Reason.RECORD_UNREADABLE:  # a new signer, while the chain cannot be read
                 assert result.task.wave in (plan.OUTAGE, plan.ALL), result.task
             else:  # a dead provider, and one whose clock jumps by an hour, have no signature any more
                 assert receipt.verdict.reason is Reason.NO_SIGNATURE, receipt

@@ -196,6 +196,18 @@ class TestSpending:
         spending.recount(call, before)
         assert spending.left(PAYER, PROVIDER) == {"per_run": neuron(60), "per_wallet": neuron(110)}
 
+    def test_a_bound_that_is_corrected_is_held_as_corrected(self, store: Store) -> None:
+        spending = Spending(Budget(per_run=neuron(150)), store, 1)
+        call = receipt()
+        spending.reserve(call, SERVICE, REQUEST)
+        before = Fee(Amount(0), exact=False, reason="outcome_unknown", upper=50)
+        spending.settle(call, before)
+        spending.recount(call, before, replace(before, upper=90))
+        assert spending.left(PAYER, PROVIDER) == {"per_run": neuron(60)}
+        assert [each.upper for each in spending.held()] == [neuron(90)]
+        spending.release_held(call.id, neuron(10))
+        assert spending.left(PAYER, PROVIDER) == {"per_run": neuron(140)}
+
     def test_200_at_once_never_exceed(self, store: Store) -> None:
         spending = Spending(Budget(per_run=neuron(2050)), store, 1)
 

@@ -101,11 +101,13 @@ class Correction:
         fee: What it cost, where nobody can tell before or after the change.
         kind: What the service is now.
         signer: The only key that can have signed; "" if none can.
+        tariff: What the service bills now; None where that is not known.
     """
 
     fee: Fee
     kind: Kind
     signer: str
+    tariff: Tariff | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from zg_core.crypto import same_address
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from zg_core.calls.replays import Replays
     from zg_core.http.transport import Transport
     from zg_core.money import Fee
+    from zg_core.pricing import Asked
     from zg_core.receipts.model import Outcome, Receipt
     from zg_core.receipts.recorder import Recorder
     from zg_core.routing.failover import Chooser
@@ -34,6 +36,16 @@ RECORD_CHANGED = "record_changed"
 """The flag of a receipt whose provider changed its record on chain while the call was under way."""
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Ended:
+    """What is kept of a call that has ended, until a later read of the chain can correct its receipt no more."""
+
+    receipt: Receipt
+    asked: Asked
+    counted: Fee | None = None
+    counting: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Closing:
@@ -99,6 +111,8 @@ class Closing:
         upper = call.held if fee.upper is None and call.held and fee.amount.currency == "0G" else fee.upper
         receipt.fee = replace(fee, reason="refused", upper=upper)
         receipt.settle(Verdict(Status.NOT_CHECKED, Reason.REFUSED, receipt.kind))
+        ended = _Ended(receipt, call.asked)
+        call.route.rests(None, lambda after: self._raised(ended, after))
         try:
             if self._spending is not None:
                 await self._transport.blocking(self._spending.release, receipt)
@@ -199,7 +213,6 @@ class Closing:
         receipt.response_body = None if call.kept is None else b"".join(call.kept)
         if outcome == "answered":
             served(receipt, call.route.service)
-            call.route.rests(call.usage, lambda after: self._changed(receipt, after))
             doubt = implausible(call.usage, exchange.request, exchange.size, call.asked)
             doubt = doubt or ("counts that are none" if call.odd_usage else "")
             fee = self._backend.fee(call)
@@ -209,17 +222,21 @@ class Closing:
             if doubt:
                 receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
+        ended = _Ended(receipt, call.asked)
         if self._spending is not None:
-            self._transport.aside(self._settle, receipt, receipt.fee)
+            self._transport.aside(self._count, ended)
+        changed = self._changed if outcome == "answered" else self._raised
+        call.route.rests(call.usage, lambda after: changed(ended, after))
         if self._chooser is not None:
             self._chooser.measured(call, outcome)
 
-    def _changed(self, receipt: Receipt, after: Correction) -> None:
+    def _changed(self, ended: _Ended, after: Correction) -> None:
         """The record that an answered call rests on may have changed before it ended: take back what is doubtful.
 
         What it cost lies between both prices then, and a key that the record no longer names proves nothing; whether
         it did when it signed cannot be told, so nobody is accused.
         """
+        receipt = ended.receipt
         if RECORD_CHANGED in receipt.flags:
             return
         fee, verdict = after.fee, receipt.verdict
@@ -230,9 +247,9 @@ class Closing:
             return  # a change that this receipt says nothing of
         receipt.flags = (*receipt.flags, RECORD_CHANGED)
         if fee.reason == "price_changed" and USAGE_IMPLAUSIBLE not in receipt.flags:
-            before, receipt.fee = receipt.fee, fee
+            receipt.fee = fee
             if self._spending is not None:
-                self._transport.aside(self._recount, receipt, before)
+                self._transport.aside(self._count, ended)
         receipt.settle(verdict)
         logger.warning(
             "receipt %s: the record of %s changed while the call was under way; verdict %s, fee %s",
@@ -243,6 +260,22 @@ class Closing:
         )
         self._transport.spawn(lambda: self._corrected(receipt))
 
+    def _raised(self, ended: _Ended, after: Correction) -> None:
+        """The record may have changed before a call without an answer ended: its bound follows a price that was raised.
+
+        A refusal holds nothing in the budget, so nothing is counted for it then.
+        """
+        receipt = ended.receipt
+        fee = bounded(replace(receipt.fee, upper=None), receipt, ended.asked, after.tariff)
+        if receipt.fee.upper is None or fee.upper is None or fee.upper <= receipt.fee.upper:
+            return
+        receipt.fee = replace(receipt.fee, upper=fee.upper)
+        if RECORD_CHANGED not in receipt.flags:
+            receipt.flags = (*receipt.flags, RECORD_CHANGED)
+        if self._spending is not None and receipt.outcome != "refused":
+            self._transport.aside(self._count, ended)
+        self._transport.spawn(lambda: self._corrected(receipt))
+
     async def _corrected(self, receipt: Receipt) -> None:
         await self._recorder.closed(receipt)  # fee and flags, too
         await self._recorder.judged(receipt)
@@ -250,20 +283,20 @@ class Closing:
             self._chooser.judged(receipt)
         self._tell(self._on_verdict, receipt)
 
-    def _settle(self, receipt: Receipt, fee: Fee) -> None:
-        """Count `fee`, which the receipt had when it was closed: a later one is counted by its difference."""
+    def _count(self, ended: _Ended) -> None:
+        """Count what the call cost; a fee that was corrected since, by its difference."""
         assert self._spending is not None  # noqa: S101 - asked by the caller
-        try:
-            self._spending.settle(receipt, fee)
-        except ConfigError as error:  # must not cost the user a paid answer; the whole amount stays held
-            logger.warning("receipt %s could not be settled in its budget: %s", receipt.id, error.message)
-
-    def _recount(self, receipt: Receipt, before: Fee) -> None:
-        assert self._spending is not None  # noqa: S101 - asked by the caller
-        try:
-            self._spending.recount(receipt, before)
-        except ConfigError as error:
-            logger.warning("the corrected fee of receipt %s is not counted: %s", receipt.id, error.message)
+        receipt = ended.receipt
+        with ended.counting:
+            before, fee = ended.counted, receipt.fee
+            try:
+                if before is None:
+                    self._spending.settle(receipt, fee)
+                elif before != fee:
+                    self._spending.recount(receipt, before, fee)
+            except ConfigError as error:  # must not cost the user a paid answer; the whole amount stays held
+                logger.warning("receipt %s could not be settled in its budget: %s", receipt.id, error.message)
+            ended.counted = fee
 
     def abandon(self, call: Call) -> None:
         """Record that the reader broke off."""

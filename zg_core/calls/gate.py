@@ -135,7 +135,9 @@ class Gate:
 
     def __init__(self) -> None:
         self.pace = MemoryPace()
-        self.refused = False  # the provider has had too many requests at once: who sets no limits keeps to them here
+        self.rated: bool | None = None
+        """Whether the provider names a rate in its replies, as one does that has one (0g-direct §4.6); None before the
+        first: who sets no limits keeps to them where it does."""
         self.forked()
 
     def forked(self) -> None:

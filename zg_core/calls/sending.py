@@ -79,7 +79,7 @@ class Sending:
         policy: What is demanded of replies.
         network: Name of the network, for receipts.
         limits: How fast, and how many at once; None without limits.
-        later: Limits for a provider that has refused a request because there were too many; None for none then, too.
+        later: Limits for a provider whose replies name a rate (`Gate.rated`), where there are no `limits`.
         store: Where turns are counted beyond this process.
         retries: What may be sent again.
         timeouts: How long a response may keep one waiting.
@@ -222,7 +222,14 @@ class Sending:
         call.receipt.certificate_sha256 = response.certificate_sha256
         if call.place is not None:
             call.place.heard(response.headers, time.monotonic() - call.started)
+        if self._later is not None:
+            word = Word.of(response.headers)
+            gate_of(*self._key(call)).rated = word is not None and word.per_minute > 0
         return call
+
+    def _key(self, call: Call) -> tuple[str, str, str]:
+        """Where requests queue: realm, payer, provider."""
+        return self._backend.realm, self._backend.payer, call.receipt.provider
 
     def _fits(self, attempts: Attempts) -> bool:
         """Whether one more request like the last fits what one call may cost."""
@@ -236,6 +243,7 @@ class Sending:
             backend=self._backend.name,
             realm=self._backend.realm,
             network=self._network,
+            task=task.name,
             request_sha256=exchange.request_sha256,
             policy=self._demand,
             request_bytes=len(body.data),
@@ -261,6 +269,7 @@ class Sending:
         await self._queue(call, until)
         try:
             call.grant = grant or await self._grant(call)
+            call.receipt.grant = call.grant.facts
             self._refuse_secrets(call, ask)
             call.receipt.payer = self._backend.payer
             if self._spending is not None:
@@ -312,9 +321,9 @@ class Sending:
     async def _queue(self, call: Call, until: float | None) -> None:
         if self._limits is None and self._later is None:
             return
-        key = self._backend.realm, self._backend.payer, call.receipt.provider
+        key = self._key(call)
         gate, patience = gate_of(*key), self._retries.deadline
-        if (limits := self._limits or (self._later if gate.refused else None)) is None:
+        if (limits := self._limits or (self._later if gate.rated else None)) is None:
             return
         pace = pace_of(self._store, *key)
         call.place = await gate.enter(self._transport, limits, pace=pace, patience=patience, until=until)
@@ -331,6 +340,7 @@ class Sending:
             ask.options.timeouts or self._timeouts,
             once=True,
             public=not service.private,
+            pin=service.certificate_sha256,
         )
         call.started = time.monotonic()
         call.sent = True
@@ -360,17 +370,23 @@ class Sending:
         pause, age = error.details.get("retry_after") if status == 429 else 0.0, time.monotonic() - call.started
         if call.place is not None:
             call.place.heard(headers, age, pause)
-        elif status == 429 and self._later is not None:  # from now on all who pay with this wallet queue there
-            key = self._backend.realm, self._backend.payer, call.receipt.provider
-            gate = gate_of(*key)
-            gate.refused = True
-            pace = pace_of(self._store, *key) or gate.pace
-            said = replace(Word.of(headers, pause) or Word(0, 0, pause or 0.0), remaining=0)
-            if pace.blocking:
-                self._transport.aside(pace.heard, said, age, self._later)
-            else:
-                pace.heard(said, age, self._later)
+        elif status == 429 and self._later is not None:
+            self._rated(call, self._later, Word.of(headers, pause), age)
         return error
+
+    def _rated(self, call: Call, limits: Limits, word: Word | None, age: float) -> None:
+        """Believe a provider that refuses and names its rate; what its replies say counts more."""
+        key = self._key(call)
+        gate = gate_of(*key)
+        if word is None or not word.per_minute or gate.rated is False:
+            return
+        gate.rated = True
+        pace = pace_of(self._store, *key) or gate.pace
+        said = replace(word, remaining=0, pause=0.0)  # the repeat waits
+        if pace.blocking:
+            self._transport.aside(pace.heard, said, age, limits)
+        else:
+            pace.heard(said, age, limits)
 
 
 def _unaffordable(refusal: ZeroGError, limit: str) -> ZeroGError:

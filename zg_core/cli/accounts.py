@@ -9,9 +9,9 @@ from zg_core.backends.direct.contracts.settlements import Settlement
 from zg_core.backends.direct.money.accounts import Ledger, SubAccount
 from zg_core.backends.direct.money.broker import Broker
 from zg_core.chain.rpc import quantity
-from zg_core.cli.options import User, command, parse_address
-from zg_core.cli.output import money
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.options import User, command, parse_address
+from zg_core.cli.terminal.output import money
+from zg_core.cli.terminal.run import Run
 from zg_core.crypto import same_address
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount
@@ -46,6 +46,7 @@ def account(run: Run, user: User = None) -> None:
         run.out.table(
             ["sub-account at", "model", "usable", "pending refund", "acknowledged", "revoked keys"],
             [_row(each, services.get(each.provider), lock) for each in accounts],
+            rank=["sub-account at", "usable", "pending refund", "model"],
         )
     run.out.document(
         {
@@ -70,14 +71,16 @@ def settlements(
         int | None, typer.Option(min=0, help="First block; default the first that knows the wallet.")
     ] = None,
     to_block: Annotated[int | None, typer.Option(min=0, help="Last block; default the newest.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
 ) -> None:
-    """List what providers charged on chain, with the TEE key that signed for it."""
+    """List what providers charged on chain, the newest first, with the TEE key that signed for it."""
     with run.reader(user) as broker, run.out.waiting("reading the settlements"):
         owner = broker.address
         signers = {each.provider: each.tee_signer for each in broker.services()}  # also checks which chain this is
         found = broker.settlements(owner, from_block=from_block, to_block="latest" if to_block is None else to_block)
         found = [each for each in found if provider is None or each.provider == provider]
         network = broker.network
+    found.sort(key=lambda each: each.block, reverse=True)
     paid = Amount(sum(each.paid.units for each in found))
     if found:
         run.out.table(
@@ -93,9 +96,12 @@ def settlements(
                     each.nonce,
                     each.transaction,
                 ]
-                for each in found
+                for each in found[:limit]
             ],
+            rank=["block", "paid", "status", "provider", "transaction", "asked", "signed by the TEE key", "nonce"],
         )
+        if len(found) > limit:
+            run.out.note(f"the newest {limit} are shown; --limit {len(found)} shows all")
     run.out.line(f"{len(found)} settlements, {paid} paid" if found else "no settlements")
     run.out.document(
         {
@@ -103,7 +109,8 @@ def settlements(
             "chain_id": network.chain_id,
             "user": owner,
             "paid": money(paid),
-            "settlements": [_settlement_json(each, signers) for each in found],
+            "count": len(found),
+            "settlements": [_settlement_json(each, signers) for each in found[:limit]],
         }
     )
 

@@ -11,14 +11,16 @@ from zg_core.cli.accounts import account, settlements
 from zg_core.cli.budget import budget
 from zg_core.cli.chat import chat, token
 from zg_core.cli.compare import compare
-from zg_core.cli.failures import Commands
 from zg_core.cli.keys import keys
-from zg_core.cli.market import providers
+from zg_core.cli.market import models, providers
 from zg_core.cli.money import acknowledge, deposit, pending, refund, retrieve, transfer
-from zg_core.cli.options import command
 from zg_core.cli.receipts import receipts
-from zg_core.cli.run import Run
+from zg_core.cli.serve import serve
+from zg_core.cli.terminal.failures import Commands
+from zg_core.cli.terminal.options import command
+from zg_core.cli.terminal.run import Run
 from zg_core.cli.verify import verify
+from zg_core.cli.wallet import login, logout, network, status
 
 __all__ = ["app", "cli"]
 
@@ -29,13 +31,13 @@ cli = typer.Typer(
     epilog="Exit codes: 0 done, 1 error, 2 usage or not confirmed, 3 could not be verified, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 localnet = typer.Typer(help="A 0G network on this machine.", no_args_is_help=True)
 
 MARKET, MONEY, LOCAL = "Ask", "Money", "On this machine"
 for name, function, panel in (
     ("providers", providers, MARKET),
+    ("models", models, MARKET),
     ("verify", verify, MARKET),
     ("chat", chat, MARKET),
     ("compare", compare, MARKET),
@@ -48,9 +50,14 @@ for name, function, panel in (
     ("acknowledge", acknowledge, MONEY),
     ("pending", pending, MONEY),
     ("settlements", settlements, MONEY),
+    ("login", login, LOCAL),
+    ("logout", logout, LOCAL),
+    ("status", status, LOCAL),
+    ("network", network, LOCAL),
 ):
     cli.command(name, rich_help_panel=panel)(function)
 cli.add_typer(keys, name="keys", rich_help_panel=MARKET)
+cli.add_typer(serve, name="serve", rich_help_panel=MARKET)
 cli.add_typer(budget, name="budget", rich_help_panel=MONEY)
 cli.add_typer(receipts, name="receipts", rich_help_panel=MONEY)
 cli.add_typer(localnet, name="localnet", rich_help_panel=LOCAL)
@@ -79,7 +86,10 @@ def localnet_up(
     run: Run,
     providers: Annotated[int, typer.Option(min=1, max=20, help="How many providers to start.")] = 1,
     services: Annotated[
-        str, typer.Option(help="What they serve, with commas between: chat,embedding. One provider each at least.")
+        str,
+        typer.Option(
+            help="What they serve, with commas between: chat,embedding,image,edit,speech. One provider each at least."
+        ),
     ] = "",
     fund: Annotated[
         bool, typer.Option("--fund", help="Open the wallet's accounts: 10 0G at every provider, ready for calls.")

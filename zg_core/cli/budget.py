@@ -6,9 +6,9 @@ import typer
 
 from zg_core.backends.direct.audit.referee import Referee
 from zg_core.budget import MOST, Budget, Discrepancy, Held, Spending
-from zg_core.cli.options import command
-from zg_core.cli.output import money
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.options import command
+from zg_core.cli.terminal.output import money
+from zg_core.cli.terminal.run import Run
 from zg_core.errors import ConfigError
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount
@@ -97,6 +97,7 @@ def _print(run: Run, held: list[Held], found: list[Discrepancy]) -> None:
         run.out.table(
             ["since (UTC)", "hold", "provider", "state", "at most"],
             [(f"{e.since:%Y-%m-%d %H:%M:%S}", e.receipt, e.provider, e.state, str(e.upper)) for e in held],
+            rank=["hold", "at most", "state", "provider"],
         )
     else:
         run.out.line("nothing is held")
@@ -107,6 +108,7 @@ def _print(run: Run, held: list[Held], found: list[Discrepancy]) -> None:
                 (f"{e.looked:%Y-%m-%d %H:%M:%S}", e.payer, e.provider, str(e.excess), "yes" if e.counted else "no")
                 for e in found
             ],
+            rank=["provider", "charged beyond receipts", "counted", "wallet"],
         )
     else:
         run.out.line("no provider charged more than the receipts allow")

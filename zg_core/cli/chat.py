@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from zg_core.backends.direct.changes import CHANGES
-from zg_core.cli.options import command, parse_address
-from zg_core.cli.output import Output, money
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.failures import Interrupted
+from zg_core.cli.terminal.options import command, parse_address
+from zg_core.cli.terminal.output import Output, money
+from zg_core.cli.terminal.run import Run
 from zg_core.client import ChatClient
 from zg_core.errors import VerificationFailed, VerificationWarning, ZeroGError
 from zg_core.receipts.model import Receipt
@@ -117,6 +118,11 @@ def chat(
             if error.receipt is not None:
                 _show(run.out, error.receipt)
             raise
+        except KeyboardInterrupt:  # it left, so it may be billed
+            if not receipts:
+                raise
+            _show(run.out, receipts[-1])
+            raise Interrupted("interrupted", receipt=receipts[-1]) from None
         receipt = receipts[-1]
         _settle(client, receipt, answer)
         demand = client.policy.demand if client.policy.mode != "off" else None

@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from zg_core.cli.failures import ERROR
-from zg_core.cli.options import Yes, amount_of, ask, command, consent
-from zg_core.cli.output import money
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.failures import ERROR
+from zg_core.cli.terminal.options import Yes, amount_of, ask, command, consent
+from zg_core.cli.terminal.output import money
+from zg_core.cli.terminal.run import Run
 from zg_core.compare import Plan, estimate, read_prompts
 from zg_core.compare.cache import default_directory
 from zg_core.errors import ConfigError

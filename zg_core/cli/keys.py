@@ -8,8 +8,8 @@ import typer
 
 from zg_core.backends.direct.money.api_keys import ApiKey, ApiKeys, NewKey
 from zg_core.cli.money import sent_json, show_sent
-from zg_core.cli.options import Provider, Yes, ask, command, consent, parse_address
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.options import Provider, Yes, ask, command, consent, parse_address
+from zg_core.cli.terminal.run import Run
 from zg_core.errors import ZeroGError
 
 __all__ = ["keys"]
@@ -86,6 +86,7 @@ def list_keys(
                 ]
                 for each in found
             ],
+            rank=["id", "provider", "status", "name", "expires"],
         )
     else:
         run.out.line("no keys were made here")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from zg_core.cli.output import Output
+    from zg_core.cli.terminal.output import Output
     from zg_core.localnet import LocalNet
 
 __all__ = ["up", "write_env_file"]

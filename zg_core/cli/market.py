@@ -5,14 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from zg_core.cli.options import amount_of, command, parse_kind
-from zg_core.cli.output import money
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.options import Provider, amount_of, command, parse_kind
+from zg_core.cli.terminal.output import money
+from zg_core.cli.terminal.run import Run
 from zg_core.errors import ZeroGError
+from zg_core.http.transport import run as drive
 from zg_core.money import Amount
+from zg_core.tasks.models import ModelInfo
 from zg_core.types import Kind, Service
 
-__all__ = ["providers"]
+__all__ = ["models", "providers"]
 
 # What a price is for, where it is not a token (0g-direct §4.7, §8).
 _PER_PIECE = {"text-to-image": "image", "image-editing": "image", "speech-to-text": "second", "video": "second"}
@@ -76,6 +78,45 @@ def providers(
     )
 
 
+@command
+def models(run: Run, provider: Provider) -> None:
+    """List what a provider serves, in its own words. Needs no wallet, and nothing of it is proven."""
+    from zg_core.backends.direct.catalogue import Catalogue
+
+    with run.public() as broker, run.out.waiting("asking the provider"):
+        service = broker.service(provider)
+        catalogue = Catalogue(broker.transport)
+        found = [drive(catalogue.info(service, name)) for name in drive(catalogue.names(service))]
+    rows = [
+        [
+            each.model,
+            "-" if each.context_window is None else each.context_window,
+            "-" if each.max_output_tokens is None else each.max_output_tokens,
+            ", ".join(sorted(each.inputs)) or "-",
+            ", ".join(sorted(each.outputs)) or "-",
+            ", ".join(sorted(each.capabilities)) or "-",
+        ]
+        for each in found
+    ]
+    headings = ["model", "context", "longest answer", "reads", "writes", "takes"]
+    run.out.table(headings, rows, rank=headings, prose="takes")
+    if service.model not in [each.model for each in found]:
+        run.out.note(f"on chain it is called {service.model}")
+    run.out.document({"provider": provider, "on_chain": service.model, "models": [_model_json(each) for each in found]})
+
+
+def _model_json(info: ModelInfo) -> dict[str, Any]:
+    return {
+        "model": info.model,
+        "type": info.service_type,
+        "context_window": info.context_window,
+        "max_output_tokens": info.max_output_tokens,
+        "inputs": sorted(info.inputs),
+        "outputs": sorted(info.outputs),
+        "parameters": sorted(info.capabilities),
+    }
+
+
 def _wanted(service: Service, model: str | None, kinds: Iterable[Kind] | None, most: Amount | None) -> bool:
     if model is not None and model.lower() not in service.model.lower():
         return False
@@ -106,7 +147,8 @@ def _show(run: Run, services: list[Service], states: dict[str, str] | None) -> N
         ]
         rows.append(row)
     if rows:
-        run.out.table([*plain_headings, *([] if everyone else ["acknowledged"])], rows)
+        headings = [*plain_headings, *([] if everyone else ["acknowledged"])]
+        run.out.table(headings, rows, rank=["provider", "model", "price out", "price in", "kind", "health"])
 
 
 def _price(service: Service, price: int) -> str:
@@ -144,7 +186,6 @@ def _health(run: Run, url: str, transport: Any) -> dict[str, str]:
     from zg_core.http.bodies import BodyBroken
     from zg_core.http.messages import Request, read_all
     from zg_core.http.timeouts import Timeouts
-    from zg_core.http.transport import run as drive
     from zg_core.jsontext import parse_json
 
     if not url:

@@ -11,7 +11,7 @@ from zg_core.backends.direct.money.broker import Broker
 from zg_core.chain.intentions import Intention
 from zg_core.chain.transactions import TransactionResult
 from zg_core.cli.accounts import account_json, chain_time, ledger_json, wallet_balance
-from zg_core.cli.options import (
+from zg_core.cli.terminal.options import (
     Again,
     AmountText,
     InNeuron,
@@ -25,8 +25,8 @@ from zg_core.cli.options import (
     parse_address,
     sending_of,
 )
-from zg_core.cli.output import money
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.output import money
+from zg_core.cli.terminal.run import Run
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount, og
 from zg_core.types import Service
@@ -162,8 +162,14 @@ def retrieve(
         for each in accounts:
             if not providers or each.provider in providers:
                 _show_account(run, each)
+        asked_at = [at for each in accounts if not providers or each.provider in providers for at in _asked(each)]
+        if asked_at:
+            run.out.facts(("free at", f"{max(asked_at) + lock:%Y-%m-%d %H:%M} UTC; the same command collects it then"))
     else:
         run.out.line("nothing to retrieve now")
+        waiting = [at for each in chosen for at in _asked(each)]
+        if waiting:
+            run.out.facts(("free at", f"{min(waiting) + lock:%Y-%m-%d %H:%M} UTC, the first of what was asked back"))
     if ledger is not None:
         run.out.facts(("ledger", f"{ledger.available} available, {ledger.locked} in sub-accounts"))
     document = sent_json("retrieve", done, broker)
@@ -261,7 +267,11 @@ def pending(
             (each.id, each.what, str(each.value), f"{each.asked_at:%Y-%m-%d %H:%M}", each.state, each.hashes[-1])
             for each in found
         ]
-        run.out.table(["id", "call", "value", "asked for (UTC)", "state", "transaction"], rows)
+        run.out.table(
+            ["id", "call", "value", "asked for (UTC)", "state", "transaction"],
+            rows,
+            rank=["id", "state", "call", "value"],
+        )
     else:
         run.out.line("no transaction is without a clear end")
     run.out.document(
@@ -335,6 +345,11 @@ def _plans(account: SubAccount, free_since: datetime) -> Iterator[tuple[str, str
         yield "collect", f"{sum(free, Amount(0))} at {account.provider}"
     if account.usable.units:
         yield "ask back", f"{account.usable} at {account.provider}"
+
+
+def _asked(account: SubAccount | None) -> list[datetime]:
+    """When what is not back yet was asked back."""
+    return [] if account is None else [each.requested_at for each in account.refunds]
 
 
 def _hours(lock: timedelta) -> str:

@@ -13,9 +13,9 @@ import typer
 from zg_core.backends.direct.audit.anchors import chain_anchor, resolve_late
 from zg_core.backends.direct.audit.auditing import audit as compare
 from zg_core.backends.direct.audit.charges import read_charges
-from zg_core.cli.failures import ERROR, NOT_VERIFIED, OK
-from zg_core.cli.options import User, command, parse_address
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED, OK
+from zg_core.cli.terminal.options import User, command, parse_address
+from zg_core.cli.terminal.run import Run
 from zg_core.config import NETWORKS
 from zg_core.errors import ChainError, ConfigError
 from zg_core.http.transport import run as drive
@@ -77,6 +77,7 @@ def list_(
                 ]
                 for each in found
             ],
+            rank=["receipt", "verdict", "fee", "begun (UTC)", "provider", "outcome", "model"],
         )
     else:
         run.out.line("no receipts")
@@ -236,6 +237,7 @@ def audit(
                 ]
                 for each in found.providers
             ],
+            rank=["provider", "settled", "exact fees", "bounds of others", "unsettled"],
         )
     for finding in found.findings:
         run.out.line(f"{'outside' if finding.outside else 'notice'}  {finding.code}: {finding.message}")

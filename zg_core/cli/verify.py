@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zg_core.cli.failures import ERROR, NOT_VERIFIED
-from zg_core.cli.options import Provider, command
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED
+from zg_core.cli.terminal.options import Provider, command
+from zg_core.cli.terminal.run import Run
 from zg_core.config import is_loopback
 from zg_core.errors import ConfigError
 
@@ -107,11 +107,11 @@ def verify(
             report = drive(
                 attest(service, broker.transport, level=looked, model=model, options=options, on_step=run.out.note)
             )
-        network = broker.network.name
+        network, local = broker.network.name, broker.network.is_local
     if report_dir is not None:
         _keep(report, report_dir)
         run.out.note(f"report and evidence: {report_dir}")
-    _show(run, report, level)
+    _show(run, report, level, made_up=local and not local_root and level >= Level.DCAP)
     found = report.to_dict()
     found |= {"explanation": report.explain(level), "by_hand": report.by_hand()}
     run.out.document({"network": network, "level": level, "satisfied": report.satisfies(level), **found})
@@ -123,10 +123,10 @@ def _said(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _show(run: Run, report: "AttestationReport", level: int) -> None:
+def _show(run: Run, report: "AttestationReport", level: int, *, made_up: bool) -> None:
     from zg_core.verify.attestation import Level
 
-    run.out.table(["level", "of", "outcome", "why"], [list(row.values()) for row in report.rows()])
+    run.out.table(["level", "of", "outcome", "why"], [list(row.values()) for row in report.rows()], prose="why")
     run.out.facts(
         ("signer", report.signer),
         ("prompt", report.kind.prompt),
@@ -146,6 +146,8 @@ def _show(run: Run, report: "AttestationReport", level: int) -> None:
             run.out.line(f"  {each['what']}: {each['how']}")
     if not report.satisfies(level):
         run.out.line(f"level {level} does not hold: {report.explain(level)}")
+        if made_up:
+            run.out.note("the hardware of a local network is made up; --local-root believes in it")
         return
     run.out.line(f"level {level} holds")
     if level == Level.DCAP and report.outcome(Level.CONFIG) in _LACKING:

@@ -135,17 +135,38 @@ def read_prompts(path: str | Path) -> list[Prompt]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"the prompts in {path} cannot be read: {reason}", code="bad_prompts") from None
-    lines = [line for line in text.splitlines() if line.strip()]
-    found: list[Any] = lines
-    as_json = Path(path).suffix in (".json", ".jsonl", ".ndjson") or (lines and lines[0].lstrip().startswith("{"))
-    if as_json:
+    numbered = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    found: list[tuple[int, Any]] = list(numbered)
+    if Path(path).suffix == ".json":
         try:
-            found = json.loads(text) if Path(path).suffix == ".json" else [json.loads(line) for line in lines]
+            values = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"the prompts in {path} are no JSON: {error}", code="bad_prompts") from None
-    if not isinstance(found, list) or not found:
+        found = list(enumerate(values, start=1)) if isinstance(values, list) else []
+    elif Path(path).suffix in (".jsonl", ".ndjson") or (numbered and numbered[0][1].lstrip().startswith("{")):
+        found = [(number, _parsed(line, number, path)) for number, line in numbered]
+    if not found:
         raise ConfigError(f"{path} holds no prompts", code="bad_prompts", hint="one a line, or JSON lines")
-    return [Prompt.of(value, number) for number, value in enumerate(found, start=1)]
+    prompts = []
+    for number, (line, value) in enumerate(found, start=1):
+        try:
+            prompts.append(Prompt.of(value, number))
+        except ConfigError as error:
+            where = f"line {line} of {path}" if Path(path).suffix != ".json" else str(path)
+            raise ConfigError(f"{where}: {error.message}", code=error.code, hint=error.hint) from None
+    return prompts
+
+
+def _parsed(line: str, number: int, path: str | Path) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else "it nests too deeply"
+        raise ConfigError(
+            f"line {number} of {path} is no JSON: {reason}",
+            code="bad_prompts",
+            hint='every line is a text in quotes, or an object: {"prompt": "…", "expected": "…"}',
+        ) from None
 
 
 def choose(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from zg_core.compare.cache import key_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from zg_core.compare.inputs import Choice, Prompt
     from zg_core.config import Network
 
-__all__ = ["Plan", "Purse", "make_plan"]
+__all__ = ["Plan", "make_plan"]
 
 # What the client adds to a payload to stream it; it counts as prompt in the upper bound.
 _STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
@@ -68,15 +69,10 @@ class Plan:
     @property
     def covered(self) -> int:
         """How many of the new calls the budget pays for in any case, each at its upper bound."""
-        purse = Purse(self.budget)
-        count = 0
-        for job in self.new:
-            if job.most is None and self.budget is not None:
-                continue  # never sent
-            if not purse.reserve(job.most or 0):
-                break
-            count += 1
-        return count
+        if self.budget is None:
+            return len(self.new)
+        sums = accumulate(job.most for job in self.new if job.most is not None)  # the others are never sent
+        return sum(1 for units in sums if units <= self.budget.units)
 
     @property
     def enough(self) -> bool:
@@ -99,36 +95,6 @@ class Plan:
             f"the budget of {self.budget} is too small for {len(self.new)} calls, which cost at most {self.most}: "
             f"it pays for {self.covered} in any case, and for more as far as they cost less"
         )
-
-
-class Purse:
-    """A cap on what receipts say: what is reserved and what was spent never exceed it together.
-
-    Example:
-        >>> purse = Purse(Amount(10))
-        >>> purse.reserve(7), purse.reserve(7)
-        (True, False)
-        >>> purse.settle(7, 2)
-        >>> purse.reserve(7)
-        True
-    """
-
-    def __init__(self, cap: Amount | None) -> None:
-        self._left = None if cap is None else cap.units
-
-    def reserve(self, units: int) -> bool:
-        """Put `units` aside for a call; False if there are not so many left."""
-        if self._left is None:
-            return True
-        if units > self._left:
-            return False
-        self._left -= units
-        return True
-
-    def settle(self, reserved: int, spent: int) -> None:
-        """Give back what a call did not cost."""
-        if self._left is not None:
-            self._left += reserved - spent
 
 
 def make_plan(

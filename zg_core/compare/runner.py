@@ -15,10 +15,11 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zg_core.backends.direct.money.broker import AsyncBroker
+from zg_core.budget import Budget
 from zg_core.client import AsyncChatClient
 from zg_core.compare.cache import Cache, default_directory
 from zg_core.compare.inputs import Prompt, choose
-from zg_core.compare.plan import Plan, Purse, make_plan
+from zg_core.compare.plan import Plan, make_plan
 from zg_core.compare.progress import Bar
 from zg_core.compare.result import Comparison
 from zg_core.compare.rows import Row
@@ -44,7 +45,7 @@ __all__ = ["BudgetWarning", "acompare", "aestimate", "compare", "estimate", "run
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _WHERE = ("network", "rpc_url", "ledger", "inference", "ca_file", "allow_private_providers", "environ")
-_FIXED = {"provider", "model", "verify", "stream", "service_type", "on_progress"}
+_FIXED = {"provider", "model", "verify", "budget", "stream", "service_type", "on_progress"}
 _DEFAULT: Any = object()
 MAX_TOKENS = 256
 
@@ -155,8 +156,9 @@ def compare(
         prompts: Texts, lists of messages, or mappings with ``prompt`` or ``messages``, ``id`` and ``expected``.
         repeats: How often each prompt goes to each target.
         concurrency: Calls under way at once, over all targets.
-        budget: The most that may be spent, an `Amount` or text in 0G; default ``ZEROG_MAX_SPEND``. Each call is
-            counted at its upper bound until its fee is known. Only the local network does without.
+        budget: The most that may be spent, an `Amount` or text in 0G; default ``ZEROG_MAX_SPEND``. It is a `Budget`
+            of this run: each call is held at its upper bound until its fee is known, and one that does not fit is not
+            sent. Only the local network does without.
         cache: Directory of finished calls; by default ``compare`` beside the command line's store, None keeps nothing.
         again: Make those known calls again that ended in an error.
         max_tokens: Longest answer, in tokens; with the prices on chain it bounds what a call can cost.
@@ -230,7 +232,8 @@ class _Run:
         demanded: dict[str, Any] = {name: options.get(name) for name in _OF_THE_POLICY}
         self._policy = _Record(**demanded)
         self._options = {name: value for name, value in options.items() if name not in _OF_THE_POLICY}
-        self._purse = Purse(plan.budget)
+        # Of nothing, which no budget can be, calls that cost nothing may still be made.
+        self._budget = None if plan.budget is None else Budget(per_run=max(plan.budget, Amount(1)))
         self._clients: dict[str, AsyncChatClient] = {}
         self._rows: dict[int, Row] = {}
 
@@ -247,7 +250,11 @@ class _Run:
                 if job.choice.name not in self._clients:
                     service = job.choice.service
                     client = AsyncChatClient(
-                        provider=service.provider, model=job.choice.model, verify=self._policy, **self._options
+                        provider=service.provider,
+                        model=job.choice.model,
+                        verify=self._policy,
+                        budget=self._budget,
+                        **self._options,
                     )
                     self._clients[job.choice.name] = await stack.enter_async_context(client)
             await asyncio.gather(*map(_greet, self._clients.values()))
@@ -276,14 +283,10 @@ class _Run:
         )
 
     async def _call(self, job: Job) -> Row:
-        reserved = job.most or 0
-        if job.most is None and self._plan.budget is not None:
+        if job.most is None and self._budget is not None:
             message = f"the price of {job.choice.name} is not on chain, so a budget cannot hold it"
             return Row.of(job, error="price_unknown", message=message)
-        if not self._purse.reserve(reserved):
-            return Row.of(job, error="budget_exceeded", message="it could have cost more than the budget had left")
-        row = await self._ask(job)  # if it is broken off, it may be billed: nothing is given back
-        self._purse.settle(reserved, _spent(row, reserved))
+        row = await self._ask(job)
         if self._cache is not None and row.receipt is not None:
             await asyncio.to_thread(self._cache.put, job.key, row.kept())
         return row
@@ -348,14 +351,6 @@ def _piece(event: Mapping[str, Any]) -> tuple[str, bool]:
         text += content if isinstance(content, str) else ""
         anything = anything or bool(content or delta.get("reasoning_content") or delta.get("tool_calls"))
     return text, anything
-
-
-def _spent(row: Row, reserved: int) -> int:
-    """What a call cost, as far as it may; nothing if nothing was sent."""
-    if row.receipt is None:
-        return 0
-    most = row.receipt.fee.most
-    return reserved if most is None else most
 
 
 async def _greet(client: AsyncChatClient) -> None:

@@ -166,4 +166,14 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (chain, payer, provider)
     )
     """,
+    """
+    CREATE TABLE serve_keys (
+        id VARCHAR(16) NOT NULL PRIMARY KEY,
+        hash VARCHAR(64) NOT NULL,
+        name VARCHAR(80) NOT NULL,
+        allowance VARCHAR(100) NOT NULL,
+        created DOUBLE PRECISION NOT NULL,
+        revoked DOUBLE PRECISION
+    )
+    """,
 )

@@ -189,8 +189,8 @@ class ClientFields(OwnsClients, BaseModel):
     routing: Routing | None = Field(default=None, repr=False)
     """How each call's provider is chosen among those that serve `model`, and where it goes when one does not serve."""
     limits: Limits | Literal["auto"] | None = Field(default="auto", repr=False)
-    """Rate and requests under way, for all clients of a process together: by default the providers' own on real
-    networks; None lifts them."""
+    """Rate and requests under way, for all clients of a process together: by default the providers' own, on a local
+    network those of a provider whose replies name a rate; None lifts them."""
     budget: Budget | None = Field(default=None, exclude=True, repr=False)
     """The most that calls may cost, counted in `store`; beyond it they are refused before they are sent."""
     timeout: Patience = Field(default=None, repr=False, validation_alias=AliasChoices("timeout", "request_timeout"))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import h11
 
 from zg_core.http.patience import IDLE_SECONDS, Patience
-from zg_core.http.wires import BAD_HEADER, Broken, NotConnected, Unsendable
+from zg_core.http.wires import BAD_HEADER, Broken, NotConnected, Unsendable, pinned_context
 
 if TYPE_CHECKING:
     import ssl
@@ -38,9 +38,9 @@ _PIECE_BYTES = 16 * 1024
 _EARLY_BYTES = 1024 * 1024
 
 
-# Origin, and whether only the public internet may be dialled for it: a connection into the user's own network must not
-# serve a request that may not go there.
-Place = tuple[tuple[str, str, int], bool]
+# Origin, whether only the public internet may be dialled for it, and the certificate that it is known by: a connection
+# into the user's own network must not serve a request that may not go there, nor one to any server a pinned request.
+Place = tuple[tuple[str, str, int], bool, str]
 
 
 class Link:
@@ -204,7 +204,14 @@ class Connections:
         """Whether it was closed; what is still under way then hangs up when it ends."""
 
     async def take(
-        self, target: Target, seconds: float, *, public: bool = False, paid: bool = False, new: bool = False
+        self,
+        target: Target,
+        seconds: float,
+        *,
+        public: bool = False,
+        paid: bool = False,
+        new: bool = False,
+        pin: str = "",
     ) -> Link:
         """A connection for one request: the one used last, or a new one.
 
@@ -214,12 +221,13 @@ class Connections:
             public: Whether only addresses of the public internet may be dialled.
             paid: Whether the request is lost where the server has just hung up.
             new: Whether it must be a new one.
+            pin: The only certificate that the server may show (`Request.pin`).
 
         Raises:
             NotConnected: there is none to be had.
             OutOfReach: there may be none.
         """
-        place = target.origin, public
+        place = target.origin, public, pin
         if not new and (link := self._idle_one(place, paid=paid)) is not None:
             return link
         end = time.monotonic() + seconds
@@ -227,7 +235,9 @@ class Connections:
             return link
         try:
             scheme, host, port = target.origin
-            context = self._context() if scheme == "https" else None
+            context = None
+            if scheme == "https":
+                context = pinned_context(pin) if pin else self._context()
             link = Link(place, await self._wire.connect(host, port, context, end - time.monotonic(), public))
             self._links.add(link)
         except BaseException:

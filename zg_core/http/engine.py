@@ -7,7 +7,7 @@ wants that. Whatever carries them: a request that costs nothing and met a server
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zg_core.config import shown_url
 from zg_core.errors import OutcomeUnknown, ProviderUnavailable, RequestError
@@ -93,7 +93,7 @@ class Engine:
         self._asynchronous = asynchronous
         self._library = library
         self._proxies = Proxies()
-        self._clients: dict[Proxy | None, LibraryClient] = {}
+        self._clients: dict[tuple[Proxy | None, str], LibraryClient] = {}
         self._elsewhere = library or bool(self._proxies)
 
     @property
@@ -113,10 +113,11 @@ class Engine:
             Broken: none came.
         """
         target = target_of(request.url)
-        if self._elsewhere and (client := self._client(target)) is not None:
+        if self._elsewhere and (client := self._client(target, request.pin)) is not None:
             return await client.send(request, headers)
         times, connections = request.timeouts, self._connections
-        link = await connections.take(target, times.connect, public=request.public, paid=request.once)
+        ways: dict[str, Any] = {"public": request.public, "pin": request.pin}
+        link = await connections.take(target, times.connect, paid=request.once, **ways)
         while True:
             clock = Clock(times.until_first, times.whole)
             try:
@@ -130,17 +131,17 @@ class Engine:
             except BaseException:
                 connections.drop(link)
                 raise
-            link = await connections.take(target, times.connect, public=request.public, new=True)
+            link = await connections.take(target, times.connect, new=True, **ways)
         connections.answered(link, head[1])
         return _Response(connections, link, head, clock, times.between)
 
-    def _client(self, target: Target) -> LibraryClient | None:
+    def _client(self, target: Target, pin: str) -> LibraryClient | None:
         proxy = self._proxies.of(target)
         if proxy is None and not self._library:
             return None
-        if (client := self._clients.get(proxy)) is None:
-            made = LibraryClient(ca_file=self._ca_file, proxy=proxy, asynchronous=self._asynchronous)
-            client = self._clients.setdefault(proxy, made)  # another thread may have been faster
+        if (client := self._clients.get((proxy, pin))) is None:
+            made = LibraryClient(ca_file=self._ca_file, proxy=proxy, pin=pin, asynchronous=self._asynchronous)
+            client = self._clients.setdefault((proxy, pin), made)  # another thread may have been faster
         return client
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from zg_core.http.guarding import PUBLIC, guard, judge, judge_in_loop
 from zg_core.http.library import leaf_sha256, library, library_of, ssl_context
 from zg_core.http.reach import OutOfReach
 from zg_core.http.timeouts import CLOCK, Clock, clocked, watch
-from zg_core.http.wires import BAD_HEADER, Broken, Late, NotConnected, Unsendable, Untrusted
+from zg_core.http.wires import BAD_HEADER, Broken, Late, NotConnected, Unsendable, Untrusted, pinned_context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -138,6 +138,7 @@ class LibraryClient:
         client: The client; one of our own is made where it is None.
         ca_file: A certificate authority to trust instead of the system's, for a client of our own.
         proxy: What a client of our own goes through.
+        pin: The only certificate that a server may show, for a client of our own (`Request.pin`).
         asynchronous: Whether it is an async client.
 
     Raises:
@@ -145,7 +146,13 @@ class LibraryClient:
     """
 
     def __init__(
-        self, client: Any = None, ca_file: str | None = None, proxy: Proxy | None = None, *, asynchronous: bool
+        self,
+        client: Any = None,
+        ca_file: str | None = None,
+        proxy: Proxy | None = None,
+        *,
+        pin: str = "",
+        asynchronous: bool,
     ) -> None:
         self._asynchronous = asynchronous
         kind = "AsyncClient" if asynchronous else "Client"
@@ -154,7 +161,7 @@ class LibraryClient:
         self._through = "" if proxy is None else f", through the proxy that {proxy.source} names"
         self._client = client
         if client is None:
-            options = _options(self._lib, ca_file)
+            options = _options(self._lib, ca_file, pin)
             if proxy is not None:
                 options["proxy"] = proxy.checked()
             try:
@@ -182,6 +189,12 @@ class LibraryClient:
                 "the given HTTP client is closed",
                 code="bad_http_client",
                 hint="keep it open as long as it is used here; closing it is up to whoever made it",
+            )
+        if request.pin and not self._own:
+            raise ConfigError(
+                "a given HTTP client cannot compare a server's certificate before it sends; nothing was sent",
+                code="pin_impossible",
+                hint="leave http_client out for this backend",
             )
         if request.once:
             return await self._send(request, self._build(request, headers))
@@ -249,9 +262,9 @@ class LibraryClient:
             await self._client.aclose()
 
 
-def _options(lib: Any, ca_file: str | None) -> dict[str, Any]:
+def _options(lib: Any, ca_file: str | None, pin: str = "") -> dict[str, Any]:
     return {
-        "verify": ssl_context(ca_file),
+        "verify": pinned_context(pin) if pin else ssl_context(ca_file),
         "follow_redirects": False,
         "timeout": None,
         # Nothing that a server sets comes back to it.

@@ -24,7 +24,9 @@ class Request:
 
     `once` says that repeating it may cost money: when such a request is sent and no answer comes, its outcome is
     unknown rather than failed. `public` says that a stranger chose the URL: only addresses of the public internet are
-    dialled for it (`zg_core.http.reach`). The URL shows scheme and host only: an RPC endpoint's may hold a key.
+    dialled for it (`zg_core.http.reach`). `pin` is the SHA-256 (hex) of the only certificate that the server may show,
+    compared before a byte is sent; "" leaves that to the system's authorities. The URL shows scheme and host only: an
+    RPC endpoint's may hold a key.
     """
 
     method: str
@@ -34,6 +36,7 @@ class Request:
     timeouts: Timeouts = field(default_factory=Timeouts)
     once: bool = False
     public: bool = False
+    pin: str = ""
 
     def __post_init__(self) -> None:
         """Hide the headers, and all but the place of the URL."""

@@ -6,12 +6,14 @@ They have the same methods, so that what is said over them (`zg_core.http.connec
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import select
 import selectors
 import socket
 import ssl
 import time
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from zg_core.http.dialling import addresses, dial, dial_in_loop, keep_alive
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BAD_HEADER", "AsyncWire", "Broken", "Late", "NotConnected", "SyncWire", "Unsendable", "Untrusted", "Wire",
+    "pinned_context",
 ]  # fmt: skip
 
 _READ_BYTES = 64 * 1024
@@ -382,6 +385,52 @@ class AsyncWire(asyncio.Protocol):
         """Note that it reads again."""
         self._writable = True
         _wake(self._writer)
+
+
+# TLS to exactly one certificate. Nothing else of it counts, as where a registry lists addresses without names: no
+# authority, no host name. Trusting the certificate instead would not do: one that may sign others vouches for any that
+# its key has signed (opengradient §2.1).
+
+
+class _Pinned:
+    """Compares what the server shows with the pin of its context once the handshake is through."""
+
+    def do_handshake(self, *arguments: Any) -> None:
+        super().do_handshake(*arguments)  # type: ignore[misc]
+        shown = self.getpeercert(True)  # type: ignore[attr-defined]
+        if not shown or hashlib.sha256(shown).hexdigest() != self.context.pin:  # type: ignore[attr-defined]
+            raise ssl.SSLCertVerificationError("the server shows another certificate than the one it is known by")
+
+
+class _PinnedSocket(_Pinned, ssl.SSLSocket):
+    pass
+
+
+class _PinnedObject(_Pinned, ssl.SSLObject):
+    pass
+
+
+class _Context(ssl.SSLContext):
+    sslsocket_class = _PinnedSocket
+    sslobject_class = _PinnedObject
+    pin: str
+
+
+@lru_cache(maxsize=1024)
+def pinned_context(certificate_sha256: str) -> ssl.SSLContext:
+    """TLS settings for connections to whoever shows the certificate with this SHA-256 (lower-case hex).
+
+    Example:
+        >>> pinned_context("ab" * 32).check_hostname
+        False
+    """
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # the comparison is all there is, and it is stricter
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.pin = certificate_sha256
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _wake(future: asyncio.Future[None] | None) -> None:

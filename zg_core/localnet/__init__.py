@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zg_core.localnet.chain.node import NodeUnfit
     from zg_core.localnet.gateway.faults import NodeFault, node_fault_meanings
     from zg_core.localnet.hardware.attestation import ATTESTATION_FAULTS, AttestationFault
+    from zg_core.localnet.media.wav import speak
     from zg_core.localnet.network import LocalNet, LocalWallet
     from zg_core.localnet.provider.faults import Fault, fault_meanings
     from zg_core.localnet.provider.provider import LocalProvider
@@ -40,6 +41,7 @@ __all__ = [
     "Tier",
     "fault_meanings",
     "node_fault_meanings",
+    "speak",
     "standard_specs",
 ]
 
@@ -59,6 +61,7 @@ _HOMES = {
     "Tier": "provider.settings",
     "fault_meanings": "provider.faults",
     "node_fault_meanings": "gateway.faults",
+    "speak": "media.wav",
     "standard_specs": "provider.settings",
 }
 _EXTRA = {"eth", "rlp", "starlette", "uvicorn", "cryptography", "trie", "h11"}

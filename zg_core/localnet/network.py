@@ -259,6 +259,9 @@ class LocalNet:
             token_delay=spec.token_delay,
             first_token_delay=spec.first_token_delay,
             clock=self._chain.clock,
+            most_images=spec.most_images,
+            speech_usage=spec.speech_usage,
+            speech_sse=spec.speech_sse,
         )
 
     def _settle_loop(self, state: ProviderState) -> None:

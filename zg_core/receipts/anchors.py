@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from zg_core.types import Service
-
 __all__ = ["Anchor", "read_pins"]
 
 
@@ -24,15 +22,16 @@ class Anchor:
 
     Attributes:
         source: Where this comes from, in words.
-        signers: Addresses that may have signed.
-        services: The provider's records on chain, the likeliest first; then `signers` are theirs.
+        signers: Who may have signed: addresses, or what else the evidence's scheme calls a signer.
+        services: The provider's records as the anchor has them, the likeliest first; then `signers` are theirs. Of 0G's
+            chain they are `zg_core.types.Service`, of other backends plain data.
         complete: Whether these are all that could have been in force; if not, a mismatch accuses nobody.
-        facts: What it says beside that of the receipt's fields, by name: ``chain_id``, ``inference``, ``provider``, …
+        facts: What it says beside that of the receipt's fields, by name: ``realm``, ``inference``, ``provider``, …
     """
 
     source: str
     signers: tuple[str, ...] = ()
-    services: tuple[Service, ...] = ()
+    services: tuple[Any, ...] = ()
     complete: bool = True
     facts: Mapping[str, str | int] = field(default_factory=dict, hash=False)
 
@@ -67,7 +66,7 @@ def read_pins(path: Path, provider: str, chain_id: int) -> Anchor:
             chains.add(chain)
     facts: dict[str, str | int] = {"provider": provider} if found else {}
     if chains == {str(chain_id)}:
-        facts["chain_id"] = chain_id
+        facts["realm"] = f"eip155:{chain_id}"
     return Anchor(f"pins file {path.name}", tuple(found), facts=facts)
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from zg_core.money import Amount
 from zg_core.pricing import PROMPT_ALLOWANCE, Asked, Tariff
+from zg_core.types import Service
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 
 if TYPE_CHECKING:
     from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Service
 
 __all__ = ["bounded", "doubted", "upper_bound"]
 
@@ -23,7 +23,7 @@ def bounded(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
     A call that was not answered to its end and did not limit the answer's length has none, nor has one at a provider
     that bills at prices of its own, where `tariff` does not give them.
     """
-    tariff = tariff or (None if receipt.service is None else Tariff.of(receipt.service))
+    tariff = tariff or _tariff(receipt)
     if fee.exact or fee.upper is not None or tariff is None:
         return fee
     asked = Asked.read(request)
@@ -40,7 +40,7 @@ def doubted(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
     The provider may bill what it reported all the same. That is for the chain to show; a number that somebody made up
     enters no sum.
     """
-    tariff = tariff or (None if receipt.service is None else Tariff.of(receipt.service))
+    tariff = tariff or _tariff(receipt)
     if tariff is None:
         return replace(fee, exact=False)
     asked = Asked.read(request)
@@ -48,6 +48,10 @@ def doubted(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
     upper = tariff.most(asked.size + PROMPT_ALLOWANCE, completion)
     amount = Amount(min(fee.amount.units, upper), tariff.currency)
     return replace(fee, amount=amount, exact=False, reason=USAGE_IMPLAUSIBLE, lower=0, upper=upper)
+
+
+def _tariff(receipt: Receipt) -> Tariff | None:
+    return Tariff.of(receipt.service) if isinstance(receipt.service, Service) else None
 
 
 def upper_bound(service: Service, request: bytes) -> int | None:

@@ -12,30 +12,31 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core.crypto import same_address
 from zg_core.exchange import Exchange
-from zg_core.receipts import contradictions
+from zg_core.receipts import contradictions, plain
 from zg_core.receipts.anchors import Anchor
 from zg_core.receipts.model import Receipt
+from zg_core.receipts.upgrade import upgraded
 from zg_core.receipts.vouching import shortened, unvouched
+from zg_core.types import Service
 from zg_core.verify.policy import DEFAULT_MINIMUM, renames_in, suffices
-from zg_core.verify.schemes.evidence import Evidence, Kept
+from zg_core.verify.schemes.evidence import Kept
 from zg_core.verify.schemes.registry import scheme_named
 from zg_core.verify.verdict import Binding, Status, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zg_core.types import Service
     from zg_core.verify.schemes.evidence import Scheme
 
 __all__ = ["Anchor", "Check", "check", "rebuilt"]
 
 Result = Literal["passed", "failed", "unproven"]
 _HASHES_ONLY = "hashes only: the bytes were not kept, so their hashes are taken on trust"
-_OF_BACKENDS = {"direct": "signed_hashes"}  # the first version of receipts names no scheme
 # What a rewritten request comes to, which only its bytes can show.
 _OF_THE_REQUEST = ("status", "reason", "binding", "asked_model", "signed_model", "signed_adapter")
 _ADDRESSES = ("expected_signer", "recovered_signer")
-_NO_EVIDENCE = ("record_age",)  # how old the record was that the client had, by its own clock
+# How old the record was that the client had, by its own clock; and the evidence itself, which is not made again.
+_NO_EVIDENCE = ("record_age", "signed_text", "signature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def check(
     Raises:
         ConfigError: plain data that is no receipt (code ``bad_receipt``), or a `minimum` that proves nothing.
     """
-    document = receipt.to_dict() if isinstance(receipt, Receipt) else receipt
+    document = receipt.to_dict() if isinstance(receipt, Receipt) else upgraded(receipt)
     read = receipt if isinstance(receipt, Receipt) else Receipt.from_dict(receipt)
     suffices(read.verdict, minimum)  # an unknown word is said at once
     return _Checking(document, read, anchor, minimum or DEFAULT_MINIMUM).result()
@@ -149,16 +150,21 @@ class _Checking:
         for found in (contradictions.in_document(self._document, receipt), contradictions.in_receipt(receipt)):
             for contradiction in found:
                 return self._says("failed", contradiction)
-        scheme = scheme_named(_OF_BACKENDS.get(receipt.backend, ""))
-        if scheme is None:
-            return self._says("failed", f"no backend is called {receipt.backend[:40]!r}")
+        evidence = receipt.evidence
+        scheme = scheme_named(evidence.scheme)
+        if scheme is None and evidence.scheme:
+            return self._says("failed", f"no scheme is called {evidence.scheme[:40]!r}")
         if claimed.status is Status.FAILED:
             return self._says("failed", f"the receipt says so itself: {claimed.explain()}", claimed)
-        if receipt.service is None or not claimed.signed_text or not claimed.signature:
+        if scheme is None or receipt.service is None or not evidence.signed_text:
             return self._says("unproven", f"the receipt holds no signature ({claimed})")
-        own = scheme.remade(self._with(self._record(scheme, receipt.service)))
+        if scheme.on_chain and not isinstance(_record_in(receipt), Service):
+            return self._says("failed", f"{evidence.scheme} measures against a record of 0G's chain, and there is none")
+        own = scheme.remade(self._with(self._record(scheme)))
         if own.status is Status.FAILED:
             return self._says("failed", own.explain(), own)
+        if not scheme.proves:
+            return self._says("unproven", f"nobody signed: {own.explain()}", own)
         if not receipt.complete:
             return self._says("failed", "the signature covers the whole response, of which the receipt says less", own)
         if (name := self._differs(own)) is not None:
@@ -169,29 +175,28 @@ class _Checking:
             return self._says("unproven", "consistent, signer not anchored: give --rpc, --signer or --pins", own)
         return self._anchored(self._anchor, scheme, own)
 
-    def _with(self, record: Service) -> Kept:
-        receipt, claimed = self._receipt, self._receipt.verdict
+    def _with(self, record: Any) -> Kept:
+        receipt = self._receipt
         return Kept(
             exchange=rebuilt(receipt),
-            evidence=Evidence(
-                "signed_hashes", receipt.signature_ids, claimed.signed_text, claimed.signature, claimed.recovered_signer
-            ),
+            evidence=receipt.evidence,
             record=record,
-            claimed=claimed,
+            claimed=receipt.verdict,
             accept_models=self._accepted or {},
             response=receipt.response_body,
             provider=receipt.provider,
             model=receipt.model,
         )
 
-    def _record(self, scheme: Scheme, service: Service) -> Service:
+    def _record(self, scheme: Scheme) -> Any:
         """The record that the verdict rests on: it may have been read again after the call (verdict table)."""
-        claimed = self._receipt.verdict
-        for each in (service, *(self._anchor.services if self._anchor else ())):
+        claimed, own = self._receipt.verdict, _record_in(self._receipt)
+        for each in (own, *(self._anchor.services if self._anchor else ())):
+            if not isinstance(each, Service):
+                break
             if same_address(claimed.expected_signer, each.signer) and claimed.kind is each.kind:
                 return each
-        record: Service = scheme.assumed(service, self._with(service))
-        return record
+        return scheme.assumed(own, self._with(own))
 
     def _differs(self, own: Verdict) -> str | None:
         """The first field of the verdict that its evidence contradicts."""
@@ -204,7 +209,7 @@ class _Checking:
             left_out |= {"status", "reason"}
         for each in fields(Verdict):
             said, found = getattr(claimed, each.name), getattr(own, each.name)
-            same = same_address(said, found) if each.name in _ADDRESSES else said == found
+            same = said == found or (each.name in _ADDRESSES and same_address(said, found))
             if not same and each.name not in left_out:
                 return each.name
         return None
@@ -220,25 +225,24 @@ class _Checking:
     def _anchored(self, anchor: Anchor, scheme: Scheme, own: Verdict) -> Check:
         receipt = self._receipt
         for name, said in anchor.facts.items():
-            if str(getattr(receipt, name) or said).lower() != str(said).lower():
+            if not contradictions.is_as_said(getattr(receipt, name) or said, said):
                 return self._says("failed", f"{name} is {getattr(receipt, name)}, {anchor.source} says {said}", own)
         if not anchor.services:
-            if any(same_address(own.recovered_signer, each) for each in anchor.signers):
-                return self._proven(own, anchor, record_on_chain=False)
+            if any(contradictions.same_id(own.recovered_signer, each) for each in anchor.signers):
+                return self._proven(own, anchor, scheme, record_known=False)
             if not anchor.signers:
                 return self._says("unproven", f"consistent, signer not anchored: {anchor.source} names no key", own)
             known = ", ".join(anchor.signers)
             reason = f"signed by {own.recovered_signer}, but {anchor.source} names {known} for {receipt.provider}"
             return self._says("failed", reason, own)
-        assert receipt.service is not None  # noqa: S101 - looked at before
-        verdicts = [scheme.remade(self._with(service)) for service in anchor.services]
+        verdicts = [scheme.remade(self._with(record)) for record in anchor.services]
         holding = [verdict for verdict in verdicts if verdict.status is not Status.FAILED]
-        differing = [contradictions.unlike(receipt.service, service) for service in anchor.services]
+        differing = [contradictions.unlike(_record_in(receipt) or {}, record) for record in anchor.services]
         if holding and not all(differing):
-            return self._proven(holding[0], anchor, record_on_chain=True)
+            return self._proven(holding[0], anchor, scheme, record_known=True)
         if not anchor.complete:
             if holding and holding[0].kind is receipt.kind:
-                return self._proven(holding[0], anchor, record_on_chain=False)
+                return self._proven(holding[0], anchor, scheme, record_known=False)
             lost = "the chain names another key or kind now, and its earlier state is not to be had"
             return self._says("unproven", f"consistent, signer not anchored: {lost}", own)
         first = verdicts[0]
@@ -250,9 +254,10 @@ class _Checking:
         reason = f"the record of the service is not the one on chain: {', '.join(names)}"
         return self._says("failed", reason, holding[0])
 
-    def _proven(self, verdict: Verdict, anchor: Anchor, *, record_on_chain: bool) -> Check:
+    def _proven(self, verdict: Verdict, anchor: Anchor, scheme: Scheme, *, record_known: bool) -> Check:
         reason = f"{verdict.status}, signer anchored by {anchor.source}: {verdict.explain()}"
-        names = unvouched(self._document, self._receipt, verdict, anchor, record_on_chain=record_on_chain)
+        signed = frozenset(scheme.vouches(self._with(None), verdict))
+        names = unvouched(self._document, self._receipt, verdict, anchor, signed, record_known=record_known)
         if not suffices(verdict, self._minimum):
             return self._says("unproven", f"{reason}; the minimum is {self._minimum}", verdict)
         return self._says("passed", reason, verdict, names)
@@ -267,3 +272,11 @@ class _Checking:
             notes = (*notes, f"nobody vouches for: {', '.join(shortened(names, self._document))}")
         source = self._anchor.source if self._anchor else ""
         return Check(self._receipt.id, result, reason, notes, verdict, source, names)
+
+
+def _record_in(receipt: Receipt) -> Any:
+    """The record of the service as a scheme takes it: of 0G's chain, whoever read it, or plain data of a backend."""
+    service = receipt.service
+    if service is None or isinstance(service, Service):
+        return service
+    return plain.record_of(service.record) if plain.is_record(service.record) else service.record

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from zg_core.crypto import same_address, sha256_hex, typed_address
 from zg_core.jsontext import parse_json
 from zg_core.pricing import Tariff, fee_of
+from zg_core.receipts import plain
 from zg_core.receipts.bounds import bounded, doubted
+from zg_core.receipts.plain import DIRECT
 from zg_core.sse import SSEDecoder
 from zg_core.types import Service, Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
@@ -19,14 +21,15 @@ if TYPE_CHECKING:
     from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
 
-__all__ = ["asked_model", "expected_fee", "flat", "follows", "in_document", "in_receipt", "unlike", "usage_in"]
+__all__ = [
+    "NESTED", "asked_model", "expected_fee", "flat", "follows", "in_document", "in_receipt", "is_as_said", "same_id",
+    "unlike", "usage_in",
+]  # fmt: skip
 
 # Objects whose members are fields of their own; others (policy, attestation, usage) count as one field.
-_NESTED = ("service", "payment", "verdict")
+NESTED = ("contracts", "request", "response", "payment", "evidence", "service", "verdict")
 # Words for people, which another version of this package may put differently.
 _PROSE = "verdict.explanation"
-# The field of earlier versions that `prompt` took the place of.
-_EARLIER = "prompt_in_tee"
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -39,10 +42,14 @@ def flat(document: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, value in document.items():
-        if name in _NESTED and isinstance(value, dict):
+        if name in NESTED and isinstance(value, dict):
             found |= {f"{name}.{inner}": each for inner, each in value.items()}
         else:
             found[name] = value
+    facts = found.get("evidence.facts")
+    if isinstance(facts, dict) and facts:
+        del found["evidence.facts"]
+        found |= {f"evidence.facts.{name}": each for name, each in facts.items()}
     return found
 
 
@@ -50,16 +57,13 @@ def in_document(document: Mapping[str, Any], receipt: Receipt) -> Iterator[str]:
     """Where `document` says otherwise than the receipt that was read from it would: fields that follow from others."""
     read = flat(receipt.to_dict())
     for name, said in flat(document).items():
-        if name in (_EARLIER, f"verdict.{_EARLIER}"):
-            if said is not (read[name.replace(_EARLIER, "prompt")] == "declared"):
-                yield f"{name} does not follow from the kind"
-        elif name in read and name not in (_PROSE, "started_at") and not _alike(said, read[name]):
+        if name in read and name not in (_PROSE, "started_at") and not _alike(said, read[name]):
             yield f"{name} does not follow from the rest of the receipt"
 
 
 def _alike(said: Any, read: Any) -> bool:
     if isinstance(said, float) or isinstance(read, float):
-        return isinstance(said, int | float) and abs(said - read) < 1e-6
+        return isinstance(said, int | float) and isinstance(read, int | float) and abs(said - read) < 1e-6
     return type(said) is type(read) and bool(said == read)
 
 
@@ -73,6 +77,10 @@ def in_receipt(receipt: Receipt) -> Iterator[str]:
         if body is not None and (sha256_hex(body) != said or len(body) != size):
             yield f"the {name} bytes in the receipt do not have the hash or size it names"
     verdict, service, usage = receipt.verdict, receipt.service, receipt.usage
+    if receipt.backend == DIRECT and receipt.payment != "sub_account":
+        yield f"0G's own backend is paid out of sub-accounts, not by {receipt.payment[:40]!r}"
+    if receipt.evidence.signer != verdict.recovered_signer:
+        yield "the evidence is not that of the verdict"
     if verdict.request_sha256 not in ("", receipt.request_sha256) or (
         verdict.response_sha256 not in ("", receipt.response_sha256)
     ):
@@ -94,6 +102,8 @@ def in_receipt(receipt: Receipt) -> Iterator[str]:
 
 def _addresses(receipt: Receipt) -> Iterator[str]:
     verdict, service = receipt.verdict, receipt.service
+    if receipt.backend != DIRECT:  # ids are the backend's own
+        return
     named = {name: getattr(receipt, name) for name in ("provider", "payer", "ledger", "inference")}
     named |= {name: getattr(verdict, name) for name in ("expected_signer", "recovered_signer")}
     if service is not None:
@@ -106,11 +116,13 @@ def _addresses(receipt: Receipt) -> Iterator[str]:
             yield f"{name} is no address, or a mistyped one"
 
 
-def _against_record(receipt: Receipt, service: Service) -> Iterator[str]:
-    if not same_address(service.provider, receipt.provider):
+def _against_record(receipt: Receipt, service: Any) -> Iterator[str]:
+    if not same_id(service.provider, receipt.provider):
         yield "the service record is of another provider"
     if service.kind is not receipt.kind:
         yield f"the service record is of kind {service.kind}, the receipt of {receipt.kind}"
+    if not isinstance(service, Service):  # its prices are in words of its backend
+        return
     if (service.input_price, service.output_price) != (receipt.input_price, receipt.output_price):
         yield "the prices are not those of the service record"
     yield from _fee(receipt)
@@ -134,12 +146,12 @@ def _fee(receipt: Receipt) -> Iterator[str]:
 def follows(receipt: Receipt) -> bool:
     """Whether the fee can be computed from what the receipt holds: not at prices that the provider lists itself."""
     service = receipt.service
-    return service is not None and Tariff.of(service) is not None and receipt.request_body is not None
+    return isinstance(service, Service) and Tariff.of(service) is not None and receipt.request_body is not None
 
 
 def expected_fee(receipt: Receipt) -> Fee | None:
     """What follows from usage and the record's prices; None where the call was not answered, or no record is there."""
-    if receipt.service is None or receipt.outcome != "answered":
+    if not isinstance(receipt.service, Service) or receipt.outcome != "answered":
         return None
     fee = fee_of(receipt.service, receipt.usage)
     if USAGE_IMPLAUSIBLE in receipt.flags and receipt.usage is not None:  # the flag is compared with the bytes
@@ -190,13 +202,24 @@ def asked_model(request: bytes | None) -> str | None:
     return model if isinstance(model, str) else None
 
 
-def unlike(record: Service, other: Service) -> list[str]:
-    """Names of the fields in which two records differ."""
-    names = [each.name for each in fields(Service) if each.compare]
-    return [name for name in names if not _same(getattr(record, name), getattr(other, name))]
+def same_id(left: str, right: str) -> bool:
+    """Whether two ids of a backend are the same; addresses in any case of their digits."""
+    return left == right != "" or (left[:2] in ("0x", "0X") and same_address(left, right))
+
+
+def is_as_said(value: str | int, said: str | int) -> bool:
+    """Whether a field has the value that an anchor says it has; addresses in any case of their digits."""
+    return value == said or (isinstance(value, str) and isinstance(said, str) and same_id(value, said))
+
+
+def unlike(record: Any, other: Any) -> list[str]:
+    """Names of the fields in which two records differ: of 0G's chain, or plain data of another backend."""
+    one, two = (plain.record_to_dict(each) if isinstance(each, Service) else dict(each) for each in (record, other))
+    names = dict.fromkeys((*one, *two))
+    return [name for name in names if name not in one or name not in two or not _same(one[name], two[name])]
 
 
 def _same(left: Any, right: Any) -> bool:
     if isinstance(left, str) and left[:2] in ("0x", "0X") and isinstance(right, str):
         return left.lower() == right.lower()
-    return bool(left == right)
+    return type(left) is type(right) and bool(left == right)

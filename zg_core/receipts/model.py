@@ -5,25 +5,34 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core import display
 from zg_core.receipts import plain
+from zg_core.receipts.upgrade import upgraded
 from zg_core.types import Kind
+from zg_core.verify.schemes.evidence import Evidence
 from zg_core.verify.verdict import Reason, Status, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from zg_core.money import Fee
-    from zg_core.types import Service, Usage
+    from zg_core.types import Prompt, Usage
 
 __all__ = ["OUTCOMES", "SCHEMA", "Receipt", "row"]
 
 Outcome = Literal["answered", "truncated", "abandoned", "failed", "unknown", "refused"]
 OUTCOMES: tuple[Outcome, ...] = ("answered", "truncated", "abandoned", "failed", "unknown", "refused")
-SCHEMA = "zerog-receipt/1"
-"""Name and version of the form of `Receipt.to_dict`; ``schema-v1.json`` beside this module describes it."""
+SCHEMA = "zerog-receipt/2"
+"""Name and version of the form of `Receipt.to_dict`; ``schema-v2.json`` beside this module describes it."""
+_SCHEMES = {"direct": "signed_hashes"}
+"""How a backend proves its replies, where it does not say."""
+_PAYMENTS = {"direct": "sub_account"}
+"""How a backend is paid, where it does not say."""
+_EVM = "eip155:"
 
 _EVENTS = threading.RLock()  # again for a finalizer that settles meanwhile
 _NOBODY_SETTLES = threading.Event()  # a copy that was pending stays so
@@ -46,9 +55,12 @@ class Receipt:
 
     Attributes:
         id: Random id of this receipt.
-        backend: ``"direct"``.
-        network: Name of the network; `chain_id` is its id.
-        provider: Provider address.
+        run: Name of the run of an agent that it is part of, "" where nobody named one.
+        backend: ``"direct"``, ….
+        realm: Whose money and identities it is about, for example ``"eip155:16661"``.
+        network: Name of the network; `chain_id` is its id, 0 where it is no chain's.
+        task: What was asked for: ``"chat"``, ``"embeddings"``, ….
+        provider: Id of the provider: an address, or what the backend calls it.
         model: The model in the signed request; the one asked for, unless the verdict shows another
             (`Verdict.signed_model`).
         kind: Kind of the service.
@@ -60,8 +72,10 @@ class Receipt:
         response_sha256: Hash of the bytes received.
         usage: Token counts, None if the provider reported none.
         fee: What it cost.
-        input_price: Neuron per input token at the time of the call.
-        output_price: Neuron per output token.
+        input_price: Smallest units per input token at the time of the call.
+        output_price: The same per output token.
+        payment: How it was paid: ``"sub_account"``, ….
+        grant: What the backend says of that: the id of a permit, a session, ….
         certificate_sha256: Leaf certificate of the connection that carried the reply, "" for plain http.
         started_at: When the request was sent (UTC).
         seconds: From sending to the end of the reply.
@@ -70,12 +84,14 @@ class Receipt:
         verdict: The latest verdict; `resolve` waits for one that is pending.
         payer: Address of the account that pays.
         ledger: LedgerManager address; `inference` is that of InferenceServing.
-        service: The service record as it was read from chain before the call.
+        service: The service as it was read before the call: of 0G's own backend its record on chain
+            (`zg_core.types.Service`), of others what they say of it; None if there is none.
         service_block: The newest block just before it was read, None if that is not known.
         policy: What was demanded of the reply, as plain data.
         request_bytes: Size of the request; `response_bytes` is that of the response.
         request_body: The bytes sent, if the client keeps bytes (``keep_bytes=True``); `response_body` those received.
         signature_ids: Ids under which the provider may keep its signature, the likeliest first.
+        evidence: The proof as it was served, and the scheme that reads it; what `verdict` names of it is filled in.
         complete: Whether the response was read to its end.
         replayed: Whether an earlier reply was sent again.
         attestation: Summary of the provider's attestation, None if none was asked for.
@@ -114,7 +130,7 @@ class Receipt:
     payer: str = ""
     ledger: str = ""
     inference: str = ""
-    service: Service | None = None
+    service: Any = None
     service_block: int | None = None
     policy: dict[str, Any] | None = None
     request_bytes: int = 0
@@ -125,8 +141,27 @@ class Receipt:
     replayed: bool = False
     attestation: dict[str, Any] | None = None
     flags: tuple[str, ...] = ()
+    realm: str = ""
+    task: str = "chat"
+    run: str = ""
+    evidence: Evidence = field(default_factory=Evidence)
+    payment: str = ""
+    grant: Mapping[str, Any] = field(default_factory=dict)
     _resolved: threading.Event | None = field(default=None, repr=False)  # made for who waits: it is half a receipt
     _said: str = field(default="", repr=False, compare=False)  # hash of the message that was made of the reply
+
+    def __post_init__(self) -> None:
+        """Fill in what follows."""
+        if not self.realm:
+            self.realm = f"{_EVM}{self.chain_id}" if self.chain_id else ""
+        elif not self.chain_id:
+            self.chain_id = chain_of(self.realm)
+        self.payment = self.payment or _PAYMENTS.get(self.backend, "")
+
+    @property
+    def prompt(self) -> Prompt:
+        """Who could have seen the prompt."""
+        return self.verdict.prompt if self.verdict.kind else self.kind.prompt
 
     def resolve(self, timeout: float | None = None) -> Verdict:
         """Wait until the verdict is no longer pending, at most `timeout` seconds, and return the latest one.
@@ -151,6 +186,17 @@ class Receipt:
         self.verdict = verdict
         if verdict.signed_model:
             self.model = verdict.signed_adapter or verdict.signed_model
+        if verdict.signed_text and (self.evidence.signed_text, self.evidence.signature) != (
+            verdict.signed_text,
+            verdict.signature,
+        ):
+            self.evidence = replace(
+                self.evidence,
+                scheme=self.evidence.scheme or _SCHEMES.get(self.backend, ""),
+                signed_text=verdict.signed_text,
+                signature=verdict.signature,
+                signer=verdict.recovered_signer,
+            )
         if verdict.status is not Status.PENDING:
             with _EVENTS:
                 event = self._resolved
@@ -163,10 +209,12 @@ class Receipt:
             "status": str(self.verdict.status),
             "chat_id": self.chat_id,
             "receipt_id": self.id,
+            "backend": self.backend,
+            "task": self.task,
             "provider": self.provider,
             "network": self.network,
             "kind": str(self.kind),
-            "prompt": str((self.verdict.kind or self.kind).prompt),
+            "prompt": str(self.prompt),
             "verdict": self.verdict.to_dict(),
             "payment": {
                 **self.fee.to_dict(),
@@ -176,92 +224,121 @@ class Receipt:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole receipt as plain data, in the form that ``schema-v1.json`` describes (docs/receipts.md)."""
+        """The whole receipt as plain data, in the form that ``schema-v2.json`` describes (docs/receipts.md)."""
+        verdict = {name: said for name, said in self.verdict.to_dict().items() if name not in plain.IN_EVIDENCE}
         first = self.first_byte_seconds
         return {
             "schema": SCHEMA,
-            **self.metadata(),
-            "backend": self.backend,
-            "chain_id": self.chain_id,
-            "ledger": self.ledger,
-            "inference": self.inference,
-            "payer": self.payer,
-            "model": self.model,
-            "service": None if self.service is None else plain.service_to_dict(self.service),
-            "service_block": self.service_block,
-            "policy": self.policy,
-            "outcome": self.outcome,
-            "complete": self.complete,
-            "replayed": self.replayed,
-            "request_sha256": self.request_sha256,
-            "request_bytes": self.request_bytes,
-            "request_body": plain.text_of_bytes(self.request_body),
-            "response_sha256": self.response_sha256,
-            "response_bytes": self.response_bytes,
-            "response_body": plain.text_of_bytes(self.response_body),
-            "signature_ids": list(self.signature_ids),
-            "usage": plain.usage_to_dict(self.usage),
-            "certificate_sha256": self.certificate_sha256,
-            "attestation": self.attestation,
-            "flags": list(self.flags),
-            "attempts": self.attempts,
+            "receipt_id": self.id,
+            "run": self.run,
             "started_at": self.started_at.isoformat(),
             "seconds": round(self.seconds, 6),
             "first_byte_seconds": None if first is None else round(first, 6),
+            "attempts": self.attempts,
+            "backend": self.backend,
+            "realm": self.realm,
+            "network": self.network,
+            "contracts": {"ledger": self.ledger, "inference": self.inference},
+            "task": self.task,
+            "provider": self.provider,
+            "model": self.model,
+            "kind": str(self.kind),
+            "prompt": str(self.prompt),
+            "chat_id": self.chat_id,
+            "outcome": self.outcome,
+            "status": verdict["status"],
+            "request": {
+                "sha256": self.request_sha256,
+                "size": self.request_bytes,
+                "body": plain.text_of_bytes(self.request_body),
+            },
+            "response": {
+                "sha256": self.response_sha256,
+                "size": self.response_bytes,
+                "body": plain.text_of_bytes(self.response_body),
+                "complete": self.complete,
+                "replayed": self.replayed,
+                "certificate_sha256": self.certificate_sha256,
+            },
+            "usage": plain.usage_to_dict(self.usage),
+            "payment": {
+                "scheme": self.payment,
+                "payer": self.payer,
+                **plain.fee_to_dict(self.fee),
+                "prices": {"input": str(self.input_price), "output": str(self.output_price)},
+                "grant": dict(self.grant),
+            },
+            "evidence": {**self.evidence.to_dict(), "ids": list(self.signature_ids or self.evidence.ids)},
+            "service": plain.service_to_dict(self.service, self.service_block),
+            "attestation": self.attestation,
+            "policy": self.policy,
+            "verdict": verdict,
+            "flags": list(self.flags),
         }
 
     @classmethod
     def from_dict(cls, value: Any) -> Receipt:
         """The receipt that `to_dict` made this of; it may come from a stranger, so every field is checked.
 
+        Receipts of the first version (``zerog-receipt/1``) are read, too.
+
         Raises:
             ConfigError: not a receipt, or one of a later schema (code ``bad_receipt``).
         """
-        read = plain.Fields(value, "the receipt")
+        read = plain.Fields(upgraded(value), "the receipt")
         if (schema := read.text("schema")) != SCHEMA:
             raise plain.bad_receipt(f"schema {schema[:40]!r}, this package reads {SCHEMA!r}")
-        payment = plain.Fields(read.raw("payment"), "payment")
         outcome = read.text("outcome")
         if outcome not in OUTCOMES:
             raise plain.bad_receipt(f"outcome {outcome[:40]!r}")
+        request, response = read.object("request"), read.object("response")
+        payment, contracts = read.object("payment"), read.object("contracts")
+        prices, evidence = payment.object("prices"), plain.evidence_of(read.raw("evidence"))
+        service = read.raw("service")
         receipt = cls(
             backend=read.text("backend"),
             network=read.text("network"),
-            chain_id=read.integer("chain_id"),
+            chain_id=chain_of(realm := read.text("realm")),
+            realm=realm,
+            task=read.text("task"),
+            run=read.text("run"),
             provider=read.text("provider"),
             model=read.text("model"),
             kind=read.word("kind", Kind),
-            request_sha256=read.text("request_sha256"),
-            input_price=payment.units("input_price"),
-            output_price=payment.units("output_price"),
-            fee=plain.fee_of_dict(read.raw("payment")),
+            request_sha256=request.text("sha256"),
+            input_price=prices.units("input"),
+            output_price=prices.units("output"),
+            fee=plain.fee_of_dict(payment),
+            payment=payment.text("scheme"),
+            grant=plain.object_of(payment.raw("grant")),
             outcome=outcome,
             chat_id=read.text("chat_id"),
-            response_sha256=read.text("response_sha256"),
-            response_bytes=read.integer("response_bytes"),
+            response_sha256=response.text("sha256"),
+            response_bytes=response.integer("size"),
             usage=read.optional("usage", plain.usage_of),
-            certificate_sha256=read.text("certificate_sha256"),
+            certificate_sha256=response.text("certificate_sha256"),
             attempts=read.integer("attempts"),
             started_at=read.time("started_at"),
             seconds=read.number("seconds"),
             first_byte_seconds=read.optional("first_byte_seconds", lambda _: read.number("first_byte_seconds")),
             id=read.text("receipt_id"),
-            payer=read.text("payer"),
-            ledger=read.text("ledger"),
-            inference=read.text("inference"),
-            service=read.optional("service", plain.service_of),
-            service_block=read.optional("service_block", lambda _: read.integer("service_block")),
-            policy=read.optional("policy", _object),
-            request_bytes=read.integer("request_bytes"),
-            request_body=read.optional("request_body", plain.bytes_of),
-            response_body=read.optional("response_body", plain.bytes_of),
-            signature_ids=read.texts("signature_ids"),
-            complete=read.flag("complete"),
-            replayed=read.flag("replayed"),
-            attestation=read.optional("attestation", _object),
+            payer=payment.text("payer"),
+            ledger=contracts.text("ledger"),
+            inference=contracts.text("inference"),
+            policy=read.optional("policy", plain.object_of),
+            request_bytes=request.integer("size"),
+            request_body=request.optional("body", plain.bytes_of),
+            response_body=response.optional("body", plain.bytes_of),
+            evidence=evidence,
+            signature_ids=evidence.ids,
+            complete=response.flag("complete"),
+            replayed=response.flag("replayed"),
+            attestation=read.optional("attestation", plain.object_of),
             flags=read.texts("flags"),
         )
-        receipt.verdict = plain.verdict_of(read.raw("verdict"))
+        if service is not None:
+            receipt.service, receipt.service_block = plain.service_of(service, receipt.backend)
+        receipt.verdict = plain.verdict_of(read.raw("verdict"), evidence)
         receipt._resolved = _NOBODY_SETTLES
         return receipt
 
@@ -293,10 +370,16 @@ class Receipt:
         self._resolved = _NOBODY_SETTLES
 
 
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise plain.bad_receipt(f"an object was expected, not a {type(value).__name__}")
-    return value
+def chain_of(realm: str) -> int:
+    """The id of the chain that a realm names; 0 where it names none.
+
+    Example:
+        >>> chain_of("eip155:16661"), chain_of("router")
+        (16661, 0)
+    """
+    digits = realm.removeprefix(_EVM)
+    known = realm.startswith(_EVM) and digits.isascii() and digits.isdigit() and len(digits) < 19
+    return int(digits) if known and str(int(digits)) == digits else 0
 
 
 def row(receipt: Receipt) -> dict[str, Any]:

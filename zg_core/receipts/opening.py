@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["begun", "served"]
 
-_CHAIN = "eip155:"
-
 
 def begun(route: Route, *, backend: str, realm: str, network: str, **facts: Any) -> Receipt:
     """The receipt of a call along `route` that is about to be sent, and has cost nothing that is known yet.
@@ -29,7 +27,8 @@ def begun(route: Route, *, backend: str, realm: str, network: str, **facts: Any)
     receipt = Receipt(
         backend=backend,
         network=network,
-        chain_id=int(realm.removeprefix(_CHAIN)) if realm.startswith(_CHAIN) else 0,
+        chain_id=0,
+        realm=realm,
         provider=service.provider,
         model=route.model,
         kind=service.kind,
@@ -47,9 +46,10 @@ def begun(route: Route, *, backend: str, realm: str, network: str, **facts: Any)
 
 def served(receipt: Receipt, service: Service) -> None:
     """Note who has answered, as it was read last."""
-    receipt.service, receipt.service_block = getattr(service, "on_chain", None), service.record.get("block")
+    record = getattr(service, "on_chain", None)
+    receipt.service, receipt.service_block = record or service, service.record.get("block")
     receipt.kind = service.kind
-    if receipt.service is not None:
-        receipt.input_price, receipt.output_price = receipt.service.input_price, receipt.service.output_price
+    if record is not None:  # of those that bill a list of their own, too
+        receipt.input_price, receipt.output_price = record.input_price, record.output_price
     elif service.tariff is not None:
         receipt.input_price, receipt.output_price = service.tariff.input_price, service.tariff.output_price

@@ -4,22 +4,65 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError
 from zg_core.money import Amount, Fee
 from zg_core.types import Kind, Service, Usage
+from zg_core.verify.schemes.evidence import Evidence
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Fields", "bytes_of", "fee_of_dict", "service_of", "service_to_dict", "text_of_bytes", "verdict_of"]
+__all__ = [
+    "IN_EVIDENCE",
+    "Fields",
+    "bytes_of",
+    "evidence_of",
+    "fee_of_dict",
+    "fee_to_dict",
+    "is_record",
+    "object_of",
+    "record_of",
+    "record_to_dict",
+    "service_of",
+    "service_to_dict",
+    "text_of_bytes",
+    "verdict_of",
+]
+
+IN_EVIDENCE = ("signed_text", "signature", "recovered_signer")
+"""Fields of a verdict that a receipt keeps as its evidence."""
 
 _MOST_DIGITS = 78  # of a uint256
 _PRICES = ("input_price", "output_price")
+_RECORD = tuple(each.name for each in fields(Service) if each.compare)
+DIRECT = "direct"
+"""The backend whose services are records of 0G's chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A service of another backend than 0G's own, as a receipt describes it.
+
+    Attributes:
+        provider: Its id.
+        model: The model.
+        url: Where it was asked.
+        kind: What stands behind its word.
+        certificate_sha256: The certificate that it had to present.
+        record: What its backend has read of it.
+    """
+
+    provider: str
+    model: str
+    url: str
+    kind: Kind
+    certificate_sha256: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Fields:
@@ -108,6 +151,10 @@ class Fields:
             raise bad_receipt(f"{name!r} of {self._what} holds something that is no text")
         return tuple(values)
 
+    def object(self, name: str) -> Fields:
+        """The fields of an object in it."""
+        return Fields(self.raw(name), f"{name!r} of {self._what}")
+
     def optional(self, name: str, read: Any) -> Any:
         """`read` of a field that may be null or missing."""
         return None if self.raw(name, None) is None else read(self.raw(name))
@@ -118,19 +165,24 @@ def bad_receipt(what: str) -> ConfigError:
     return ConfigError(f"not a receipt: {what}", code="bad_receipt", hint="see docs/receipts.md for its form")
 
 
-def service_to_dict(service: Service) -> dict[str, Any]:
-    """A service record as the chain holds it; prices as decimal text."""
-    values = {each.name: getattr(service, each.name) for each in fields(Service) if each.compare}
+def record_to_dict(service: Service) -> dict[str, Any]:
+    """A record of 0G's chain as the chain holds it; prices as decimal text."""
+    values = {name: getattr(service, name) for name in _RECORD}
     return values | {name: str(values[name]) for name in _PRICES}
 
 
-def service_of(value: Any) -> Service:
+def is_record(value: Mapping[str, Any]) -> bool:
+    """Whether plain data has the fields of a record of 0G's chain, and no others."""
+    return set(value) == set(_RECORD)
+
+
+def record_of(value: Any) -> Service:
     """The way back.
 
     Raises:
         ConfigError: a field is missing or of another type (code ``bad_receipt``).
     """
-    read = Fields(value, "service")
+    read = Fields(value, "the service's record")
     return Service(
         provider=read.text("provider"),
         service_type=read.text("service_type"),
@@ -146,8 +198,85 @@ def service_of(value: Any) -> Service:
     )
 
 
-def verdict_of(value: Any) -> Verdict:
+def service_to_dict(service: Any, block: int | None) -> dict[str, Any] | None:
+    """A service, in words that every backend shares, with its backend's own record; None stays None.
+
+    Args:
+        service: A record of 0G's chain, or a service of another backend.
+        block: The newest block before it was read.
+    """
+    if service is None:
+        return None
+    of_chain = isinstance(service, Service)
+    return {
+        "provider": service.provider,
+        "model": service.model,
+        "url": service.url,
+        "kind": str(service.kind),
+        "certificate_sha256": "" if of_chain else service.certificate_sha256,
+        "block": block,
+        "record": record_to_dict(service) if of_chain else dict(service.record),
+    }
+
+
+def service_of(value: Any, backend: str) -> tuple[Any, int | None]:
+    """The way back: the service, and the block. Of 0G's own backend, it is the record on chain.
+
+    Raises:
+        ConfigError: a field is missing or of another type (code ``bad_receipt``).
+    """
+    read = Fields(value, "service")
+    block = read.optional("block", lambda _: read.integer("block"))
+    if backend == DIRECT:
+        return record_of(read.raw("record")), block
+    return (
+        Described(
+            read.text("provider"),
+            read.text("model"),
+            read.text("url"),
+            read.word("kind", Kind),
+            read.text("certificate_sha256"),
+            object_of(read.raw("record")),
+        ),
+        block,
+    )
+
+
+def evidence_of(value: Any) -> Evidence:
+    """The evidence of a receipt.
+
+    Raises:
+        ConfigError: as above.
+    """
+    read = Fields(value, "evidence")
+    return Evidence(
+        scheme=read.text("scheme"),
+        ids=read.texts("ids"),
+        signed_text=read.text("signed_text"),
+        signature=read.text("signature"),
+        signer=read.text("signer"),
+        time=read.optional("time", lambda _: read.integer("time")),
+        facts=object_of(read.raw("facts")),
+    )
+
+
+def object_of(value: Any) -> dict[str, Any]:
+    """Plain data that has to be an object.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(value, dict):
+        raise bad_receipt(f"an object was expected, not a {type(value).__name__}")
+    return value
+
+
+def verdict_of(value: Any, evidence: Evidence | None = None) -> Verdict:
     """A verdict from `Verdict.to_dict`.
+
+    Args:
+        value: The plain data.
+        evidence: Of a receipt, which keeps a part of it there.
 
     Raises:
         ConfigError: a field is of another type, or says an unknown word (code ``bad_receipt``).
@@ -158,21 +287,29 @@ def verdict_of(value: Any) -> Verdict:
         "reason": read.word("reason", Reason, ""),
         "binding": read.word("binding", Binding, "unchecked"),
         "kind": read.optional("kind", lambda _: read.word("kind", Kind)),
+        "sealed": read.flag("sealed", False),
         "record_age": None if read.raw("record_age", None) is None else read.integer("record_age"),
     }
     for each in fields(Verdict):
         if each.init and each.name not in words and read.raw(each.name, None) is not None:
             words[each.name] = read.text(each.name)
+    if evidence is not None:
+        said = evidence.signed_text, evidence.signature, evidence.signer
+        words |= dict(zip(IN_EVIDENCE, said, strict=True))
     return Verdict(**words)
 
 
-def fee_of_dict(value: Any) -> Fee:
-    """A fee from `Fee.to_dict`.
+def fee_to_dict(fee: Fee) -> dict[str, Any]:
+    """A fee with every field that it can have; amounts as decimal text."""
+    return {"reason": "", "lower": str(fee.amount.units), "upper": str(fee.amount.units), **fee.to_dict()}
+
+
+def fee_of_dict(read: Fields) -> Fee:
+    """The fee in a payment.
 
     Raises:
         ConfigError: as above.
     """
-    read = Fields(value, "payment")
     try:
         amount = Amount(read.units("fee"), currency := read.text("currency"))
     except ConfigError as error:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zg_core.receipts.contradictions import asked_model, expected_fee, flat, follows
+from zg_core.receipts.contradictions import NESTED, asked_model, expected_fee, flat, follows, is_as_said
+from zg_core.receipts.plain import DIRECT
+from zg_core.tasks.base import TASKS
 from zg_core.types import Kind
 from zg_core.verify.verdict import Binding
 
@@ -21,81 +23,94 @@ if TYPE_CHECKING:
 
 __all__ = ["shortened", "unvouched"]
 
-_FORM = ("schema", "backend", "payment.unit")  # there is no other, or they follow from another field
+_FORM = ("schema", "payment.unit", "evidence.scheme", "evidence.signed_text", "evidence.signature")
 _STATUS = ("status", "verdict.status", "verdict.reason", "verdict.binding")
 _NAMES = ("verdict.asked_model", "verdict.signed_model", "verdict.signed_adapter")
-_SIGNED = (
-    "complete",
-    "response_sha256",
-    *(
-        f"verdict.{name}"
-        for name in (
-            "expected_signer", "recovered_signer", "signed_text", "signature", "signed_response_sha256",
-            "response_sha256", "signed_request_sha256", "provider_identity", "tls_fingerprint",
-        )
-    ),
+_COMPARED = (
+    "expected_signer", "signed_response_sha256", "response_sha256", "signed_request_sha256", "provider_identity",
+    "tls_fingerprint",
 )  # fmt: skip
-_KIND = ("kind", "prompt", "verdict.kind", "verdict.prompt", "prompt_in_tee", "verdict.prompt_in_tee")
-_REQUEST = ("request_sha256", "verdict.request_sha256")
-_PRICES = ("payment.input_price", "payment.output_price")
-_FEE = ("payment.fee", "payment.currency", "payment.exact", "payment.reason", "payment.lower", "payment.upper")
+_KIND = ("kind", "prompt", "verdict.kind", "verdict.prompt", "verdict.sealed")
+_FEE = ("fee", "currency", "exact", "reason", "lower", "upper")
 _BOUND = (Binding.EXACT, Binding.REWRITTEN, Binding.RENAMED)
+# Fields of a receipt's object that a document has elsewhere.
+_PLACES = {"inference": "contracts.inference", "ledger": "contracts.ledger"}
 
 
 def unvouched(
-    document: Mapping[str, Any], receipt: Receipt, verdict: Verdict, anchor: Anchor, *, record_on_chain: bool
+    document: Mapping[str, Any],
+    receipt: Receipt,
+    verdict: Verdict,
+    anchor: Anchor,
+    signed: frozenset[str],
+    *,
+    record_known: bool,
 ) -> tuple[str, ...]:
     """Names of the fields that nobody vouches for, in the order of the document.
 
     Args:
-        document: The receipt as it was given.
+        document: The receipt as it was given, in the form of the second version.
         receipt: The same, read, with everything in it that can be compared compared.
         verdict: The verdict made again, against the anchor.
         anchor: Who says whose key it is.
-        record_on_chain: Whether the record in the receipt is one that the chain had.
+        signed: Names of the fields that the signature vouches for.
+        record_known: Whether the record in the receipt is one that the anchor had.
     """
-    known = {*_FORM, *_SIGNED}
+    known = {*_FORM, *(f"verdict.{name}" for name in _COMPARED), *signed}
+    if verdict.recovered_signer:
+        known.add("evidence.signer")
     same = verdict.status is receipt.verdict.status and verdict.binding is receipt.verdict.binding
     known |= {*_STATUS, *_NAMES} if same else set()
-    known |= {name for name, said in anchor.facts.items() if _as_said(receipt, name) == _plain(said)}
-    if record_on_chain or verdict.kind is Kind.TEE_TLS:  # which signs in a form that no other kind does
+    known |= {
+        _PLACES.get(name, name) for name, said in anchor.facts.items() if is_as_said(getattr(receipt, name), said)
+    }
+    if receipt.backend == DIRECT:
+        known |= {"payment.scheme"} if "backend" in known else set()
+        known |= _of_direct(receipt, verdict, known, record_known=record_known)
+    elif record_known and verdict.kind is receipt.kind:
         known |= {*_KIND}
-    if verdict.binding is Binding.EXACT or (verdict.binding in _BOUND and receipt.request_body is not None):
-        known |= {*_REQUEST}
-    if verdict.binding in _BOUND and receipt.request_body is not None:
-        known |= {"request_bytes", "request_body"}
-        if asked_model(receipt.request_body) is not None or record_on_chain:
-            known.add("model")
-    if receipt.response_body is not None:
-        known |= {"response_bytes", "response_body", "usage"}
-    if record_on_chain:
-        known |= {name for name in flat(receipt.to_dict()) if name.startswith("service.")} | {*_PRICES}
-        known |= _of_fee(receipt, known)
+    if record_known:
+        known |= {"service.record"}
     return tuple(name for name in flat(document) if name not in known)
+
+
+def _of_direct(receipt: Receipt, verdict: Verdict, known: set[str], *, record_known: bool) -> set[str]:
+    """What a record of 0G's chain, and the usage in the signed bytes, vouch for."""
+    found = set()
+    if record_known or verdict.kind is Kind.TEE_TLS:  # TeeTLS signs in a form of its own
+        found |= {*_KIND}
+    if "request.body" in known and (asked_model(receipt.request_body) is not None or record_known):
+        found.add("model")
+    if "response.body" in known:
+        found.add("usage")
+    if record_known:
+        found |= {f"service.{name}" for name in ("provider", "model", "url", "kind", "certificate_sha256")}
+        found |= {"payment.prices"} | _of_fee(receipt, known | found)
+        found |= _of_task(receipt)
+    return found
+
+
+def _of_task(receipt: Receipt) -> set[str]:
+    offered = getattr(receipt.service, "service_type", None)
+    served = {task.name for task in TASKS if task.service_type == offered}
+    return {"task"} if served == {receipt.task} else set()
 
 
 def _of_fee(receipt: Receipt, known: set[str]) -> set[str]:
     expected = expected_fee(receipt)
     if "usage" not in known or expected is None:
         return set()
+    names = {f"payment.{name}" for name in _FEE}
     if receipt.fee.exact:
-        return {*_FEE, "outcome"}  # only what was answered has an exact fee
+        return {*names, "outcome"}  # only what was answered has an exact fee
     same = follows(receipt) and receipt.fee == expected
-    return {*_FEE} if same else set()
-
-
-def _as_said(receipt: Receipt, name: str) -> str:
-    return _plain(getattr(receipt, name))
-
-
-def _plain(value: object) -> str:
-    return str(value).lower()
+    return names if same else set()
 
 
 def shortened(names: Iterable[str], document: Mapping[str, Any]) -> list[str]:
     """`names` for people: an object all of whose members are among them is named as a whole."""
     found = list(names)
-    for whole in ("service", "payment", "verdict"):
+    for whole in NESTED:
         members = [name for name in flat(document) if name.startswith(f"{whole}.")]
         if members and all(member in found for member in members):
             place = found.index(members[0])

@@ -7,12 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from zg_core.shown.escaping import line
-from zg_core.types import Prompt
+from zg_core.types import Kind, Prompt
 
 if TYPE_CHECKING:
     from typing import NoReturn
-
-    from zg_core.types import Kind
 
 __all__ = ["Binding", "Reason", "Status", "Verdict", "rank"]
 
@@ -59,6 +57,7 @@ class Reason(StrEnum):
     NO_SIGNATURE = "no_signature"
     RECORD_UNREADABLE = "record_unreadable"
     RECORD_CHANGED = "record_changed"
+    STALE = "stale"
     # not_checked
     POLICY_OFF = "policy_off"
     ABANDONED = "abandoned"
@@ -103,6 +102,9 @@ class Verdict:
         signed_adapter: The adapter named in it beside that model, "" if none is.
         record_age: Whole seconds before the call at which the chain record was read that this rests on; 0 where it was
             read during the call, None where no record was used.
+        unsigned: Names of what the caller sees and the signature does not cover, parted by commas; "" where it covers
+            all bytes.
+        sealed: Whether the request was encrypted to a key that genuine hardware attests, and this is about its answer.
 
     Example:
         >>> from zg_core.types import Kind
@@ -129,10 +131,14 @@ class Verdict:
     signed_model: str = ""
     signed_adapter: str = ""
     record_age: int | None = None
+    unsigned: str = ""
+    sealed: bool = False
 
     @property
     def prompt(self) -> Prompt:
-        """Who could have seen the prompt, going by the kind of service."""
+        """Who could have seen the prompt, going by the kind of service and whether it was sealed."""
+        if self.sealed and self.kind in (Kind.TEE_ML, Kind.TEE_ML_SEPARATED):
+            return Prompt.SEALED
         return Prompt.OPEN if self.kind is None else self.kind.prompt
 
     def satisfies(self, minimum: Status | str) -> bool:
@@ -152,6 +158,10 @@ class Verdict:
                 "the provider's enclave key signed exactly these bytes, for this request with the model "
                 f"{self.signed_model!r}{adapter} where {self.asked_model!r} was asked for{accepted}"
             )
+        if self.unsigned and self.binding is not Binding.RENAMED and self.status is Status.VERIFIED:
+            sentence = "the enclave's key signed exactly this request, this output and the time"
+        if self.unsigned and self.status in (Status.VERIFIED, Status.RESPONSE_BOUND):
+            sentence = f"{sentence}; not signed: {self.unsigned}"
         if self.status in (Status.VERIFIED, Status.RESPONSE_BOUND) and self.provider_identity:
             return f"{sentence}; vendor {self.provider_identity} answered outside the enclave"
         return sentence
@@ -178,6 +188,8 @@ class Verdict:
             "signed_model": self.signed_model,
             "signed_adapter": self.signed_adapter,
             "record_age": self.record_age,
+            "unsigned": self.unsigned,
+            "sealed": self.sealed,
             "explanation": self.explain(),
         }
 
@@ -223,6 +235,7 @@ _SENTENCES: dict[str, str] = {
     Reason.NO_SIGNATURE: "the provider has no signature for this reply",
     Reason.RECORD_UNREADABLE: "the chain record of the provider could not be read",
     Reason.RECORD_CHANGED: "the chain record changed around this call, and it no longer names the key that signed",
+    Reason.STALE: "the signature was made at another time than this call: an old answer, or a clock that is off",
     Reason.POLICY_OFF: "the policy is off",
     Reason.ABANDONED: "the reader broke off before the end",
     Reason.REFUSED: "the request was refused, so there is no reply to check",

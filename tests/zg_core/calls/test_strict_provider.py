@@ -14,6 +14,7 @@ import pytest
 
 from tests.processes import together
 from zg_core import AsyncChatClient, ChatClient, Limits, ModelNotServed
+from zg_core.calls.gate import gate_of
 from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,6 +59,38 @@ def mine(net: LocalNet) -> dict[str, Any]:
 
 def prompts(net: LocalNet, number: int = 0) -> int:
     return sum(request.path.endswith("/chat/completions") for request in net.providers[number].requests)
+
+
+def test_who_sets_no_limits_on_a_local_network_keeps_the_pace_from_the_first_refusal(
+    net: LocalNet, mine: dict[str, Any]
+) -> None:
+    provider, before = net.providers[1], prompts(net, 1)
+    wallet = net.new_wallet()
+    net.open_account(wallet, provider, 20 * 10**18)
+    settings = {**mine, "private_key": wallet.private_key, "provider": provider.address, "max_retries": 2}
+
+    async def tasks(count: int) -> list[str]:
+        async with AsyncChatClient(**settings) as client:
+            replies = await asyncio.gather(*(client.create(PAYLOAD) for _ in range(count)))
+            return [reply.receipt.outcome for reply in replies]
+
+    assert asyncio.run(tasks(20)) == ["answered"] * 20
+    refused = prompts(net, 1) - before - 20
+    assert 1 <= refused <= 20, "each at most once: what was refused queues"
+    assert asyncio.run(tasks(10)) == ["answered"] * 10, "another client of the wallet keeps the pace from the start"
+    assert prompts(net, 1) - before - 30 - refused <= 2
+
+
+def test_a_provider_that_names_no_rate_in_its_replies_is_not_believed_to_have_one() -> None:
+    with LocalNet(providers=1) as free:
+        free.open_account(free.wallet, free.providers[0])
+        gate = gate_of(31337, free.wallet.address, free.providers[0].address)
+        with ChatClient(environ=free.env(), verify="off") as client:
+            for calls in range(2):
+                with free.providers[0].fault("rate_limited", reset=0) as refused:  # and names one
+                    assert client.create(PAYLOAD).receipt.outcome == "answered"
+                    assert refused.fired == 1
+                assert gate.rated is False, calls
 
 
 def test_threads_and_tasks_together_keep_the_pace_and_the_number_under_way(net: LocalNet, mine: dict[str, Any]) -> None:

@@ -200,7 +200,7 @@ class Play:
         return {"kill": kill, "other": other, None: None}[name]
 
 
-HONEST = {"timeout": 60, "heal_after": 0.05}
+HONEST = {"timeout": 1000, "heal_after": 0.05}
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,20 @@ def test_what_a_provider_settled_is_listed_and_summed(rich, market, provider):
     assert f"{len(document['settlements'])} settlements, {document['paid']['amount']} 0G paid" in ran.out
 
 
+def test_the_newest_settlements_come_first_and_no_more_than_asked_for(rich, market, provider):
+    for _ in range(3):
+        rich("chat", "hi", "--provider", provider)
+        market.providers[0].settle()
+    every = rich.json("settlements")
+    blocks = [each["block"] for each in every["settlements"]]
+    assert blocks == sorted(blocks, reverse=True)
+    assert every["count"] == len(blocks) == 3
+    two = rich.json("settlements", "--limit", "2")
+    assert two["settlements"] == every["settlements"][:2]
+    assert (two["count"], two["paid"]) == (3, every["paid"])
+    assert "--limit 3 shows all" in rich("settlements", "--limit", "2").err
+
+
 def test_settlements_can_be_narrowed_to_blocks_and_a_provider(rich, market, provider):
     rich("chat", "hi", "--provider", provider)
     market.providers[0].settle()

@@ -6,6 +6,7 @@ import ast
 import functools
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import typer
 
 import zg_core
 from tests.zg_core.cli.running import COMMAND
-from zg_core.cli.failures import CommandError
+from zg_core.cli.terminal.failures import CommandError
+from zg_core.cli.terminal.placing import placed
 
 ROOT = Path(zg_core.__file__).resolve().parent.parent
 ADDRESS = "0x" + "11" * 20
@@ -24,7 +26,8 @@ SPENDING = {
 COMMANDS = SPENDING | {
     "providers", "verify", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
     "pending", "receipts list", "receipts show", "receipts export", "receipts verify", "receipts audit", "budget show",
-    "budget reconcile", "budget release",
+    "budget reconcile", "budget release", "serve keys create", "serve keys list", "serve keys revoke",
+    "models", "login", "logout", "status", "network",
 }  # fmt: skip
 
 
@@ -54,7 +57,8 @@ def test_every_command_has_the_common_options(name):
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_only_spending_commands_ask(name):
-    assert ("--yes" in options_of(ALL[name])) is (name in SPENDING)
+    asks = SPENDING | {"login", "logout"}  # before a key is replaced or deleted
+    assert ("--yes" in options_of(ALL[name])) is (name in asks)
 
 
 def texts(path):
@@ -93,11 +97,14 @@ def parse(line):
     line = line.partition("#")[0].partition("|")[0].partition(">")[0]
     line = re.sub(r"\{[^}]*(id|number)[^}]*\}", "3", re.sub(r"\{[^}]*provider[^}]*\}|0x…", ADDRESS, line))
     words = shlex.split(re.sub(r"\{[^}]*\}", "1.5", line))[1:]
+    words = placed(COMMAND, words)
     command, path = COMMAND, []
-    while words and hasattr(command, "commands"):
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
         path.append(words.pop(0))
         assert path[-1] in command.commands, f"there is no `zerog {' '.join(path)}`"
         command = command.commands[path[-1]]
+    if "--install-completion" in words:
+        return  # would do it
     if words:
         command.make_context("zerog " + " ".join(path), words)
 
@@ -130,3 +137,18 @@ def test_the_hints_of_the_library_are_among_them():
 
 def test_version(nobody):
     assert nobody("--version").out == f"zerog {zg_core.__version__}\n"
+
+
+def test_shells_can_complete_commands_and_networks():
+    from typer.testing import CliRunner
+
+    def completed(words, at):
+        environ = {"_ZEROG_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+        with CliRunner().isolation(env=environ) as (out, *_):
+            with pytest.raises(SystemExit):
+                COMMAND.main([], prog_name="zerog")
+            sys.stdout.flush()
+            return out.getvalue().decode().split()
+
+    assert "settlements" in completed("zerog sett", 1)
+    assert {"testnet", "mainnet", "local"} <= set(completed("zerog providers --network ", 3))

@@ -140,11 +140,11 @@ def test_funded_with_two_services_it_answers_at_once_and_with_json_says_where(tm
 
 def test_a_service_it_cannot_serve_is_an_error_that_names_those_it_can():
     result = subprocess.run(
-        [*ZEROG, "localnet", "up", "--services", "chat,speech"], capture_output=True, text=True, timeout=60, check=False
+        [*ZEROG, "localnet", "up", "--services", "chat,video"], capture_output=True, text=True, timeout=60, check=False
     )
     assert result.returncode == 1, result.stdout
-    assert "'speech'" in result.stderr
-    assert "chat and embedding" in result.stderr
+    assert "'video'" in result.stderr
+    assert "chat, embedding, image, edit, speech" in result.stderr
 
 
 def test_the_settings_file_appears_whole_and_quoted(tmp_path):

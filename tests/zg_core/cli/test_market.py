@@ -104,3 +104,13 @@ def test_a_malformed_filter_is_a_usage_error(nobody, words):
     error = nobody.fails("providers", *words, code=2)
     assert error["code"] == "usage"
     assert words[0] in error["message"]
+
+
+def test_a_provider_says_what_it_serves(nobody, market, provider):
+    (model,) = nobody.json("models", provider)["models"]
+    assert model["model"] == "chat-ml"
+    assert model["context_window"] > 0
+    assert "tools" in model["parameters"]
+    said = nobody("models", provider)
+    assert "chat-ml" in said.out
+    assert str(model["context_window"]) in said.out

@@ -53,12 +53,17 @@ def test_money_goes_in_and_comes_back(tmp_path):
         assert f"ask back   1.5 0G at {first}" in ran.err, str(ran)
         assert "free after 24 hours" in ran.err
         assert "1.5 0G pending refund" in ran.out
+        (account,) = [each for each in zerog.json("account")["accounts"] if each["provider"] == first]
+        free = account["refunds"][0]["free_at"][:16].replace("T", " ")
+        assert f"free at       {free} UTC; the same command collects it then" in ran.out
         document = zerog.json("retrieve", "--yes")
         assert [neuron(each["usable"]) for each in document["accounts"]] == [0, 0]
         assert document["lock_seconds"] == DAY
         assert all(each["refunds"][0]["free_at"] > each["refunds"][0]["requested_at"] for each in document["accounts"])
         assert "all free at" in zerog("account").out
-        assert "nothing to retrieve now" in zerog("retrieve", "--yes").out
+        nothing = zerog("retrieve", "--yes").out
+        assert "nothing to retrieve now" in nothing
+        assert f"free at       {free} UTC, the first of what was asked back" in nothing
         assert zerog.json("retrieve", "--yes")["transactions"] == []
 
         net.clock.advance(DAY + 1)

@@ -92,6 +92,34 @@ def test_a_reader_that_goes_away_leaves_no_traceback(rich):
     assert done.stderr == ""
 
 
+def test_ctrl_c_while_an_answer_is_awaited_names_the_receipt(tmp_path):
+    with LocalNet(providers=1) as net:
+        zerog = zerog_of(net, tmp_path, net.wallet)
+        provider = net.providers[0]
+        net.open_account(net.wallet, provider)
+        with provider.fault("hang") as hanging:
+            process = subprocess.Popen(
+                [*ZEROG, "chat", "hi", "--json", "--provider", provider.address],
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=zerog.settings(),
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - as above
+            )  # fmt: skip
+            timer = threading.Timer(SECONDS, process.kill)
+            timer.start()
+            try:
+                while not hanging.fired and process.poll() is None:
+                    threading.Event().wait(0.02)
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate()
+            finally:
+                timer.cancel()
+    assert (process.returncode, out) == (130, ""), err
+    error = json.loads(err)["error"]
+    assert error["code"] == "interrupted"
+    assert error["receipt"]["provider"] == provider.address
+    listed = zerog.json("receipts", "list")["receipts"]
+    assert [each["receipt_id"] for each in listed] == [error["receipt"]["receipt_id"]]
+
+
 def test_ctrl_c_after_sending_names_the_transaction(tmp_path):
     with LocalNet(providers=1) as net:
         zerog = zerog_of(net, tmp_path, net.new_wallet())

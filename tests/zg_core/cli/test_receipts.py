@@ -51,7 +51,7 @@ def forged(receipt: Receipt) -> Receipt:
     made.response_sha256, made.response_body, made.response_bytes = digest, answer, len(answer)
     made.usage, made.fee = None, replace(receipt.fee, exact=False, reason="no_usage")
     made.service = replace(receipt.service, tee_signer=forger.address)
-    made.verdict = replace(
+    verdict = replace(
         receipt.verdict,
         expected_signer=forger.address,
         recovered_signer=forger.address,
@@ -60,6 +60,7 @@ def forged(receipt: Receipt) -> Receipt:
         response_sha256=digest,
         signed_response_sha256=digest,
     )
+    made.settle(verdict)
     return made
 
 
@@ -74,7 +75,7 @@ class TestListAndShow:
         shown = rich.json("receipts", "show", receipt["receipt_id"][:8])
         assert shown["receipt"] == receipt
         assert [each["status"] for each in shown["verdicts"]] == ["verified"]
-        assert receipt["request_sha256"] in rich("receipts", "show", receipt["receipt_id"]).out
+        assert receipt["request"]["sha256"] in rich("receipts", "show", receipt["receipt_id"]).out
 
     def test_no_receipts_are_none_and_an_unknown_one_is_an_error(self, poor):
         assert "no receipts" in poor("receipts", "list").out

@@ -172,3 +172,9 @@ def test_what_an_enclave_measured_commands_no_terminal(tmp_path, monkeypatch):
     assert not {"\x1b", "\u202e"} & set(ran.out + ran.err)
     assert document["reached"] == 3
     assert json.loads((tmp_path / "kept" / "report.json").read_text())["reached"] == 3
+
+
+def test_on_a_local_network_the_option_that_it_takes_is_named(nobody, market):
+    words = ("verify", market.providers[0].address)
+    assert "--local-root believes in it" in nobody(*words, ok=False).err
+    assert "--local-root" not in nobody(*words, "--level", "1", ok=None).err

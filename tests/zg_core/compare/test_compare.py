@@ -260,6 +260,20 @@ def test_the_budget_is_a_hard_cap(options, billed):
     assert unsent == len(result) - len(sent)
 
 
+def test_a_price_that_was_raised_since_the_plan_does_not_lead_beyond_the_budget(market, options, billed):
+    provider = market.provider("plain")
+    snapshot = market.snapshot()
+    plan = estimate("plain", PROMPTS, budget=Amount(2 * 10**15), **options)
+    assert plan.enough
+    provider.set_price(provider.prices[0] * 10_000, provider.prices[1] * 10_000)
+    try:
+        result = asyncio.run(run_plan(plan, **options))
+    finally:
+        market.revert(snapshot)
+    assert [row.error for row in result] == ["budget_exceeded"] * 2
+    assert billed() == 0
+
+
 def test_a_budget_that_is_too_small_for_one_call_sends_nothing(options, billed):
     with pytest.raises(BudgetExceeded, match=r"pays for 0 in any case.*nothing was sent"):
         compare("dear", PROMPTS, budget=Amount(1), **options)

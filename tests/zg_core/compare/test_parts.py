@@ -1,4 +1,4 @@
-"""The parts of a comparison that need no network: prompts, summaries, pictures, the purse."""
+"""The parts of a comparison that need no network: prompts, summaries, pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from zg_core import Amount, ConfigError
 from zg_core.compare import Comparison, Prompt, Row, Target, read_prompts
-from zg_core.compare.plan import Purse
 from zg_core.compare.progress import Bar
 from zg_core.compare.summary import percentile
 from zg_core.progress import Progress
@@ -147,19 +146,6 @@ def test_a_percentile_lies_between_the_ends(values, rank):
     )
 
 
-@given(st.integers(0, 10**20), st.lists(st.tuples(st.integers(0, 10**19), st.integers(0, 100)), max_size=30))
-def test_a_purse_never_spends_more_than_it_holds(cap, calls):
-    purse, spent = Purse(Amount(cap)), 0
-    for reserved, percent in calls:
-        if purse.reserve(reserved):
-            cost = reserved * percent // 100
-            purse.settle(reserved, cost)
-            spent += cost
-            assert spent <= cap
-        else:
-            assert reserved > cap - spent
-
-
 @pytest.mark.parametrize(
     ("text", "target"),
     [
@@ -195,6 +181,21 @@ def test_a_bad_file_of_prompts_is_refused(tmp_path, name, data):
         read_prompts(tmp_path / name)
     with pytest.raises(ConfigError):
         read_prompts(tmp_path / "missing.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("p.jsonl", '"one"\n\n{"prompt": }\n', 3),
+        ("p.jsonl", '"one"\n\n{"prompt": ""}\n', 3),
+        ("p.ndjson", '{"prompt": "one"}\n{"promt": "two"}\n', 2),
+        ("p.txt", '{"prompt": "one"}\n[1]\n', 2),
+    ],
+)
+def test_a_bad_line_is_named_by_its_number(tmp_path, name, text, line):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=f"^line {line} of "):
+        read_prompts(tmp_path / name)
 
 
 def test_a_prompt_keeps_its_name():

@@ -27,7 +27,7 @@ from zg_core.shown import escaping
 from zg_core.types import Kind, Usage
 from zg_core.verify.verdict import Status, Verdict
 
-SCHEMA = json.loads(files("zg_core.receipts").joinpath("schema-v1.json").read_text())
+SCHEMA = json.loads(files("zg_core.receipts").joinpath("schema-v2.json").read_text())
 
 
 def recorded(scene: Scene, *, kept: bool = True, **changes: Any) -> Receipt:
@@ -73,7 +73,7 @@ def test_an_honest_receipt_passes_with_an_anchor_only(scene: Scene, kept: bool) 
     found = check(made, anchored(scene))
     assert (found.result, found.verdict.status) == ("passed", Status.VERIFIED)
     assert any("hashes only" in note for note in found.notes) is not kept
-    assert f"nobody vouches for: {'chat_id'}" in found.notes[-1]
+    assert "nobody vouches for: receipt_id" in found.notes[-1]
     assert check(made, Anchor("chain", services=(scene.record,))).result == "passed"
     again = Receipt.from_dict(json.loads(json.dumps(made.to_dict())))
     assert check(again, anchored(scene)).result == "passed"
@@ -125,7 +125,7 @@ def test_less_than_verified_passes_by_name_only() -> None:
     assert check(made, anchored(scene), minimum="verified").result == "unproven"
     by_name = check(made, anchored(scene), minimum="response_bound")
     assert by_name.result == "passed"
-    assert {"request_sha256", "request_body", "model"} <= set(by_name.unvouched), "anybody's question"
+    assert {"request.sha256", "request.body", "model"} <= set(by_name.unvouched), "anybody's question"
     assert check(recorded(Scene(Kind.TEE_ML)), anchored(scene), minimum="response_bound").result == "passed"
     for word in ("failed", "not_checked", "sure"):
         with pytest.raises(ConfigError):
@@ -150,12 +150,13 @@ def test_without_a_signature_nothing_is_proven(scene: Scene) -> None:
 def test_a_changed_digit_never_passes(data: st.DataObject) -> None:
     scene = Scene(Kind.TEE_ML)
     plain = recorded(scene).to_dict()
-    name = data.draw(st.sampled_from(["signed_text", "signature", "response_sha256", "request_sha256"]))
-    text = plain["verdict"][name]
+    places = [("evidence", "signed_text"), ("evidence", "signature"), ("response", "sha256"), ("request", "sha256")]
+    whole, name = data.draw(st.sampled_from([*places, ("verdict", "response_sha256"), ("verdict", "request_sha256")]))
+    text = plain[whole][name]
     place = data.draw(st.integers(2, len(text) - 1))
     digit = data.draw(st.sampled_from("0123456789abcdef"))
     if digit != text[place]:
-        plain["verdict"][name] = text[:place] + digit + text[place + 1 :]
+        plain[whole][name] = text[:place] + digit + text[place + 1 :]
         assert check(Receipt.from_dict(plain), anchored(scene)).result != "passed"
 
 
@@ -211,6 +212,9 @@ receipts = st.builds(
     network=texts,
     service=st.none() | st.sampled_from([Scene(kind).record for kind in Kind]),
     service_block=st.none() | st.integers(0, 10**12),
+    run=texts,
+    task=texts,
+    grant=st.dictionaries(texts, texts | st.integers(), max_size=2),
     usage=st.none() | st.builds(Usage, *[st.integers(0, 10**9)] * 4),
     fee=st.builds(
         Fee,

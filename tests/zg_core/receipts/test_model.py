@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.zg_core.verify.scene import service
 from zg_core.money import Fee, neuron
 from zg_core.receipts.model import Receipt
 from zg_core.types import Kind, Usage
+from zg_core.verify.schemes.evidence import Evidence
 from zg_core.verify.verdict import Binding, Status, Verdict
 
 VERIFIED = Verdict(Status.VERIFIED, kind=Kind.TEE_ML, binding=Binding.EXACT, signed_text="a:b", signature="0x12")
@@ -51,6 +53,8 @@ class TestMetadata:
             "status": "verified",
             "chat_id": "chat-1",
             "receipt_id": record.id,
+            "backend": "direct",
+            "task": "chat",
             "provider": "0x" + "ab" * 20,
             "network": "local",
             "kind": "TeeML",
@@ -96,13 +100,30 @@ class TestToDict:
             1.234568,
             "answered",
         )
+
+    def test_keeps_every_attribute(self) -> None:
+        values: dict[str, Any] = {
+            "realm": "eip155:7", "chain_id": 7, "task": "embeddings", "run": "r", "payment": "x402",
+            "grant": {"nonce": "9"}, "usage": Usage(1, 2, 3, 4), "outcome": "answered", "seconds": 1.5, "attempts": 3,
+            "first_byte_seconds": 0.5, "payer": "0x" + "1" * 40, "ledger": "0x" + "2" * 40, "flags": ("not_stored",),
+            "inference": "0x" + "3" * 40, "service_block": 9, "policy": {"mode": "off"}, "request_bytes": 3,
+            "request_body": b"abc", "response_body": b"d", "response_bytes": 1, "response_sha256": "22" * 32,
+            "signature_ids": ("i", "j"), "complete": True, "replayed": True, "attestation": {"level": 2},
+            "certificate_sha256": "33" * 32, "chat_id": "c", "service": service(Kind.TEE_TLS), "network": "own",
+            "evidence": Evidence("signed_hashes", ("i", "j"), "a:b", "0x12", "0x34", 5, {"key": "k"}),
+        }  # fmt: skip
+        record = receipt(**values)
+        again = Receipt.from_dict(json.loads(json.dumps(record.to_dict())))
+        kept = {name: getattr(again, name) for name in values}
+        assert kept == values
+        left_out = {"verdict", "model", "started_at", "id", "backend", "kind", "fee", "input_price", "output_price"}
         fields = {name for name in Receipt.__dataclass_fields__ if not name.startswith("_")}
-        renamed = {"id": "receipt_id", "fee": "payment", "input_price": "payment", "output_price": "payment"}
-        assert {renamed.get(name, name) for name in fields} <= set(data)
+        assert fields - left_out - set(values) == {"provider", "request_sha256"}
 
     def test_copes_with_what_is_missing(self) -> None:
         data = receipt().to_dict()
         assert (data["usage"], data["first_byte_seconds"], data["chat_id"]) == (None, None, "")
+        assert (data["service"], data["evidence"]["scheme"], data["realm"]) == (None, "", "eip155:31337")
 
 
 class TestRepr:

@@ -296,7 +296,7 @@ class DirectBackend:
         again; a session that was rejected is signed anew once, with what the chain says now.
         """
         if error is None:
-            return await self._grant(call, "session")
+            return await self._grant(call, "")
         if not call.hasty and (left := await self._patience(call, error)) > 0:
             self._tell_of(call, error, left)
             return min(left, STEP)
@@ -309,7 +309,8 @@ class DirectBackend:
         provider, route = call.route.service.provider, direct(call.route)
         token = await self._credential.token(self._chain, self._transport, provider)
         self._records.beside(provider, route.made)
-        return Grant(SecretHeaders({"Authorization": f"Bearer {token.reveal()}"}), facts={"session": session})
+        facts = {"session": session} if session else {}
+        return Grant(SecretHeaders({"Authorization": f"Bearer {token.reveal()}"}), facts=facts)
 
     def _tell_of(self, call: Call, error: ZeroGError, left: float) -> None:
         provider = call.receipt.provider

@@ -91,6 +91,23 @@ class Catalogue:
         except (ProviderUnavailable, ConfigError):
             return None
 
+    async def names(self, service: Service) -> list[str]:
+        """The models that the provider of `service` lists, as it spells them; the one on chain where it lists none.
+
+        Raises:
+            ConfigError: its URL is none that may be used.
+            ProviderUnavailable: it cannot be asked now.
+        """
+        listed = await self._listing(service)
+        entries = listed.get("data") if isinstance(listed, dict) else None
+        known = (
+            [each.get("id") for each in entries[:_MAX_ENTRIES] if isinstance(each, dict)]
+            if isinstance(entries, list)
+            else []
+        )
+        names = [each for each in known if isinstance(each, str) and 0 < len(each) <= _MAX_NAME]
+        return list(dict.fromkeys(names)) or [service.model]
+
     async def _listing(self, service: Service) -> Any:
         key = (service.provider, service.url)
         if (listed := self._fresh(key)) is None:

@@ -112,11 +112,14 @@ class Records:
     def rests(self, provider: str, record: Service, changed: Callable[[Service], None]) -> None:
         """A call of `provider` has ended now and rests on `record`.
 
-        `changed` is called with the newer record if a later read shows that it may have changed before this moment.
+        `changed` is called with the newer record if a later read shows that it may have changed before this moment;
+        at once, if another call has read it since this one did.
         """
         with self._lock:
             waiting = self._resting.setdefault(provider, deque(maxlen=_MOST))
             waiting.append(_Resting(record, time.monotonic(), time.time(), changed))
+        if (newest := self._chain.in_hand(provider)) is not None and _differs(record, newest):
+            changed(newest)
 
     def _read(self, record: Service, began: float) -> None:
         """A record was read: what rests on an earlier one is settled by it."""

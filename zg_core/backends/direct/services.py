@@ -12,7 +12,7 @@ from zg_core.backends.service import Correction, Offer, Route, Service
 from zg_core.errors import ChainError, ConfigError
 from zg_core.money import either
 from zg_core.pricing import Tariff, fee_of
-from zg_core.receipts.plain import service_to_dict
+from zg_core.receipts.plain import record_to_dict
 from zg_core.tasks.base import task_of
 from zg_core.verify.reach import reach_of
 
@@ -67,7 +67,7 @@ def listed(
 def _plain(record: Record, network: Network, block: int | None) -> Mapping[str, Any]:
     """What receipts keep of it."""
     return {
-        **service_to_dict(record),
+        **record_to_dict(record),
         "chain_id": network.chain_id,
         "ledger": network.ledger,
         "inference": network.inference,
@@ -205,8 +205,9 @@ class DirectRoute(Route):
         before = self.service.on_chain
 
         def told(record: Record) -> None:
-            fee = replace(self._with(record), earlier=before).fee(usage)
-            changed(Correction(fee, record.kind, record.signer if record.acknowledged else ""))
+            after = self._with(record)
+            signer = record.signer if record.acknowledged else ""
+            changed(Correction(replace(after, earlier=before).fee(usage), record.kind, signer, after.service.tariff))
 
         self.records.rests(before.provider, before, told)
 

@@ -89,8 +89,16 @@ class ServerThread:
         self._ready: Future[None] = Future()
         self._thread: threading.Thread | None = None
 
-    def add(self, app: ASGIApp, sock: socket.socket, *, tls: tuple[Path, Path] | None = None) -> int:
+    def add(
+        self, app: ASGIApp, sock: socket.socket, *, tls: tuple[Path, Path] | None = None, dated: bool = True
+    ) -> int:
         """Serve `app` on `sock`, with TLS if a certificate file and a key file are given. Before `start`.
+
+        Args:
+            app: What answers.
+            sock: Where.
+            tls: The two files.
+            dated: Whether responses say the time; without it `app` does.
 
         Returns:
             What `kill` and `restart` take.
@@ -103,6 +111,7 @@ class ServerThread:
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=dated,
             proxy_headers=False,
             timeout_keep_alive=600,
             timeout_graceful_shutdown=_STOP_SECONDS,
@@ -111,6 +120,19 @@ class ServerThread:
         )
         self._servers.append((uvicorn.Server(config), sock))
         return len(self._servers) - 1
+
+    def show(self, place: int, tls: tuple[Path, Path]) -> None:
+        """Show another certificate from now on; connections that are open are reset."""
+
+        def show() -> None:
+            server, _ = self._servers[place]
+            context = server.config.ssl
+            assert context is not None  # noqa: S101 - only of a server with TLS
+            context.load_cert_chain(*tls)
+            for connection in list(server.server_state.connections):
+                reset(connection.transport)
+
+        self.call(show)
 
     def kill(self, place: int) -> None:
         """Close the socket of one server and reset all its connections, as when its process dies."""

@@ -21,6 +21,12 @@ const CONTRACTS = {
   "InferenceServing.sol": "InferenceServing.json",
   "proxy/BeaconProxy.sol": "BeaconProxy.json",
   "proxy/UpgradeableBeacon.sol": "UpgradeableBeacon.json",
+  "opengradient/EnclaveRegistry.sol": "opengradient/EnclaveRegistry.json",
+  "opengradient/ExactProxy.sol": "opengradient/ExactProxy.json",
+  "opengradient/PaymentToken.sol": "opengradient/PaymentToken.json",
+  "opengradient/PermitTransfer.sol": "opengradient/PermitTransfer.json",
+  "opengradient/SettlementRelay.sol": "opengradient/SettlementRelay.json",
+  "opengradient/UptoProxy.sol": "opengradient/UptoProxy.json",
   "test/ContractWallet.sol": "test/ContractWallet.json",
   "test/ScriptedService.sol": "test/ScriptedService.json",
 };

@@ -1,4 +1,4 @@
-"""The model of the local network: a deterministic rule engine behind OpenAI's chat-completions and embeddings shapes.
+"""The model of the local network: a deterministic rule engine behind OpenAI's shapes, for every type of service.
 
 It knows nothing about the world, but it behaves: it computes, repeats, answers from the context it is given, picks and
 calls tools, fills JSON schemas, follows the ReAct text protocol, streams, stops, counts. The same request always gets
@@ -11,8 +11,11 @@ import itertools
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
+from zg_core.localnet.media.images import paint, read_edit, read_generation
+from zg_core.localnet.media.speech import read_speech, write_down, write_stream
 from zg_core.localnet.model.answer import answer_chat
 from zg_core.localnet.model.embedding import embed
 from zg_core.localnet.model.render import (
@@ -46,7 +49,7 @@ class HasNow(Protocol):
 
 
 class RuleModel:
-    """Answers chat and embedding requests by rules.
+    """Answers requests by rules: chat, embeddings, images, edits, transcripts.
 
     Args:
         model: The name published by `models()`. Answers echo the name in the request, whatever it is.
@@ -56,6 +59,9 @@ class RuleModel:
         token_delay: Seconds for every further token, streamed or not.
         clock: Where `created` comes from; the machine's clock if not given.
         created: A fixed `created` instead, in Unix seconds.
+        most_images: Images in one answer at most, however many are asked for.
+        speech_usage: How a transcript says what it cost: ``duration``, ``tokens`` or ``none``.
+        speech_sse: Whether streamed transcripts are server-sent events instead of lines of JSON.
         cached_prefix: Report a long system prompt (from `MINIMUM_CACHED_TOKENS`) as cached when it comes again.
     """
 
@@ -70,6 +76,9 @@ class RuleModel:
         clock: HasNow | None = None,
         created: int | None = None,
         cached_prefix: bool = False,
+        most_images: int | None = None,
+        speech_usage: str = "duration",
+        speech_sse: bool = False,
     ) -> None:
         self.model = model
         self.context_length = context_length
@@ -79,6 +88,9 @@ class RuleModel:
         self._clock = clock
         self._created = created
         self._cached_prefix = cached_prefix
+        self._most_images = most_images
+        self._speech_usage = speech_usage
+        self._speech_sse = speech_sse
         self._system_prompts: OrderedDict[bytes, None] = OrderedDict()
         self._counter = itertools.count()
 
@@ -93,6 +105,12 @@ class RuleModel:
         try:
             if path == "/embeddings":
                 return UpstreamReply(200, _JSON, embed(body))
+            if path in ("/images/generations", "/images/edits"):
+                return await self._images(path, body)
+            if path == "/audio/transcriptions":
+                kind, text = write_down(read_speech(body), usage=self._speech_usage)
+                await self._delay(self.first_token_delay)
+                return UpstreamReply(200, {"content-type": kind}, text)
             request, output, head = self._answer(path, body)
         except InvalidRequestError as error:
             return UpstreamReply(error.status, _JSON, error.body())
@@ -102,6 +120,11 @@ class RuleModel:
     async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes | UpstreamReply]:
         """Answer `body` as server-sent events, one per item; a refused request is a single `UpstreamReply`."""
         try:
+            if path == "/audio/transcriptions":
+                for line in write_stream(read_speech(body), usage=self._speech_usage, sse=self._speech_sse):
+                    await self._delay(self.token_delay)
+                    yield line
+                return
             request, output, head = self._answer(path, body)
         except InvalidRequestError as error:
             yield UpstreamReply(error.status, _JSON, error.body())
@@ -177,6 +200,13 @@ class RuleModel:
         seed = f"{self.model}|{next(self._counter)}|{created}|".encode() + body
         head = Head(f"chatcmpl-{hashlib.sha256(seed).hexdigest()[:32]}", request.model, created, usage)
         return request, output, head
+
+    async def _images(self, path: str, body: bytes) -> UpstreamReply:
+        request = read_generation(body) if path == "/images/generations" else read_edit(body)
+        if self._most_images is not None:
+            request = replace(request, count=min(request.count, self._most_images))
+        await self._delay(self.first_token_delay)
+        return UpstreamReply(200, _JSON, paint(request, model=self.model, created=self._now()))
 
     def _cached_tokens(self, request: ChatRequest) -> int:
         system = request.messages[0]

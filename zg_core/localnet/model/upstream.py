@@ -157,7 +157,7 @@ class OpenAIUpstream:
     async def _open(self, method: str, path: str, body: bytes) -> AsyncIterator["httpx2.Response"]:
         import httpx2
 
-        headers = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "zerog-localnet"}
+        headers = {"content-type": _content_type(body), "accept-encoding": "identity", "user-agent": "zerog-localnet"}
         if self._api_key:
             headers["authorization"] = f"Bearer {self._api_key}"
         try:
@@ -180,6 +180,14 @@ class OpenAIUpstream:
             client = httpx2.AsyncClient(timeout=self._timeout, follow_redirects=False, trust_env=False)
             self._clients[loop] = client
         return client
+
+
+def _content_type(body: bytes) -> str:
+    """What a body is: a form begins with its boundary."""
+    first = body[:200].partition(b"\r\n")[0]
+    if first.startswith(b"--"):
+        return f"multipart/form-data; boundary={first[2:].decode('latin-1')}"
+    return "application/json"
 
 
 class _FailedError(Exception):

@@ -18,12 +18,15 @@ from zg_core.localnet.provider import catalog, gojson
 from zg_core.localnet.provider.exchange import Exchange
 from zg_core.localnet.provider.faults import SESSION_REASONS, Fault, FaultSet, fault_meanings
 from zg_core.localnet.provider.limits import RefusedError
-from zg_core.localnet.provider.rewrite import NotPreparedError, prepare
+from zg_core.localnet.provider.replies import entry_json, error_response, record_json
+from zg_core.localnet.provider.rewrite import NotPreparedError, Prepared, prepare
 from zg_core.localnet.provider.state import ProviderState, RecordedRequest
 from zg_core.localnet.provider.tokens import SessionRejectedError
+from zg_core.localnet.services.routes import Asides
+from zg_core.localnet.services.trades import PATHS, Trade, prepared_media, trade_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _PROXY = "/v1/proxy"
 _ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-_CHARGED = {"chatbot": "/chat/completions", "embedding": "/embeddings"}
 _DRAINED = 8  # a body over the limit is read and thrown away up to this many times the limit
 _GAS_DECIMALS = 10**18
 
@@ -43,14 +45,18 @@ class AdmissionError(Exception):
 def make_app(state: ProviderState) -> ASGIApp:
     """The ASGI application of a provider."""
     routes = Routes(state)
+    asides = Asides(state, routes.charged, routes.with_session)
     app = Starlette(
         routes=[
             Route(_PROXY + "{path:path}", routes.proxy, methods=_ALL_METHODS),
             Route("/v1/models", routes.models),
             Route("/v1/quote", routes.quote),
             Route("/v1/user/{user}/unsettledfee", routes.unsettled_fee),
-            Route("/v1/lora/adapters", routes.adapters),
-            Route("/v1/lora/adapters/{name}", routes.adapter),
+            Route("/v1/lora/adapters", asides.adapters),
+            Route("/v1/lora/adapters/deploy", asides.deploy, methods=["POST"]),
+            Route("/v1/lora/adapters/{name}", asides.adapter),
+            Route("/v1/async/jobs/{job}", asides.job),
+            Route("/v1/async/images/{form}", asides.start_job, methods=["POST"]),
             Route("/_local/fault", routes.fault, methods=["GET", "POST", "DELETE"]),
             Route("/_local/settle", routes.settle, methods=["POST"]),
             Route("/_local/log", routes.log),
@@ -143,24 +149,30 @@ class Routes:
         if body is None:
             limit = self._state.settings.max_body // (1024 * 1024)
             return error_response(413, f"Request body size exceeds the maximum allowed size of {limit}MB")
-        if path == _CHARGED[self._state.spec.service_type]:
-            return await self._charged(request, path, body)
+        if path == PATHS[self._state.spec.service_type]:
+            return await self.charged(request, path, body)
         lowered = path.lower()
+        if lowered.startswith("/images/"):
+            return self._image(lowered.removeprefix("/images/"))
         if lowered.startswith("/signature/"):
             return self._signature(lowered.removeprefix("/signature/"))
         if lowered == "/attestation/report":
             return self._model_report(request)
         return self._broker_error("unsupported endpoint: endpoint not supported")
 
-    async def _charged(self, request: Request, path: str, body: bytes) -> Response:
+    async def charged(self, request: Request, path: str, body: bytes) -> Response:
+        """Admit a paid request and begin its exchange."""
         state = self._state
         try:
             document = gojson.loads(body)
         except ValueError:
             document = None
-        stream = isinstance(document, dict) and document.get("stream") is True and path == "/chat/completions"
-        faults = state.faults.take(stream=stream, body=body)
-        early = self._early_fault(faults)
+        try:
+            trade = trade_of(path, state.spec, body, document, request.headers.get("content-type", ""))
+        except NotPreparedError as error:
+            return self._broker_error(f"prepare HTTP request: {error}")
+        faults = state.faults.take(stream=trade.streams, body=body)
+        early = self._early_fault(faults, path)
         if early is not None:
             return early
         try:
@@ -175,24 +187,17 @@ class Routes:
         try:
             headers = state.limits.headers(user)
             state.limits.check_block(user)
-            self._admit(user, document)
-            prepared = prepare(
-                body,
-                document,
-                model=state.spec.model,
-                adapter=state.adapter,
-                remarshal=state.spec.rewrites or Fault.BODY_REMARSHALLED in faults,
-                on_mismatch=lambda: state.limits.model_mismatch(user),
-                aliases=state.spec.aliases,
-                upstream_model=state.spec.upstream_model,
-            )
+            self._admit(user, trade)
+            loading = self._loading(document)
+            if loading is not None:
+                return loading
+            prepared = self._prepare(trade, user, faults)
             exchange = Exchange(
                 state,
                 user=user,
-                path=path,
+                trade=trade,
                 received=body,
                 prepared=prepared,
-                stream=stream,
                 faults=faults,
                 headers=headers,
             )
@@ -207,7 +212,43 @@ class Routes:
             if entered:
                 state.limits.leave_user(user)
 
-    def _early_fault(self, faults: FaultSet) -> Response | None:
+    def _prepare(self, trade: Trade, user: str, faults: FaultSet) -> Prepared:
+        state = self._state
+
+        def mismatch() -> None:
+            state.limits.model_mismatch(user)
+
+        if trade.path not in ("/chat/completions", "/embeddings"):
+            self._check_images(trade)
+            return prepared_media(trade, trade.body, model=state.spec.model, on_mismatch=mismatch)
+        document = trade.document
+        asked = document.get("model") if isinstance(document, dict) else None
+        adapter = state.adapters.find(asked) if isinstance(asked, str) else None
+        return prepare(
+            trade.body,
+            document,
+            model=state.spec.model,
+            adapter=adapter.name if adapter is not None and adapter.state == "active" else None,
+            remarshal=state.spec.rewrites or Fault.BODY_REMARSHALLED in faults,
+            on_mismatch=mismatch,
+            aliases=state.spec.aliases,
+            upstream_model=state.spec.upstream_model,
+        )
+
+    def _check_images(self, trade: Trade) -> None:
+        if getattr(trade, "wants_urls", False) and not self._state.spec.image_store:
+            raise NotPreparedError("image store disabled, response_format=url is not supported")
+
+    def _loading(self, document: Any) -> Response | None:
+        """The refusal of an adapter that is on its way."""
+        asked = document.get("model") if isinstance(document, dict) else None
+        adapter = self._state.adapters.find(asked) if isinstance(asked, str) else None
+        if adapter is None or adapter.state != "loading":
+            return None
+        self._state.adapters.look(adapter)
+        return error_response(503, f"adapter {adapter.name} is loading")
+
+    def _early_fault(self, faults: FaultSet, path: str) -> Response | None:
         """Faults that answer in the provider's place, or change the provider before it answers."""
         state = self._state
         if Fault.PRICE_RAISED in faults:
@@ -224,17 +265,18 @@ class Routes:
         if Fault.RATE_LIMITED in faults:
             reset = faults.option(Fault.RATE_LIMITED, "reset")
             message = "Rate limit exceeded. Please slow down your request rate (limit: 30 requests/min)."
+            what = "images" if path.startswith("/images/") else "requests"
             headers = [
-                ("x-ratelimit-limit-requests", "30"),
-                ("x-ratelimit-remaining-requests", "0"),
-                ("x-ratelimit-reset-requests", f"{reset}s"),
+                (f"x-ratelimit-limit-{what}", "30"),
+                (f"x-ratelimit-remaining-{what}", "0"),
+                (f"x-ratelimit-reset-{what}", f"{reset}s"),
             ]
             return error_response(429, {"type": "rate_limit_error", "message": message}, headers)
         if Fault.UNAVAILABLE in faults:
             return error_response(503, "Server is currently processing too many requests. Please try again later.", [])
         return None
 
-    def _admit(self, user: str, document: Any) -> None:
+    def _admit(self, user: str, trade: Trade) -> None:
         """The provider's rule of who may ask: acknowledged on both sides, and enough money left.
 
         Raises:
@@ -251,7 +293,9 @@ class Routes:
             )
         if not state.signer_acknowledged():
             raise AdmissionError("service not acknowledge the tee signer")
-        fee = state.prices.at(0)[0] * _prompt_tokens(document) if settings.estimate_input_fee else 0
+        fee = trade.due(state.prices)
+        if settings.estimate_input_fee:
+            fee += state.prices.at(0)[0] * _prompt_tokens(trade.document)
         unsettled = state.log.unsettled(user)
         required = settings.minimum_balance + unsettled + fee
         if account.usable < required:
@@ -308,35 +352,27 @@ class Routes:
 
     async def unsettled_fee(self, request: Request) -> Response:
         """GET /v1/user/{address}/unsettledfee: only one's own."""
-        return self._with_session(request, lambda user: self._unsettled(user, request.path_params["user"]))
+        return self.with_session(request, lambda user: self._unsettled(user, request.path_params["user"]))
 
     def _unsettled(self, user: str, asked: str) -> Response:
         if user.lower() != asked.lower():
             return error_response(403, "you can only query your own unsettled fee")
         return JSONResponse({"userAddress": user, "unsettledFee": str(self._state.log.unsettled(user))})
 
-    async def adapters(self, request: Request) -> Response:
-        """GET /v1/lora/adapters."""
-        return self._with_session(
-            request, lambda user: JSONResponse({"adapters": catalog.adapter_entries(self._state, user)})
-        )
+    def _image(self, place: str) -> Response:
+        key, _, number = place.partition("/")
+        image = self._state.images.get(key, int(number)) if number.isdecimal() and len(number) < 4 else None
+        if image is None:
+            return error_response(404, "image not found or expired")
+        return Response(image, media_type="image/png")
 
-    async def adapter(self, request: Request) -> Response:
-        """GET /v1/lora/adapters/{name}."""
-
-        def find(user: str) -> Response:
-            for entry in catalog.adapter_entries(self._state, user):
-                if entry["adapterName"] == request.path_params["name"]:
-                    return JSONResponse(entry)
-            return error_response(404, "adapter not found")
-
-        return self._with_session(request, find)
-
-    def _with_session(self, request: Request, answer: Callable[[str], Response]) -> Response:
+    def with_session(self, request: Request, answer: Callable[[str], Response], *, status: int = 400) -> Response:
+        """What `answer` makes for the user of a valid session; else a refusal with `status`."""
         try:
             user = checksum_address(self._state.tokens.check(request.headers.get("authorization")).address)
         except SessionRejectedError as error:
-            return error_response(400, f"validate session: {error}")
+            said = "authentication required" if status == 401 else "validate session"
+            return error_response(status, f"{said}: {error}")
         return answer(user)
 
     # control
@@ -367,60 +403,6 @@ class Routes:
     async def redirected(self, request: Request) -> Response:
         """Where the redirect fault points: shows what a client that follows gives away."""
         return JSONResponse({"redirected": True, "authorized": "authorization" in request.headers})
-
-
-def record_json(record: Any) -> dict[str, Any]:
-    """A settlement for the control route; amounts as decimal text."""
-    return {
-        "tx": record.tx_hash,
-        "block": record.block,
-        "users": [
-            {
-                "user": user.user,
-                "status": user.status,
-                "totalFee": str(user.total_fee),
-                "paid": str(user.paid),
-                "unsettled": str(user.unsettled),
-                "nonce": str(user.nonce),
-                "requestsHash": "0x" + user.requests_hash.hex(),
-            }
-            for user in record.users
-        ],
-    }
-
-
-def entry_json(entry: Any) -> dict[str, Any]:
-    """A billing entry for the control route; amounts as decimal text."""
-    return {
-        "user": entry.user,
-        "chatId": entry.chat_id,
-        "model": entry.model,
-        "promptTokens": entry.usage.prompt_tokens if entry.usage else None,
-        "completionTokens": entry.usage.completion_tokens if entry.usage else None,
-        "cachedTokens": entry.usage.cached_tokens if entry.usage else None,
-        "inputFee": str(entry.input_fee),
-        "outputFee": str(entry.output_fee),
-        "fee": str(entry.fee),
-        "requestSha256": entry.request_sha256,
-        "responseSha256": entry.response_sha256,
-        "time": entry.time,
-        "stream": entry.stream,
-        "clientLeft": entry.client_left,
-        "settled": str(entry.settled),
-        "settledTx": entry.settled_tx,
-    }
-
-
-def error_response(
-    status: int, error: str | dict[str, str], headers: Iterable[tuple[str, str]] | None = None
-) -> Response:
-    """``{"error": …}`` as the provider writes it."""
-    response = Response(
-        gojson.dumps({"error": error}), status_code=status, media_type="application/json; charset=utf-8"
-    )
-    for name, value in headers or ():
-        response.headers[name] = value
-    return response
 
 
 async def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette's signature

@@ -92,6 +92,10 @@ class BillingEntry:
     """Whether the client had gone before the last byte; it pays all the same."""
     received_sha256: str = ""
     """Hash of the request as the client sent it; `request_sha256` is of what was forwarded and signed."""
+    units: int | None = None
+    """What was counted, where it is not tokens of `usage`: images, seconds, tokens, or the words of an estimate."""
+    unit: str = "tokens"
+    """``tokens``, ``images``, ``seconds`` or ``estimate``."""
     settled: int = 0
     """Neuron of the fee that a settlement has collected."""
     settled_tx: str | None = None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zg_core.localnet.base.keys import sha256_hex
+from zg_core.localnet.model.engine import RuleModel
 from zg_core.localnet.provider.onchain import tiers_json
-from zg_core.localnet.provider.state import adapter_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,19 +26,32 @@ _CHAT_PARAMETERS = [
 ]
 
 
+_MODALITIES = {
+    "chatbot": (("text",), "text"),
+    "embedding": (("text",), "embedding"),
+    "text-to-image": (("text",), "image"),
+    "image-editing": (("text", "image"), "image"),
+    "speech-to-text": (("audio",), "text"),
+}
+
+
 async def model_entries(state: ProviderState) -> list[dict[str, Any]]:
     """The ``data`` of ``GET /v1/models``: the model behind the provider, with prices and trust (0g-direct §4.8).
 
     Aliases are listed like models of their own: that they are renamed is nowhere said.
     """
     known = {entry.get("id"): entry for entry in await state.upstream.models()}
-    entry = {**_defaults(state), **known.get(state.spec.model, {}), **_terms(state)}
+    listed = known.get(state.spec.model, {})
+    if state.spec.service_type != "chatbot" and isinstance(state.upstream, RuleModel):
+        listed = {}  # what the rule engine says of itself is about chat
+    entry = {**_defaults(state), **listed, **_terms(state)}
     return [entry, *({**entry, "id": name, "name": name} for name in state.spec.aliases)]
 
 
 def _defaults(state: ProviderState) -> dict[str, Any]:
     spec = state.spec
-    embedding = spec.service_type == "embedding"
+    read, made = _MODALITIES[spec.service_type]
+    chat = spec.service_type == "chatbot"
     return {
         "id": spec.model,
         "object": "model",
@@ -48,15 +60,15 @@ def _defaults(state: ProviderState) -> dict[str, Any]:
         "name": spec.model,
         "description": "A deterministic rule engine on the local network",
         "context_length": spec.context_length,
-        "max_completion_tokens": 0 if embedding else spec.context_length,
+        "max_completion_tokens": spec.context_length if chat else 0,
         "architecture": {
-            "modality": "text->embedding" if embedding else "text->text",
-            "input_modalities": ["text"],
-            "output_modalities": ["embedding" if embedding else "text"],
+            "modality": f"{'+'.join(read)}->{made}",
+            "input_modalities": list(read),
+            "output_modalities": [made],
             "instruct_type": None,
             "tokenizer": "local",
         },
-        "supported_parameters": [] if embedding else list(_CHAT_PARAMETERS),
+        "supported_parameters": list(_CHAT_PARAMETERS) if chat else [],
         "default_parameters": {},
     }
 
@@ -96,19 +108,8 @@ def _terms(state: ProviderState) -> dict[str, Any]:
 
 
 def adapter_entries(state: ProviderState, user: str) -> list[dict[str, Any]]:
-    """The fine-tuned adapters of a user: the one local adapter belongs to whoever asks (0g-direct §8)."""
-    if state.adapter is None:
-        return []
-    return [
-        {
-            "adapterName": state.adapter,
-            "baseModel": state.spec.model,
-            "taskId": adapter_task(state.address),
-            "userAddress": user,
-            "state": "active",
-            "storageRootHash": "0x" + sha256_hex(state.adapter.encode()),
-        }
-    ]
+    """The fine-tuned adapters of a user: the local ones belong to whoever asks (0g-direct §8)."""
+    return [adapter.to_json(user) for adapter in state.adapters.entries]
 
 
 def health(states: Sequence[ProviderState]) -> dict[str, Any]:

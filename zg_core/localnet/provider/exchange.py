@@ -29,6 +29,8 @@ from zg_core.localnet.provider.signing import (
     sign_text,
 )
 from zg_core.localnet.provider.state import PastExchange, ProviderState
+from zg_core.localnet.services import tamper
+from zg_core.localnet.services.trades import EditTrade, ImageTrade, SpeechTrade, Trade, images_in, with_urls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -47,6 +49,7 @@ _USER_ERRORS = (
 )
 SSE = "text/event-stream; charset=utf-8"
 _LEFT_POLL_SECONDS = 0.02
+_REFUSAL = b'{"error":"no capacity"}'
 
 
 class _Answer:
@@ -85,10 +88,9 @@ class Exchange(Response):
     Args:
         state: the provider.
         user: who pays (EIP-55).
-        path: ``/chat/completions`` or ``/embeddings``.
+        trade: what is special about its path.
         received: the request as the client sent it.
         prepared: the request as it is forwarded.
-        stream: whether the client asked for server-sent events.
         faults: what goes wrong this time.
         headers: rate-limit headers to send along.
     """
@@ -98,30 +100,65 @@ class Exchange(Response):
         state: ProviderState,
         *,
         user: str,
-        path: str,
+        trade: Trade,
         received: bytes,
         prepared: Prepared,
-        stream: bool,
         faults: FaultSet,
         headers: list[tuple[str, str]],
     ) -> None:
         self.background = None
         self._state = state
         self._user = user
-        self._path = path
+        self._trade = trade
+        self._path = trade.path
         self._received_sha256 = sha256_hex(received)
         self._request = prepared.body
         self._for_model = prepared.for_model
         self._asked = prepared.asked
-        self._stream = stream
+        self._stream = stream = trade.streams
         self._faults = faults
         self._extra_headers = headers
-        self._key = str(uuid.uuid4())
+        self.key = str(uuid.uuid4())
+        """The chat key: of its signature, and of its images."""
+        self._content_type = SSE if stream else "application/json"
         self._answer = _Answer(stream=stream)
         self._hash = hashlib.sha256()
         self._pieces: list[bytes] = []
         self._replay: PastExchange | None = None
         self._done: list[Callable[[], None]] = []
+
+    @property
+    def user(self) -> str:
+        """Who pays."""
+        return self._user
+
+    @property
+    def faults(self) -> FaultSet:
+        """What goes wrong this time."""
+        return self._faults
+
+    def drop(self) -> None:
+        """It is not made at all, and not billed."""
+        for callback in self._done:
+            callback()
+
+    async def aside(self) -> tuple[int, list[tuple[str, str]], bytes]:
+        """Answer with nobody listening: status, headers and body of what would have been sent."""
+        head: list[Any] = [502, []]
+        body = bytearray()
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                named = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
+                head[:] = [message["status"], named]
+            else:
+                body.extend(message["body"])
+
+        try:
+            await self._run(Wire(send, None))
+        finally:
+            self.drop()
+        return head[0], head[1], bytes(body)
 
     def when_done(self, callback: Callable[[], None]) -> None:
         """Call this when the exchange is over, however it ends."""
@@ -130,10 +167,9 @@ class Exchange(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """Answer the request."""
         try:
-            await self._run(Wire(scope, send))
+            await self._run(Wire(send, scope["state"]["transport"]))
         finally:
-            for callback in self._done:
-                callback()
+            self.drop()
 
     async def _run(self, wire: Wire) -> None:
         pieces = self._honest_pieces()
@@ -147,6 +183,9 @@ class Exchange(Response):
             return
         if Fault.CUT_BEFORE_FIRST_BYTE in self._faults:
             await wire.cut()
+        elif Fault.REFUSED_AFTER_SERVICE in self._faults:
+            headers = [("content-type", "application/json"), ("content-length", str(len(_REFUSAL)))]
+            await wire.start(self._faults.option(Fault.REFUSED_AFTER_SERVICE, "status"), headers)
         elif Fault.HANG not in self._faults:
             await wire.start(200, self._header_list(first))
         try:
@@ -167,28 +206,31 @@ class Exchange(Response):
             yield replay
             return
         if Fault.REPLAY_OTHER in self._faults and replay is None:
-            replay = await somebody_elses(self._state, self._path, stream=self._stream)
+            replay = await somebody_elses(self._state, self._trade, self._request)
         if replay is not None:
             self._replay = replay
-            self._key = replay.chat_key
+            self.key = replay.chat_key
             self._answer.usage = replay.usage
+            self._content_type = replay.content_type
             for past_piece in replay.pieces:
                 yield past_piece
             return
         left = self._faults.option(Fault.TRUNCATED_STREAM, "events") if Fault.TRUNCATED_STREAM in self._faults else None
-        answer = answer_pieces(
-            self._state, self._path, self._for_model, stream=self._stream, key=self._key, asked=self._asked
-        )
+        answer = answer_pieces(self._state, self._trade, self._for_model, key=self.key, asked=self._asked)
         async with aclosing(answer):
             async for piece in answer:
                 if isinstance(piece, UpstreamReply):
-                    yield piece
-                    return
+                    if piece.status != 200:
+                        yield piece
+                        return
+                    self._content_type = piece.headers.get("content-type", self._content_type)
+                    continue
                 if left is not None:
                     if left == 0:
                         return
                     left -= 1
-                for part in alter.honest(piece, self._faults, stream=self._stream):
+                whole = tamper.meant(piece, self._faults) if self._faults else piece
+                for part in alter.honest(whole, self._faults, stream=self._stream):
                     self._answer.read(part)
                     yield part
 
@@ -207,19 +249,20 @@ class Exchange(Response):
     # sending
 
     async def _send_body(self, first: bytes, pieces: AsyncGenerator[Any], wire: Wire) -> None:
-        tamper = alter.Tamper(self._faults)
+        changed = alter.Tamper(self._faults)
         gzip = alter.Gzip() if Fault.GZIP in self._faults else None
         cut_after = Fault.CUT_AFTER_FIRST_BYTE in self._faults
         hang = Fault.HANG in self._faults
+        refused = Fault.REFUSED_AFTER_SERVICE in self._faults
         silent = 0
         piece: Any = first
         while piece is not None:
             self._hash.update(piece)
             self._pieces.append(piece)
-            data = tamper(piece)
+            data = self._sent(piece, changed)
             if gzip is not None:
                 data = gzip.piece(data)
-            if hang:
+            if hang or refused:
                 pass
             elif wire.gone:
                 silent += len(data)
@@ -233,8 +276,30 @@ class Exchange(Response):
             piece = await anext(pieces, None)
         if hang:
             await wire.left()
+        elif refused:
+            await wire.body(_REFUSAL, more=False)
         else:
             await wire.body(gzip.end() if gzip is not None else b"", more=False)
+
+    def _sent(self, piece: bytes, changed: alter.Tamper) -> bytes:
+        """What the client gets in place of a piece that was hashed."""
+        piece = self._with_urls(self._trade.sent(piece))
+        return changed(tamper.altered(piece, self._faults) if self._faults else piece)
+
+    def _with_urls(self, piece: bytes) -> bytes:
+        trade, state = self._trade, self._state
+        if not isinstance(trade, ImageTrade) or not trade.wants_urls:
+            return piece
+        images = images_in(piece, most=trade.count())
+        if not images:
+            return piece
+        if Fault.IMAGE_SWAPPED in self._faults:
+            state.images.put(self.key, [tamper.swapped_file(images[0]), *images[1:]])
+        elif Fault.IMAGE_EXPIRED not in self._faults:
+            state.images.put(self.key, images)
+        foreign = Fault.IMAGE_URL_FOREIGN in self._faults
+        origin = self._faults.option(Fault.IMAGE_URL_FOREIGN, "origin") if foreign else state.url
+        return with_urls(piece, f"{origin}/v1/proxy/images/{self.key}", len(images))
 
     async def _write(self, data: bytes, wire: Wire) -> None:
         delay = self._faults.option(Fault.SLOW_DRIP, "delay") if Fault.SLOW_DRIP in self._faults else None
@@ -246,20 +311,19 @@ class Exchange(Response):
                 return
 
     def _header_list(self, body: bytes) -> list[tuple[str, str]]:
-        signed_here = self._state.spec.kind in ("TeeML", "TeeTLS")
         headers = [
-            ("content-type", SSE if self._stream else "application/json"),
+            ("content-type", self._content_type),
             ("x-accel-buffering", "no"),
             ("provider", self._state.address),
             ("access-control-expose-headers", _exposed(self._extra_headers)),
             *self._extra_headers,
         ]
-        if signed_here and Fault.NO_HEADER not in self._faults:
-            headers.append(("zg-res-key", self._key))
+        if self._trade.announced and self._trade.signed and Fault.NO_HEADER not in self._faults:
+            headers.append(("zg-res-key", self.key))
         if Fault.GZIP in self._faults:
             headers.append(("content-encoding", "gzip"))
         elif not self._stream and not alter.reframes(self._faults):
-            tampered = alter.Tamper(self._faults)(body)
+            tampered = self._sent(body, alter.Tamper(self._faults))
             headers.append(("content-length", str(len(tampered))))
         return headers
 
@@ -278,12 +342,12 @@ class Exchange(Response):
     @property
     def _signature_key(self) -> str:
         if self._state.spec.kind == "TeeML-separated":
-            return self._answer.upstream_id or self._key
-        return self._key
+            return self._answer.upstream_id or self.key
+        return self.key
 
     def _sign(self) -> None:
         state, faults = self._state, self._faults
-        if not state.spec.signs or Fault.SIGNATURE_NEVER in faults:
+        if not self._trade.signed or Fault.SIGNATURE_NEVER in faults:
             return
         late = Fault.SIGNATURE_LATE in faults
         seconds = faults.option(Fault.SIGNATURE_LATE, "seconds") if late else 0.0
@@ -306,11 +370,16 @@ class Exchange(Response):
                     pieces=tuple(self._pieces),
                     usage=self._answer.usage,
                     signature=signature,
+                    content_type=self._content_type,
                 )
             )
 
     def _new_signature(self) -> ChatSignature:
-        request, response_hash, key = self._request, self._hash.hexdigest(), self._state.signing_key
+        digest = self._hash.hexdigest()
+        # A relay signs the body it was given, whatever is in it (services §1.2).
+        relayed = self._state.spec.kind == "TeeTLS"
+        response_hash = digest if relayed else self._trade.response_half(self._pieces, digest)
+        request, key = self._request, self._state.signing_key
         if Fault.SIGNATURE_OTHER_BYTES in self._faults:
             request, response_hash = secrets.token_bytes(32), sha256_hex(secrets.token_bytes(32))
         signer = Key.random() if Fault.OTHER_SIGNER in self._faults else key
@@ -326,7 +395,9 @@ class Exchange(Response):
                 return
         usage = self._answer.usage
         prices = state.prices
-        input_fee, output_fee = prices.fee(usage) if usage else prices.estimate(self._answer.text(self._pieces))
+        bill = self._trade.bill(prices, usage, self._pieces, "" if usage else self._answer.text(self._pieces))
+        if Fault.IMAGES_OVERBILLED in faults:
+            bill = replace(bill, output_fee=self._trade.due(prices))
         if usage:
             state.limits.spend_tokens(self._user, usage.prompt_tokens + usage.completion_tokens)
         state.log.add(
@@ -335,8 +406,10 @@ class Exchange(Response):
                 chat_id=self._signature_key,
                 model=self._asked or state.spec.model,
                 usage=usage,
-                input_fee=input_fee,
-                output_fee=output_fee,
+                input_fee=bill.input_fee,
+                output_fee=bill.output_fee,
+                units=bill.units,
+                unit=bill.unit,
                 request_sha256=sha256_hex(self._request),
                 response_sha256=self._hash.hexdigest(),
                 time=state.clock.now(),
@@ -352,14 +425,14 @@ class Exchange(Response):
 class Wire:
     """The connection of one request: sends, and can cut. After the client has gone it swallows what is sent."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, send: Send, transport: asyncio.Transport | None) -> None:
         self._send = send
-        self._transport: asyncio.Transport = scope["state"]["transport"]
+        self._transport = transport
 
     @property
     def gone(self) -> bool:
         """Whether nobody reads any more."""
-        return self._transport.is_closing()
+        return self._transport is not None and self._transport.is_closing()
 
     async def start(self, status: int, headers: list[tuple[str, str]]) -> None:
         """Send the status line and headers."""
@@ -379,29 +452,32 @@ class Wire:
 
     async def cut(self) -> None:
         """Reset the connection, as a crash or a cable would: no closing handshake, no end of the response."""
-        reset(self._transport)
+        if self._transport is not None:
+            reset(self._transport)
         await asyncio.sleep(0)  # let the server see the loss before it is told the response is over
         await asyncio.sleep(0)
 
 
 async def answer_pieces(
-    state: ProviderState, path: str, request: bytes, *, stream: bool, key: str, asked: str | None
+    state: ProviderState, trade: Trade, request: bytes, *, key: str, asked: str | None
 ) -> AsyncGenerator[bytes | UpstreamReply]:
-    """Ask the model and do to its answer what the provider does before hashing; or relay its refusal."""
-    separate = state.spec.kind == "TeeML-separated"  # signed where it was made, so it must not be touched
+    """Ask the model and do to its answer what the provider does before hashing; or relay its refusal.
+
+    The head of an answer in one piece comes first, as an `UpstreamReply` with status 200.
+    """
     chat_id = f"chatcmpl-{key}"
-    if not stream:
-        reply = await state.upstream.complete(path, request)
-        if reply.status != 200:
-            yield reply
-        else:
-            yield reply.body if separate else sanitize_body(reply.body, chat_id=chat_id, model=asked)
+    if not trade.streams:
+        reply = await state.upstream.complete(trade.path, request)
+        yield reply
+        if reply.status == 200:
+            clean = trade.sanitised
+            yield sanitize_body(reply.body, chat_id=chat_id, model=asked) if clean else reply.body
         return
-    async for event in state.upstream.stream(path, request):
+    async for event in state.upstream.stream(trade.path, request):
         if isinstance(event, UpstreamReply):
             yield event
             return
-        forwarded = event if separate else sanitize_event(event, chat_id=chat_id, model=asked)
+        forwarded = sanitize_event(event, chat_id=chat_id, model=asked) if trade.sanitised else event
         if forwarded:
             yield forwarded
 
@@ -416,24 +492,36 @@ def sign_answer(state: ProviderState, key: Key, request: bytes, response_hash: s
     return sign_text(key, chat_text(request, response_hash))
 
 
-async def somebody_elses(state: ProviderState, path: str, *, stream: bool) -> PastExchange:
-    """A genuine, signed exchange of a made-up user, for the case that no real one is at hand."""
+async def somebody_elses(state: ProviderState, trade: Trade, mine: bytes) -> PastExchange:
+    """A genuine, signed exchange of a made-up user, for the case that no real one is at hand.
+
+    What is asked with a file is `mine` with a few words more.
+    """
+    path, stream = trade.path, trade.streams
     question = f"What did somebody else ask? ({secrets.token_hex(4)})"
     asked: dict[str, Any] = {"model": state.spec.model}
     if path == "/embeddings":
         asked["input"] = question
+    elif path == "/images/generations":
+        asked["prompt"] = question
     else:
         asked["messages"] = [{"role": "user", "content": question}]
     if stream:
         asked |= {"stream": True, "stream_options": {"include_usage": True}}
     request = json.dumps(asked, separators=(",", ":")).encode()
+    if isinstance(trade, EditTrade | SpeechTrade):
+        request = mine.replace(b'name="prompt"\r\n\r\n', b'name="prompt"\r\n\r\n' + question.encode(), 1)
     key, answer, pieces = str(uuid.uuid4()), _Answer(stream=stream), []
-    async for piece in answer_pieces(state, path, request, stream=stream, key=key, asked=None):
+    async for piece in answer_pieces(state, trade, request, key=key, asked=None):
         if isinstance(piece, UpstreamReply):
+            if piece.status == 200:
+                continue
             raise UpstreamBrokenError("the model refused the made-up request")
         answer.read(piece)
         pieces.append(piece)
-    signature = sign_answer(state, state.signing_key, request, hashlib.sha256(b"".join(pieces)).hexdigest())
+    digest = hashlib.sha256(b"".join(pieces)).hexdigest()
+    half = digest if state.spec.kind == "TeeTLS" else trade.response_half(pieces, digest)
+    signature = sign_answer(state, state.signing_key, request, half)
     separate = state.spec.kind == "TeeML-separated"
     return PastExchange(
         user=Key.random().address,
@@ -443,6 +531,7 @@ async def somebody_elses(state: ProviderState, path: str, *, stream: bool) -> Pa
         pieces=tuple(pieces),
         usage=answer.usage,
         signature=signature,
+        content_type=SSE if stream else "application/json",
     )
 
 

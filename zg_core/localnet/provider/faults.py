@@ -42,10 +42,19 @@ class Fault(StrEnum):
     SESSION_REJECTED = "session_rejected"
     CLOCK_AHEAD = "clock_ahead"
     HANG = "hang"
+    REFUSED_AFTER_SERVICE = "refused_after_service"
     CUT_BEFORE_FIRST_BYTE = "cut_before_first_byte"
     CUT_AFTER_FIRST_BYTE = "cut_after_first_byte"
     PRICE_RAISED = "price_raised"
     SIGNER_ROTATED = "signer_rotated"
+    IMAGE_SWAPPED = "image_swapped"
+    IMAGES_MISSING = "images_missing"
+    IMAGES_OVERBILLED = "images_overbilled"
+    IMAGE_EXPIRED = "image_expired"
+    IMAGE_URL_FOREIGN = "image_url_foreign"
+    DURATION_INFLATED = "duration_inflated"
+    JOB_LOST = "job_lost"
+    JOB_FAILED = "job_failed"
     SETTLEMENT_INFLATED = "settlement_inflated"
 
 
@@ -69,7 +78,10 @@ SESSION_REASONS: Mapping[str, str] = MappingProxyType(
 
 _MEANINGS: Mapping[Fault, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     {
-        Fault.BODY_CHANGED: ("one letter of the answer is changed after it was hashed and signed", {}),
+        Fault.BODY_CHANGED: (
+            "one letter of the answer (its text, a transcript, a vector) is changed after it was hashed and signed",
+            {},
+        ),
         Fault.USAGE_CHANGED: ("the token counts are raised after the answer was hashed and signed", {"factor": 2}),
         Fault.USAGE_INFLATED: ("the token counts are raised, then signed and billed as raised", {"factor": 10}),
         Fault.OTHER_SIGNER: (
@@ -109,6 +121,7 @@ _MEANINGS: Mapping[Fault, tuple[str, Mapping[str, Any]]] = MappingProxyType(
             {"seconds": 90_000},
         ),
         Fault.HANG: ("the request is served, but nothing is sent until the client leaves", {"billed": True}),
+        Fault.REFUSED_AFTER_SERVICE: ("the request is served and billed, and the answer is a refusal", {"status": 503}),
         Fault.CUT_BEFORE_FIRST_BYTE: ("the connection is reset before a byte is sent", {"billed": True}),
         Fault.CUT_AFTER_FIRST_BYTE: ("the connection is reset after the first piece of the body", {"billed": True}),
         Fault.PRICE_RAISED: ("prices on chain are multiplied before the request is answered", {"factor": 2}),
@@ -116,6 +129,20 @@ _MEANINGS: Mapping[Fault, tuple[str, Mapping[str, Any]]] = MappingProxyType(
             "a new enclave key is registered before the request is answered; acknowledged: the owner has confirmed it",
             {"acknowledged": True},
         ),
+        Fault.IMAGE_SWAPPED: ("the first image is replaced by another after it was signed", {}),
+        Fault.IMAGES_MISSING: ("the last `count` images are taken away after they were signed", {"count": 1}),
+        Fault.IMAGES_OVERBILLED: ("one image fewer is made and signed than asked for, and all are billed", {}),
+        Fault.IMAGE_EXPIRED: ("the addresses of the images lead nowhere any more", {}),
+        Fault.IMAGE_URL_FOREIGN: (
+            "the addresses of the images lead to another host",
+            {"origin": "http://127.0.0.1:9"},
+        ),
+        Fault.DURATION_INFLATED: (
+            "the stated length of a recording is multiplied, then signed and billed as raised",
+            {"factor": 10},
+        ),
+        Fault.JOB_LOST: ("a job is taken, made and billed, and then nobody knows it", {"billed": True}),
+        Fault.JOB_FAILED: ("a job is taken and fails; it is not billed", {}),
         Fault.SETTLEMENT_INFLATED: (
             "the next settlement asks every user for more than the provider's own log says",
             {"factor": 2},

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 Kind = Literal["TeeML", "TeeTLS", "TeeML-separated", "standard"]
 """Who signs (0g-direct §4.8): the provider's enclave, the same for a vendor's answer, the model's enclave, nobody."""
 
-ServiceType = Literal["chatbot", "embedding"]
+ServiceType = Literal["chatbot", "embedding", "text-to-image", "image-editing", "speech-to-text"]
 
-SERVICES: dict[str, ServiceType] = {"chat": "chatbot", "embedding": "embedding"}
+SERVICES: dict[str, ServiceType] = {
+    "chat": "chatbot",
+    "embedding": "embedding",
+    "image": "text-to-image",
+    "edit": "image-editing",
+    "speech": "speech-to-text",
+}
 """What a network can be asked to serve, and how that is called on chain."""
 
 ONE_OG = 10**18
@@ -75,6 +81,11 @@ class ProviderSettings:
     """How often everything is settled, however young."""
     settle_buffer: float = 60
 
+    image_ttl: float = 1_800
+    """How long an image can be fetched by its address, and a job be asked about. It bounds the client, as above."""
+    job_poll: float = 5
+    """Seconds after which a client is told to ask for a job again."""
+
     error_prefix: str = "Provider proxy: handle proxied service, "
     """What provider versions put before an error's reason; the newest ones use an empty prefix."""
 
@@ -99,6 +110,7 @@ class ProviderSettings:
             model_mismatches=None,
             model_mismatch_window=real.model_mismatch_window / 1000,
             model_block=real.model_block / 1000,
+            job_poll=real.job_poll / 1000,
             settle_interval=0.3,
             settle_force_interval=real.settle_force_interval / 1000,
             settle_buffer=real.settle_buffer / 1000,
@@ -125,7 +137,9 @@ class ProviderSpec:
         kind: who answers and who signs.
         input_price: neuron per prompt token.
         output_price: neuron per completion token.
-        service_type: ``chatbot`` serves /chat/completions, ``embedding`` serves /embeddings.
+        service_type: What it serves: ``chatbot`` /chat/completions, ``embedding`` /embeddings, ``text-to-image``
+            /images/generations, ``image-editing`` /images/edits, ``speech-to-text`` /audio/transcriptions. Images cost
+            the output price each, speech the input price a second.
         token_delay: seconds between the chunks of a stream.
         first_token_delay: seconds before the first one.
         context_length: tokens a request may have.
@@ -139,6 +153,13 @@ class ProviderSpec:
         rewrite_body: whether request bodies are re-marshalled before they are forwarded and hashed. None: as the real
             ones, where the model is behind the provider and not inside it (TeeTLS, separated).
         lora: whether one fine-tuned adapter is offered next to the model.
+        adapters: further adapters, each a task id and the state it is in (``ready``, ``offloaded``, ``failed``, …).
+        async_jobs: whether images can be asked for as jobs.
+        image_store: whether images can be fetched by address.
+        most_images: images that one request gets at most, however many it asks for; None sets no such limit.
+        speech_usage: how a transcript says what it cost: by ``duration``, ``tokens`` or ``none``.
+        speech_sse: whether streamed transcripts come as server-sent events instead of lines of JSON.
+        signs_relayed_speech: whether a relay signs transcripts, as the newest brokers do.
         aliases: other names that the provider lists and takes. It puts `model` into the request before it hashes it
             (``ModelAliases`` of the real one), so that such a request is signed under a name nobody asked for.
         upstream_model: the name that it puts in for `model` and its aliases (``UpstreamModel``), which is not on chain.
@@ -163,6 +184,13 @@ class ProviderSpec:
     usd_rate: int = 4 * 10**18
     rewrite_body: bool | None = None
     lora: bool = True
+    adapters: tuple[tuple[str, str], ...] = ()
+    async_jobs: bool = True
+    image_store: bool = True
+    most_images: int | None = None
+    speech_usage: Literal["duration", "tokens", "none"] = "duration"
+    speech_sse: bool = False
+    signs_relayed_speech: bool = True
     aliases: tuple[str, ...] = ()
     upstream_model: str | None = None
     upstream: Upstream | None = None
@@ -216,6 +244,17 @@ _STANDARD_MIX: tuple[ProviderSpec, ...] = (
         model="local-embed-1", service_type="embedding", input_price=10_000_000_000, output_price=0, lora=False
     ),
 )
+_MEDIA: dict[ServiceType, ProviderSpec] = {
+    "text-to-image": ProviderSpec(
+        model="local-image", service_type="text-to-image", input_price=0, output_price=3 * 10**15, lora=False
+    ),
+    "image-editing": ProviderSpec(
+        model="local-edit", service_type="image-editing", input_price=0, output_price=4 * 10**15, lora=False
+    ),
+    "speech-to-text": ProviderSpec(
+        model="local-speech", service_type="speech-to-text", input_price=10**13, output_price=0, lora=False
+    ),
+}
 
 
 def standard_specs(count: int, services: Sequence[str] = ()) -> list[ProviderSpec]:
@@ -233,11 +272,12 @@ def standard_specs(count: int, services: Sequence[str] = ()) -> list[ProviderSpe
         mix = _mix()
         return [next(mix) for _ in range(count)]
     if unknown := [name for name in services if name not in SERVICES]:
-        raise ValueError(f"the local network has no {unknown[0]!r} service; it can serve {' and '.join(SERVICES)}")
+        raise ValueError(f"the local network has no {unknown[0]!r} service; it can serve {', '.join(SERVICES)}")
     wanted = list(dict.fromkeys(SERVICES[name] for name in services))
     of: dict[ServiceType, Iterator[ProviderSpec]] = {
         "chatbot": (spec for spec in _mix() if spec.service_type == "chatbot"),
-        "embedding": _embeddings(),
+        "embedding": _numbered(next(spec for spec in _STANDARD_MIX if spec.service_type == "embedding")),
+        **{name: _numbered(replace(spec, model=f"{spec.model}-1")) for name, spec in _MEDIA.items()},
     }
     turns = cycle(wanted)
     return [next(of[next(turns)]) for _ in range(max(count, len(wanted)))]
@@ -254,7 +294,11 @@ def _mix() -> Iterator[ProviderSpec]:
         )
 
 
-def _embeddings() -> Iterator[ProviderSpec]:
-    first = next(spec for spec in _STANDARD_MIX if spec.service_type == "embedding")
+def _numbered(first: ProviderSpec) -> Iterator[ProviderSpec]:
     for number in count_from(1):
-        yield replace(first, model=f"local-embed-{number}", input_price=number * first.input_price)
+        yield replace(
+            first,
+            model=f"{first.model[:-2]}-{number}",
+            input_price=number * first.input_price,
+            output_price=number * first.output_price,
+        )

@@ -17,6 +17,8 @@ from zg_core.localnet.provider.onchain import Registration, additional_info
 from zg_core.localnet.provider.settlement import MAX_USERS, SettlementRecord, UserSettlement, requests_hash
 from zg_core.localnet.provider.signing import SignatureShelf
 from zg_core.localnet.provider.tokens import TokenChecker
+from zg_core.localnet.services.adapters import Adapter, Adapters
+from zg_core.localnet.services.jobs import ImageShelf, Jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +55,7 @@ class PastExchange:
     pieces: tuple[bytes, ...]
     usage: Usage | None
     signature: ChatSignature
+    content_type: str = "application/json"
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,14 @@ class ProviderState:
         self.enclave_key = Key.random()
         self.input_price = spec.input_price
         self.output_price = spec.output_price
-        self.adapter = adapter_name(spec.model, key.address) if spec.lora and spec.service_type == "chatbot" else None
+        self.adapter = (
+            adapter_name(spec.model, adapter_task(key.address))
+            if spec.lora and spec.service_type == "chatbot"
+            else None
+        )
+        self.adapters = Adapters(_adapters_of(spec, key.address) if self.adapter else [])
+        self.jobs = Jobs(clock.now, settings.image_ttl)
+        self.images = ImageShelf(clock.now, settings.image_ttl)
         self.limits = Limits(settings, clock.now, spec.context_length)
         self.faults = FaultPlan()
         self.shelf = SignatureShelf(clock.now)
@@ -319,6 +329,8 @@ class ProviderState:
             del self.requests[saved.requests :]
             self.limits.clear()
             self.faults.clear()
+            self.jobs.clear()
+            self.adapters.entries[:] = _adapters_of(self.spec, self.address) if self.adapter else []
             self.drop_caches()
 
 
@@ -327,12 +339,17 @@ def _cycle(names: tuple[str, ...]) -> Iterator[str]:
         yield from names or ("",)
 
 
-def adapter_name(model: str, provider: str) -> str:
+def _adapters_of(spec: ProviderSpec, provider: str) -> list[Adapter]:
+    tasks = [(adapter_task(provider), "active"), *spec.adapters]
+    return [Adapter(adapter_name(spec.model, task), task, spec.model, state) for task, state in tasks]
+
+
+def adapter_name(model: str, task: str) -> str:
     """The name of a fine-tuned adapter: ``ft-``, the base model, the first 12 characters of the task (0g-direct §8)."""
     base = model.replace("/", "-").replace(".", "-").replace(" ", "-").strip("-")
-    return f"ft-{base}-{adapter_task(provider)[:12]}"
+    return f"ft-{base}-{task[:12]}"
 
 
 def adapter_task(provider: str) -> str:
-    """The id of the fine-tuning task that made a provider's adapter."""
+    """The id of the fine-tuning task that made a provider's first adapter."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"local-adapter:{provider.lower()}"))

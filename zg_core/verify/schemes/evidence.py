@@ -98,10 +98,10 @@ def _as_it_is(record: Any, _: Kept) -> Any:
 
 
 class Vouch(Protocol):
-    """Which fields of the evidence are vouched for."""
+    """Which fields a signature vouches for."""
 
     def __call__(self, kept: Kept, verdict: Verdict, /) -> Iterable[str]:
-        """Their names, for example ``"evidence.time"``."""
+        """Their names."""
         ...
 
 
@@ -120,15 +120,18 @@ class Scheme:
     Attributes:
         remade: The verdict that the evidence gives. It says ``failed`` where the evidence contradicts the exchange or
             the record, and what it compared in ``response_sha256``, ``expected_signer``, ``recovered_signer``, ….
-        vouches: Names of fields of ``evidence`` (``evidence.time``, ``evidence.facts``) for which the signature vouches
-            where `remade` found nothing wrong; ``scheme``, ``signed_text``, ``signature`` and ``signer`` need no
-            mention. What is not named here is listed as vouched for by nobody.
+        vouches: Names of fields of the receipt (``response.sha256``, ``request.body``, ``evidence.time``, …) for which
+            the signature vouches where `remade` found nothing wrong. The verdict, and ``scheme``, ``signed_text``,
+            ``signature`` and ``signer`` of the evidence need no mention. What nobody names is listed as vouched for by
+            nobody.
         assumed: The record without an anchor: as it has to have been, for what the receipt says of it, where the client
             may have read it again after the call.
         proves: Whether somebody signed; a mere claim is never more than unproven.
+        on_chain: Whether the record that it measures against is one of 0G's chain (`zg_core.types.Service`).
     """
 
     remade: Remake
     vouches: Vouch = _nothing
     assumed: Assume = _as_it_is
     proves: bool = True
+    on_chain: bool = False

@@ -12,7 +12,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-__all__ = ["marshal"]
+__all__ = ["marshal", "number_text"]
 
 _HALF = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile('["\\\\\\x00-\\x1f<>&\u2028\u2029\ud800-\udfff]')
@@ -42,7 +42,7 @@ def _write(value: Any, parts: list[str]) -> None:
         parts.append(_string(value))
     elif isinstance(value, int | float):
         try:
-            parts.append(_number(float(value)))
+            parts.append(number_text(float(value)))
         except OverflowError:
             raise ValueError("not JSON for Go: a number beyond float64") from None
     elif isinstance(value, dict):
@@ -80,7 +80,16 @@ def _escape(match: re.Match[str]) -> str:
     return _SHORT.get(char) or f"\\u{ord(char):04x}"
 
 
-def _number(number: float) -> str:
+def number_text(number: float) -> str:
+    """A number as Go writes it, which is how JavaScript does, but that it tells a negative zero.
+
+    Raises:
+        ValueError: it is not finite.
+
+    Example:
+        >>> number_text(1e21), number_text(1e-7), number_text(123456789012345680000.0)
+        ('1e+21', '1e-7', '123456789012345680000')
+    """
     if not math.isfinite(number):
         raise ValueError("not JSON: a number that is not finite")
     if number == 0:

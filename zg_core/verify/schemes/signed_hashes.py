@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _HASH = re.compile(r"(?:0x)?([0-9a-f]{64})")
+_BOUND = (Binding.EXACT, Binding.REWRITTEN, Binding.RENAMED)
 _BARE_SIGNATURE = re.compile(r"[0-9a-fA-F]{130}")
 
 
@@ -365,4 +366,16 @@ def assumed(record: Service, kept: Kept) -> Service:
     return replace(record, additional_info=info, acknowledged=True)
 
 
-SCHEME = Scheme(remade, assumed=assumed)
+def vouches(kept: Kept, verdict: Verdict) -> Iterator[str]:
+    """The bytes of the response, and those of the request where the signature is for them."""
+    yield from ("response.sha256", "response.complete")
+    if kept.response is not None:
+        yield from ("response.size", "response.body")
+    sent = bool(kept.exchange.request)
+    if verdict.binding is Binding.EXACT or (verdict.binding in _BOUND and sent):
+        yield from ("request.sha256", "verdict.request_sha256")
+    if verdict.binding in _BOUND and sent:
+        yield from ("request.size", "request.body")
+
+
+SCHEME = Scheme(remade, vouches, assumed, on_chain=True)

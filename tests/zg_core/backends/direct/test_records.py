@@ -14,7 +14,7 @@ import pytest
 from zg_core import AsyncChatClient, Budget, ChatClient, ConfigError, VerificationUnavailable, og
 from zg_core.backends.direct.records import check_age
 from zg_core.calls.closing import RECORD_CHANGED
-from zg_core.errors import BudgetExceeded, ChainError
+from zg_core.errors import BudgetExceeded, ChainError, ZeroGError
 from zg_core.localnet import LocalNet, LocalProvider
 from zg_core.verify import Reason, Status
 
@@ -92,10 +92,57 @@ class TestPrice:
             assert (doubtful.fee.exact, RECORD_CHANGED in doubtful.flags) == (True, False)
             client.backend._records.age = 0.0
             client.create(QUESTION)
+            assert corrected[doubtful.id].wait(30)  # by the read beside that call
             assert RECORD_CHANGED in doubtful.flags
             assert (doubtful.fee.exact, doubtful.fee.reason) == (False, "price_changed")
             assert doubtful.fee.lower <= billed <= (doubtful.fee.upper or 0)
-            assert corrected[doubtful.id].wait(30)
+
+    def test_one_that_another_call_has_read_meanwhile_corrects_at_once(self, given, provider):
+        with ChatClient(**given, record_age=60) as client:
+            client.create(QUESTION)
+            closing = client.calls.closing
+            refreshed = closing._backend.refreshed
+
+            async def overtaken(route: Any, *, patient: bool) -> Any:
+                found = await refreshed(route, patient=patient)
+                await client.backend._chain.service(given["provider"], fresh=True)
+                return found
+
+            closing._backend.refreshed = overtaken
+            provider.set_price(provider.prices[0] * 3, provider.prices[1] * 3)
+            receipt = client.create(QUESTION).receipt
+            billed = next(one.fee for one in provider.log if one.chat_id == receipt.chat_id)
+            assert (receipt.fee.exact, receipt.fee.reason, receipt.flags) == (False, "price_changed", (RECORD_CHANGED,))
+            assert receipt.fee.lower <= billed <= (receipt.fee.upper or 0)
+
+    @pytest.mark.parametrize(
+        ("fault", "status", "outcome"),
+        [("cut_before_first_byte", None, "unknown"), ("refused_after_service", 503, "refused")],
+    )
+    def test_what_was_not_answered_is_bounded_by_the_new_one(self, given, provider, fault, status, outcome):
+        options = {} if status is None else {"status": status}
+        budget = Budget(per_run=og("1"))
+        with ChatClient(**given, record_age=60, max_retries=0, budget=budget) as client:
+            assert client.spending is not None
+            client.create(QUESTION)
+            client.backend._records.age = 0.0
+            client.service()  # nothing rests on an earlier one
+            client.backend._records.age = 60.0
+            provider.set_price(provider.prices[0] * 30, provider.prices[1] * 30)
+            with provider.fault(fault, **options), pytest.raises(ZeroGError) as caught:
+                client.create(QUESTION)
+            receipt, billed = caught.value.receipt, provider.log[-1].fee
+            assert (receipt.outcome, receipt.fee.upper < billed) == (outcome, True), "the old price bounds nothing"
+            before = client.spending.left(receipt.payer, receipt.provider)["per_run"]
+            old = receipt.fee.upper
+            client.backend._records.age = 0.0
+            client.service()
+            assert RECORD_CHANGED in receipt.flags
+            assert billed <= receipt.fee.upper
+            counted = before.units - client.spending.left(receipt.payer, receipt.provider)["per_run"].units
+            assert counted == (receipt.fee.upper - old if outcome == "unknown" else 0)
+            held = [each.upper.units for each in client.spending.held() if each.receipt == receipt.id]
+            assert held == ([receipt.fee.upper] if outcome == "unknown" else [])
 
     def test_a_budget_waits_for_the_new_one(self, caller, given, provider):
         budget = Budget(per_run=og("0.01"), per_call=og("0.001"))

@@ -272,7 +272,7 @@ async def test_an_answer_fills_the_context_at_most():
 
 
 async def test_an_unknown_path_is_404():
-    reply = await MODEL.complete("/images/generations", b"{}")
+    reply = await MODEL.complete("/images/variations", b"{}")
     assert (reply.status, json.loads(reply.body)["error"]["type"]) == (404, "invalid_request_error")
 
 

@@ -61,11 +61,15 @@ def raw_stream(one, *, stream=True):
 # the plan
 
 
+OF_MEDIA = {fault for fault in Fault if fault.value.startswith(("image", "duration", "job"))}
+"""Tested in services/test_media_faults.py."""
+
+
 def test_every_fault_has_a_name_a_meaning_and_a_test():
     assert set(fault_meanings()) == {fault.value for fault in Fault}
     assert all(len(meaning) > 10 for meaning in fault_meanings().values())
     tested = {name for name in globals() if name.startswith("test_")}
-    for fault in Fault:
+    for fault in set(Fault) - OF_MEDIA:
         assert any(name.startswith(f"test_{fault.value}") for name in tested), f"no test for {fault.value}"
 
 
@@ -463,6 +467,16 @@ def test_session_rejected_for_each_reason(caller, tools, reason):
     assert tools.error_of(response) == (
         f"Provider proxy: handle proxied service, validate session: {SESSION_REASONS[reason]}"
     )
+    assert one.chat().status_code == 200
+
+
+@BOTH
+def test_refused_after_service_bills_what_it_refuses(caller, stream):
+    one = caller()
+    one.provider.fault(Fault.REFUSED_AFTER_SERVICE, status=429)
+    response = one.chat(stream=stream)
+    assert (response.status_code, response.json()) == (429, {"error": "no capacity"})
+    assert (len(one.provider.log), one.provider.log[-1].fee > 0) == (1, True)
     assert one.chat().status_code == 200
 
 

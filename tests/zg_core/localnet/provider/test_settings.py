@@ -30,6 +30,8 @@ def test_production_has_the_networks_numbers():
         "model_block": 3_600,
         "max_body": 32 * 2**20,  # §4.1
         "max_silent_read": 10 * 2**20,  # §4.3
+        "image_ttl": 1_800,  # services §3
+        "job_poll": 5,
         "settle_interval": 300,  # §2.5
         "settle_force_interval": 600,
         "settle_buffer": 60,
@@ -45,6 +47,7 @@ def test_fast_divides_cache_lives_and_intervals_by_a_thousand_and_lifts_limits()
         "session_cache",
         "model_mismatch_window",
         "model_block",
+        "job_poll",
         "settle_interval",
         "settle_force_interval",
         "settle_buffer",
@@ -85,12 +88,15 @@ def test_the_services_asked_for_have_a_provider_each_and_take_turns():
     specs = standard_specs(9, ["embedding", "chat"])
     assert [spec.service_type for spec in specs] == ["embedding", "chatbot"] * 4 + ["embedding"]
     assert len({spec.model for spec in specs}) == 9
+    media = standard_specs(6, ["image", "edit", "speech"])
+    assert [spec.service_type for spec in media] == ["text-to-image", "image-editing", "speech-to-text"] * 2
+    assert [spec.model for spec in media[:4]] == ["local-image-1", "local-edit-1", "local-speech-1", "local-image-2"]
     assert [spec.model for spec in standard_specs(6, ["chat"])][3:] == ["local-chat-4", "local-chat-5", "local-chat-6"]
 
 
 def test_a_service_that_is_not_here_is_refused():
-    with pytest.raises(ValueError, match=r"no 'speech' service; it can serve chat and embedding"):
-        standard_specs(1, ["chat", "speech"])
+    with pytest.raises(ValueError, match=r"no 'video' service; it can serve chat, embedding, image, edit, speech"):
+        standard_specs(1, ["chat", "video"])
 
 
 def test_bodies_are_rewritten_where_the_model_is_outside():

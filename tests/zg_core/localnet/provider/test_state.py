@@ -12,7 +12,7 @@ from zg_core.localnet.base.keys import Key, recover_address
 from zg_core.localnet.chain import abi
 from zg_core.localnet.provider.billing import BillingEntry
 from zg_core.localnet.provider.settlement import requests_hash
-from zg_core.localnet.provider.state import adapter_name
+from zg_core.localnet.provider.state import adapter_name, adapter_task
 
 OG = 10**18
 
@@ -302,7 +302,7 @@ def test_what_a_provider_writes_on_chain(connect):
 
 
 def test_adapter_names_follow_the_rule():
-    name = adapter_name("org/Some Model.7b", "0xAb")
+    name = adapter_name("org/Some Model.7b", adapter_task("0xAb"))
     assert name.startswith("ft-org-Some-Model-7b-")
     assert len(name) == len("ft-org-Some-Model-7b-") + 12
-    assert name == adapter_name("org/Some Model.7b", "0xaB")
+    assert name == adapter_name("org/Some Model.7b", adapter_task("0xaB"))

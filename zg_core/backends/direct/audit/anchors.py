@@ -11,6 +11,7 @@ from zg_core.crypto import same_address
 from zg_core.errors import ChainError, ConfigError
 from zg_core.receipts.anchors import Anchor
 from zg_core.receipts.checking import rebuilt
+from zg_core.receipts.plain import DIRECT
 from zg_core.verify.policy import Policy, renames_in
 from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -40,6 +41,12 @@ async def chain_anchor(receipt: Receipt, chain: ChainReader) -> Anchor:
         ChainError: the chain cannot be read.
     """
     network = chain.network
+    if receipt.backend != DIRECT:
+        raise ConfigError(
+            f"receipt {receipt.id} is of the backend {receipt.backend[:40]!r}, whose services are on no chain of 0G's",
+            code="other_network",
+            hint="anchor it with --signer or --pins",
+        )
     if receipt.chain_id != network.chain_id or not same_address(receipt.inference or "0x", network.inference):
         raise ConfigError(
             f"receipt {receipt.id} is of chain {receipt.chain_id}, contract {receipt.inference or 'unknown'}; "
@@ -48,8 +55,8 @@ async def chain_anchor(receipt: Receipt, chain: ChainReader) -> Anchor:
             hint="choose its network (--network, --rpc)",
         )
     records = await _Records(receipt, chain).read()
-    facts: dict[str, str | int] = {"chain_id": network.chain_id, "inference": network.inference}
-    facts |= {"ledger": network.ledger, "provider": receipt.provider}
+    facts: dict[str, str | int] = {"backend": receipt.backend, "realm": f"eip155:{network.chain_id}"}
+    facts |= {"inference": network.inference, "ledger": network.ledger, "provider": receipt.provider}
     services, complete = records
     if not services:
         return Anchor("the chain, where the provider is not registered", complete=complete, facts=facts)

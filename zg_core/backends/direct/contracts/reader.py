@@ -77,6 +77,11 @@ class ChainReader:
         kept = self._services.get(checksum_address(provider))
         return -math.inf if kept is None else kept[0]
 
+    def in_hand(self, provider: str) -> Service | None:
+        """The record that was read last, however old it is; None if there is none."""
+        kept = self._services.get(checksum_address(provider))
+        return None if kept is None else kept[1]
+
     def forget(self, provider: str) -> None:
         """Read the provider's record again when it is next asked for: it was not found where that says."""
         self._services.pop(checksum_address(provider), None)

@@ -87,7 +87,7 @@ class TestAnchor:
         change(net, 0, url="http://127.0.0.1:9", input_price=10**15)
         found = checked(receipt, chain)
         assert found.result == "passed", found.reason
-        assert not {"service.url", "payment.input_price", "payment.fee"} & set(found.unvouched)
+        assert not {"service.url", "payment.prices", "payment.fee"} & set(found.unvouched)
 
     def test_a_record_that_was_never_there_fails(self, options, own, net, chain):
         receipt = asked(options, own)
@@ -123,7 +123,7 @@ class TestAnchor:
         change(net, 0, url="http://127.0.0.1:9")
         found = checked(receipt, forgetful)
         assert found.result == "passed", found.reason
-        assert {"service.url", "payment.input_price", "payment.fee", "kind"} <= set(found.unvouched)
+        assert {"service.url", "payment.prices", "payment.fee", "kind"} <= set(found.unvouched)
 
     @pytest.mark.parametrize("days", [-400, 0, 400])
     def test_where_old_state_is_forgotten_no_clock_of_the_caller_accuses(self, options, own, net, forgetful, days):
@@ -156,7 +156,7 @@ class TestAnchor:
 
     def test_another_chain_or_contract_is_said_to_be_one(self, options, own, chain):
         receipt = asked(options, own)
-        for name, value in (("chain_id", 1), ("inference", "0x" + "11" * 20)):
+        for name, value in (("chain_id", 1), ("backend", "router"), ("inference", "0x" + "11" * 20)):
             other = Receipt.from_dict(receipt.to_dict())
             setattr(other, name, value)
             with pytest.raises(ConfigError) as caught:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from zg_core.cli.output import Output, clean, money, plain
+from zg_core.cli.terminal.output import Output, clean, money, plain
 from zg_core.money import neuron, og
 from zg_core.progress import Progress
 

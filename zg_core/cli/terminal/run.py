@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from zg_core.cli.terminal import remembered
+from zg_core.config import DEFAULT_NETWORK
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.direct.money.broker import Broker
     from zg_core.chain.sending import Sending
-    from zg_core.cli.output import Output
+    from zg_core.cli.terminal.output import Output
     from zg_core.client import ChatClient
     from zg_core.receipts.stored import ReceiptStore
 
@@ -41,6 +43,9 @@ class Run:
         allow_private_providers: bool | None = None,
     ) -> None:
         self.out = out
+        self._named = "by --network" if network is not None else ""
+        if network is None and not os.environ.get("ZEROG_NETWORK"):
+            network = remembered.network()
         self._where: dict[str, Any] = {
             "network": network,
             "rpc_url": rpc_url,
@@ -60,9 +65,20 @@ class Run:
         """Whether the user named a network."""
         return self._where["network"] is not None or bool(os.environ.get("ZEROG_NETWORK"))
 
+    def network_source(self) -> tuple[str, str]:
+        """The name of the network that is used, and what says so."""
+        if self._named:
+            return str(self._where["network"]), self._named
+        if name := os.environ.get("ZEROG_NETWORK"):
+            return name, "by ZEROG_NETWORK"
+        if (name := self._where["network"]) is not None:
+            return str(name), "remembered by `zerog network`"
+        return DEFAULT_NETWORK, "the default"
+
     def at(self, *, rpc_url: str | None = None, network: str | None = None) -> Run:
         """The same with another endpoint or network, where one is given."""
         other = Run(self.out)
+        other._named = self._named if network is None else "by the command"
         changes = {"rpc_url": rpc_url, "network": network}
         other._where = {**self._where, **{name: value for name, value in changes.items() if value is not None}}
         return other
@@ -81,14 +97,15 @@ class Run:
         return os.environ.get("ZEROG_STORE") or default_store_url()
 
     def broker(self, sending: Sending | None = None) -> Broker:
-        """A broker with the wallet of the environment, whose nonces are kept in the command line's store."""
+        """A broker with the wallet of the environment or of `zerog login`; its nonces are kept in our store."""
         from zg_core.backends.direct.money.broker import Broker
+        from zg_core.cli.terminal.keystore import own_wallet
 
         try:
-            return Broker(store=self._store_url(), sending=sending, **self._where)
+            return Broker(store=self._store_url(), sending=sending, wallet=own_wallet(), **self._where)
         except ConfigError as error:
             if error.code == "no_wallet":
-                error.hint = "set ZEROG_PRIVATE_KEY; `zerog providers` needs no wallet"
+                error.hint = "`zerog login`, or set ZEROG_PRIVATE_KEY; `zerog providers` needs no wallet"
             raise
 
     def reader(self, user: str | None = None) -> Broker:
@@ -105,7 +122,10 @@ class Run:
 
     def client(self, *, provider: str | None, model: str | None, **options: Any) -> ChatClient:
         """A client for `provider` or `model`; what is given replaces both of the environment's."""
+        from zg_core.cli.terminal.keystore import own_wallet
         from zg_core.client import ChatClient
 
         options.setdefault("store", self._store_url())
+        if not os.environ.get("ZEROG_API_KEY"):
+            options.setdefault("wallet", own_wallet())
         return ChatClient(provider=provider, model=model, **self._where, **options)

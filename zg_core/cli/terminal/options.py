@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from zg_core.chain.sending import Sending
-from zg_core.cli.failures import CommandError, Interrupted, NotConfirmed, unexpected
-from zg_core.cli.output import Output, clean
-from zg_core.cli.run import Run
+from zg_core.cli.terminal.failures import CommandError, Interrupted, NotConfirmed, unexpected
+from zg_core.cli.terminal.output import Output, clean
+from zg_core.cli.terminal.run import Run
 from zg_core.config import NETWORKS
 from zg_core.crypto import typed_address
 from zg_core.money import Amount
@@ -100,8 +100,9 @@ _COMMON: dict[str, Any] = {
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"{', '.join(NETWORKS)}; default ZEROG_NETWORK, else testnet.",
+            help=f"{', '.join(NETWORKS)}; default ZEROG_NETWORK, else what `zerog network` remembers, else testnet.",
             parser=_parse_network,
+            autocompletion=lambda: list(NETWORKS),
             rich_help_panel="Common options",
         ),
     ],
@@ -149,9 +150,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def invoke(**values: Any) -> None:
         out = Output(as_json=values.pop("as_json"))
-        run = Run(out, **{name: values.pop(name) for name in _COMMON})
+        common = {name: values.pop(name) for name in _COMMON}
         try:
-            function(run, **values)
+            function(Run(out, **common), **values)
         except (CommandError, typer.Exit):
             raise
         except KeyboardInterrupt:

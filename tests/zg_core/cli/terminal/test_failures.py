@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from zg_core.backends.direct.money.broker import Broker
-from zg_core.cli import failures
-from zg_core.cli.failures import Interrupted, NotConfirmed, exit_code
+from zg_core.cli.terminal import failures
+from zg_core.cli.terminal.failures import Interrupted, NotConfirmed, exit_code
 from zg_core.errors import ChainError, VerificationFailed, VerificationUnavailable, ZeroGError
 from zg_core.money import neuron
 
@@ -35,7 +35,7 @@ def test_an_error_has_the_documented_exit_code(error, code):
 
 @pytest.mark.parametrize("document", ["docs/cli.md", "README.md"])
 def test_the_documents_list_every_exit_code_and_no_other(document):
-    text = (Path(__file__).parents[3] / document).read_text(encoding="utf-8")
+    text = (Path(__file__).parents[4] / document).read_text(encoding="utf-8")
     rows = text.partition("| exit code | meaning |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()
     codes = {failures.OK, failures.ERROR, failures.USAGE, failures.NOT_VERIFIED, failures.INTERRUPTED}
     assert sorted(int(row.split("|")[1]) for row in rows) == sorted(codes)

@@ -71,19 +71,21 @@ class Output:
             if value is not None:
                 self.line(f"{name:<{_LABEL}}{value}")
 
-    def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Print a table for people."""
+    def table(
+        self, headings: Sequence[str], rows: Sequence[Sequence[object]], rank: Sequence[str] = (), prose: str = ""
+    ) -> None:
+        """Print a table for people; see `laid_out` for what happens where the terminal is narrow."""
         if self.as_json:
             return
-        from rich.table import Table
-        from rich.text import Text
+        from zg_core.cli.terminal.tables import laid_out
 
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in headings:
-            table.add_column(heading, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(clean(str(cell)), overflow="fold") for cell in row))
-        self._out.print(table)
+        width = self._out.width if self._out.is_terminal else None
+        laid = laid_out(headings, [[clean(str(cell)) for cell in row] for row in rows], width, rank, prose)
+        for number, text in enumerate(laid.lines):
+            bold = "bold" if laid.headed and not number else None
+            self._out.print(text, markup=False, soft_wrap=True, style=bold)
+        if laid.left_out:
+            self.note(f"no room for {', '.join(laid.left_out)}: a wider terminal or --json shows them")
 
     def raw(self, text: str) -> None:
         """Write a stranger's `text` at once, without what could command the terminal that it may end at."""

@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from zg_core.cli.output import clean, plain
+from zg_core.cli.terminal.output import clean, plain
+from zg_core.cli.terminal.placing import placed
 from zg_core.config import KEY_NAMES
 from zg_core.errors import VerificationFailed, VerificationUnavailable, ZeroGError
 from zg_core.shown.redaction import blot
@@ -144,7 +145,7 @@ class Commands(TyperGroup):
         given = list(sys.argv[1:] if args is None else args)
         as_json = "--json" in given[: given.index("--") if "--" in given else None]
         try:
-            result = super().main(args=args, standalone_mode=False, **options, **extra)
+            result = super().main(args=placed(self, given), standalone_mode=False, **options, **extra)
             code = result if isinstance(result, int) else OK
         except CommandError as error:
             if type(error).__name__ == "NoArgsIsHelpError" and not as_json:

@@ -1,0 +1,160 @@
+"""HPKE in base mode (RFC 9180) for the one suite of the protocol (0g-router §10.2).
+
+DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305. The one-shot HPKE of ``cryptography`` takes no associated
+data and no second message, so the schedule is written here over its primitives (extra ``sealed``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import TYPE_CHECKING
+
+from zg_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+__all__ = ["KEM_ID", "Context", "NotSealed", "PrivateKey", "receive", "send"]
+
+KEM_ID = "0x0020"
+_KEM = b"KEM\x00\x20"
+_SUITE = b"HPKE\x00\x20\x00\x01\x00\x03"
+_KEY, _NONCE, _TAG = 32, 12, 16  # bytes
+
+
+class NotSealed(ValueError):
+    """The bytes are not what the holder of the key sealed, for this place and with this clear part."""
+
+
+class PrivateKey:
+    """An X25519 key pair of ours; it never leaves the process and shows itself nowhere.
+
+    Args:
+        raw: Its 32 bytes; None makes a new one.
+
+    Raises:
+        ConfigError: ``cryptography`` is not installed (code ``missing_extra``).
+    """
+
+    __slots__ = ("_key", "public")
+
+    def __init__(self, raw: bytes | None = None) -> None:
+        kind = _x25519()
+        self._key: X25519PrivateKey = kind.generate() if raw is None else kind.from_private_bytes(raw)
+        self.public = self._key.public_key().public_bytes_raw()
+
+    def shared(self, public: bytes) -> bytes:
+        """The Diffie-Hellman secret with `public`.
+
+        Raises:
+            NotSealed: `public` is no key, or one with which everybody has the same secret.
+        """
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+        try:
+            return self._key.exchange(X25519PublicKey.from_public_bytes(public))
+        except ValueError as error:
+            raise NotSealed("not a public key of X25519") from error
+
+    def __repr__(self) -> str:
+        return "PrivateKey(***)"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a private key is not pickled")
+
+
+class Context:
+    """One direction between two parties: messages in order, each with the clear data that it is bound to."""
+
+    __slots__ = ("_cipher", "_nonce", "_sequence")
+
+    def __init__(self, secret: bytes, info: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+        ids = _extract(_SUITE, b"", b"psk_id_hash", b"") + _extract(_SUITE, b"", b"info_hash", info)
+        schedule = b"\0" + ids  # mode base
+        root = _extract(_SUITE, secret, b"secret", b"")
+        self._cipher = ChaCha20Poly1305(_expand(_SUITE, root, b"key", schedule, _KEY))
+        self._nonce = int.from_bytes(_expand(_SUITE, root, b"base_nonce", schedule, _NONCE))
+        self._sequence = 0
+
+    def seal(self, plain: bytes, aad: bytes) -> bytes:
+        """The next message, sealed."""
+        sealed: bytes = self._cipher.encrypt(self._next(), plain, aad)
+        self._sequence += 1
+        return sealed
+
+    def open(self, sealed: bytes, aad: bytes) -> bytes:
+        """The next message, opened.
+
+        Raises:
+            NotSealed: it is not the next one, or it or `aad` was changed. The place in the order stays where it was.
+        """
+        from cryptography.exceptions import InvalidTag
+
+        if len(sealed) < _TAG:
+            raise NotSealed("too short to be sealed")
+        try:
+            plain: bytes = self._cipher.decrypt(self._next(), sealed, aad)
+        except InvalidTag:
+            raise NotSealed("it does not open: changed, out of its place, or sealed to another key") from None
+        self._sequence += 1
+        return plain
+
+    def _next(self) -> bytes:
+        return (self._nonce ^ self._sequence).to_bytes(_NONCE)
+
+
+def send(recipient: bytes, info: bytes, ephemeral: PrivateKey | None = None) -> tuple[bytes, Context]:
+    """A context to seal messages to the holder of `recipient`, and what he needs to open them (``enc``).
+
+    Args:
+        recipient: His public key, 32 bytes.
+        info: What the messages are for.
+        ephemeral: The key pair of this context, for known answers; by default a new one.
+
+    Raises:
+        NotSealed: `recipient` is no key.
+
+    Example:
+        >>> key = PrivateKey()
+        >>> enc, context = send(key.public, b"example")
+        >>> receive(key, enc, b"example").open(context.seal(b"hello", b"clear"), b"clear")
+        b'hello'
+    """
+    pair = ephemeral or PrivateKey()
+    return pair.public, Context(_kem_secret(pair.shared(recipient), pair.public + recipient), info)
+
+
+def receive(key: PrivateKey, enc: bytes, info: bytes) -> Context:
+    """The context to open what was sealed to `key`.
+
+    Raises:
+        NotSealed: `enc` is no key.
+    """
+    return Context(_kem_secret(key.shared(enc), enc + key.public), info)
+
+
+def _kem_secret(shared: bytes, context: bytes) -> bytes:
+    return _expand(_KEM, _extract(_KEM, b"", b"eae_prk", shared), b"shared_secret", context, 32)
+
+
+def _extract(suite: bytes, salt: bytes, label: bytes, secret: bytes) -> bytes:
+    return hmac.digest(salt or bytes(32), b"HPKE-v1" + suite + label + secret, hashlib.sha256)
+
+
+def _expand(suite: bytes, key: bytes, label: bytes, info: bytes, length: int) -> bytes:
+    """One block of HKDF-SHA256 is enough for all that is derived here."""
+    labelled = length.to_bytes(2) + b"HPKE-v1" + suite + label + info
+    return hmac.digest(key, labelled + b"\x01", hashlib.sha256)[:length]
+
+
+def _x25519() -> type[X25519PrivateKey]:
+    try:
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+    except ImportError:
+        message = "sealed requests need the package cryptography"
+        hint = "pip install 'zerog-integrations[sealed]'"
+        raise ConfigError(message, code="missing_extra", hint=hint) from None
+    return X25519PrivateKey

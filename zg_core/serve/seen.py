@@ -1,0 +1,88 @@
+"""What the server has seen since it began: the newest calls, and sums of all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zg_core.serve.metrics import Metrics
+
+if TYPE_CHECKING:
+    from zg_core.receipts.model import Receipt
+    from zg_core.serve.access import Caller
+    from zg_core.serve.settings import Entry
+
+__all__ = ["Seen", "Sighting"]
+
+_MOST = 2000
+
+
+@dataclass(slots=True)
+class Sighting:
+    """A call that was seen.
+
+    Attributes:
+        number: Counts up with every news of any call, so that whoever looks asks for what is newer.
+        receipt: Its receipt.
+        caller: Who asked, by name.
+        entry: What was asked for, by name.
+    """
+
+    number: int
+    receipt: Receipt
+    caller: str
+    entry: str
+
+
+class Seen:
+    """Keeps the newest calls, and counts all; safe from many threads.
+
+    Args:
+        most: How many calls are kept.
+    """
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, Sighting] = OrderedDict()
+        self._number = 0
+        self.metrics = Metrics()
+        """Sums of all calls."""
+
+    def receipt(self, receipt: Receipt, caller: Caller, entry: Entry) -> None:
+        """A request that left has ended."""
+        self._put(receipt, caller.name, entry.name)
+        self.metrics.call(receipt)
+
+    def verdict(self, receipt: Receipt) -> None:
+        """The verdict of a call came, or changed, after its end."""
+        with self._lock:
+            known = self._kept.get(receipt.id)
+        if known is not None:
+            self._put(receipt, known.caller, known.entry)
+        self.metrics.late(receipt)
+
+    def _put(self, receipt: Receipt, caller: str, entry: str) -> None:
+        with self._lock:
+            self._number += 1
+            self._kept[receipt.id] = Sighting(self._number, receipt, caller, entry)
+            self._kept.move_to_end(receipt.id)
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+
+    def after(self, number: int) -> list[Sighting]:
+        """What is newer than `number`, oldest first."""
+        with self._lock:
+            return [each for each in self._kept.values() if each.number > number]
+
+    def get(self, receipt_id: str) -> Sighting | None:
+        """The call with this receipt, if it is still kept."""
+        with self._lock:
+            return self._kept.get(receipt_id)
+
+    def callers(self) -> dict[str, Any]:
+        """By receipt, who asked."""
+        with self._lock:
+            return {each.receipt.id: each.caller for each in self._kept.values()}

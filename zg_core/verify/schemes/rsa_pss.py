@@ -1,0 +1,384 @@
+"""OpenGradient's signature (opengradient §3.1): an enclave's RSA key over a request, the output and the time.
+
+``signature = RSA-PSS(SHA-256, MGF1, salt 32)`` over ``keccak(keccak(request) ‖ keccak(output) ‖ uint256(time))``. The
+key is that of the registry; its hash is the enclave's id. Pure: no clock, no network.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from zg_core.crypto import keccak256
+from zg_core.errors import ConfigError
+from zg_core.jsontext import parse_json
+from zg_core.types import Kind
+from zg_core.verify.schemes.canonical import Answer, request_texts
+from zg_core.verify.schemes.evidence import Evidence, Kept, Scheme
+from zg_core.verify.verdict import Binding, Reason, Status, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+__all__ = [
+    "FRESH_SECONDS",
+    "SCHEME",
+    "Signed",
+    "UnfitKey",
+    "check_key",
+    "evidence_of",
+    "examine",
+    "message_hash",
+    "record_key",
+    "remade",
+    "tee_id_of",
+]
+
+FRESH_SECONDS = 600
+"""How far the signed time may be from the call: no nonce of the client is signed, so this is what bounds a replay."""
+
+_HASH = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
+_MOST_TIME = 2**40
+_SALT = 32
+
+
+class UnfitKey(ValueError):
+    """A public key is no RSA key of 2048 bits or more."""
+
+
+def tee_id_of(public_key: bytes) -> str:
+    """The id of the enclave whose signing key this is (DER, SubjectPublicKeyInfo): its Keccak hash.
+
+    Example:
+        >>> len(tee_id_of(b"key"))
+        66
+    """
+    return "0x" + keccak256(public_key).hex()
+
+
+def message_hash(request_hash: bytes, output_hash: bytes, timestamp: int) -> bytes:
+    """The 32 bytes that are signed."""
+    return keccak256(request_hash + output_hash + timestamp.to_bytes(32, "big"))
+
+
+def check_key(public_key: bytes) -> None:
+    """Refuse what is no key that can sign.
+
+    Raises:
+        UnfitKey: not DER, not RSA, or too short.
+        ConfigError: the extra ``opengradient`` is not installed (code ``missing_extra``).
+    """
+    _key(public_key)
+
+
+@lru_cache(maxsize=64)
+def _key(public_key: bytes) -> RSAPublicKey:
+    try:
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+        from cryptography.hazmat.primitives.serialization import load_der_public_key
+    except ImportError:
+        raise ConfigError(
+            "OpenGradient's signatures need the package cryptography",
+            code="missing_extra",
+            hint='pip install "zerog-integrations[opengradient]"',
+        ) from None
+    try:
+        key = load_der_public_key(public_key)
+    except Exception as error:  # the library has several, all of which say the same
+        raise UnfitKey("not a public key in DER") from error
+    if not isinstance(key, RSAPublicKey) or key.key_size < 2048:
+        raise UnfitKey("not an RSA key of 2048 bits or more")
+    return key
+
+
+def _signs(key: RSAPublicKey, signature: bytes, request_hash: bytes, output_hash: bytes, timestamp: int) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import padding
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    pss = padding.PSS(padding.MGF1(SHA256()), _SALT)
+    try:
+        key.verify(signature, message_hash(request_hash, output_hash, timestamp), pss, SHA256())
+    except InvalidSignature:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The fields in which a gateway gives its signature (opengradient §2.6).
+
+    Attributes:
+        signature: The signature's bytes.
+        timestamp: When it was made, unix seconds.
+        request_hash: Hash of the request as the gateway says; what counts is our own.
+        output_hash: Hash of the output as it says.
+        tee_id: The enclave's id as it says.
+    """
+
+    signature: bytes
+    timestamp: int
+    request_hash: bytes = b""
+    output_hash: bytes = b""
+    tee_id: str = ""
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> Signed | None:
+        """Read the ``tee_…`` fields; None where they are no signature.
+
+        Example:
+            >>> Signed.parse({"tee_signature": "AAAA", "tee_timestamp": 1790000000}).timestamp
+            1790000000
+            >>> Signed.parse({"tee_signature": "not base64!", "tee_timestamp": 1}) is None
+            True
+        """
+        said, time = fields.get("tee_signature"), fields.get("tee_timestamp")
+        if isinstance(time, str) and time.isascii() and time.isdigit() and len(time) < 20:
+            time = int(time)
+        if not isinstance(said, str) or isinstance(time, bool) or not isinstance(time, int):
+            return None
+        try:
+            signature = base64.b64decode(said, validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        if not signature or not 0 < time < _MOST_TIME:
+            return None
+        request, output, tee_id = (
+            _hash(fields.get(name)) for name in ("tee_request_hash", "tee_output_hash", "tee_id")
+        )
+        return cls(signature, time, request, output, "0x" + tee_id.hex() if tee_id else "")
+
+    @property
+    def text(self) -> str:
+        """The signed facts as one line, kept in receipts: the two hashes and the time."""
+        return f"{self.request_hash.hex()}:{self.output_hash.hex()}:{self.timestamp}"
+
+    @classmethod
+    def of_text(cls, text: str, signature: str) -> Signed | None:
+        """What `text` and the signature in Base64 say; None where they are not those of a receipt."""
+        parts = text.split(":")
+        if len(parts) != 3:
+            return None
+        fields = dict(zip(("tee_request_hash", "tee_output_hash", "tee_timestamp"), parts, strict=True))
+        return cls.parse({**fields, "tee_signature": signature})
+
+
+def _hash(value: object) -> bytes:
+    found = _HASH.fullmatch(value) if isinstance(value, str) else None
+    return b"" if found is None else bytes.fromhex(found[1])
+
+
+def examine(
+    payload: Mapping[str, Any],
+    answer: Answer,
+    public_key: bytes,
+    *,
+    kind: Kind,
+    window: tuple[float, float],
+    complete: bool = True,
+    seen: bool = False,
+    accept_models: Mapping[str, str] | None = None,
+) -> Verdict:
+    """The verdict on one answer.
+
+    Args:
+        payload: The request as it was sent.
+        answer: What the caller sees of the answer.
+        public_key: The enclave's key in the registry (DER).
+        kind: Of the service.
+        window: Between which two times (unix seconds) the call was under way.
+        complete: Whether the answer came to its end.
+        seen: Whether an earlier answer had the same signature.
+        accept_models: Renames that the user accepts, asked to forwarded.
+    """
+    verdict = Verdict(
+        Status.FAILED, kind=kind, expected_signer=tee_id_of(public_key), unsigned=", ".join(answer.unsigned)
+    )
+    if not answer.signed:
+        incomplete = not (complete and answer.ended)
+        return replace(
+            verdict, status=Status.UNAVAILABLE, reason=Reason.INCOMPLETE if incomplete else Reason.NO_SIGNATURE
+        )
+    signed = Signed.parse(answer.signed)
+    if signed is None:
+        return replace(verdict, reason=Reason.MALFORMED)
+    output = keccak256(answer.output)
+    verdict = replace(verdict, signature=base64.b64encode(signed.signature).decode())
+    if signed.tee_id and signed.tee_id != verdict.expected_signer:
+        return replace(verdict, reason=Reason.SIGNER_MISMATCH, recovered_signer=signed.tee_id)
+    try:
+        key = _key(public_key)
+    except UnfitKey:
+        return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
+    for form in _named(payload, answer, accept_models or {}):
+        for text in request_texts(form.payload):
+            if _signs(key, signed.signature, keccak256(text), output, signed.timestamp):
+                exact = replace(signed, request_hash=keccak256(text), output_hash=output)
+                said = replace(
+                    verdict,
+                    recovered_signer=verdict.expected_signer,
+                    signed_text=exact.text,
+                    asked_model=form.asked,
+                    signed_model=form.signed,
+                    binding=Binding.RENAMED if form.signed else Binding.REWRITTEN,
+                )
+                return _passing(said, answer, signed, window, seen=seen, accepted=form.accepted)
+    if not _signs(key, signed.signature, signed.request_hash, signed.output_hash, signed.timestamp):
+        return replace(verdict, reason=Reason.SIGNER_MISMATCH)
+    verdict = replace(verdict, recovered_signer=verdict.expected_signer, signed_text=signed.text)
+    if signed.output_hash != output or answer.surplus:
+        return replace(verdict, reason=Reason.CONTENT_MISMATCH)
+    said = replace(verdict, binding=Binding.UNKNOWN)
+    if seen:
+        return replace(said, reason=Reason.REPLAYED)
+    return replace(said, status=Status.RESPONSE_BOUND, reason=Reason.REQUEST_UNKNOWN)
+
+
+def _passing(
+    verdict: Verdict, answer: Answer, signed: Signed, window: tuple[float, float], *, seen: bool, accepted: bool
+) -> Verdict:
+    """The verdict where key, request and output fit: is it this answer, all of it, and made now?"""
+    if answer.surplus:
+        return replace(verdict, reason=Reason.CONTENT_MISMATCH)
+    if seen:
+        return replace(verdict, reason=Reason.REPLAYED)
+    if not window[0] - FRESH_SECONDS <= signed.timestamp <= window[1] + FRESH_SECONDS:
+        # An old answer, or a clock that is off: nobody here can tell, so it is not proven and accuses nobody.
+        return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.STALE)
+    if verdict.binding is Binding.RENAMED and not accepted:
+        return replace(verdict, status=Status.RESPONSE_BOUND, reason=Reason.MODEL_RENAMED)
+    return replace(verdict, status=Status.VERIFIED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    payload: Mapping[str, Any]
+    asked: str = ""
+    signed: str = ""
+    accepted: bool = False
+
+
+def _named(payload: Mapping[str, Any], answer: Answer, accepted: Mapping[str, str]) -> list[_Form]:
+    """The request under its own name of the model, then under those that a gateway may have put into it."""
+    forms, asked = [_Form(payload)], payload.get("model")
+    if not isinstance(asked, str):
+        return forms
+    names = [name for name in dict.fromkeys((accepted.get(asked, ""), answer.model)) if name not in ("", asked)]
+    return forms + [_Form({**payload, "model": name}, asked, name, accepted.get(asked) == name) for name in names]
+
+
+def evidence_of(answer: Answer, public_key: bytes, window: tuple[float, float]) -> Evidence:
+    """What a receipt keeps, so that `remade` can judge again; empty where the answer carries no signature."""
+    signed = Signed.parse(answer.signed)
+    if signed is None:
+        return Evidence("rsa_pss")
+    return Evidence(
+        "rsa_pss",
+        signed_text=signed.text,
+        signature=base64.b64encode(signed.signature).decode(),
+        signer=tee_id_of(public_key),
+        time=signed.timestamp,
+        facts={"public_key": base64.b64encode(public_key).decode(), "window": [int(window[0]), int(window[1])]},
+    )
+
+
+def record_key(record: Any) -> bytes:
+    """The key in what a receipt keeps of the registry's record; ``b""`` where there is none."""
+    said = record.get("public_key") if isinstance(record, dict) else None
+    try:
+        return base64.b64decode(said, validate=True) if isinstance(said, str) else b""
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def remade(kept: Kept) -> Verdict:
+    """The verdict that the evidence of a receipt gives.
+
+    Of bytes that were not kept only this is left: the key in the record signed two hashes and a time.
+    """
+    evidence, exchange, public_key = kept.evidence, kept.exchange, record_key(kept.record)
+    hashes: dict[str, Any] = {
+        "request_sha256": exchange.request_sha256,
+        "response_sha256": exchange.response_sha256,
+    }
+    signed = Signed.of_text(evidence.signed_text, evidence.signature)
+    window = _window(evidence)
+    if signed is None or window is None:
+        return Verdict(Status.FAILED, Reason.MALFORMED, Kind.TEE_TLS, expected_signer=tee_id_of(public_key), **hashes)
+    if kept.response is None or not exchange.request:
+        return _of_hashes(signed, public_key, window, seen=exchange.replayed, hashes=hashes)
+    try:
+        payload = parse_json(exchange.request)
+    except (ValueError, RecursionError):
+        payload = None
+    answer = Answer.read(kept.response)
+    own = Signed.parse(answer.signed)
+    if (
+        not isinstance(payload, dict)
+        or own is None
+        or (own.signature, own.timestamp)
+        != (
+            signed.signature,
+            signed.timestamp,
+        )
+    ):
+        return Verdict(
+            Status.FAILED, Reason.CONTENT_MISMATCH, Kind.TEE_TLS, expected_signer=tee_id_of(public_key), **hashes
+        )
+    verdict = examine(
+        payload,
+        answer,
+        public_key,
+        kind=Kind.TEE_TLS,
+        window=window,
+        complete=exchange.complete,
+        seen=exchange.replayed,
+        accept_models=kept.accept_models,
+    )
+    return replace(verdict, **hashes)
+
+
+def _of_hashes(
+    signed: Signed, public_key: bytes, window: tuple[int, int], *, seen: bool, hashes: Mapping[str, Any]
+) -> Verdict:
+    verdict = Verdict(
+        Status.FAILED,
+        Reason.SIGNER_MISMATCH,
+        Kind.TEE_TLS,
+        expected_signer=tee_id_of(public_key),
+        signed_text=signed.text,
+        signature=base64.b64encode(signed.signature).decode(),
+        **hashes,
+    )
+    try:
+        key = _key(public_key)
+    except UnfitKey:
+        return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
+    if not _signs(key, signed.signature, signed.request_hash, signed.output_hash, signed.timestamp):
+        return verdict
+    verdict = replace(verdict, recovered_signer=verdict.expected_signer)
+    if seen:
+        return replace(verdict, reason=Reason.REPLAYED)
+    if not window[0] - FRESH_SECONDS <= signed.timestamp <= window[1] + FRESH_SECONDS:
+        return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.STALE)
+    return replace(verdict, status=Status.SIGNER_ONLY, reason=Reason.NONE)
+
+
+def _window(evidence: Evidence) -> tuple[int, int] | None:
+    said = evidence.facts.get("window")
+    if not isinstance(said, list) or len(said) != 2 or any(type(each) is not int for each in said):
+        return None
+    return said[0], said[1]
+
+
+def _vouched(_: Kept, __: Verdict) -> Iterable[str]:
+    return ("evidence.time",)
+
+
+SCHEME = Scheme(remade, vouches=_vouched)
