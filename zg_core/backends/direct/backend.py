@@ -175,6 +175,10 @@ class DirectBackend:
                 offers.append(await self._offer(record, model or record.model, objection))
         return offers
 
+    async def services(self) -> list[Service]:
+        """All services on chain, of whatever task."""
+        return [await self._listed(record, record.model) for record in await self._chain.services()]
+
     async def _offer(self, record: Record, model: str, objection: ZeroGError | None) -> Offer:
         service = await self._listed(record, model)
         return Listing(service, objection, catalogue=self._catalogue, watch=self._watch)
