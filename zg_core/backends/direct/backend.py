@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
-from zg_core.backends.direct.changes import CHANGES, STEP, is_lag, named_balance, same_balance
+from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, WalletCredential, check_account
 from zg_core.backends.direct.records import RECORD_AGE, Records
 from zg_core.backends.direct.services import DirectRoute, Listed, Listing, Watch, listed, unregistered
@@ -298,14 +298,13 @@ class DirectBackend:
     async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
         """See `Backend.grant`.
 
-        While the provider may not have seen our own last transaction yet, these are the seconds after which to look
-        again; a session that was rejected is signed anew once, with what the chain says now.
+        While the provider may not have seen our own last transaction yet, these are the seconds until it has; a session that was rejected is signed anew once, with what the chain says now.
         """
         if error is None:
             return await self._grant(call, "")
         if not call.hasty and (left := await self._patience(call, error)) > 0:
             self._tell_of(call, error, left)
-            return min(left, STEP)
+            return left
         renewed = call.grant is not None and call.grant.facts.get("session") == "renewed"
         if isinstance(error, SessionRejected) and not renewed and self._credential.drop(call.receipt.provider):
             return await self._grant(call, "renewed")
