@@ -63,6 +63,7 @@ _MENDED = (InsufficientFunds, NotAcknowledged, PaymentRequired, SessionRejected)
 """Refusals that a moment, a new session or a payment may mend: the backend is asked."""
 _SECRET_HEADERS = frozenset({"authorization", "payment-signature", "x-api-key", "x-payment"})
 _SECRET_LENGTH = 32  # with its scheme: what is shorter opens nothing, and may be a word
+_UNSEEN = "the provider does not see your last transaction yet"
 _STEP = 5.0  # seconds between two attempts while the other side may not see our own change yet
 _MAX_ERROR_BYTES = 1024 * 1024
 _REFUSAL_SECONDS = 10.0  # for its words; the status counts without them
@@ -187,9 +188,7 @@ class Sending:
                 again = await self._backend.grant(call, error) if isinstance(error, _MENDED) else None
                 if not _fits(call.budget, attempts) and not hasty:
                     if isinstance(again, float):
-                        error.hint = (
-                            f"the provider does not see your last transaction yet; try again in at most {again:.0f} s"
-                        )
+                        error.hint = f"{_UNSEEN}; try again in at most {again:.0f} s"
                     if again is not None or attempts.wait(error) is not None:
                         _unaffordable(error, "per_call")
                     raise

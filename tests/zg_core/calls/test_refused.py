@@ -152,8 +152,9 @@ class TestPerCall:
     @pytest.mark.parametrize(("fits", "waits"), [(2, [120]), (3, [60, 60]), (4, [40, 40, 40]), (30, [5, 5, 5, 5])])
     def test_attempts_last_until_our_own_deposit_is_seen(self, calling: Calling, fits: int, waits: list[float]) -> None:
         class Lagging(Backend):
-            async def patience(self, route: Route, error: ZeroGError) -> float:
-                return max(120.0 - sum(calling.waits), 0.0)
+            async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
+                left = max(120.0 - sum(calling.waits), 0.0)
+                return await super().grant(call) if error is None else left
 
         one = hold_of(calling)
         calling.script(*[POOR] * len(waits), calling.good)

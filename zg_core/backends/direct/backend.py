@@ -298,7 +298,8 @@ class DirectBackend:
     async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
         """See `Backend.grant`.
 
-        While the provider may not have seen our own last transaction yet, these are the seconds until it has; a session that was rejected is signed anew once, with what the chain says now.
+        While the provider may not have seen our own last transaction yet, these are the seconds until it has; a session
+        that was rejected is signed anew once, with what the chain says now.
         """
         if error is None:
             return await self._grant(call, "")
