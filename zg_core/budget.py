@@ -99,6 +99,12 @@ class Budget:
         if not 0 < len(self.run) <= 64:
             raise ConfigError("run is a name of 1 to 64 characters", code="bad_budget")
 
+    @property
+    def least(self) -> Amount | None:
+        """The smallest limit for several calls; None if there is one for each call only."""
+        limits = (self.per_run, self.per_day, self.per_provider, self.per_wallet)
+        return min((limit for limit in limits if limit is not None), default=None, key=lambda limit: limit.units)
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -161,6 +167,10 @@ class Referee(Protocol):
 
     async def before(self, service: Service, began: float) -> None:
         """A call to `service`, begun at unix time `began`, is about to be held for."""
+        ...
+
+    def refused(self, provider: str, units: int) -> None:
+        """A request that can have cost `units` neuron was refused."""
         ...
 
     async def again(self, service: Service) -> bool:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from zg_core.backends.service import Grant
+from zg_core.calls import observing
 from zg_core.calls.budgets import budgets_of
 from zg_core.calls.call import Call
 from zg_core.calls.gate import gate_of, pace_of
@@ -349,12 +350,14 @@ class Sending:
         )
         call.started = time.monotonic()
         call.sent = True
+        observing.tell("sent", call)
         try:
             response = await self._transport.send(request)
         except OutcomeUnknown:
             raise
         except ZeroGError:
             call.sent = False  # no connection: it never left
+            observing.tell("unsent", call.receipt)
             raise
         if 200 <= response.status < 300:
             return response
