@@ -17,7 +17,7 @@ COMPAT_TESTS ?= tests -m 'not heavy' --ignore=tests/zg_core/localnet --ignore=te
   --ignore=tests/zg_core/chain/test_transactions.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-heavy fuzz lint format bench contracts contracts-check interop constraints clean \
+.PHONY: help setup docs docs-serve demo test test-heavy fuzz lint format bench contracts contracts-check interop constraints clean \
   soak ray env-openai2 env-newest test-openai2 test-newest test-uvloop test-pythons bench-openai2
 
 help: ## list these targets
@@ -98,6 +98,12 @@ soak: setup ## 20,000 calls: memory, descriptors and connections stay as they we
 
 ray: setup ## 8 processes with one wallet and one PostgreSQL store, plain ones and Ray's (part of `make test-heavy`)
 	@$(BIN)/python -m pytest tests/fleet -v $(ARGS)
+
+docs: setup ## the documentation site, into site/ (strict: a warning is an error)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet $(ARGS) && echo "site/index.html"
+
+docs-serve: setup ## the same on this machine, built again at every change
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000 $(ARGS)
 
 notebooks: setup ## run the notebooks again and write what they show (options: ARGS="NAME…")
 	@$(BIN)/python -m tests.notebooks $(ARGS)

@@ -1,0 +1,126 @@
+"""The site is built without a warning, is whole, and asks nobody outside for anything."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from typer.main import get_command
+
+from zg_core import errors
+from zg_core.cli.app import cli
+from zg_core.frameworks.fields import ClientFields
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("site_of_zerog", ROOT / ".ci/site.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(made)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+class Loaded(HTMLParser):
+    """What a page loads, and where its links lead."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "a":
+            self.links.append(given.get("href", ""))
+        elif tag in ("script", "img", "iframe", "source", "video", "audio", "embed", "object"):
+            self.loaded += [given[name] for name in ("src", "data") if name in given]
+        elif tag == "link" and given.get("rel") not in ("canonical", "prev", "next", "alternate"):
+            self.loaded.append(given.get("href", ""))
+
+
+def test_no_page_loads_anything_from_outside(site: Path) -> None:
+    html = list(site.rglob("*.html"))
+    assert len(html) >= 15
+    for page in html:
+        outside = [url for url in Loaded(page.read_text(encoding="utf-8")).loaded if re.match(r"(https?:)?//", url)]
+        assert not outside, f"{page.relative_to(site)} loads {outside}"
+        assert 'class="mermaid"' not in page.read_text(encoding="utf-8"), "the theme would fetch its program"
+    for sheet in site.rglob("*.css"):
+        assert not re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//[^)]*", sheet.read_text(encoding="utf-8")), (
+            sheet
+        )
+
+
+def test_every_page_can_be_reached_from_the_first(site: Path) -> None:
+    seen, left = set(), [site / "index.html"]
+    while left:
+        page = left.pop()
+        if page in seen:
+            continue
+        seen.add(page)
+        for link in Loaded(page.read_text(encoding="utf-8")).links:
+            target = link.partition("#")[0]
+            if target.endswith(".html") and not re.match(r"\w+:", target):
+                left.append((page.parent / target).resolve())
+    every = {page for page in site.rglob("*.html") if page.name != "404.html"}
+    assert {page.relative_to(site) for page in every - seen} == set()
+
+
+def test_search_needs_no_server(site: Path) -> None:
+    index = site / "search" / "search_index.js"
+    assert "ZEROG_KEYSTORE_PASSWORD" in index.read_text(encoding="utf-8")
+
+
+def test_every_command_every_setting_and_every_class_of_errors_has_its_place() -> None:
+    pages = generator().pages()
+
+    def commands(command, path=""):  # type: ignore[no-untyped-def]
+        for name, inner in command.commands.items():
+            if hasattr(inner, "commands"):
+                yield from commands(inner, f"{path} {name}")
+            else:
+                yield f"zerog{path} {name}"
+
+    for line in commands(get_command(cli)):
+        assert f"## {line}\n" in pages["reference/cli.md"]
+    for name in ClientFields.model_fields:
+        assert f"| `{name}` |" in pages["reference/settings.md"], name
+    for name in errors.__all__:
+        kind = getattr(errors, name)
+        if hasattr(kind, "default_code"):
+            assert f"## {kind.default_code}\n" in pages["reference/errors.md"], name
+
+
+def test_codes_of_errors_are_found_where_they_are_made() -> None:
+    found = generator().raised()
+    by_code = {each.code for each in found}
+    assert {"no_wallet", "budget_unpriced", "bad_private_key"} <= by_code
+    assert len(by_code) > 100
+    shown = next(each for each in found if each.code == "bad_settings")
+    assert shown.message == "{path} does not name a network"
+    assert shown.hint == "`zerog network NAME` writes it again"
