@@ -51,8 +51,15 @@ async def attested(
             found = [LevelResult(Level(n), Outcome.UNAVAILABLE, why, "gateway") for n in range(1, 4)]
         else:
             images = options.pcrs or {enclave.pcr_hash}
-            given = {"certificate": enclave.certificate, "public_key": enclave.public_key}
-            found = examine(document, now=now, nonce=nonce, pcr_hashes=images, root_sha256=options.nitro_root, **given)
+            found = examine(
+                document,
+                now=now,
+                nonce=nonce,
+                certificate=enclave.certificate,
+                public_key=enclave.public_key,
+                pcr_hashes=images,
+                root_sha256=options.nitro_root,
+            )
             if options.pcrs is None:
                 found = [_unnamed(each) for each in found]
         results += [each for each in found if each.level <= level]

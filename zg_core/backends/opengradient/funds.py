@@ -93,6 +93,7 @@ def short_of(funds: Funds, cap: int) -> InsufficientFunds | None:
             hint=f"buy OPG on Base; {need} is a cap that must be there, not a price",
             balance=str(funds.balance),
             needed=str(need),
+            of_payer=True,
         )
     if funds.allowance.units < cap:
         return InsufficientFunds(
@@ -102,6 +103,7 @@ def short_of(funds: Funds, cap: int) -> InsufficientFunds | None:
             hint=f"zerog opengradient approve {need._text()}, or ensure_opg_approval(…)",  # noqa: SLF001 - its digits
             approved=str(funds.allowance),
             needed=str(need),
+            of_payer=True,
         )
     return None
 
