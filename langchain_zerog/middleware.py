@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 
 try:
@@ -24,8 +23,9 @@ from langchain_core.messages import AIMessage
 from langgraph.config import get_config
 
 from langchain_zerog._errors import as_model_error
+from langchain_zerog._purse import CURRENCIES, Purse
 from langchain_zerog._receipts import is_what_was_said, receipt_of
-from langchain_zerog.callbacks import get_zerog_receipts
+from zg_core.calls.budgets import held_to
 from zg_core.errors import BudgetExceeded, ConfigError, VerificationFailed, VerificationUnavailable, ZeroGError
 from zg_core.money import Amount
 from zg_core.verify.policy import Policy
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from langgraph.runtime import Runtime
     from langgraph.types import Command
 
-    from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
 
     _Answer = ModelResponse[Any] | AIMessage | ExtendedModelResponse[Any]
@@ -147,45 +146,6 @@ def _receipt(message: AIMessage) -> Receipt:
     return receipt
 
 
-@dataclass(slots=True)
-class _Spending:
-    """What a run or thread has spent; all amounts in smallest units by currency."""
-
-    spent: dict[str, int] = field(default_factory=dict)
-    dearest: dict[str, int] = field(default_factory=dict)
-    unbounded: int = 0  # calls whose fee has no known bound
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def add(self, fee: Fee, unknown: Amount | None) -> None:
-        """Count a fee: exact ones as they are, others at their upper bound."""
-        currency, units = fee.amount.currency, fee.most
-        with self._lock:
-            if units is None:
-                if unknown is None or unknown.currency != currency:
-                    self.unbounded += 1
-                    return
-                units = unknown.units
-            self.spent[currency] = self.spent.get(currency, 0) + units
-            self.dearest[currency] = max(self.dearest.get(currency, 0), units)
-
-    def to_state(self) -> dict[str, Any]:
-        """Plain data for a checkpoint; amounts are decimal strings."""
-        with self._lock:
-            return {
-                "spent": {name: str(units) for name, units in self.spent.items()},
-                "dearest": {name: str(units) for name, units in self.dearest.items()},
-                "unbounded": self.unbounded,
-            }
-
-    @classmethod
-    def of_state(cls, state: dict[str, Any] | None) -> _Spending:
-        """From what `to_state` made."""
-        if state is None:
-            return cls()
-        spent, dearest = ({name: int(units) for name, units in state[key].items()} for key in ("spent", "dearest"))
-        return cls(spent, dearest, state["unbounded"])
-
-
 # Where LangGraph tells nodes of the checkpointer; there is no public name.
 _CHECKPOINTER = "__pregel_checkpointer"
 
@@ -199,27 +159,29 @@ class _BudgetState(AgentState[Any]):
 
 
 class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
-    """Refuses the next model call of an agent when the budget would not suffice.
+    """Holds a run of an agent to a budget (`zg_core.budget`): a call that might cost more than is left is not sent.
 
-    It counts every call of `ChatZeroG` that ends inside the agent's model calls and tools: answered, failed and
-    broken off, with retries and fallbacks if it is listed before them. Exact fees count as they are, others at their
-    upper bound. The next call is taken to cost as much as the dearest one so far, so a run can exceed its limit by what
-    one call costs more than all before it.
+    It holds for every call of our models and clients inside the agent's model calls and tools, with retries and
+    fallbacks if it is listed before them: the most that a request can cost is put aside before it is sent, and what it
+    did not cost is given back once its fee is known. What nobody can know, because the answer was lost, counts at its
+    bound. So a limit cannot be overshot, and `max_tokens` decides how near a run gets to it: an answer that nothing
+    limits is held for 32,768 tokens.
 
     Args:
-        limit: The most that may be spent, ``og("0.1")``; several amounts for several currencies, which are never
-            added up. A call paid in a currency without a limit is the last one.
+        limit: The most that may be spent, ``og("0.1")``; two amounts, 0G and USD, which are never added up. A call
+            paid in a currency without a limit is refused.
         per: ``"run"`` (one invocation) or ``"thread"`` (all invocations of one ``thread_id``: kept in the agent's
             checkpoints, so it needs a checkpointer).
         exit_behavior: ``"error"`` raises; ``"end"`` ends the run with a message that says why.
-        unknown_counts_as: What a call counts as whose fee has no known bound, such as one that was sent and not
-            answered. Without it such a call is the last one: nobody can say what is left.
+        unknown_counts_as: What to put aside for a call whose price nobody signs (`Budget(unpriced=…)`). Without it,
+            such a call is refused (``budget_unpriced``).
 
     Raises:
-        ConfigError: no limit, one that is negative, two in one currency, or an unknown word.
+        ConfigError: no limit, one that is negative or in another currency, two in one currency, or an unknown word.
 
     The agent raises:
         BudgetExceeded: nothing was sent; ``error.details`` has ``asked`` and ``left``.
+        ConfigError: the call cannot be bounded (``budget_unpriced``, ``budget_unbounded``); nothing was sent.
 
     Example:
         ```python
@@ -244,6 +206,8 @@ class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
         self._limits = {one.currency: one for one in limits}
         if len(self._limits) != len(limits):
             raise ConfigError("two limits in one currency", code="bad_budget", hint="pass one amount per currency")
+        if other := sorted(self._limits.keys() - set(CURRENCIES)):
+            raise ConfigError(f"no call is paid in {other[0]}", code="bad_budget", hint="limits are in 0G or USD")
         for name, word, allowed in (
             ("per", per, ("run", "thread")),
             ("exit_behavior", exit_behavior, ("error", "end")),
@@ -281,14 +245,14 @@ class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
             return None
         with self._lock:
             self._unsaved.pop(_thread_id(), None)
-        return {"zerog_run_spending": _Spending(), "zerog_run_spent": None}
+        return {"zerog_run_spending": self._purse(None), "zerog_run_spent": None}
 
     async def abefore_agent(self, state: _BudgetState, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Async twin of `before_agent`."""
         return self.before_agent(state, runtime)
 
     def before_model(self, state: _BudgetState, runtime: Runtime[Any]) -> dict[str, Any] | None:  # noqa: ARG002
-        """Begin to count."""
+        """Open the purse."""
         if state.get(self._key) is not None:
             return None
         return {self._key: self._begun(state)}
@@ -299,10 +263,10 @@ class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
 
     def after_model(self, state: _BudgetState, runtime: Runtime[Any]) -> dict[str, Any] | None:  # noqa: ARG002
         """Put the total into the checkpoint: a run may be interrupted, and be resumed in another process."""
-        spending = self._spending(state)
+        purse = self._purse_of(state)
         with self._lock:
             self._unsaved.pop(_thread_id(), None)
-        return {f"zerog_{self._per}_spent": spending.to_state()}
+        return {f"zerog_{self._per}_spent": _plain_of(purse)}
 
     async def aafter_model(self, state: _BudgetState, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Async twin of `after_model`."""
@@ -313,100 +277,71 @@ class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | AIMessage:
-        """Refuse the call, or count what it costs."""
-        spending = self._spending(request.state)
-        if (refusal := self._refusal(spending)) is not None:
-            return self._end(refusal)
-        with self._counting(spending):
-            return handler(request)
+        """Hold the call to the budget."""
+        purse = self._purse_of(request.state)
+        try:
+            with self._holding(purse):
+                return handler(request)
+        except BudgetExceeded as refusal:
+            return self._end(refusal, purse)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any] | AIMessage:
         """Async twin of `wrap_model_call`."""
-        spending = self._spending(request.state)
-        if (refusal := self._refusal(spending)) is not None:
-            return self._end(refusal)
-        with self._counting(spending):
-            return await handler(request)
+        purse = self._purse_of(request.state)
+        try:
+            with self._holding(purse):
+                return await handler(request)
+        except BudgetExceeded as refusal:
+            return self._end(refusal, purse)
 
     def wrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]]
     ) -> ToolMessage | Command[Any]:
-        """Count what models inside a tool cost."""
-        with self._counting(self._spending(request.state)):
+        """Hold models inside a tool to the budget."""
+        with self._holding(self._purse_of(request.state)):
             return handler(request)
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
     ) -> ToolMessage | Command[Any]:
         """Async twin of `wrap_tool_call`."""
-        with self._counting(self._spending(request.state)):
+        with self._holding(self._purse_of(request.state)):
             return await handler(request)
 
-    def _spending(self, state: Any) -> _Spending:
-        spending = state.get(self._key)
-        if isinstance(spending, _Spending):
-            return spending
+    def _purse_of(self, state: Any) -> Purse:
+        purse = state.get(self._key)
+        if isinstance(purse, Purse):
+            return purse
         return self._begun(state)  # resumed inside a run: the live object was in no checkpoint
 
-    def _begun(self, state: Any) -> _Spending:
+    def _begun(self, state: Any) -> Purse:
         with self._lock:
             unsaved = self._unsaved.pop(_thread_id(), None)
-        return _Spending.of_state(unsaved or state.get(f"zerog_{self._per}_spent"))
+        return self._purse(unsaved or state.get(f"zerog_{self._per}_spent"))
+
+    def _purse(self, before: Any) -> Purse:
+        spent = {name: int(units) for name, units in (before or {}).get("spent", {}).items()}
+        return Purse(self._limits, unpriced=self._unknown, per=self._per, spent=spent)
 
     @contextmanager
-    def _counting(self, spending: _Spending) -> Iterator[None]:
-        with get_zerog_receipts() as receipts:
-            try:
+    def _holding(self, purse: Purse) -> Iterator[None]:
+        try:
+            with held_to(purse):
                 yield
-            finally:
-                for receipt in receipts.receipts:
-                    if receipt.outcome != "refused":
-                        spending.add(receipt.fee, self._unknown)
-                if thread := _thread_id():  # until the checkpoint has it
-                    with self._lock:
-                        self._unsaved[thread] = spending.to_state()
+        finally:
+            if thread := _thread_id():  # until the checkpoint has it
+                with self._lock:
+                    self._unsaved[thread] = _plain_of(purse)
 
-    def _refusal(self, spending: _Spending) -> BudgetExceeded | None:
-        """Why the next call must not be made; None if it may."""
-        if spending.unbounded:
-            return BudgetExceeded(
-                f"{spending.unbounded} call(s) of this {self._per} may have cost more than anybody can say, "
-                "so what is left of the budget is not known",
-                code="fee_unknown",
-                hint="pass unknown_counts_as=og(…) to count such calls at an amount of yours",
-                asked=None,
-                left=None,
-            )
-        for currency, units in spending.spent.items():
-            if units and currency not in self._limits:
-                return BudgetExceeded(
-                    f"a call of this {self._per} was paid in {currency}, for which there is no limit",
-                    code="currency_not_budgeted",
-                    hint=f'pass a limit for each currency: limit=[…, Amount("1", "{currency}")]',
-                    asked=None,
-                    left=None,
-                )
-        for currency, limit in self._limits.items():
-            asked = Amount(spending.dearest.get(currency, 0), currency)
-            left = limit - Amount(spending.spent.get(currency, 0), currency)
-            if left.units <= 0 or asked > left:
-                return BudgetExceeded(
-                    f"the next model call may cost {asked}, and {left} of {limit} per {self._per} is left",
-                    hint="raise limit=…",
-                    asked=asked,
-                    left=left,
-                    limit=limit,
-                )
-        return None
-
-    def _end(self, refusal: BudgetExceeded) -> AIMessage:
-        if self._exit_behavior == "error":
+    def _end(self, refusal: BudgetExceeded, purse: Purse) -> AIMessage:
+        """The end of the run, if the budget refused and not one of the model's own."""
+        if self._exit_behavior == "error" or not purse.refused(refusal):
             raise as_model_error(refusal)
         return AIMessage(
             f"Stopped: {refusal.message}.",
-            response_metadata={"zerog_budget": {"code": refusal.code, **_plain(refusal.details)}},
+            response_metadata={"zerog_budget": _told(refusal)},
         )
 
 
@@ -414,8 +349,14 @@ def _listed(amounts: object) -> list[Amount]:
     return list(amounts) if isinstance(amounts, list | tuple) else []
 
 
-def _plain(details: dict[str, Any]) -> dict[str, str | None]:
-    return {name: None if value is None else str(value) for name, value in details.items()}
+def _told(refusal: BudgetExceeded) -> dict[str, str | None]:
+    shown = {name: refusal.details.get(name) for name in ("asked", "left", "limit")}
+    return {"code": refusal.code, **{name: None if value is None else str(value) for name, value in shown.items()}}
+
+
+def _plain_of(purse: Purse) -> dict[str, Any]:
+    """Plain data for a checkpoint; amounts are decimal strings."""
+    return {"spent": {name: str(units) for name, units in purse.spent().items()}}
 
 
 def _thread_id() -> str:

@@ -40,8 +40,8 @@ print(f"This notebook costs at most {most}: {RUNS} runs of an agent, each within
 # %% [markdown]
 # ## Model, tools, agent
 #
-# The budget middleware refuses the next call when what is left would not suffice, going by the dearest call so far: so
-# give it more than a few calls' worth. The verification middleware asks for
+# The budget middleware puts aside what a call can cost at most before it is sent, and refuses the call when that is more
+# than is left: `max_tokens` keeps it small. The verification middleware asks for
 # the verdict of every answer before LangChain sees its tool calls.
 
 # %%

@@ -67,6 +67,17 @@ def pgbouncer_program() -> str | None:
     return shutil.which("pgbouncer") or next((p for p in ("/usr/sbin/pgbouncer",) if Path(p).is_file()), None)
 
 
+def chromium_program() -> str | None:
+    """Where a Chromium is: `ZEROG_CHROMIUM`, or on the PATH."""
+    places = [os.environ.get("ZEROG_CHROMIUM"), *map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))]
+    return next((place for place in places if place and Path(place).is_file()), None)
+
+
+def has_browser() -> bool:
+    """Whether pages can be looked at: a Chromium, and what drives it."""
+    return bool(chromium_program()) and importlib.util.find_spec("playwright") is not None
+
+
 def has_solc() -> bool:
     """Whether the compiler of the contracts is there (`npm ci` beside them)."""
     return bool(shutil.which("node")) and (CONTRACTS / "node_modules" / "solc" / "package.json").is_file()
@@ -84,6 +95,7 @@ PARTS: dict[str, tuple[Callable[[], object], str]] = {
     "anvil": (anvil_program, "run `make interop`, or set ZEROG_ANVIL"),
     "postgres": (postgres_programs, "install PostgreSQL 15 or newer (the programs, no running server)"),
     "pgbouncer": (pgbouncer_program, "install pgbouncer (the program, no running service)"),
+    "chromium": (has_browser, "install chromium (or set ZEROG_CHROMIUM), and playwright with `make setup`"),
     "ray": (lambda: importlib.util.find_spec("ray"), "run `make setup` on Linux, or install ray"),
     "attestation": (
         has_attestation,
@@ -287,3 +299,9 @@ def pgbouncer() -> str | None:
 def postgres_bin() -> str | None:
     """The directory of PostgreSQL's programs; for tests marked `requires("postgres")`."""
     return postgres_programs()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str | None:
+    """The browser; for tests marked `requires("chromium")`."""
+    return chromium_program()

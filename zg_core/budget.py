@@ -293,6 +293,12 @@ class Spending:
             tuple(each for each in self.discrepancies() if each.payer.lower() == payer.lower()),
         )
 
+    def carry(self, units: int) -> None:
+        """Count `units` neuron against ``per_run`` that were spent before, and counted in a store that is gone."""
+        scope = self.counters("", "", datetime.now(UTC), "")["per_run"]
+        with self.store.transaction(durable=False) as work:
+            put(work, scope, spent_of(work, scope) + units)
+
     # the chain as referee
 
     def reconcile(self) -> list[Discrepancy]:

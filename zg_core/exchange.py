@@ -14,6 +14,8 @@ from zg_core.crypto import sha256_hex
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zg_core.http.messages import Upload
+
 __all__ = ["Exchange"]
 
 # Chat ids go into URLs (0g-direct §4.9).
@@ -25,7 +27,8 @@ class Exchange:
     """The bytes of one request and of its response, hashed as they pass.
 
     Attributes:
-        request: The bytes sent.
+        request: The bytes sent; b"" where they are read from disk.
+        sent: The same, or where they are read from.
         status: HTTP status, 0 before the response began.
         headers: Response headers, names in lower case.
         complete: Whether the response is there to be compared.
@@ -34,24 +37,26 @@ class Exchange:
     """
 
     __slots__ = (
-        "_hash", "_request_sha256", "body_id", "certificate_sha256", "complete", "cut", "headers", "known_id",
-        "replayed", "request", "size", "status",
+        "_hash", "_request_sha256", "body_id", "certificate_sha256", "complete", "cut", "headers", "images", "known_id",
+        "replayed", "request", "sent", "size", "status",
     )  # fmt: skip
 
-    def __init__(self, request: bytes) -> None:
-        self.request = request
+    def __init__(self, request: bytes | Upload) -> None:
+        self.request = request if isinstance(request, bytes) else b""
+        self.sent: bytes | Upload = request
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self.complete = False
         self.cut = False
         self.size = 0
+        self.images: tuple[str, ...] = ()  # hashes of the images in the response, in their order
         self.body_id = ""  # `id` inside the body, the fallback chat id
         self.certificate_sha256 = ""
         # Set once, when the response is complete: an earlier one was the same bytes, or had its id.
         self.replayed = False
         self.known_id = False  # an earlier response had its id
         self._hash = hashlib.sha256()
-        self._request_sha256 = ""
+        self._request_sha256 = "" if isinstance(request, bytes) else request.sha256
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the response."""

@@ -98,7 +98,9 @@ def _not_json(value: Any, place: str, depth: int, *, nan: bool) -> tuple[str, st
     return place, f"is a {type(value).__name__}"
 
 
-def parse_json(data: bytes | str, *, strict: bool = True, unique: bool = False) -> Any:
+def parse_json(
+    data: bytes | str, *, strict: bool = True, unique: bool = False, numbers: type[str] | None = None
+) -> Any:
     """Parse JSON that somebody else wrote.
 
     Python's parser recurses in C, and some packages of this field (py_ecc, py-evm) raise the recursion limit beyond
@@ -108,6 +110,7 @@ def parse_json(data: bytes | str, *, strict: bool = True, unique: bool = False) 
         data: The text.
         strict: Whether control characters inside strings are refused, as the standard says.
         unique: Whether a name that is twice in one object is refused, of which two readers may believe different ones.
+        numbers: A kind of text to keep numbers in as they are written.
 
     Raises:
         ValueError: not JSON in UTF-8, nested deeper than 500 levels, or of so many values that it would take more than
@@ -123,6 +126,8 @@ def parse_json(data: bytes | str, *, strict: bool = True, unique: bool = False) 
     if len(raw) > _DEEPEST and raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
         raise ValueError(f"JSON deeper than {_DEEPEST} levels")
     text = data if isinstance(data, str) else data.removeprefix(_BOM).decode()
+    if numbers is not None:
+        return json.JSONDecoder(parse_int=numbers, parse_float=numbers).decode(text)
     decoder = _UNIQUE if unique else _DECODER if strict else _LENIENT
     if text.startswith("{"):  # the common case, without the two searches for white space around it
         value, end = decoder.raw_decode(text)

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from zg_core.jsontext import encode_body, parse_json
 from zg_core.money import Amount, Fee
+from zg_core.tasks.forms import FilePart, fields_in
+from zg_core.tasks.pictures import images_asked
+from zg_core.tasks.sound import most_seconds
 from zg_core.types import MOST_TOKENS, PriceTier, tiers_of
 
 if TYPE_CHECKING:
@@ -20,6 +23,10 @@ __all__ = ["PROMPT_ALLOWANCE", "Asked", "Tariff", "estimate", "fee_of"]
 
 PROMPT_ALLOWANCE = 512
 """Tokens that a chat template may add to the bytes of a request: no tokenizer makes more tokens than bytes."""
+_TOKENS_A_SECOND = 100
+"""Tokens of a second of speech at the most: models of today make 12 to 50 of it."""
+_WORDS_A_SECOND = 10
+_WORDS_OF_NOTHING = 100  # what an empty answer is billed as (services §4.5)
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _CHOICES = ("n", "best_of")
 _FLAT = PriceTier(0, (1, 1), (1, 1))
@@ -102,7 +109,7 @@ class Tariff:
         input_price, output_price = self._at(_tier(self.tiers, usage.prompt_tokens))
         cached = min(usage.cached_tokens, usage.prompt_tokens) if self.cache_divisor else 0
         written = input_price * (usage.prompt_tokens - cached)  # all that was not read from the cache, at the most
-        rest = output_price * usage.completion_tokens
+        rest = output_price * (usage.completion_tokens + usage.images + usage.words) + input_price * usage.seconds
         if cached:
             rest += input_price * cached // self.cache_divisor
         numerator, denominator = self.write_multiplier
@@ -115,6 +122,23 @@ class Tariff:
         numerator, denominator = self.write_multiplier
         input_fee = input_price * prompt_tokens
         return max(input_fee, -(-input_fee * numerator // denominator)) + output_price * completion_tokens
+
+    def bound(self, asked: Asked, completion_tokens: int) -> int:
+        """The most that a request can cost, in units, with so many tokens in its answer where tokens are billed.
+
+        Images have the output price each. Of a recording nothing on chain says whether the input price is for a second
+        or a token (services §4.5): the dearest reading counts, but where an answer costs nothing it is for a second.
+        """
+        input_price, output_price = self.dearest
+        if asked.images:
+            return output_price * asked.images
+        if asked.seconds:
+            if not output_price:
+                return input_price * asked.seconds
+            words = max(2 * _WORDS_A_SECOND * asked.seconds, _WORDS_OF_NOTHING)
+            tokens = _TOKENS_A_SECOND * asked.seconds
+            return max(input_price * tokens + output_price * tokens, output_price * words)
+        return self.most(asked.size + PROMPT_ALLOWANCE, completion_tokens)
 
     @property
     def dearest(self) -> tuple[int, int]:
@@ -140,10 +164,12 @@ class Asked:
         choices: How many choices the answer has.
         odd: The parameter, if there is one, that should say how long the answer is and is no count: a provider reads it
             as it likes, so it limits nothing.
+        images: Images that are asked for.
+        seconds: Seconds that a recording lasts at the most, rounded up.
 
     Example:
         >>> Asked.read(b'{"messages":[],"max_tokens":5,"n":2}')
-        Asked(size=36, limit=5, strictest=5, choices=2, odd='')
+        Asked(size=36, limit=5, strictest=5, choices=2, odd='', images=0, seconds=0)
         >>> Asked.read(b'{"messages":[],"max_tokens":"5"}').odd
         'max_tokens'
     """
@@ -153,12 +179,18 @@ class Asked:
     strictest: int | None = None
     choices: int = 1
     odd: str = ""
+    images: int = 0
+    seconds: int = 0
 
     @classmethod
     def of(cls, payload: object, size: int) -> Asked:
         """What `payload`, a parsed request of `size` bytes, says; anything may be in it."""
         if not isinstance(payload, Mapping):
             return cls(size)
+        if isinstance(payload.get("file"), FilePart):
+            return cls(size, 0, seconds=most_seconds(payload["file"]))
+        if "prompt" in payload and "messages" not in payload:
+            return cls(size, 0, images=images_asked(payload))
         if "input" in payload and "messages" not in payload:  # embeddings have no completion
             return cls(size, 0, None, 1)
         limits = [n for name in _LIMITS if _is_count(n := payload.get(name))]
@@ -179,7 +211,7 @@ class Asked:
         if isinstance(request, Asked):
             return request
         try:
-            payload = parse_json(request)
+            payload = fields_in(request) if request.startswith(b"--") else parse_json(request)
         except (ValueError, RecursionError):
             payload = None
         return cls.of(payload, len(request))
@@ -227,7 +259,7 @@ def estimate(
 def bound_of(tariff: Tariff, asked: Asked, completion_tokens: int = 32_768) -> Amount:
     """The most that a request can cost by `tariff`; see `estimate`."""
     completion = (completion_tokens if asked.limit is None else asked.limit) * asked.choices
-    return Amount(tariff.most(asked.size + PROMPT_ALLOWANCE, completion), tariff.currency)
+    return Amount(tariff.bound(asked, completion), tariff.currency)
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

@@ -187,12 +187,25 @@ _BILLED = ("prompt_tokens", "completion_tokens")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts as the provider reported them, inside the signed bytes."""
+    """What an answer is billed by, as the provider reported it inside the signed bytes: tokens, or what else it counts.
+
+    Attributes:
+        prompt_tokens: Tokens of the request, or of the recording.
+        completion_tokens: Tokens of the answer.
+        cached_tokens: Those of the prompt that were read from a cache.
+        reasoning_tokens: Those of the answer that were spent on thinking.
+        images: Images that are billed.
+        seconds: Seconds of a recording that are billed.
+        words: Units of an answer that states none of these, by the provider's rule of thumb.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    images: int = 0
+    seconds: int = 0
+    words: int = 0
 
     @classmethod
     def parse(cls, value: object) -> Usage | None:

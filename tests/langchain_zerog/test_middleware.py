@@ -23,10 +23,15 @@ from pydantic import BaseModel
 
 import zg_core
 from langchain_zerog import ChatZeroG, get_zerog_receipts
-from langchain_zerog.middleware import ZeroGBudgetMiddleware, ZeroGVerificationMiddleware, _Spending
+from langchain_zerog._purse import Purse
+from langchain_zerog.middleware import ZeroGBudgetMiddleware, ZeroGVerificationMiddleware
+from tests.zg_core.receipts.test_model import receipt as made_receipt
+from tests.zg_core.test_budget import SERVICE
 from zg_core import og
-from zg_core.localnet import LocalProvider
+from zg_core.calls.budgets import held_to
+from zg_core.localnet import LocalNet, LocalProvider
 from zg_core.money import Amount, Fee, neuron
+from zg_core.pricing import Tariff
 
 Make = Callable[..., ChatZeroG]
 QUESTION = "What is 6 times 7? Use the multiply tool."
@@ -208,16 +213,48 @@ def test_a_budget_that_suffices_changes_nothing(make_model: Make, provider: Loca
     assert ran == ["multiply 6 7"]
 
 
-def test_the_call_that_would_exceed_it_is_not_made(make_model: Make, provider: LocalProvider, invoke: Any) -> None:
-    agent = create_agent(make_model(), [multiply], middleware=[ZeroGBudgetMiddleware(neuron(1))])
+def bound_of_a_call(model: ChatZeroG, provider: LocalProvider, question: Any, **bound: Any) -> int:
+    """The most that the next such call can cost, as a budget holds it."""
+    with pytest.raises(zg_core.BudgetExceeded) as caught, held_to(Purse({"0G": neuron(1)})):
+        (model.bind_tools([multiply]) if bound else model).invoke(question)
+    return int(caught.value.details["asked"].units)
+
+
+def test_the_call_that_could_exceed_it_is_not_made(make_model: Make, provider: LocalProvider, invoke: Any) -> None:
+    model = make_model(max_tokens=50)
+    most = bound_of_a_call(model, provider, QUESTION, tools=True)
+    agent = create_agent(model, [multiply], middleware=[ZeroGBudgetMiddleware(neuron(most - 1))])
     before = len(provider.log)
     with pytest.raises(zg_core.BudgetExceeded) as caught:
         invoke(agent, ask())
-    (entry,) = provider.log[before:]
     assert isinstance(caught.value, exceptions.ModelError)
-    assert caught.value.details["asked"] == Amount(entry.fee)
-    assert caught.value.details["left"] == Amount(1 - entry.fee)
-    assert str(Amount(entry.fee)) in str(caught.value)
+    assert (caught.value.details["asked"], caught.value.details["left"]) == (neuron(most), neuron(most - 1))
+    assert len(provider.log) == before
+    agent = create_agent(model, [multiply], middleware=[ZeroGBudgetMiddleware(neuron(most))])
+    with pytest.raises(zg_core.BudgetExceeded) as caught:
+        invoke(agent, ask())
+    (entry,) = provider.log[before:]
+    assert caught.value.details["left"] == neuron(most - entry.fee)
+
+
+def test_a_price_that_is_raised_inside_a_run_is_held_as_raised(
+    make_model: Make, provider: LocalProvider, net: LocalNet, invoke: Any
+) -> None:
+    @tool("multiply")
+    def raise_prices(a: int, b: int) -> int:
+        """Multiply two integers."""
+        provider.set_price(provider.prices[0] * 10_000, provider.prices[1] * 10_000)
+        return a * b
+
+    model = make_model(max_tokens=50, record_age=0)
+    limit = neuron(3 * bound_of_a_call(model, provider, QUESTION, tools=True))
+    snapshot, before = net.snapshot(), len(provider.log)
+    try:
+        with pytest.raises(zg_core.BudgetExceeded):
+            invoke(create_agent(model, [raise_prices], middleware=[ZeroGBudgetMiddleware(limit)]), ask())
+    finally:
+        net.revert(snapshot)
+    assert sum(entry.fee for entry in provider.log[before:]) <= limit.units
 
 
 def test_a_limit_of_nothing_sends_nothing(make_model: Make, provider: LocalProvider, invoke: Any) -> None:
@@ -247,22 +284,19 @@ def test_it_can_end_the_run_with_a_message(
 def test_each_run_has_its_own_budget_and_a_thread_one_for_all(
     make_model: Make, provider: LocalProvider, invoke: Any
 ) -> None:
-    cost = one_call(make_model(), provider)
+    model = make_model(max_tokens=50)
+    most = bound_of_a_call(model, provider, "Hello")
     for per, runs in (("run", 3), ("thread", 1)):
-        middleware = ZeroGBudgetMiddleware(neuron(cost * 3 // 2), per=per)  # type: ignore[arg-type]
-        agent = create_agent(make_model(), middleware=[middleware], checkpointer=InMemorySaver())
+        middleware = ZeroGBudgetMiddleware(neuron(most), per=per)  # type: ignore[arg-type]
+        agent = create_agent(model, middleware=[middleware], checkpointer=InMemorySaver())
         done = 0
         with pytest.raises(zg_core.BudgetExceeded) if per == "thread" else get_zerog_receipts():
-            for _ in range(3):
-                agent.invoke(ask("Hello"), {"configurable": {"thread_id": "a"}})
+            for number in range(3):
+                thread = "a" if per == "thread" else f"a{number}"  # no run is longer than the first
+                agent.invoke(ask("Hello"), {"configurable": {"thread_id": thread}})
                 done += 1
         assert done == runs
         agent.invoke(ask("Hello"), {"configurable": {"thread_id": "b"}})  # another thread has its own
-
-
-def one_call(model: ChatZeroG, provider: LocalProvider) -> int:
-    model.invoke("Hello")
-    return int(provider.log[-1].fee)
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["same process", "another process"])
@@ -270,8 +304,8 @@ def one_call(model: ChatZeroG, provider: LocalProvider) -> int:
 def test_what_was_spent_before_an_interrupt_counts_after_it(
     make_model: Make, provider: LocalProvider, invoke: Any, per: Any, again: bool
 ) -> None:
-    make_model().invoke(QUESTION)
-    limit = neuron(int(provider.log[-1].fee) * 3 // 2)
+    model = make_model(max_tokens=50)
+    limit = neuron(bound_of_a_call(model, provider, QUESTION, tools=True))
     saver, config = InMemorySaver(), {"configurable": {"thread_id": "a"}}
 
     def made() -> Any:
@@ -279,7 +313,7 @@ def test_what_was_spent_before_an_interrupt_counts_after_it(
         middleware = [ZeroGBudgetMiddleware(limit, per=per), pause]
         if again:  # the pause comes after the budget has written its checkpoint
             middleware.reverse()
-        return create_agent(make_model(), [multiply], middleware=middleware, checkpointer=saver)
+        return create_agent(model, [multiply], middleware=middleware, checkpointer=saver)
 
     agent = made()
     assert "__interrupt__" in invoke(agent, ask(), **config)
@@ -300,20 +334,21 @@ def test_a_thread_without_a_checkpointer_is_an_error(make_model: Make, provider:
     assert len(provider.log) == before
 
 
-def test_what_a_failed_run_spent_counts_in_the_threads_next(make_model: Make, provider: LocalProvider) -> None:
-    middleware = ZeroGBudgetMiddleware(og("0.1"), per="thread", unknown_counts_as=og("0.1"))
-    agent = create_agent(make_model(), middleware=[middleware], checkpointer=InMemorySaver())
+def test_what_a_failed_run_may_have_spent_counts_in_the_threads_next(make_model: Make, provider: LocalProvider) -> None:
+    model = make_model(max_tokens=50)
+    most = bound_of_a_call(model, provider, "Hello")
+    middleware = ZeroGBudgetMiddleware(neuron(most * 3 // 2), per="thread")
+    agent = create_agent(model, middleware=[middleware], checkpointer=InMemorySaver())
     config: Any = {"configurable": {"thread_id": "a"}}
-    with provider.fault("cut_before_first_byte"), pytest.raises(zg_core.OutcomeUnknown):
+    with provider.fault("cut_before_first_byte"), pytest.raises(zg_core.OutcomeUnknown) as lost:
         agent.invoke(ask("Hello"), config)
+    assert lost.value.receipt is not None
     with pytest.raises(zg_core.BudgetExceeded) as caught:
         agent.invoke(ask("Hello"), config)
-    assert caught.value.details["left"] == Amount(0)
+    assert caught.value.details["left"] == neuron(most * 3 // 2 - lost.value.receipt.fee.upper)
 
 
-def test_after_a_call_of_unknown_cost_nobody_can_say_what_is_left(
-    make_model: Make, provider: LocalProvider, invoke: Any
-) -> None:
+def test_a_call_of_unknown_cost_counts_at_its_bound_in_the_same_run(make_model: Make, provider: LocalProvider) -> None:
     @wrap_model_call
     def twice(request: Any, handler: Any) -> Any:
         try:
@@ -321,54 +356,94 @@ def test_after_a_call_of_unknown_cost_nobody_can_say_what_is_left(
         except zg_core.OutcomeUnknown:
             return handler(request)
 
-    agent = create_agent(make_model(), middleware=[twice, ZeroGBudgetMiddleware(og("0.1"))])
+    model = make_model()
+    most = bound_of_a_call(model, provider, "Hello")  # of an answer that nothing limits
+    agent = create_agent(model, middleware=[twice, ZeroGBudgetMiddleware(neuron(2 * most - 1))])
     before = len(provider.requests)
     with provider.fault("cut_before_first_byte"), pytest.raises(zg_core.BudgetExceeded) as caught:
         agent.invoke(ask("Hello"))
-    assert caught.value.code == "fee_unknown"
+    assert caught.value.details["left"] == neuron(most - 1)
     assert sum(request.path.endswith("/chat/completions") for request in provider.requests[before:]) == 1
 
 
-def test_models_inside_tools_and_fallbacks_count(make_model: Make, provider: LocalProvider, invoke: Any) -> None:
-    inner = make_model()
+def test_models_inside_tools_and_fallbacks_are_held_to_it(
+    make_model: Make, provider: LocalProvider, invoke: Any
+) -> None:
+    inner = make_model(max_tokens=50)
 
     @tool
     def think(thought: str) -> str:
         """Think about a thought."""
         return inner.invoke(thought).text
 
-    budget = ZeroGBudgetMiddleware(neuron(1), unknown_counts_as=neuron(0))
-    spent: list[Any] = []
-    original = budget._refusal
-    budget._refusal = lambda spending: spent.append(spending) or original(_Spending())  # type: ignore[method-assign,func-returns-value]
+    purses: list[Purse] = []
+    budget = ZeroGBudgetMiddleware(og("0.1"))
+    made = budget._purse
+    budget._purse = lambda before: purses.append(made(before)) or purses[-1]  # type: ignore[method-assign,func-returns-value]
     before = len(provider.log)
-    agent = create_agent(make_model(), [think], middleware=[budget])
+    agent = create_agent(make_model(max_tokens=50), [think], middleware=[budget])
     invoke(agent, ask("Think about 'rain'. Use the think tool."))
     entries = provider.log[before:]
     assert len(entries) == 3
-    assert spent[-1].spent == {"0G": sum(entry.fee for entry in entries)}
+    assert purses[-1].spent() == {"0G": sum(entry.fee for entry in entries)}
+
+    inner = make_model(max_tokens=10**6)
+    before = len(provider.log)
+    with pytest.raises(zg_core.BudgetExceeded):
+        invoke(agent, ask("Think about 'rain'. Use the think tool."))
+    assert len(provider.log) == before + 1
 
 
 def test_a_replay_from_the_cache_costs_nothing(make_model: Make, provider: LocalProvider, invoke: Any) -> None:
-    model = make_model(cache=InMemoryCache())
+    model = make_model(cache=InMemoryCache(), max_tokens=50)
     model.invoke("Hello")
-    cost = int(provider.log[-1].fee)
-    budget = ZeroGBudgetMiddleware(neuron(cost * 3 // 2), per="thread")
-    agent = create_agent(model, middleware=[budget], checkpointer=InMemorySaver())
-    for number in range(3):
-        agent.invoke(ask("Hello"), {"configurable": {"thread_id": str(number)}})
+    agent = create_agent(model, middleware=[ZeroGBudgetMiddleware(neuron(1))])
+    for _ in range(3):
+        agent.invoke(ask("Hello"))
 
 
-def test_currencies_are_never_added_up() -> None:
-    spending = _Spending()
-    spending.add(Fee(Amount(5, "OPG"), exact=True), None)
-    spending.add(Fee(Amount(3), exact=False, upper=7), None)
-    assert spending.spent == {"OPG": 5, "0G": 7}
-    refusal = ZeroGBudgetMiddleware(og("1"))._refusal(spending)
-    assert refusal is not None
-    assert refusal.code == "currency_not_budgeted"
-    assert ZeroGBudgetMiddleware([og("1"), Amount("1", "OPG")])._refusal(spending) is None
-    assert _Spending.of_state(spending.to_state()).to_state() == spending.to_state()
+def test_the_models_own_budget_and_that_of_the_run_hold_both(
+    make_model: Make, provider: LocalProvider, invoke: Any
+) -> None:
+    model = make_model(max_tokens=50, budget=zg_core.Budget(per_run=neuron(1)))
+    agent = create_agent(model, middleware=[ZeroGBudgetMiddleware(og("1"), exit_behavior="end")])
+    with pytest.raises(zg_core.BudgetExceeded) as caught:
+        invoke(agent, ask("Hello"))
+    assert caught.value.details["left"] == neuron(1), "it is the model's that refuses, and no end of the run"
+
+
+class TestPurse:
+    def reserve(self, purse: Purse, currency: str) -> int:
+        receipt = made_receipt(fee=Fee(Amount(0, currency), exact=False, reason="outcome_unknown"))
+        made = purse.reserve(receipt, SERVICE, b'{"max_tokens":10}', Tariff(1, 1, currency=currency))
+        purse.settle(receipt, Fee(Amount(7, currency), exact=True))
+        return made
+
+    def test_currencies_are_never_added_up(self) -> None:
+        purse = Purse({"0G": og("1"), "USD": Amount("1", "USD")})
+        self.reserve(purse, "USD")
+        self.reserve(purse, "0G")
+        self.reserve(purse, "0G")
+        assert purse.spent() == {"0G": 14, "USD": 7}
+        assert Purse({"0G": og("1"), "USD": Amount("1", "USD")}, spent=purse.spent()).spent() == purse.spent()
+
+    def test_a_currency_without_a_limit_is_refused(self) -> None:
+        with pytest.raises(zg_core.BudgetExceeded) as caught:
+            self.reserve(Purse({"0G": og("1")}), "USD")
+        assert caught.value.code == "currency_not_budgeted"
+
+    def test_amounts_are_told_in_their_currency(self) -> None:
+        with pytest.raises(zg_core.BudgetExceeded) as caught:
+            self.reserve(Purse({"USD": Amount(3, "USD")}), "USD")
+        assert caught.value.details["left"] == Amount(3, "USD")
+
+    def test_a_price_that_nobody_signs_needs_a_word(self) -> None:
+        listed = Tariff(1, 1, currency="USD", listed=True)
+        with pytest.raises(zg_core.ConfigError) as caught:
+            Purse({"USD": Amount("1", "USD")}).reserve(made_receipt(), SERVICE, b'{"max_tokens":10}', listed)
+        assert caught.value.code == "budget_unpriced"
+        purse = Purse({"USD": Amount("1", "USD")}, unpriced=Amount(10**6, "USD"))
+        assert purse.reserve(made_receipt(), SERVICE, b'{"max_tokens":10}', listed) == 10**6
 
 
 @pytest.mark.parametrize(
@@ -378,6 +453,7 @@ def test_currencies_are_never_added_up() -> None:
         {"limit": []},
         {"limit": [og("1"), og("2")]},
         {"limit": 5},
+        {"limit": Amount("1", "OPG")},
         {"limit": og("1"), "per": "day"},
         {"limit": og("1"), "exit_behavior": "stop"},
     ],

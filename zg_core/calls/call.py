@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.backends.service import Body, Grant, Route
+    from zg_core.calls.budgets import Counts
     from zg_core.calls.gate import Place
     from zg_core.calls.retries import Retries
     from zg_core.exchange import Exchange
@@ -157,7 +158,8 @@ class Call:
     text: list[str] = field(default_factory=list)
     hasty: bool = False  # there are other providers: a refusal that may pass is not waited for
     sent: bool = False  # the request is on its way, or was answered
-    held: int = 0  # neuron held for it in a budget
+    budget: Counts | None = None  # all that it is held to
+    held: int = 0  # neuron held for it there
     finished: bool = False  # a finish_reason was seen
     kept: list[bytes] | None = None  # the response, where bytes are kept
     place: Place | None = None  # among the requests under way, where these are limited

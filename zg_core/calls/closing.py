@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zg_core.backends.base import Backend, Correction
-    from zg_core.budget import Spending
+    from zg_core.calls.budgets import Counts
     from zg_core.calls.call import Call
     from zg_core.calls.replays import Replays
     from zg_core.http.transport import Transport
@@ -44,6 +44,7 @@ class _Ended:
 
     receipt: Receipt
     asked: Asked
+    budget: Counts | None = None
     counted: Fee | None = None
     counting: threading.Lock = field(default_factory=threading.Lock)
 
@@ -57,7 +58,6 @@ class Closing:
         recorder: Where receipts are kept.
         policy: What is done with a verdict.
         replays: Knows old answers.
-        spending: The budget, None without one.
         chooser: Learns how calls end, None where nothing is routed.
         on_receipt: Told of every receipt.
         on_verdict: Told when a background check has ended.
@@ -71,7 +71,6 @@ class Closing:
         policy: Policy,
         replays: Replays,
         *,
-        spending: Spending | None,
         chooser: Chooser | None,
         on_receipt: Callable[[Receipt], None] | None,
         on_verdict: Callable[[Receipt], None] | None,
@@ -81,7 +80,6 @@ class Closing:
         self._recorder = recorder
         self._policy = policy
         self._replays = replays
-        self._spending = spending
         self._chooser = chooser
         self._on_receipt = on_receipt
         self._on_verdict = on_verdict
@@ -111,11 +109,11 @@ class Closing:
         upper = call.held if fee.upper is None and call.held and fee.amount.currency == "0G" else fee.upper
         receipt.fee = replace(fee, reason="refused", upper=upper)
         receipt.settle(Verdict(Status.NOT_CHECKED, Reason.REFUSED, receipt.kind))
-        ended = _Ended(receipt, call.asked)
+        ended = _Ended(receipt, call.asked)  # a budget holds nothing for it any more
         call.route.rests(None, lambda after: self._raised(ended, after))
         try:
-            if self._spending is not None:
-                await self._transport.blocking(self._spending.release, receipt)
+            if call.budget is not None:
+                await self._transport.blocking(call.budget.release, receipt)
         finally:
             await self._keep_closed(receipt)
         return receipt
@@ -124,15 +122,15 @@ class Closing:
         """Take back a call whose request never left: it cost nothing."""
         call.leave()
         await self._recorder.unsent(call.receipt)
-        if self._spending is not None:
-            await self._transport.blocking(self._spending.release, call.receipt)
+        if call.budget is not None:
+            await self._transport.blocking(call.budget.release, call.receipt)
 
     def dropped(self, call: Call) -> None:
         """`unsent`, where nobody may wait."""
         call.leave()
         self._recorder.dropped(call.receipt)
-        if self._spending is not None:
-            self._transport.aside(self._spending.release, call.receipt)
+        if call.budget is not None:
+            self._transport.aside(call.budget.release, call.receipt)
 
     async def judge(self, call: Call, outcome: Outcome) -> Receipt:
         """Close the call, keep its receipt, and make the verdict as the policy says."""
@@ -222,9 +220,9 @@ class Closing:
             if doubt:
                 receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
-        ended = _Ended(receipt, call.asked)
-        if self._spending is not None:
-            self._transport.aside(self._count, ended)
+        ended = _Ended(receipt, call.asked, call.budget)
+        if ended.budget is not None:
+            self._transport.aside(self._count, ended, ended.budget)
         changed = self._changed if outcome == "answered" else self._raised
         call.route.rests(call.usage, lambda after: changed(ended, after))
         if self._chooser is not None:
@@ -248,8 +246,8 @@ class Closing:
         receipt.flags = (*receipt.flags, RECORD_CHANGED)
         if fee.reason == "price_changed" and USAGE_IMPLAUSIBLE not in receipt.flags:
             receipt.fee = fee
-            if self._spending is not None:
-                self._transport.aside(self._count, ended)
+            if ended.budget is not None:
+                self._transport.aside(self._count, ended, ended.budget)
         receipt.settle(verdict)
         logger.warning(
             "receipt %s: the record of %s changed while the call was under way; verdict %s, fee %s",
@@ -261,10 +259,7 @@ class Closing:
         self._transport.spawn(lambda: self._corrected(receipt))
 
     def _raised(self, ended: _Ended, after: Correction) -> None:
-        """The record may have changed before a call without an answer ended: its bound follows a price that was raised.
-
-        A refusal holds nothing in the budget, so nothing is counted for it then.
-        """
+        """The record may have changed before a call without an answer ended: its bound follows a raised price."""
         receipt = ended.receipt
         fee = bounded(replace(receipt.fee, upper=None), receipt, ended.asked, after.tariff)
         if receipt.fee.upper is None or fee.upper is None or fee.upper <= receipt.fee.upper:
@@ -272,8 +267,8 @@ class Closing:
         receipt.fee = replace(receipt.fee, upper=fee.upper)
         if RECORD_CHANGED not in receipt.flags:
             receipt.flags = (*receipt.flags, RECORD_CHANGED)
-        if self._spending is not None and receipt.outcome != "refused":
-            self._transport.aside(self._count, ended)
+        if ended.budget is not None:
+            self._transport.aside(self._count, ended, ended.budget)
         self._transport.spawn(lambda: self._corrected(receipt))
 
     async def _corrected(self, receipt: Receipt) -> None:
@@ -283,17 +278,16 @@ class Closing:
             self._chooser.judged(receipt)
         self._tell(self._on_verdict, receipt)
 
-    def _count(self, ended: _Ended) -> None:
+    def _count(self, ended: _Ended, budget: Counts) -> None:
         """Count what the call cost; a fee that was corrected since, by its difference."""
-        assert self._spending is not None  # noqa: S101 - asked by the caller
         receipt = ended.receipt
         with ended.counting:
             before, fee = ended.counted, receipt.fee
             try:
                 if before is None:
-                    self._spending.settle(receipt, fee)
+                    budget.settle(receipt, fee)
                 elif before != fee:
-                    self._spending.recount(receipt, before, fee)
+                    budget.recount(receipt, before, fee)
             except ConfigError as error:  # must not cost the user a paid answer; the whole amount stays held
                 logger.warning("receipt %s could not be settled in its budget: %s", receipt.id, error.message)
             ended.counted = fee

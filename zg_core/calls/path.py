@@ -109,7 +109,6 @@ class Calls:
             recorder,
             policy,
             replays,
-            spending=spending,
             chooser=chooser,
             on_receipt=on_receipt,
             on_verdict=on_verdict,

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from zg_core.backends.service import Grant
+from zg_core.calls.budgets import budgets_of
 from zg_core.calls.call import Call
 from zg_core.calls.gate import gate_of, pace_of
 from zg_core.calls.pace import Word
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Backend, Body, Route
     from zg_core.budget import Spending
+    from zg_core.calls.budgets import Counts
     from zg_core.calls.call import Ask
     from zg_core.calls.closing import Closing
     from zg_core.calls.limits import Limits
@@ -74,7 +76,7 @@ class Sending:
         recorder: Where receipts are kept.
         closing: Ends calls that were not answered.
         replays: Knows the requests that were ours.
-        spending: The budget, None without one.
+        spending: The client's budget, None without one; who runs a call may hold it to further ones.
         chooser: Chooses the provider of each call, None where one is chosen once and kept.
         policy: What is demanded of replies.
         network: Name of the network, for receipts.
@@ -149,7 +151,7 @@ class Sending:
             try:
                 return await once()
             except OutcomeUnknown as error:
-                if not self._fits(attempts) or (wait := attempts.wait(error)) is None:
+                if not _fits(budgets_of(self._spending), attempts) or (wait := attempts.wait(error)) is None:
                     raise
                 unknown = error
             except ZeroGError as error:
@@ -181,7 +183,7 @@ class Sending:
                 return await self._once(call, ask, attempts)
             except (*_MENDED, RateLimited, ProviderUnavailable) as error:
                 again = await self._backend.grant(call, error) if isinstance(error, _MENDED) else None
-                if not self._fits(attempts) and not hasty:
+                if not _fits(call.budget, attempts) and not hasty:
                     if again is not None or attempts.wait(error) is not None:
                         _unaffordable(error, "per_call")
                     raise
@@ -233,10 +235,6 @@ class Sending:
         """Where requests queue: realm, payer, provider."""
         return self._backend.realm, self._backend.payer, call.receipt.provider
 
-    def _fits(self, attempts: Attempts) -> bool:
-        """Whether one more request like the last fits what one call may cost."""
-        return self._spending is None or self._spending.fits_call(attempts.held + attempts.last)
-
     def start(self, route: Route, body: Body, asked: Asked, task: Task = CHAT) -> Call:
         """A call that is about to send `body`; it has cost nothing yet."""
         exchange = Exchange(body.data)
@@ -253,7 +251,9 @@ class Sending:
         )
         receipt.fee = bounded(receipt.fee, receipt, asked, route.service.tariff)
         kept: list[bytes] | None = [] if self._keep_bytes else None
-        return Call(route, exchange, receipt, asked, time.monotonic(), kept=kept, task=task, body=body)
+        call = Call(route, exchange, receipt, asked, time.monotonic(), kept=kept, task=task, body=body)
+        call.budget = budgets_of(self._spending)
+        return call
 
     async def _depart(self, call: Call, ask: Ask, grant: Grant | None, until: float | None, *, earlier: int) -> None:
         """Wait as the limits ask, get what lets the request in, hold what it may cost, note that it is on its way.
@@ -274,8 +274,8 @@ class Sending:
             call.receipt.grant = call.grant.facts
             self._refuse_secrets(call, ask)
             call.receipt.payer = self._backend.payer
-            if self._spending is not None:
-                await self._hold(call, self._spending, earlier)
+            if call.budget is not None:
+                await self._hold(call, call.budget, earlier)
             try:
                 await self._recorder.opened(call.receipt)
             except BaseException:
@@ -308,12 +308,12 @@ class Sending:
                     hint="look for it in the messages, parameters and headers of this call",
                 )
 
-    async def _hold(self, call: Call, spending: Spending, earlier: int) -> None:
+    async def _hold(self, call: Call, budget: Counts, earlier: int) -> None:
         assert call.grant is not None  # noqa: S101 - the caller has one
-        service, referee = call.route.service, spending.referee
+        service, referee = call.route.service, budget.referee
         if referee is not None:
             await referee.before(service, call.receipt.started_at.timestamp())
-        reserve = partial(spending.reserve, call.receipt, service, call.asked, call.grant.most, earlier=earlier)
+        reserve = partial(budget.reserve, call.receipt, service, call.asked, call.grant.most, earlier=earlier)
         try:
             call.held = await self._transport.blocking(reserve)
         except BudgetExceeded:
@@ -396,6 +396,11 @@ def _told(call: Call, headers: Mapping[str, str] | None) -> None:
     """Tell whoever granted what the request was sent with how it was answered."""
     if call.grant is not None and call.grant.heard is not None:
         call.grant.heard(headers)
+
+
+def _fits(budget: Counts | None, attempts: Attempts) -> bool:
+    """Whether one more request like the last fits what one call may cost."""
+    return budget is None or budget.fits_call(attempts.held + attempts.last)
 
 
 def _unaffordable(refusal: ZeroGError, limit: str) -> ZeroGError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import h11
 
+from zg_core.http.messages import Upload
 from zg_core.http.patience import IDLE_SECONDS, Patience
 from zg_core.http.wires import BAD_HEADER, Broken, NotConnected, Unsendable, pinned_context
 
@@ -67,8 +68,8 @@ class Link:
         self._early: h11.Response | None = None  # it came before all of the request was sent
         self._whole = True  # all of it is sent
 
-    def request(self, method: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> bytes:
-        """The bytes of a request.
+    def request(self, method: str, target: Target, headers: Mapping[str, str], body: bytes | Upload | None) -> bytes:
+        """The bytes of a request; of one that is uploaded, its head.
 
         Raises:
             Unsendable: a header is none.
@@ -78,6 +79,8 @@ class Link:
             lines.append((b"Content-Length", str(len(body)).encode()))
         try:
             head = self._protocol.send(h11.Request(method=method, target=target.path, headers=lines))
+            if isinstance(body, Upload):
+                return head or b""
             data = self._protocol.send(h11.Data(data=body)) if body else None
             end = self._protocol.send(h11.EndOfMessage())
         except h11.LocalProtocolError:  # its text and its frames hold the header, which may be a token
@@ -105,6 +108,20 @@ class Link:
             if self._early is not None and (self._early.status_code >= 300 or not said or room < 0):
                 return
             self._whole = await self.wire.resume(end - time.monotonic())
+
+    async def upload(self, pieces: Iterable[bytes], seconds: float) -> None:
+        """Send the body of a request whose head has departed; a refusal on the way ends it, as in `depart`.
+
+        Raises:
+            Late: a piece takes longer than `seconds`.
+            Broken: the server hung up without an answer.
+        """
+        for piece in pieces:
+            if not self._whole:
+                return
+            await self.depart(self._protocol.send(h11.Data(data=piece)) or b"", seconds)
+        if self._whole:
+            self._protocol.send(h11.EndOfMessage())  # nothing to write: the length was said before
 
     async def head(self, clock: Clock) -> tuple[int, dict[str, str]]:
         """Status and headers of the response, names in lower case."""

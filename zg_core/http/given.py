@@ -13,6 +13,7 @@ from zg_core.errors import ConfigError
 from zg_core.http.bodies import Body, BodyBroken
 from zg_core.http.guarding import PUBLIC, guard, judge, judge_in_loop
 from zg_core.http.library import leaf_sha256, library, library_of, ssl_context
+from zg_core.http.messages import Upload, in_loop
 from zg_core.http.reach import OutOfReach
 from zg_core.http.timeouts import CLOCK, Clock, clocked, watch
 from zg_core.http.wires import BAD_HEADER, Broken, Late, NotConnected, Unsendable, Untrusted, pinned_context
@@ -240,9 +241,13 @@ class LibraryClient:
         extensions: dict[str, Any] = {"timeout": timeout}
         if trace is not None:
             extensions["trace"] = trace.asynchronous if self._asynchronous else trace.blocking
+        content: Any = request.body
+        if isinstance(content, Upload):
+            headers = {**headers, "Content-Length": str(len(content))}
+            content = in_loop(content.pieces()) if self._asynchronous else content.pieces()
         try:
             built = self._lib.Request(
-                request.method, request.url, headers=headers, content=request.body, extensions=extensions
+                request.method, request.url, headers=headers, content=content, extensions=extensions
             )
             if built.url.scheme in ("http", "https") and built.url.host:
                 return built

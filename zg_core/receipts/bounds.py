@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from zg_core.money import Amount
-from zg_core.pricing import PROMPT_ALLOWANCE, Asked, Tariff
+from zg_core.pricing import Asked, Tariff
 from zg_core.types import Service
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 
@@ -31,7 +31,7 @@ def bounded(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
     if completion is None:
         return fee
     amount = fee.amount if fee.amount.units else Amount(0, tariff.currency)
-    return replace(fee, amount=amount, upper=tariff.most(asked.size + PROMPT_ALLOWANCE, completion))
+    return replace(fee, amount=amount, upper=tariff.bound(asked, completion))
 
 
 def doubted(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff | None = None) -> Fee:
@@ -45,7 +45,7 @@ def doubted(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
         return replace(fee, exact=False)
     asked = Asked.read(request)
     completion = receipt.response_bytes if asked.most is None else min(receipt.response_bytes, asked.most)
-    upper = tariff.most(asked.size + PROMPT_ALLOWANCE, completion)
+    upper = tariff.bound(asked, completion)
     amount = Amount(min(fee.amount.units, upper), tariff.currency)
     return replace(fee, amount=amount, exact=False, reason=USAGE_IMPLAUSIBLE, lower=0, upper=upper)
 
@@ -62,4 +62,4 @@ def upper_bound(service: Service, request: bytes) -> int | None:
     asked, tariff = Asked.read(request), Tariff.of(service)
     if asked.most is None or tariff is None:
         return None
-    return tariff.most(asked.size + PROMPT_ALLOWANCE, asked.most)
+    return tariff.bound(asked, asked.most)

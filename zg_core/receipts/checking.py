@@ -89,6 +89,8 @@ class _Recorded(Exchange):
         self.complete = receipt.complete
         self.replayed = receipt.replayed
         self.size = receipt.response_bytes
+        images = receipt.evidence.facts.get("images")
+        self.images = tuple(map(str, images)) if isinstance(images, list) else ()
         self.headers = {"zg-res-key": receipt.chat_id} if receipt.chat_id else {}
 
     @property

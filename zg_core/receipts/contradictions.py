@@ -12,6 +12,9 @@ from zg_core.receipts import plain
 from zg_core.receipts.bounds import bounded, doubted
 from zg_core.receipts.plain import DIRECT
 from zg_core.sse import SSEDecoder
+from zg_core.tasks.forms import fields_in
+from zg_core.tasks.measuring import measured
+from zg_core.tasks.pictures import images_in
 from zg_core.types import Service, Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 
@@ -76,6 +79,7 @@ def in_receipt(receipt: Receipt) -> Iterator[str]:
     ):
         if body is not None and (sha256_hex(body) != said or len(body) != size):
             yield f"the {name} bytes in the receipt do not have the hash or size it names"
+    yield from _images(receipt)
     verdict, service, usage = receipt.verdict, receipt.service, receipt.usage
     if receipt.backend == DIRECT and receipt.payment != "sub_account":
         yield f"0G's own backend is paid out of sub-accounts, not by {receipt.payment[:40]!r}"
@@ -88,14 +92,14 @@ def in_receipt(receipt: Receipt) -> Iterator[str]:
     if receipt.complete and receipt.outcome in ("abandoned", "unknown", "refused"):
         yield f"the response was read to its end, and the outcome is {receipt.outcome!r}"
     if receipt.complete and receipt.response_body is not None:
-        found = usage_in(receipt.response_body)
+        found = _usage_of(receipt, receipt.response_body)
         if found != usage and (usage is not None or receipt.outcome == "answered"):
             yield "the usage is not the one in the response"
     if service is not None:
         yield from _against_record(receipt, service)
     if receipt.request_body is not None and receipt.response_body is not None and receipt.outcome == "answered":
         doubt = implausible(usage, receipt.request_body, receipt.response_bytes)
-        is_doubtful = bool(doubt) or reported_in(receipt.response_body)[1]
+        is_doubtful = bool(doubt) or (receipt.task == "chat" and reported_in(receipt.response_body)[1])
         if is_doubtful is not (USAGE_IMPLAUSIBLE in receipt.flags):
             yield f"the flag {USAGE_IMPLAUSIBLE!r} is there or not, against what the bytes say"
 
@@ -162,6 +166,41 @@ def expected_fee(receipt: Receipt) -> Fee | None:
     return fee
 
 
+def _usage_of(receipt: Receipt, response: bytes) -> Usage | None:
+    """What the bytes of a receipt are billed by; as the receipt says where the request was not kept."""
+    if receipt.task == "chat":
+        return usage_in(response)
+    if receipt.request_body is None:
+        return receipt.usage
+    streamed = response.lstrip().startswith((b"data:", b'{"type":"transcript.text.'))
+    found = measured(receipt.task, parsed(receipt.request_body), response, streamed=streamed)
+    if found is None:
+        return receipt.usage
+    # Images behind addresses, and those of a job, are not in the bytes that were kept.
+    return receipt.usage if receipt.task == "images" and found.estimated else found.usage
+
+
+def parsed(request: bytes) -> Any:
+    """A request as its provider reads it: JSON, or the fields of a form; {} where it is neither."""
+    if request.startswith(b"--"):
+        return fields_in(request)
+    try:
+        return parse_json(request)
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _images(receipt: Receipt) -> Iterator[str]:
+    said = receipt.evidence.facts.get("images")
+    if not isinstance(said, list):
+        return
+    found = None if receipt.response_body is None else images_in(receipt.response_body)
+    if found is not None and [sha256_hex(image) for image in found] != said:
+        yield "the hashes of the images are not those of the response"
+    if receipt.task == "images" and receipt.usage is not None and receipt.usage.images != len(said):
+        yield "the images that are billed are not those that were signed"
+
+
 def usage_in(body: bytes) -> Usage | None:
     """The token counts that a response reports, whole or streamed."""
     return reported_in(body)[0]
@@ -194,10 +233,7 @@ def reported_in(body: bytes) -> tuple[Usage | None, bool]:
 
 def asked_model(request: bytes | None) -> str | None:
     """The model that a request names; None if it names none, or is not there to be read."""
-    try:
-        payload = parse_json(request or b"")
-    except (ValueError, RecursionError):
-        return None
+    payload = parsed(request or b"")
     model = payload.get("model") if isinstance(payload, dict) else None
     return model if isinstance(model, str) else None
 

@@ -321,8 +321,11 @@ def fee_of_dict(read: Fields) -> Fee:
 
 
 def usage_to_dict(usage: Usage | None) -> dict[str, int] | None:
-    """Token counts as plain data."""
-    return None if usage is None else {each.name: getattr(usage, each.name) for each in fields(Usage)}
+    """What was counted, as plain data: tokens always, other things where there are any."""
+    if usage is None:
+        return None
+    counts = {each.name: getattr(usage, each.name) for each in fields(Usage)}
+    return {name: count for name, count in counts.items() if count or name.endswith("tokens")}
 
 
 def usage_of(value: Any) -> Usage:

@@ -81,7 +81,8 @@ def _of_direct(receipt: Receipt, verdict: Verdict, known: set[str], *, record_kn
         found |= {*_KIND}
     if "request.body" in known and (asked_model(receipt.request_body) is not None or record_known):
         found.add("model")
-    if "response.body" in known:
+    counted = {"images": "evidence.facts", "image_edits": "request.body"}
+    if counted.get(receipt.task, "response.body") in known:
         found.add("usage")
     if record_known:
         found |= {f"service.{name}" for name in ("provider", "model", "url", "kind", "certificate_sha256")}

@@ -128,7 +128,7 @@ class Keys:
             work.run(
                 "INSERT INTO serve_keys VALUES (:id, :hash, :name, :allowance, :created, NULL)",
                 id=key.id,
-                hash=_hash(secret),
+                hash=_hash(secret.encode()),
                 name=name,
                 allowance=str(allowance),
                 created=key.created.timestamp(),
@@ -177,7 +177,7 @@ class Access:
     """
 
     def __init__(self, token: Secret | None, keys: Keys, clock: Callable[[], float] = time.monotonic) -> None:
-        self._token = None if token is None else _hash(token.reveal())
+        self._token = None if token is None else _hash(token.reveal().encode())
         if token is not None:
             learn(token.reveal())
         self._keys = keys
@@ -185,10 +185,12 @@ class Access:
         self._known: dict[str, Key] = {}
         self._until = float("-inf")
 
-    @property
-    def stale(self) -> bool:
-        """Whether the keys have to be read (`read`), which blocks, before somebody is told."""
-        return self._clock() >= self._until
+    def stale(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether the keys have to be read (`read`), which blocks, before it is known who sends these headers."""
+        secret = _secret(headers)
+        if self._clock() >= self._until:
+            return True  # a key may have been revoked
+        return secret.startswith(_PREFIX.encode()) and _hash(secret) not in self._known  # or made
 
     def read(self) -> None:
         """Read the keys of the store.
@@ -205,22 +207,27 @@ class Access:
         Raises:
             Refused: nobody that is known here.
         """
-        shown = [value for name, value in headers if name == b"authorization"]
-        word, _, secret = (shown[0] if len(shown) == 1 else b"").partition(b" ")
-        secret = secret.strip()
-        if word.lower() == b"bearer" and secret:
-            found = hashlib.sha256(secret).hexdigest()
+        secret = _secret(headers)
+        if secret:
+            found = _hash(secret)
             if self._token is not None and hmac.compare_digest(found, self._token):
                 return OWNER
             if (key := self._known.get(found)) is not None:  # by a hash of what is shown: its timing tells nothing
                 return Caller(key)
         if self._token is None and not secret.startswith(_PREFIX.encode()):
             return OWNER
-        raise Refused("no token was shown" if not shown else "the token opens nothing here")
+        raise Refused("the token opens nothing here" if secret else "no token was shown")
 
 
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+def _secret(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """What is shown as a token; nothing where two are, or in another form."""
+    shown = [value for name, value in headers if name == b"authorization"]
+    word, _, secret = (shown[0] if len(shown) == 1 else b"").partition(b" ")
+    return secret.strip() if word.lower() == b"bearer" else b""
+
+
+def _hash(secret: bytes) -> str:
+    return hashlib.sha256(secret).hexdigest()
 
 
 def _key(row: Mapping[str, Any]) -> Key:

@@ -11,6 +11,7 @@ from zg_core.errors import ZeroGError
 from zg_core.serve.access import OWNER, Access, Keys, Refused
 from zg_core.serve.answers import GUARDS, HttpError
 from zg_core.serve.clients import Clients
+from zg_core.serve.console import PAGE_GUARDS, Console, page
 from zg_core.serve.metrics import CONTENT_TYPE
 from zg_core.serve.relaying import Relays, send_error
 from zg_core.serve.seen import Seen
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _TASKS = {f"/v1{task.path}": task for task in TASKS}
 _MODELS = "/v1/models"
+_CONSOLE = "/console/api/"
 
 
 class Server:
@@ -56,6 +58,7 @@ class Server:
         self.clients.check(TASKS, OWNER)
         self.relays = Relays(self.clients, settings.max_body, self.seen.metrics.refused)
         """What is being answered."""
+        self._console = Console(settings, self.seen, self.clients, self.keys)
         self._beyond = not is_loopback(settings.host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,6 +75,9 @@ class Server:
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
+        if method in ("GET", "HEAD") and (found := page(path)) is not None:
+            await send_bytes(send, *found, guards=PAGE_GUARDS)
+            return
         if path == "/health" and method in ("GET", "HEAD"):
             await send_json(send, {"status": "ok"})
             return
@@ -90,15 +96,21 @@ class Server:
             _owners(caller)
             text = self.seen.metrics.text(in_flight=len(self.relays.under_way))
             await send_bytes(send, text.encode(), CONTENT_TYPE)
+        elif path.startswith(_CONSOLE):
+            _owners(caller)
+            told, kind = await self._console.answer(
+                method, path.removeprefix(_CONSOLE), scope.get("query_string", b""), caller
+            )
+            await (send_bytes(send, told.encode(), kind) if kind else send_json(send, told))
         else:
             raise HttpError(
                 404, "unknown_route", "nothing is served here", f"there are {', '.join([*_TASKS, _MODELS])} and /health"
             )
 
     async def _caller(self, scope: Scope) -> Caller:
-        if self._access.stale:
+        if self._access.stale(scope["headers"]):
             async with self._reading:
-                if self._access.stale:
+                if self._access.stale(scope["headers"]):
                     await asyncio.to_thread(self._access.read)
         try:
             return self._access.caller(scope["headers"])
@@ -133,8 +145,8 @@ async def send_json(send: Send, value: Any) -> None:
     await send_bytes(send, json.dumps(value).encode(), "application/json")
 
 
-async def send_bytes(send: Send, body: bytes, kind: str) -> None:
-    """Answer with bytes that no browser takes for a page."""
-    headers = [*GUARDS, (b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+async def send_bytes(send: Send, body: bytes, kind: str, *, guards: list[tuple[bytes, bytes]] = GUARDS) -> None:
+    """Answer with bytes; without other `guards`, no browser takes them for a page."""
+    headers = [*guards, (b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -72,7 +72,7 @@ class Clients:
         self._settings = settings
         self._on_receipt = on_receipt
         self._on_verdict = on_verdict
-        self._kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str, str], _Kept] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
     def entry(self, model: str | None) -> Entry:
@@ -84,34 +84,43 @@ class Clients:
         entries = self._settings.entries
         if model is not None and model in entries and model != ANY:
             return entries[model]
-        if ANY in entries:
+        if ANY in entries and (model is not None or "provider" in entries[ANY].settings):
             return entries[ANY]
-        if model is None and len(entries) == 1:
+        if model is None and len(entries) == 1 and ANY not in entries:
             return next(iter(entries.values()))
         shown = ", ".join(sorted(map(line, entries))[:20])
         said = "the request names no model" if model is None else f"no model {line(model)[:100]!r} is served here"
         raise ModelNotServed(said, hint=f"ask for one of {shown}", status=404)
 
-    def lease(self, entry: Entry, task: Task, caller: Caller) -> Lease:
+    def lease(self, entry: Entry, task: Task, caller: Caller, model: str | None = None) -> Lease:
         """The client for calls of `caller`; to be left when the call has ended.
+
+        Args:
+            entry: What answers.
+            task: What is asked for.
+            caller: Who asks.
+            model: The model asked for, where the entry leaves it open: without routing, a client keeps to the provider
+                that it has chosen for its first.
 
         Raises:
             ConfigError: the settings of the entry make none.
         """
         run = "" if caller.key is None else caller.key.run(datetime.now(UTC))
-        name = entry.name, task.service_type, run
+        fixed = entry.name != ANY or entry.settings.keys() & {"provider", "routing"}
+        model = None if fixed else model
+        name = entry.name, task.service_type, run, model or ""
         kept = self._kept.get(name)
         if kept is None:
-            kept = self._kept[name] = _Kept(self._make(entry, task.service_type, caller, run))
+            kept = self._kept[name] = _Kept(self._make(entry, task.service_type, caller, run, model))
         self._kept.move_to_end(name)
         kept.users += 1
         self._shrink()
         return Lease(kept.client, kept)
 
-    def _make(self, entry: Entry, service_type: str, caller: Caller, run: str) -> AsyncChatClient:
+    def _make(self, entry: Entry, service_type: str, caller: Caller, run: str, model: str | None) -> AsyncChatClient:
         allowance = None if caller.key is None else caller.key.allowance
         return AsyncChatClient(
-            **entry.settings,
+            **{**entry.settings, **({} if model is None else {"model": model})},
             environ={name: value for name, value in os.environ.items() if name not in _NAMED_HERE},
             service_type=service_type,
             store=Store.open(self._settings.store),

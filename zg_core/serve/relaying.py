@@ -104,7 +104,7 @@ class Relays:
             if entry.model is not None:
                 data = renamed(payload, entry.model)
             streamed = payload.get("stream") is True
-            lease = self._clients.lease(entry, task, caller)
+            lease = self._clients.lease(entry, task, caller, payload.get("model"))
             del payload
             try:
                 head, chunks = await lease.client.calls.relay(data, task.path, form=Form.RAW)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zg_core.serve.metrics import Metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from zg_core.receipts.model import Receipt
     from zg_core.serve.access import Caller
     from zg_core.serve.settings import Entry
@@ -66,11 +68,27 @@ class Seen:
 
     def _put(self, receipt: Receipt, caller: str, entry: str) -> None:
         with self._lock:
-            self._number += 1
-            self._kept[receipt.id] = Sighting(self._number, receipt, caller, entry)
+            self._kept[receipt.id] = Sighting(self._next(), receipt, caller, entry)
             self._kept.move_to_end(receipt.id)
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
+
+    def earlier(self, receipts: Iterable[Receipt]) -> None:
+        """Show calls of earlier times, too, oldest first; nobody knows any more who asked."""
+        with self._lock:
+            known, self._kept = self._kept, OrderedDict()
+            for receipt in receipts:
+                if receipt.id not in known:
+                    self._kept[receipt.id] = Sighting(self._next(), receipt, "", receipt.model)
+            for sighting in known.values():
+                sighting.number = self._next()
+                self._kept[sighting.receipt.id] = sighting
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
 
     def after(self, number: int) -> list[Sighting]:
         """What is newer than `number`, oldest first."""
@@ -81,8 +99,3 @@ class Seen:
         """The call with this receipt, if it is still kept."""
         with self._lock:
             return self._kept.get(receipt_id)
-
-    def callers(self) -> dict[str, Any]:
-        """By receipt, who asked."""
-        with self._lock:
-            return {each.receipt.id: each.caller for each in self._kept.values()}

@@ -39,14 +39,18 @@ def implausible(usage: Usage | None, request: bytes, response_size: int, asked: 
     """
     if usage is None:
         return ""
+    asked = asked or Asked.read(request)
+    if usage.images > asked.images:
+        return f"{usage.images} images, where {asked.images} were asked for"
+    if usage.seconds > asked.seconds:
+        return f"{usage.seconds} seconds, of a recording of at most {asked.seconds}"
     if usage.cached_tokens > usage.prompt_tokens:
         return f"{usage.cached_tokens} cached tokens, of {usage.prompt_tokens} prompt tokens"
     most = _BY_ADDRESS_TOKENS if any(name in request for name in _BY_ADDRESS) else 0
-    if usage.prompt_tokens > len(request) + PROMPT_ALLOWANCE + most:
-        return f"{usage.prompt_tokens} prompt tokens, of {len(request)} bytes sent"
+    if usage.prompt_tokens > asked.size + PROMPT_ALLOWANCE + most:
+        return f"{usage.prompt_tokens} prompt tokens, of {asked.size} bytes sent"
     if usage.completion_tokens > response_size:
         return f"{usage.completion_tokens} completion tokens, of {response_size} bytes received"
-    asked = asked or Asked.read(request)
     if asked.strictest is not None and usage.completion_tokens > (allowed := asked.strictest * asked.choices):
         return f"{usage.completion_tokens} completion tokens, where the request allows {allowed}"
     return ""

@@ -57,7 +57,7 @@ class Backend:
     """Addresses one server and believes it."""
 
     url_: str
-    name: str = "direct"
+    name: str = "double"
     realm: str = "eip155:31337"
     renewals: int = 0
     verdict: Verdict | None = None

@@ -48,11 +48,23 @@ def test_a_revoked_key_ends_within_two_seconds(keys: Keys) -> None:
     access.read()
     assert access.caller(shown(secret.reveal())).key == key
     keys.revoke("alice")
+    assert not access.stale(shown(secret.reveal()))
     now[0] = 2.0
-    assert access.stale
+    assert access.stale(shown(secret.reveal()))
     access.read()
     with pytest.raises(Refused):
         access.caller(shown(secret.reveal()))
+
+
+def test_a_new_key_works_at_once(keys: Keys) -> None:
+    access = Access(Secret(TOKEN), keys, clock=lambda: 0.0)
+    access.read()
+    secret, key = keys.create("alice", TWO)
+    assert access.stale(shown(secret.reveal()))
+    assert not access.stale(shown(TOKEN))
+    assert not access.stale(shown("whatever"))
+    access.read()
+    assert access.caller(shown(secret.reveal())).key == key
 
 
 def test_without_a_token_everybody_is_the_owner_but_not_who_shows_a_revoked_key(keys: Keys) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.zg_core.serve.serving import ANSWER, QUESTION, Running
 from zg_core.crypto import sha256_hex
-from zg_core.localnet import LocalProvider
+from zg_core.localnet import LocalNet, LocalProvider
 
 
 def test_a_whole_answer_is_the_providers_bytes_with_the_verdict_on_its_head(served: Running) -> None:
@@ -20,6 +20,12 @@ def test_a_whole_answer_is_the_providers_bytes_with_the_verdict_on_its_head(serv
     assert got.headers["x-zerog-chat-id"] == receipt.chat_id == got.headers["zg-res-key"]
     assert (got.headers["x-zerog-fee"], got.headers["x-zerog-fee-exact"]) == (str(receipt.fee.amount.units), "true")
     assert got.headers["x-zerog-fee-unit"] == "neuron"
+
+
+def test_every_model_on_chain_is_answered_by_who_serves_it(served: Running, net: LocalNet) -> None:
+    for provider in net.providers[:3]:
+        got = served.chat({"model": provider.model, **QUESTION})
+        assert (got.status, got.headers["x-zerog-provider"]) == (200, provider.address)
 
 
 def test_a_stream_ends_with_a_comment_that_holds_the_verdict(served: Running) -> None:

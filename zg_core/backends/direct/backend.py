@@ -16,6 +16,7 @@ from zg_core.backends.direct.records import RECORD_AGE, Records
 from zg_core.backends.direct.services import DirectRoute, Listed, Listing, Watch, listed, unregistered
 from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
 from zg_core.backends.service import Body, Grant
+from zg_core.calls.budgets import is_held
 from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
     ConfigError,
@@ -231,7 +232,8 @@ class DirectBackend:
         made, provider = time.monotonic(), service.provider
         with blaming("provider", self._sources if provider == self.provider else {}):
             # What a prompt may not be sent without is read before; everything else beside the call, for its verdict.
-            record = await (self._records.young(provider, made) if self._careful else self._chain.service(provider))
+            careful = self._careful or is_held()
+            record = await (self._records.young(provider, made) if careful else self._chain.service(provider))
         self.admit(record)
         wanted = model or record.model
         if wanted != record.model and wanted not in (served := await self._models(record, wanted)):

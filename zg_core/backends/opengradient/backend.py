@@ -229,10 +229,11 @@ class OpenGradientBackend:
                 return None
             self._seat(call).over(shown)
         seat = self._seat(call)
-        found = await seat.take(self._transport, call)
+        found = await seat.take(self._transport, call, alone=renewed > 1)
         facts = {"renewed": renewed} if renewed else {}
         if isinstance(found, Session):
             headers = self._headers({"X-Upto-Session": found.id.reveal()})
+            self._bound(call, found.cap)
             return Grant(headers, Amount(0, "OPG"), {**found.facts, **facts})
         try:
             permit = found or await self._bought(call)
@@ -243,7 +244,13 @@ class OpenGradientBackend:
             return Grant(self._headers({}), Amount(0, "OPG"), facts, heard=partial(self._free, seat, call))
         headers = self._headers({payment.HEADER: permit.header.reveal()})
         most = Amount(permit.cap, "OPG")
+        self._bound(call, permit.cap)
         return Grant(headers, most, {**permit.facts, **facts}, heard=partial(self._paid, seat, call, permit))
+
+    @staticmethod
+    def _bound(call: Call, cap: int) -> None:
+        """Whatever becomes of the call: it cannot cost more than its permit allows."""
+        call.receipt.fee = replace(call.receipt.fee, upper=cap)
 
     def _seat(self, call: Call) -> Seat:
         return seat_of(self.realm, self.payer.lower(), call.route.service.url, call.task.path, self.options.settlement)

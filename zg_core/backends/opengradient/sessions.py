@@ -52,11 +52,14 @@ class Seat:
         self.permits = 0
         """How many permits were sent."""
 
-    async def take(self, transport: Transport, who: object) -> Session | Permit | None:
+    async def take(self, transport: Transport, who: object, *, alone: bool = False) -> Session | Permit | None:
         """The session to use; else `who` has to pay now: with a permit that was signed and not sent, or a new one.
 
-        Whoever gets no session must call `paid`, whatever happens.
+        Whoever gets no session must call `paid`, whatever happens. With `alone`, `who` pays for itself: the sessions of
+        others have ended under its feet.
         """
+        if alone:
+            return None
         waited = 0.0
         while True:
             with self._lock:

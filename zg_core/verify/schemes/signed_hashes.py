@@ -130,10 +130,16 @@ def parse_signed_text(document: SignatureDocument, kind: Kind) -> SignedText:
     """
     count, read = _FORMS[kind]
     parts = document.text.split(":")
-    hashes = [_hash(part) for part in parts[:2]]
+    hashes = [_hash(part) for part in parts[:1]] + [_hashes(part) for part in parts[1:2]]
     if len(parts) != count or not all(hashes):
         raise MalformedSignature(f"{len(parts)} fields where {kind} signs {count}")
     return read([*hashes, *parts[2:]], document)
+
+
+def _hashes(text: str) -> str:
+    """One hash, or those of several images with commas between them (services §1.2); "" if one is none."""
+    found = [_hash(part) for part in text.split(",")]
+    return ",".join(found) if all(found) else ""
 
 
 def _hash(text: str) -> str:
@@ -188,7 +194,9 @@ def examine(
         provider_identity=signed.provider_identity,
         tls_fingerprint=signed.tls_fingerprint,
     )
-    if signed.response_sha256 != exchange.response_sha256:
+    # Where the model is inside, images are signed one by one, and not the bytes around them (services §1.2).
+    inside = exchange.images if service.kind is Kind.TEE_ML else ()
+    if signed.response_sha256 != (",".join(inside) or exchange.response_sha256):
         return replace(verdict, reason=Reason.CONTENT_MISMATCH)
     if exchange.replayed:
         return replace(verdict, reason=Reason.REPLAYED)
@@ -367,9 +375,13 @@ def assumed(record: Service, kept: Kept) -> Service:
 
 
 def vouches(kept: Kept, verdict: Verdict) -> Iterator[str]:
-    """The bytes of the response, and those of the request where the signature is for them."""
-    yield from ("response.sha256", "response.complete")
-    if kept.response is not None:
+    """The bytes of the response, and those of the request where the signature is for them.
+
+    Of images, their hashes: what stands around them is not signed.
+    """
+    images = bool(kept.exchange.images) and ",".join(kept.exchange.images) == verdict.signed_response_sha256
+    yield from ("evidence.facts",) if images else ("response.sha256", "response.complete")
+    if kept.response is not None and not images:
         yield from ("response.size", "response.body")
     sent = bool(kept.exchange.request)
     if verdict.binding is Binding.EXACT or (verdict.binding in _BOUND and sent):
