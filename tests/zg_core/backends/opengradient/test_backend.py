@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -235,7 +236,7 @@ class TestRefusedBeforeSigning:
     def test_a_clock_that_is_off_is_noticed(self, og, make):
         for gateway in og.gateways:
             gateway.set_clock(3600)
-        with pytest.raises(ConfigError, match="3[56].. s behind") as refused:
+        with pytest.raises(ConfigError, match=r"3[56].. s behind") as refused:
             make().create(QUESTION)
         assert refused.value.code == "clock_off"
         assert not any(each.permit for each in seen(og))
@@ -289,7 +290,7 @@ class TestConnections:
     def test_a_named_enclave_that_is_silent_is_refused_with_the_reason(self, og, make):
         silent = og.gateways[0]
         silent.fall_silent(7200)
-        with pytest.raises(ZeroGError, match="was heard last 7[12]") as refused:
+        with pytest.raises(ZeroGError, match=r"was heard last 7[12]") as refused:
             make(provider=silent.tee_id).create(QUESTION)
         assert refused.value.code == "enclave_inactive"
         assert seen(og) == []
