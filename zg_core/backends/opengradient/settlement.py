@@ -5,7 +5,7 @@ The decoding is pure; `find` asks a node for logs of the token, and then for the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.opengradient.places import PERMIT2, PROXIES
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from zg_core.chain.rpc import JsonRpc
 
-__all__ = ["Settlement", "Taken", "find", "is_used", "taken_by", "used_call"]
+__all__ = ["Settlement", "Taken", "find", "is_used", "taken_by", "used_call", "with_claims"]
 
 _WORD = 32
 _SELECTORS = {
@@ -97,6 +97,11 @@ class Settlement:
             "excess": None if self.excess is None else str(self.excess.units),
             "reason": self.reason or None,
         }
+
+
+def with_claims(found: Settlement, calls: int, claimed: Amount) -> Settlement:
+    """`found`, beside what the receipts that share the permit say."""
+    return replace(found, calls=calls, claimed=claimed)
 
 
 def used_call(payer: str, nonce: int) -> bytes:
