@@ -36,7 +36,7 @@ from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import encode_body, parse_json
-from zg_core.money import Amount, Fee
+from zg_core.money import METERED, Amount, Fee
 from zg_core.tasks.base import CHAT
 from zg_core.types import Kind
 from zg_core.verify.replay import mark_of
@@ -385,7 +385,7 @@ class OpenGradientBackend:
         if claimed is None or claimed > most:
             return Fee(Amount(0, "OPG"), exact=False, reason="not_metered_yet", upper=most)
         # The first call of a permit answers for all that can be taken by it; the others for what they say.
-        return Fee(Amount(claimed, "OPG"), exact=False, reason="metered_by_gateway", upper=max(cap or 0, claimed))
+        return Fee(Amount(claimed, "OPG"), exact=False, reason=METERED, upper=max(cap or 0, claimed))
 
     async def verify(self, call: Call) -> Verdict:
         """See `Backend.verify`."""

@@ -111,7 +111,7 @@ class OpenGradient:
 
     def make(self, setting: Setting) -> Backend:
         """See `zg_core.backends.base.Options.make`."""
-        from zg_core.backends.opengradient.backend import OpenGradientBackend
+        from zg_core.backends.opengradient.backend import OpenGradientBackend  # circle: it is made with these options
 
         return OpenGradientBackend(self, setting)
 
