@@ -267,8 +267,18 @@ def never_served(error: BaseException) -> bool:
 NEVER_REACHED = frozenset({521, 522, 523, 525, 526, 530})
 """Statuses of a content network that could not even connect to the server behind it."""
 # A read of the chain comes before a request, or beside one that was refused.
+# The Router's word that every provider failed before a byte came (0g-router §7) means that it charges nothing.
 _NEVER_SENT = frozenset(
-    {"all_failed", "connect_failed", "future_generation", "no_turn", "rpc_junk", "rpc_rate_limited", "rpc_unavailable"}
+    {
+        "all_failed",
+        "connect_failed",
+        "future_generation",
+        "no_turn",
+        "provider_error",
+        "rpc_junk",
+        "rpc_rate_limited",
+        "rpc_unavailable",
+    }
 )
 
 

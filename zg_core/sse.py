@@ -60,6 +60,8 @@ class SSEDecoder:
                 elif line == b"data":  # a field without a colon is empty
                     self._data.append(b"")
                     self._held += len(line)
+                elif line[:1] == b"{":  # no field: a server that fails late writes its error as it is (0g-router §4.2)
+                    events.append(line)
         if self._open + self._held > MAX_EVENT_BYTES:
             raise ValueError("a server-sent event is larger than 8 MB")
         return events

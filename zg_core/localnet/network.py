@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from zg_core.localnet.gateway.faults import ActiveNodeFault, NodeFault
     from zg_core.localnet.hardware.platform import Maker
     from zg_core.localnet.model.upstream import Upstream
+    from zg_core.localnet.router.state import LocalRouter
 
 _log = logging.getLogger(__name__)
 _OG = 10**18
@@ -74,6 +75,7 @@ class LocalNet:
         anvil: the path of anvil, to run the chain in a process of its own on another EVM.
         rpc: the JSON-RPC endpoint of a development node that is there already (chain id 31337; anvil or Hardhat), to
             which the contracts are written.
+        router: whether a Router stands before the providers, in `router`.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class LocalNet:
         chain: Chain | None = None,
         anvil: str | Path | None = None,
         rpc: str | None = None,
+        router: bool = False,
     ) -> None:
         if sum(given is not None for given in (chain, anvil, rpc)) > 1:
             raise ValueError("chain, anvil and rpc exclude each other")
@@ -104,6 +107,8 @@ class LocalNet:
         self._given_chain = chain
         self._anvil_program = anvil
         self._node_url = rpc
+        self._routed = router
+        self._router: LocalRouter | None = None
         self._rpc: RpcServer | None = None
         self._gateway: Gateway | None = None
         self._anvil: AnvilProcess | None = None
@@ -200,6 +205,7 @@ class LocalNet:
         status_socket = bind()
         self.status_url = "http://{}:{}".format(*status_socket.getsockname())
         self._server.add(status.make_app(self._states, self._maker), status_socket)
+        router_wallet = self._add_router() if self._routed else None
         self._server.start()
         for state in self._states:
             self._chain.set_balance(state.address, STAKE + _GAS_MONEY)
@@ -212,6 +218,23 @@ class LocalNet:
                 )
                 self._settlers.append(thread)
                 thread.start()
+
+        if router_wallet is not None:
+            for provider in self.providers:
+                if provider.spec.acknowledged:
+                    self.open_account(router_wallet, provider, 100 * _OG)
+
+    def _add_router(self) -> LocalWallet:
+        from zg_core.localnet.router import app as router_app
+        from zg_core.localnet.router.state import LocalRouter, RouterState
+
+        wallet = self.new_wallet()
+        state = RouterState(self._states, Key(wallet.private_key), self._chain.clock.now)
+        sock = bind()
+        self._server.add(router_app.make_app(state), sock)
+        self._server.at_end(state.aclose)
+        self._router = LocalRouter(state, "http://{}:{}".format(*sock.getsockname()))
+        return wallet
 
     def _start_chain(self) -> Chain | NodeChain:
         if self._anvil_program is not None:
@@ -306,6 +329,17 @@ class LocalNet:
         if isinstance(self._chain, NodeChain):
             raise RuntimeError("the chain is not in this process; use rpc_url")  # noqa: TRY004
         return self._chain
+
+    @property
+    def router(self) -> LocalRouter:
+        """The Router.
+
+        Raises:
+            RuntimeError: the network was started without one.
+        """
+        if self._router is None:
+            raise RuntimeError("this network has no Router: LocalNet(router=True)")
+        return self._router
 
     @property
     def clock(self) -> Clock:
@@ -414,6 +448,12 @@ class LocalNet:
             "ZEROG_PRIVATE_KEY": values["PRIVATE_KEY"],
             "ZEROG_PROVIDER": values["PROVIDER"],
         }
+        if self._router is not None:
+            values |= {
+                "ZEROG_ROUTER_URL": self._router.base_url,
+                "ZEROG_ROUTER_KEY": self._router.api_key,
+                "ZEROG_ROUTER_MANAGEMENT_KEY": self._router.management_key,
+            }
         return values
 
     def operator(self, provider: LocalProvider) -> Operator:

@@ -96,19 +96,19 @@ class Enclave:
         machine.expired = self._fault is AttestationFault.EXPIRED_COLLATERAL
         machine.outdated = self._fault is AttestationFault.OUTDATED_TCB
 
-    def quote_body(self, key: Key, *, legacy: bool) -> bytes:
+    def quote_body(self, key: Key, *, legacy: bool, encryption_key: bytes = b"") -> bytes:
         """The body of ``GET /v1/quote``.
 
         Args:
             key: the enclave's signing key, named in the report data.
             legacy: the ASCII layout of the report data, or the newer one with an encryption key.
+            encryption_key: of the same enclave, for the newer layout.
         """
         machine = self.platform
         if self._fault is AttestationFault.REPLAYED_QUOTE:
             machine, key = self._maker().platform(), Key.random()
         address = Key.random().address if self._fault is AttestationFault.WRONG_SIGNER else key.address
-        encryption_key = hashlib.sha256(b"local encryption key of " + key.address.encode()).digest()
-        data = legacy_report_data(address) if legacy else report_data(address, encryption_key)
+        data = legacy_report_data(address) if legacy else report_data(address, encryption_key or bytes(32))
         quote, events, compose = self._evidence(machine, data)
         body = {
             "quote": quote.hex(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from zg_core.localnet.provider.replies import entry_json, error_response, record
 from zg_core.localnet.provider.rewrite import NotPreparedError, Prepared, prepare
 from zg_core.localnet.provider.state import ProviderState, RecordedRequest
 from zg_core.localnet.provider.tokens import SessionRejectedError
+from zg_core.localnet.sealing.enclave import SealRefusedError, encryption_public, open_request
+from zg_core.localnet.sealing.jcs import to_text
 from zg_core.localnet.services.routes import Asides
 from zg_core.localnet.services.trades import PATHS, Trade, prepared_media, trade_of
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from zg_core.localnet.base.keys import Key
 
 _log = logging.getLogger(__name__)
 _PROXY = "/v1/proxy"
@@ -51,6 +56,7 @@ def make_app(state: ProviderState) -> ASGIApp:
             Route(_PROXY + "{path:path}", routes.proxy, methods=_ALL_METHODS),
             Route("/v1/models", routes.models),
             Route("/v1/quote", routes.quote),
+            Route("/v1/e2ee/pubkey", routes.encryption_key),
             Route("/v1/user/{user}/unsettledfee", routes.unsettled_fee),
             Route("/v1/lora/adapters", asides.adapters),
             Route("/v1/lora/adapters/deploy", asides.deploy, methods=["POST"]),
@@ -167,8 +173,16 @@ class Routes:
             document = gojson.loads(body)
         except ValueError:
             document = None
+        answering = None
+        content_type = request.headers.get("content-type", "")
         try:
-            trade = trade_of(path, state.spec, body, document, request.headers.get("content-type", ""))
+            if isinstance(document, dict) and "_e2ee" in document and state.spec.signs:
+                opened = open_request(json.loads(body), path, state.tee_key)
+                document, content_type, answering = opened.document, opened.content_type, opened.answering
+                body = opened.body
+            trade = trade_of(path, state.spec, body, document, content_type)
+        except SealRefusedError as error:
+            return error_response(error.status, str(error))
         except NotPreparedError as error:
             return self._broker_error(f"prepare HTTP request: {error}")
         faults = state.faults.take(stream=trade.streams, body=body)
@@ -200,6 +214,7 @@ class Routes:
                 prepared=prepared,
                 faults=faults,
                 headers=headers,
+                answering=answering,
             )
             exchange.when_done(lambda: state.limits.leave_user(user))
             entered = False
@@ -342,13 +357,35 @@ class Routes:
     async def quote(self, request: Request) -> Response:
         """GET /v1/quote, with ``?legacy=false`` for the newer report data."""
         legacy = request.query_params.get("legacy", "true").lower() not in ("false", "0", "f")
-        key = self._state.tee_key
+        key, wrong = self._state.tee_key, "" if legacy else self._state.quote_fault
+        legacy = legacy or wrong == "legacy"
+        if wrong in ("key_swapped", "unsigned"):
+            return self._operators_quote(key, wrong)
         name = (key.address, legacy, self._state.enclave.fault)
         cached = self._quotes.get(name)
         if cached is None:
-            body = self._state.enclave.quote_body(key, legacy=legacy)
+            body = self._state.enclave.quote_body(key, legacy=legacy, encryption_key=encryption_public(key))
             cached = self._quotes[name] = body, "0x" + key.sign_message(body).hex()
         return Response(cached[0], media_type="text/plain", headers={"zg-quote-signature": cached[1]})
+
+    def _operators_quote(self, key: Key, wrong: str) -> Response:
+        """The quote of an enclave that the operator has started on genuine hardware, with his own encryption key.
+
+        It names the signer as the right one does, since it names what it is told to; he cannot sign it with that key.
+        """
+        own = encryption_public(self._state.operators_key)
+        body = self._state.enclave.quote_body(key, legacy=False, encryption_key=own)
+        signature = "0x" + self._state.operators_key.sign_message(body).hex()
+        headers = {} if wrong == "unsigned" else {"zg-quote-signature": signature}
+        return Response(body, media_type="text/plain", headers=headers)
+
+    async def encryption_key(self, request: Request) -> Response:  # noqa: ARG002 - the route's signature
+        """GET /v1/e2ee/pubkey: what the quote proves, for whoever does not want to look."""
+        key = self._state.tee_key
+        public = encryption_public(key)
+        said = {"v": 1, "kem_id": "0x0020", "enc_pub": to_text(public)}
+        short = to_text(hashlib.sha256(public).digest()[:8])
+        return JSONResponse({**said, "key_id": short, "signer_address": key.address})
 
     async def unsettled_fee(self, request: Request) -> Response:
         """GET /v1/user/{address}/unsettledfee: only one's own."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from zg_core.localnet.provider.rewrite import Prepared
+    from zg_core.localnet.sealing.enclave import Answering
 
 _log = logging.getLogger(__name__)
 _USER_ERRORS = (
@@ -93,6 +94,7 @@ class Exchange(Response):
         prepared: the request as it is forwarded.
         faults: what goes wrong this time.
         headers: rate-limit headers to send along.
+        answering: seals the answer, where the request was sealed.
     """
 
     def __init__(
@@ -105,8 +107,10 @@ class Exchange(Response):
         prepared: Prepared,
         faults: FaultSet,
         headers: list[tuple[str, str]],
+        answering: Answering | None = None,
     ) -> None:
         self.background = None
+        self._answering = answering
         self._state = state
         self._user = user
         self._trade = trade
@@ -172,7 +176,9 @@ class Exchange(Response):
             self.drop()
 
     async def _run(self, wire: Wire) -> None:
-        pieces = self._honest_pieces()
+        pieces: AsyncGenerator[Any] = self._honest_pieces()
+        if self._answering is not None:
+            pieces = self._answering.sealed(pieces)
         first: bytes | UpstreamReply
         try:
             first = await anext(pieces, b"")
@@ -318,7 +324,8 @@ class Exchange(Response):
             ("access-control-expose-headers", _exposed(self._extra_headers)),
             *self._extra_headers,
         ]
-        if self._trade.announced and self._trade.signed and Fault.NO_HEADER not in self._faults:
+        announced = self._answering is not None or (self._trade.announced and self._trade.signed)
+        if announced and Fault.NO_HEADER not in self._faults:
             headers.append(("zg-res-key", self.key))
         if Fault.GZIP in self._faults:
             headers.append(("content-encoding", "gzip"))
@@ -341,13 +348,13 @@ class Exchange(Response):
 
     @property
     def _signature_key(self) -> str:
-        if self._state.spec.kind == "TeeML-separated":
+        if self._state.spec.kind == "TeeML-separated" and self._answering is None:
             return self._answer.upstream_id or self.key
         return self.key
 
     def _sign(self) -> None:
         state, faults = self._state, self._faults
-        if not self._trade.signed or Fault.SIGNATURE_NEVER in faults:
+        if not (self._trade.signed or self._answering) or Fault.SIGNATURE_NEVER in faults:
             return
         late = Fault.SIGNATURE_LATE in faults
         seconds = faults.option(Fault.SIGNATURE_LATE, "seconds") if late else 0.0
@@ -360,7 +367,7 @@ class Exchange(Response):
             delay=state.settings.signature_delay + seconds,
             misses=misses,
         )
-        if not faults:
+        if not faults and self._answering is None:
             state.past.append(
                 PastExchange(
                     user=self._user,
@@ -375,6 +382,8 @@ class Exchange(Response):
             )
 
     def _new_signature(self) -> ChatSignature:
+        if self._answering is not None:
+            return self._sealed_signature(self._answering)
         digest = self._hash.hexdigest()
         # A relay signs the body it was given, whatever is in it (services §1.2).
         relayed = self._state.spec.kind == "TeeTLS"
@@ -387,6 +396,20 @@ class Exchange(Response):
         if Fault.OTHER_SIGNER in self._faults and self._faults.option(Fault.OTHER_SIGNER, "claim") == "tee":
             signature = replace(signature, signing_address=key.address)
         return signature
+
+    def _sealed_signature(self, answering: Answering) -> ChatSignature:
+        """Of the envelopes; a relay adds its proof for the same two halves. The broker's own key signs both."""
+        key = Key.random() if Fault.OTHER_SIGNER in self._faults else self._state.tee_key
+        text = answering.text()
+        if Fault.SIGNATURE_OTHER_BYTES in self._faults:
+            text = text[:-64] + sha256_hex(secrets.token_bytes(32))
+        signature = sign_text(key, text)
+        if self._state.spec.kind != "TeeTLS":
+            return signature
+        identity = self._state.next_identity()
+        fingerprint = certificate_fingerprint(identity)
+        routed = ":".join((*answering.halves(), "centralized", identity, fingerprint))
+        return replace(signature, proof=sign_text(key, routed, identity=identity, fingerprint=fingerprint))
 
     def _bill(self, *, client_left: bool) -> None:
         state, faults = self._state, self._faults
@@ -536,7 +559,7 @@ async def somebody_elses(state: ProviderState, trade: Trade, mine: bytes) -> Pas
 
 
 def _document(piece: bytes, *, stream: bool) -> Any:
-    if stream:
+    if stream and piece.lstrip()[:1] != b"{":  # some servers ignore that a stream was asked for
         return event_payload(piece)
     try:
         return json.loads(piece)

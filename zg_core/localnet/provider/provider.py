@@ -136,6 +136,20 @@ class LocalProvider:
         """
         self._state.enclave.fault = AttestationFault(fault)
 
+    def quote_fault(self, fault: str) -> None:
+        """Show a wrong encryption key at ``/v1/quote?legacy=false``, until `clear_faults`.
+
+        Args:
+            fault: ``"legacy"`` (the layout without one), ``"key_swapped"`` (the operator's own enclave, on genuine
+                hardware, shows his key beside the right signer), ``"unsigned"`` (the same, not even signed).
+
+        Raises:
+            ValueError: unknown fault.
+        """
+        if fault not in ("legacy", "key_swapped", "unsigned"):
+            raise ValueError(f"unknown fault {fault!r}")
+        self._state.quote_fault = fault
+
     @property
     def collateral(self) -> str:
         """What the maker of its hardware publishes about it, in dcap-qvl's JSON form."""
@@ -144,6 +158,7 @@ class LocalProvider:
     def clear_faults(self) -> None:
         """Behave again."""
         self._state.faults.clear()
+        self._state.quote_fault = ""
         if self._state.enclave.fault is not None:
             self._state.enclave.fault = None
 

@@ -39,10 +39,12 @@ class ChatSignature:
     signing_address: str
     provider_identity: str | None = None
     tls_cert_fingerprint: str | None = None
+    proof: ChatSignature | None = None
+    """Of a sealed answer that a relay passed on: what it signs of the vendor behind it."""
 
     def to_json(self) -> dict[str, Any]:
         """The body of a 200 answer."""
-        body = {
+        body: dict[str, Any] = {
             "text": self.text,
             "signature": self.signature,
             "signing_address": self.signing_address,
@@ -52,6 +54,8 @@ class ChatSignature:
             body["provider_type"] = "centralized"
             body["provider_identity"] = self.provider_identity
             body["tls_cert_fingerprint"] = self.tls_cert_fingerprint
+        if self.proof is not None:
+            body["routing_proof"] = self.proof.to_json()
         return body
 
 

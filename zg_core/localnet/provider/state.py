@@ -107,6 +107,10 @@ class ProviderState:
         self.url = ""
         self.tee_key = Key.random()
         self.enclave_key = Key.random()
+        self.operators_key = Key.random()
+        """What the operator would like prompts to be sealed to."""
+        self.quote_fault = ""
+        """What is wrong with the quote that shows the encryption key (`LocalProvider.quote_fault`)."""
         self.input_price = spec.input_price
         self.output_price = spec.output_price
         self.adapter = (
@@ -329,6 +333,7 @@ class ProviderState:
             del self.requests[saved.requests :]
             self.limits.clear()
             self.faults.clear()
+            self.quote_fault = ""
             self.jobs.clear()
             self.adapters.entries[:] = _adapters_of(self.spec, self.address) if self.adapter else []
             self.drop_caches()
