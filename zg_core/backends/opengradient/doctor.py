@@ -70,9 +70,9 @@ async def examine(
     """
     registry_url, rpc_url = urls
     private = is_local(registry_url)
-    registry = Registry(registry_url, options.registry, options.registry_chain_id, transport)
+    listed = Registry(registry_url, options.registry, options.registry_chain_id, transport)
     try:
-        active = await registry.active()
+        active = await listed.active()
     except ZeroGError as error:
         return [_failed("registry", options.registry, error)]
     said = f"{len(active)} enclaves answer, by chain {options.registry_chain_id}"

@@ -118,9 +118,9 @@ class OpenGradient:
     def urls(self, environ: Any) -> tuple[str, str]:
         """The JSON-RPC endpoints of the registry's chain and of the payment chain: given, set, or the public ones."""
         first = getattr(environ, "first", lambda *_: None)
-        registry = self.registry_rpc_url or first(REGISTRY_VARIABLE) or places.REGISTRY_RPC_URL
+        listed = self.registry_rpc_url or first(REGISTRY_VARIABLE) or places.REGISTRY_RPC_URL
         payment = self.rpc_url or first(*RPC_VARIABLES) or places.BASE_RPC_URL
-        return check_url(registry, REGISTRY_VARIABLE, secure=False), check_url(payment, RPC_VARIABLES[0], secure=False)
+        return check_url(listed, REGISTRY_VARIABLE, secure=False), check_url(payment, RPC_VARIABLES[0], secure=False)
 
 
 def is_local(registry_url: str) -> bool:
