@@ -37,6 +37,7 @@ from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.frameworks.requests import RequestFields, parameters_for, request_of
 from zg_core.frameworks.schemas import rooted
 from zg_core.receipts.recent import KEY, metadata_of, receipt_in
+from zg_core.tasks.base import CHAT
 from zg_core.tasks.context import check_fits
 from zg_core.tasks.replies import first_choice, usage_in
 
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
     from llama_index.core.tools.types import BaseTool
 
+    from zg_core.backends.base import Service
     from zg_core.calls.call import Reply
     from zg_core.tasks.models import ModelInfo
-    from zg_core.types import Service
 
 __all__ = ["ZeroG"]
 
@@ -292,7 +293,7 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
         own = client.service().provider
         found: list[Service] = []
         for service in client.services():
-            if service.acknowledged and service.service_type == "chatbot" and service.provider != own:
+            if service.task == CHAT.name and service.record.get("acknowledged", True) and service.provider != own:
                 with suppress(ZeroGError):  # one that cannot be asked now is no advice
                     found += [service] if client.model_info(service=service).tools else []
             if len(found) == most:

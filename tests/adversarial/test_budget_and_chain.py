@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from zg_core import Budget, BudgetExceeded, ChatClient, Store, og
+from zg_core import Budget, BudgetExceeded, ChatClient, ProviderUnavailable, Store, og
 from zg_core.budget import Spending
 from zg_core.calls.closing import RECORD_CHANGED
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
@@ -127,16 +127,18 @@ class TestPricesRaisedInBetween:
         tally("price raised between two calls", tried=2, caught=2)
 
 
+@pytest.fixture(scope="module")
+def market() -> Iterator[LocalNet]:
+    """A provider that bills in USD, by a list of its own."""
+    spec = ProviderSpec(model="chat-ml", usd_prices=("0.0000005", "0.000002"))
+    settings = replace(ProviderSettings.fast(), settle_interval=None)
+    with LocalNet(providers=[spec], settings=settings) as network:
+        network.open_account(network.wallet, network.providers[0], 20 * 10**18)
+        yield network
+
+
 class TestAListThatSaysNothing:
     """A provider with prices of its own lists them as 0, and bills."""
-
-    @pytest.fixture(scope="class")
-    def market(self) -> Iterator[LocalNet]:
-        spec = ProviderSpec(model="chat-ml", usd_prices=("0.0000005", "0.000002"))
-        settings = replace(ProviderSettings.fast(), settle_interval=None)
-        with LocalNet(providers=[spec], settings=settings) as network:
-            network.open_account(network.wallet, network.providers[0], 20 * 10**18)
-            yield network
 
     @pytest.mark.parametrize("lies", [False, True], ids=["honest", "lying"])
     def test_it_holds_what_the_user_says_and_is_found_by_the_chain(self, market, tmp_path, tally, lies):
@@ -173,6 +175,40 @@ class TestAListThatSaysNothing:
             tally("price list that says 0", honest=1, accepted=1)
         assert taken > 0
         assert (budget.per_run or og("0")).units - left.units >= taken
+
+
+class TestRefusals:
+    """He serves, bills and says that he did not: the chain is asked once that can have cost as much as the budget."""
+
+    @pytest.mark.parametrize("lies", [True, False], ids=["lying", "honest"])
+    def test_a_limits_worth_of_them_is_looked_at_without_being_asked(self, given, provider, tally, lies):
+        limit = neuron(most_of(given) * 3 // 2)
+        fault, before = ("refused_after_service" if lies else "unavailable"), len(provider.log)
+        with ChatClient(**given, budget=Budget(per_run=limit)) as client:
+            assert client.spending is not None
+            looks: list[Any] = []
+            referee: Any = client.spending.referee
+            compared = referee._compared
+            referee._compared = lambda *seen: looks.append(seen) or compared(*seen)
+            client.create(QUESTION)
+            end = time.monotonic() + 40  # a look is due after a minute in any case
+            with provider.fault(fault, times=None):
+                try:
+                    while time.monotonic() < end and (lies or len(looks) < 3):
+                        with pytest.raises(ProviderUnavailable):
+                            client.create(QUESTION)
+                except BudgetExceeded:
+                    pass
+            refused = [receipt for receipt in client.receipts if receipt.outcome == "refused"]
+            if lies:
+                assert client.spending.discrepancies()[0].counted
+                assert billed(provider, before) >= sum(each.excess.units for each in client.spending.discrepancies())
+                with pytest.raises(BudgetExceeded):
+                    client.create(QUESTION)
+                tally("refused after it was served and billed", tried=len(refused), caught=len(refused))
+            else:
+                assert client.create(QUESTION).receipt.fee.exact
+                tally("honest refusal", honest=1, accepted=1)
 
 
 class TestWhatIsLost:
