@@ -108,6 +108,8 @@ def fingerprint(environment: Environment) -> str:
     for name in ("pyproject.toml", environment.constraints, environment.overrides):
         if name:
             digest.update((ROOT / name).read_bytes())
+    version = re.search(r"^__version__ = .*$", (ROOT / "zg_core/__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
+    digest.update(version[0].encode() if version else b"")
     return digest.hexdigest()
 
 
