@@ -108,7 +108,8 @@ class Backend(Protocol):
         """What the request is sent with.
 
         After `error`, a refusal that certainly served nothing: a new grant (session signed anew, challenge paid),
-        seconds after which the same request may do (our own transaction is not seen yet), or None to give up. What was
+        the seconds within which the same one will do (our own transaction is not seen yet: it is tried until then), or
+        None to give up. What was
         granted for the request that was refused is ``call.grant``.
         """
         ...
@@ -153,6 +154,7 @@ class Setting:
         retries: What may be tried again.
         guard: Knows the requests that were ours.
         careful: Whether a prompt must wait for a young record, because a budget depends on its prices.
+        record_age: Seconds for which what was read of a service is used as it is; None is the backend's own.
         attestation: How attestations are judged.
         on_progress: Told of what takes more than a moment.
         sources: Of settings that come from the environment, the variable: hints name it.
@@ -171,6 +173,7 @@ class Setting:
     retries: Retries
     guard: ReplayGuard
     careful: bool = False
+    record_age: float | None = None
     attestation: AttestationOptions | None = None
     on_progress: Listener | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
