@@ -47,6 +47,8 @@ if TYPE_CHECKING:
         ZeroGError,
     )
     from zg_core.http.timeouts import Timeouts
+    from zg_core.media.images import AsyncImageClient, ImageClient, Images
+    from zg_core.media.speech import AsyncSpeechClient, SpeechClient
     from zg_core.money import Amount, Fee, neuron, og
     from zg_core.openai_compat import async_openai_client, openai_client
     from zg_core.progress import Progress
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
     from zg_core.routing.routing import Routing
     from zg_core.store import Store
     from zg_core.tasks.models import ModelInfo
+    from zg_core.tasks.pictures import Image
+    from zg_core.tasks.transcription import Transcript
     from zg_core.types import Kind, Service, Usage
     from zg_core.verify import Policy, Verdict
     from zg_core.wallet import Wallet
@@ -71,6 +75,8 @@ __all__ = [
     "AsyncBroker",
     "AsyncChatClient",
     "AsyncFunder",
+    "AsyncImageClient",
+    "AsyncSpeechClient",
     "AttestationError",
     "AutoFunding",
     "Broker",
@@ -83,6 +89,9 @@ __all__ = [
     "Explanation",
     "Fee",
     "Funder",
+    "Image",
+    "ImageClient",
+    "Images",
     "InsufficientFunds",
     "Kind",
     "Ledger",
@@ -109,12 +118,14 @@ __all__ = [
     "Service",
     "SessionRejected",
     "Settings",
+    "SpeechClient",
     "Store",
     "StreamTruncated",
     "SubAccount",
     "Timeouts",
     "TransactionResult",
     "TransactionReverted",
+    "Transcript",
     "Usage",
     "Verdict",
     "VerificationFailed",
@@ -134,11 +145,13 @@ _HOMES = {
     "Amount": "money",
     "ApiKey": "backends.direct.money.api_keys",
     "ApiKeys": "backends.direct.money.api_keys",
+    "ArgumentError": "errors",
     "AsyncApiKeys": "backends.direct.money.api_keys",
     "AsyncBroker": "backends.direct.money.broker",
     "AsyncChatClient": "client",
     "AsyncFunder": "backends.direct.money.funding",
-    "ArgumentError": "errors",
+    "AsyncImageClient": "media.images",
+    "AsyncSpeechClient": "media.speech",
     "AttestationError": "errors",
     "AutoFunding": "backends.direct.money.funding",
     "Broker": "backends.direct.money.broker",
@@ -151,6 +164,9 @@ _HOMES = {
     "Explanation": "routing.candidates",
     "Fee": "money",
     "Funder": "backends.direct.money.funding",
+    "Image": "tasks.pictures",
+    "ImageClient": "media.images",
+    "Images": "media.images",
     "InsufficientFunds": "errors",
     "Kind": "types",
     "Ledger": "backends.direct.money.accounts",
@@ -178,12 +194,14 @@ _HOMES = {
     "Service": "types",
     "SessionRejected": "errors",
     "Settings": "config",
+    "SpeechClient": "media.speech",
     "Store": "store",
     "StreamTruncated": "errors",
     "SubAccount": "backends.direct.money.accounts",
     "Timeouts": "http.timeouts",
     "TransactionResult": "chain.transactions",
     "TransactionReverted": "errors",
+    "Transcript": "tasks.transcription",
     "Usage": "types",
     "Verdict": "verify",
     "VerificationFailed": "errors",

@@ -94,6 +94,10 @@ def refusal(
         hint = "shorten the messages, or choose a model with a larger context"
         window, prompt = said_sizes(text)
         return too_long(said, window=window, prompt=prompt, hint=hint, status=status)
+    if "could not be read unambiguously" in low:
+        return RequestError(said, code="bad_count", hint="send n once, as a number", status=status)
+    if "response_format=url" in low or "image store" in low:
+        return RequestError(said, code="no_image_store", hint='ask with response_format="b64_json"', status=status)
     if status == 413:
         return RequestError(said, code="too_large", hint="a request holds at most 32 MB", status=status)
     return RequestError(said, code="refused", hint="check the request", status=status)
