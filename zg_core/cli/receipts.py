@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,7 +23,7 @@ from zg_core.http.transport import run as drive
 from zg_core.jsontext import parse_json
 from zg_core.receipts.anchors import Anchor, read_pins
 from zg_core.receipts.checking import Check, check
-from zg_core.receipts.export import to_csv
+from zg_core.receipts.documents import as_csv, as_json
 from zg_core.receipts.model import Receipt
 from zg_core.verify.conditions import at_least
 from zg_core.verify.policy import DEFAULT_MINIMUM, suffices
@@ -48,6 +49,7 @@ OfProvider = Annotated[
 ]
 Since = Annotated[datetime | None, typer.Option(formats=_TIMES, help="Only calls begun at this time (UTC) or later.")]
 Until = Annotated[datetime | None, typer.Option(formats=_TIMES, help="Only calls begun before this time (UTC).")]
+OfRun = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Only of this run of an agent.")]
 
 
 @receipts.command("list")
@@ -58,9 +60,10 @@ def list_(
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    name: OfRun = None,
 ) -> None:
     """List the newest receipts of the store."""
-    found = run.stored().select(provider=provider, since=_utc(since), until=_utc(until), newest=limit)
+    found = run.stored().select(provider=provider, since=_utc(since), until=_utc(until), newest=limit, run=name)
     if found:
         run.out.table(
             ["begun (UTC)", "receipt", "provider", "model", "outcome", "verdict", "fee", "flags"],
@@ -97,16 +100,17 @@ def show(
         raise ConfigError(
             "no receipt with this id, or more than one", code="unknown_receipt", hint="see `zerog receipts list`"
         )
-    verdict, service = receipt.verdict, receipt.service
+    verdict = receipt.verdict
     run.out.facts(
         ("receipt", receipt.id),
         ("begun", f"{receipt.started_at.isoformat()}, {receipt.seconds:.3f} s, {receipt.outcome}"),
-        ("network", f"{receipt.network}, chain {receipt.chain_id}, contract {receipt.inference}"),
+        ("run", receipt.run or None),
+        ("network", f"{receipt.network}, {receipt.realm}, contract {receipt.inference or 'none'}"),
         ("payer", receipt.payer or None),
-        ("provider", f"{receipt.provider}, {receipt.model}, {receipt.kind}"),
+        ("provider", f"{receipt.provider}, {receipt.model}, {receipt.kind}, {receipt.task}"),
         ("verdict", f"{verdict}: {verdict.explain()}"),
         ("signer", verdict.recovered_signer or None),
-        ("record read", None if service is None else f"at block {receipt.service_block}, signer {service.signer}"),
+        ("record read", _read_at(receipt)),
         ("fee", _fee(receipt)),
         ("usage", None if receipt.usage is None else _usage(receipt)),
         ("request", f"sha256 {receipt.request_sha256}, {_kept(receipt.request_body, receipt.request_bytes)}"),
@@ -128,19 +132,35 @@ def export(
     provider: OfProvider = None,
     since: Since = None,
     until: Until = None,
+    name: OfRun = None,
 ) -> None:
     """Export receipts, oldest first; the JSON form is what `zerog receipts verify` reads."""
-    found = run.stored().select(provider=provider, since=_utc(since), until=_utc(until))
-    document = {"receipts": [each.to_dict() for each in found]}
-    text = to_csv(found) if form is Format.CSV else json.dumps(document, indent=2) + "\n"
+    counted = _Counted(run.stored().rows(provider=provider, since=_utc(since), until=_utc(until), run=name))
+    pieces = as_csv(counted) if form is Format.CSV else as_json(counted)
     if output is not None:
-        output.write_text(text, encoding="utf-8", newline="")
-        run.out.line(f"{len(found)} receipts written to {output}")
-        run.out.document({"file": str(output), "format": str(form), "count": len(found)})
+        with output.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(pieces)
+        run.out.line(f"{counted.count} receipts written to {output}")
+        run.out.document({"file": str(output), "format": str(form), "count": counted.count})
     elif run.out.as_json:
-        run.out.document(document if form is Format.JSON else {"csv": text})
+        text = "".join(pieces)
+        run.out.document(json.loads(text) if form is Format.JSON else {"csv": text})
     else:
-        run.out.raw(text)
+        for piece in pieces:
+            run.out.raw(piece)
+
+
+class _Counted:
+    """Counts what passes."""
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        self._rows = rows
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for each in self._rows:
+            self.count += 1
+            yield each
 
 
 @receipts.command()
@@ -211,7 +231,7 @@ def audit(
     stored = run.stored()
     with run.reader(user) as broker, run.out.waiting("reading the settlements"), _warnings(run):
         owner = broker.address
-        own = stored.select(payer=owner, provider=provider, chain_id=broker.network.chain_id)
+        own = list(stored.audited(payer=owner, provider=provider, chain_id=broker.network.chain_id))
         asked = list(dict.fromkeys(each.provider for each in own))
         charges = drive(read_charges(broker.core, broker.transport, owner, asked, from_block=from_block))
     found = compare(
@@ -334,6 +354,11 @@ def _utc(moment: datetime | None) -> datetime | None:
 def _fee(receipt: Receipt) -> str:
     fee = receipt.fee
     return str(fee.amount) if fee.exact else fee.bounds
+
+
+def _read_at(receipt: Receipt) -> str | None:
+    signer = getattr(receipt.service, "signer", None)
+    return None if signer is None else f"at block {receipt.service_block}, signer {signer}"
 
 
 def _usage(receipt: Receipt) -> str:

@@ -203,6 +203,13 @@ class Receipt:
             if event is not None:
                 event.set()
 
+    def restore(self, verdict: Verdict) -> None:
+        """Take the verdict that a store has of it: nobody settles it any more."""
+        self.verdict = verdict
+        if verdict.signed_model:
+            self.model = verdict.signed_adapter or verdict.signed_model
+        self._resolved = _NOBODY_SETTLES
+
     def metadata(self) -> dict[str, Any]:
         """What rides on a message as ``response_metadata["zerog"]``; amounts are decimal strings, no floats."""
         return {
