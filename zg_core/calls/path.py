@@ -212,7 +212,7 @@ class Calls:
         call = slot.call
         assert call is not None  # noqa: S101 - the response has begun
         headers = {n: v for n, v in call.exchange.headers.items() if n not in _OF_THE_CONNECTION}
-        if form is Form.TIDY:
+        if form is Form.TIDY and call.task.form == "json":
             headers["content-type"] = "text/event-stream" if call.streamed else "application/json"
         return Head(call.exchange.status, headers, call.receipt), chunks
 
