@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.money.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
     from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
+    from zg_core.backends.opengradient.account import (
+        AsyncOpenGradientAccount,
+        OpenGradientAccount,
+        ensure_opg_approval,
+    )
+    from zg_core.backends.opengradient.models import OpenGradientModel
+    from zg_core.backends.opengradient.options import OpenGradient
     from zg_core.budget import Budget
     from zg_core.calls.call import Reply
     from zg_core.calls.limits import Limits
@@ -76,6 +83,7 @@ __all__ = [
     "AsyncChatClient",
     "AsyncFunder",
     "AsyncImageClient",
+    "AsyncOpenGradientAccount",
     "AsyncSpeechClient",
     "AttestationError",
     "AutoFunding",
@@ -102,6 +110,9 @@ __all__ = [
     "Network",
     "NewKey",
     "NotAcknowledged",
+    "OpenGradient",
+    "OpenGradientAccount",
+    "OpenGradientModel",
     "OutcomeUnknown",
     "PaymentRequired",
     "Policy",
@@ -136,6 +147,7 @@ __all__ = [
     "ZeroGError",
     "__version__",
     "async_openai_client",
+    "ensure_opg_approval",
     "neuron",
     "og",
     "openai_client",
@@ -151,6 +163,7 @@ _HOMES = {
     "AsyncChatClient": "client",
     "AsyncFunder": "backends.direct.money.funding",
     "AsyncImageClient": "media.images",
+    "AsyncOpenGradientAccount": "backends.opengradient.account",
     "AsyncSpeechClient": "media.speech",
     "AttestationError": "errors",
     "AutoFunding": "backends.direct.money.funding",
@@ -178,6 +191,9 @@ _HOMES = {
     "Network": "config",
     "NewKey": "backends.direct.money.api_keys",
     "NotAcknowledged": "errors",
+    "OpenGradient": "backends.opengradient.options",
+    "OpenGradientAccount": "backends.opengradient.account",
+    "OpenGradientModel": "backends.opengradient.models",
     "OutcomeUnknown": "errors",
     "PaymentRequired": "errors",
     "Policy": "verify",
@@ -211,6 +227,7 @@ _HOMES = {
     "WrongChain": "errors",
     "ZeroGError": "errors",
     "async_openai_client": "openai_compat",
+    "ensure_opg_approval": "backends.opengradient.account",
     "neuron": "money",
     "og": "money",
     "openai_client": "openai_compat",
