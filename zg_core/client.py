@@ -257,6 +257,10 @@ class _Client:
             made = registry.chosen(backend, key=key, said=settings.backend)
         self.backend: Backend = made.make(setting)
         """How inference is reached."""
+        if routing is None and setting.provider is None and getattr(self.backend, "interchangeable", False):
+            from zg_core.routing.routing import Routing
+
+            routing = Routing()  # one provider is as good as the next: a call goes to the next where one is dead
         self.network = getattr(self.backend, "network", self.network)
         bound = getattr(self.backend, "provider", None)  # a key may be good for one provider only
         if routing is not None and bound is not None:

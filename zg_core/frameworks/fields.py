@@ -154,6 +154,9 @@ class ClientFields(OwnsClients, BaseModel):
     """A 0G API key (``app-sk-…``) instead of a wallet. Default ``ZEROG_API_KEY``."""
     wallet: Wallet | None = Field(default=None, exclude=True, repr=False)
     """A `zg_core.Wallet` instead of a key, for keystore files and secrets managers; opened when it first signs."""
+    backend: Any = Field(default_factory=from_env("ZEROG_BACKEND"), repr=False)
+    """``"direct"``, ``"router"``, ``"opengradient"``, or the options of one, such as `zg_core.OpenGradient`. By default
+    the one that the API key is for, else ``ZEROG_BACKEND``, else direct."""
 
     network: str | Network | None = Field(default_factory=from_env("ZEROG_NETWORK"), repr=False)
     """``"mainnet"``, ``"testnet"``, ``"local"`` or a `zg_core.Network`. Default ``ZEROG_NETWORK``, else testnet."""
@@ -330,13 +333,18 @@ class ClientFields(OwnsClients, BaseModel):
             )
         credentials = ("private_key", "api_key", "wallet")
         later = any(name in self.model_fields_set and self.__dict__[name] is None for name in credentials)
-        if not later and all(self.__dict__[name] is None for name in credentials):
+        if not later and all(self.__dict__[name] is None for name in credentials) and not self._paid_elsewhere():
             from zg_core.wallet import missing_credential
 
             raise missing_credential()
         for place in self._extra:
             if extra := self.__dict__.get(place):
                 self._rules().check_extra(place, extra, self._secrets())
+
+    def _paid_elsewhere(self) -> bool:
+        """Whether the backend has a variable of its own for the wallet's key, and it is set."""
+        named = self._plain_backend(self.backend) == "opengradient"
+        return named and secret_from_env("OG_PRIVATE_KEY")() is not None
 
     @classmethod
     def _rules(cls) -> CallRules:
@@ -375,6 +383,11 @@ class ClientFields(OwnsClients, BaseModel):
     def _plain_routing(self, routing: Any) -> Any:
         """A model that is made again has to keep to the same providers and prices."""
         return routing if routing is None else routing.to_dict()
+
+    @field_serializer("backend")
+    def _plain_backend(self, backend: Any) -> Any:
+        """The name alone: options may hold an RPC URL with a key."""
+        return self._plain_text(backend if backend is None or isinstance(backend, str) else backend.name)
 
     @field_serializer("network")
     def _plain_network(self, network: Any) -> Any:

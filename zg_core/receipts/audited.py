@@ -50,7 +50,7 @@ class Audited(NamedTuple):
             receipt.started_at.timestamp(),
             fee.amount.units,
             fee.exact,
-            fee.upper,
+            fee.most,
             receipt.outcome == "refused",
             is_implausible(receipt),
             (receipt.input_price, receipt.output_price),

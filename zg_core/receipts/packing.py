@@ -259,6 +259,11 @@ def data_of(text: str) -> list[Any]:
     return data + [None] * (_DATA - len(data))
 
 
+def backend_in(context: str) -> str:
+    """The backend that a context names."""
+    return str(json.loads(context)[0]) if context else ""
+
+
 def prices_in(context: str) -> tuple[int, int]:
     """What a context says that tokens of the prompt and of the answer cost; 0 where it is lost."""
     if not context:

@@ -24,7 +24,8 @@ from zg_core import display
 from zg_core.errors import ConfigError
 from zg_core.receipts.audited import Audited
 from zg_core.receipts.model import row
-from zg_core.receipts.packing import COLUMNS, packed, prices_in, unpacked, verdict_from, verdict_text
+from zg_core.receipts.packing import COLUMNS, backend_in, packed, prices_in, unpacked, verdict_from, verdict_text
+from zg_core.receipts.plain import DIRECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,7 +51,7 @@ _WRITTEN = (
 )  # fmt: skip
 # What an appended verdict has written stays.
 _JUDGED = ("status", "verdict")
-_CALL = (  # names of columns only
+CALL = (  # names of columns only
     f"INSERT INTO receipts ({', '.join(_WRITTEN)}) VALUES ({', '.join(f':{name}' for name in _WRITTEN)})"  # noqa: S608
     " ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(
@@ -60,7 +61,7 @@ _CALL = (  # names of columns only
         for name in _WRITTEN[1:]
     )
 )
-_CONTEXT = "INSERT INTO receipt_contexts (name, data) VALUES (:name, :data) ON CONFLICT (name) DO NOTHING"
+CONTEXT = "INSERT INTO receipt_contexts (name, data) VALUES (:name, :data) ON CONFLICT (name) DO NOTHING"
 _FIRST_VERDICT = (
     "UPDATE receipts SET status = :status, verdict = :verdict, judged = :judged WHERE id = :id AND judged IS NULL"
 )
@@ -144,9 +145,9 @@ class ReceiptStore:
             ConfigError: the store cannot be used (code ``store_unavailable``).
         """
         row, context = packed(receipt)
-        statements: _Statements = [(_CALL, row)]
+        statements: _Statements = [(CALL, row)]
         if context.name not in self._known:
-            statements.insert(0, (_CONTEXT, {"name": context.name, "data": context.data}))
+            statements.insert(0, (CONTEXT, {"name": context.name, "data": context.data}))
         self._run(statements)
         if len(self._known) > _MOST_CONTEXTS:
             self._known.clear()
@@ -332,14 +333,18 @@ class ReceiptStore:
         where, values = _where(**wanted)
         yield from self._with_contexts(self._store.stream(f"{_READ}{where} ORDER BY started, id", **values))
 
-    def audited(self, **wanted: Any) -> Iterator[Audited]:
+    def audited(self, *, backend: str = DIRECT, **wanted: Any) -> Iterator[Audited]:
         """What an audit needs of the receipts that fit, in no order. It takes what `rows` takes.
+
+        Args:
+            backend: Of this backend: what others were paid is settled elsewhere.
+            **wanted: As in `rows`.
 
         Raises:
             ConfigError: the store cannot be used.
         """
         where, values = _where(**wanted)
-        prices: dict[str, tuple[int, int]] = {}
+        prices: dict[str, tuple[int, int] | None] = {}
         names: dict[str, str] = {}
         old: list[str] = []
         for each in self._store.stream(_AUDITED + where, **values):
@@ -347,17 +352,19 @@ class ReceiptStore:
             if not context:  # as the package wrote them before
                 old.append(id_)
                 continue
-            price = prices.get(context)
-            if price is None:
-                price = prices[context] = prices_in(self._context(context))
+            if context not in prices:
+                words = self._context(context)
+                prices[context] = prices_in(words) if backend_in(words) == backend else None
                 names[context] = sys.intern(provider)
+            if (price := prices[context]) is None:
+                continue
             upper = None if most is None else int(most)
             units = int(fee)
             yield Audited(
                 id_, names[context], started, units, exact == 1, units if exact == 1 else upper, outcome == "refused",
                 odd == 1, price, sys.intern(currency),
             )  # fmt: skip
-        for id_ in old:
+        for id_ in old if backend == DIRECT else ():
             yield from map(Audited.of, self._receipts(self._store.stream(f"{_READ} WHERE id = :id", id=id_)))
 
     def _receipts(self, rows: Iterable[Row]) -> Iterator[Receipt]:

@@ -155,6 +155,13 @@ class TestRows:
         assert [each.to_dict() for each in other] == [each.to_dict() for each in kept]
         other._store.close()
 
+    def test_an_audit_is_of_one_backend(self, kept: ReceiptStore) -> None:
+        ours, theirs = receipt(), receipt(backend="router")
+        for each in (ours, theirs):
+            kept.write(each)
+        assert [each.id for each in kept.audited()] == [ours.id]
+        assert list(kept.audited(backend="router", chain_id=31337)) == [Audited.of(theirs)]
+
     def test_a_context_that_is_lost_is_said_to_be(self, kept: ReceiptStore) -> None:
         kept.write(receipt())
         with kept._store.transaction() as work:
