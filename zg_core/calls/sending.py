@@ -33,7 +33,7 @@ from zg_core.exchange import Exchange
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
 from zg_core.pricing import Asked
-from zg_core.receipts.bounds import bounded
+from zg_core.receipts.bounds import bounded, capped
 from zg_core.receipts.opening import begun
 from zg_core.tasks.base import CHAT
 
@@ -278,6 +278,7 @@ class Sending:
         try:
             call.grant = grant or await self._grant(call)
             call.receipt.grant = call.grant.facts
+            call.receipt.fee = capped(call.receipt.fee, call.grant.most)
             self._refuse_secrets(call, ask)
             call.receipt.payer = self._backend.payer
             if call.budget is not None:
