@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from langchain_core.callbacks.manager import BaseRunManager
 
-    from zg_core.client import AsyncReplyStream, ReplyStream
+    from zg_core.calls.streams import AsyncReplyStream, ReplyStream
     from zg_core.receipts.model import Receipt
 
 __all__ = ["ACTIVE", "Relay", "Sink", "awatched", "ended", "scope", "sink_of", "started", "watched"]

@@ -16,11 +16,11 @@ from zg_core.store import Store
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zg_core.backends.base import Service
     from zg_core.budget import Referee
     from zg_core.money import Fee
-    from zg_core.pricing import Asked, Tariff
+    from zg_core.pricing import Asked
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Service
 
 __all__ = ["CURRENCIES", "Purse"]
 
@@ -86,12 +86,13 @@ class Purse:
         receipt: Receipt,
         service: Service,
         request: bytes | Asked,
-        tariff: Tariff | None = None,
+        most: Amount | None = None,
         *,
         earlier: int = 0,
     ) -> int:
         """See `Spending.reserve`; a currency that has no limit is refused (``currency_not_budgeted``)."""
-        currency = tariff.currency if tariff is not None else "USD" if service.usd_priced else "0G"
+        tariff = service.tariff
+        currency = most.currency if most is not None else service.currency if tariff is None else tariff.currency
         if currency not in self._of:
             raise BudgetExceeded(
                 f"the next model call would be paid in {currency}, for which there is no limit",
@@ -100,7 +101,7 @@ class Purse:
                 **self._details(None, None, currency),
             )
         try:
-            return self._of[currency].reserve(receipt, service, request, tariff, earlier=earlier)
+            return self._of[currency].reserve(receipt, service, request, most, earlier=earlier)
         except BudgetExceeded as error:
             asked = Amount(error.details["asked"].units, currency)
             left = Amount(max(self._left(currency), 0), currency)

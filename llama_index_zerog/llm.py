@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
     from llama_index.core.tools.types import BaseTool
 
+    from zg_core.backends.base import Service
     from zg_core.calls.call import Reply
     from zg_core.tasks.models import ModelInfo
-    from zg_core.types import Service
 
 __all__ = ["ZeroG"]
 
@@ -275,7 +275,7 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
         own = client.service().provider
         found: list[Service] = []
         for service in client.services():
-            if service.acknowledged and service.service_type == "chatbot" and service.provider != own:
+            if service.record.get("acknowledged", True) and service.provider != own:
                 with suppress(ZeroGError):  # one that cannot be asked now is no advice
                     found += [service] if client.model_info(service=service).tools else []
             if len(found) == most:

@@ -19,17 +19,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from zg_core.crypto import checksum_address
 from zg_core.errors import BudgetExceeded, ConfigError
 from zg_core.money import Amount
-from zg_core.pricing import Asked, estimate
+from zg_core.pricing import Asked, bound_of
 from zg_core.types import MOST_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from zg_core.backends.service import Service
     from zg_core.money import Fee
-    from zg_core.pricing import Tariff
     from zg_core.receipts.model import Receipt
     from zg_core.store import Store, Work
-    from zg_core.types import Service
 
 __all__ = ["Budget", "Discrepancy", "Held", "Spending", "Spent"]
 
@@ -175,13 +174,13 @@ class Spending:
     Args:
         budget: The limits.
         store: Where it is counted; processes that open the same one share the budget.
-        chain_id: The chain whose money it is.
+        realm: Whose money it is (`Backend.realm`); the number of a chain stands for it.
 
     Raises:
         ConfigError: `budget` has a limit per day and `store` is ``memory:`` (code ``budget_needs_store``).
     """
 
-    def __init__(self, budget: Budget, store: Store, chain_id: int) -> None:
+    def __init__(self, budget: Budget, store: Store, realm: str | int) -> None:
         if budget.per_day is not None and store.kind == "memory":
             raise ConfigError(
                 "a budget per day is forgotten with the process where the store is memory:",
@@ -190,7 +189,8 @@ class Spending:
             )
         self.budget = budget
         self.store = store
-        self.chain_id = chain_id
+        self.realm = f"eip155:{realm}" if isinstance(realm, int) else realm
+        self.chain_id = int(self.realm.rpartition(":")[2])
         self._reconcile: Callable[[], list[Discrepancy]] | None = None
         self.referee: Referee | None = None
         """Looks at the chain before calls; None without a store that keeps receipts."""
@@ -200,7 +200,7 @@ class Spending:
         receipt: Receipt,
         service: Service,
         request: bytes | Asked,
-        tariff: Tariff | None = None,
+        most: Amount | None = None,
         *,
         earlier: int = 0,
     ) -> int:
@@ -210,7 +210,7 @@ class Spending:
             receipt: Of the request.
             service: Who is asked.
             request: Its bytes, or what they say of its cost.
-            tariff: The prices, where they are not those of `service`.
+            most: The most it can cost by what it is paid with; None: what the service's prices say.
             earlier: What earlier requests of the same call may have cost: they count against ``per_call``.
 
         Raises:
@@ -219,7 +219,7 @@ class Spending:
             ConfigError: the price is not on chain and the budget has no amount for that (code ``budget_unpriced``), a
                 parameter that should limit the answer is no count (``budget_unbounded``), or the store fails.
         """
-        units = self._most(service, request, tariff)
+        units = self._most(service, request, most)
         self._hold(receipt.id, receipt.payer, receipt.provider, units, earlier=earlier)
         return units
 
@@ -439,16 +439,19 @@ class Spending:
             for row in rows
         ]
 
-    def _most(self, service: Service, request: bytes | Asked, tariff: Tariff | None) -> int:
+    def _most(self, service: Service, request: bytes | Asked, most: Amount | None) -> int:
         asked = Asked.read(request)
+        if most is not None and (capped := self._in_0g(most.units, most.currency)) is not None:
+            return capped
         if asked.odd:
             raise ConfigError(
                 f"{asked.odd} is no whole number from 0 to {MOST_TOKENS}, so a budget cannot bound the call",
                 code="budget_unbounded",
                 hint=f"pass {asked.odd} as an int, or leave it out",
             )
-        most = estimate(service, asked, completion_tokens=self.budget.completion_tokens, tariff=tariff)
-        units = None if most is None else self._in_0g(most.units, most.currency)
+        tariff = service.tariff
+        bound = None if tariff is None else bound_of(tariff, asked, self.budget.completion_tokens)
+        units = None if bound is None else self._in_0g(bound.units, bound.currency)
         listed = tariff is not None and tariff.listed
         if units is not None and not listed:
             return units
@@ -457,7 +460,7 @@ class Spending:
         if listed and units is not None:
             how = "lists its prices by itself, where nobody signs them"
             fix = 'say what a call costs at most: Budget(unpriced=og("0.05"), …)'
-        elif service.usd_priced and self.budget.usd is None:
+        elif service.currency == "USD" and self.budget.usd is None:
             how = "bills in USD"
             fix = 'say what a dollar and a call cost: Budget(usd=og("4"), unpriced=og("0.05"), …)'
         else:

@@ -6,48 +6,52 @@ import inspect
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
-from zg_core.backends.direct.backend import DirectBackend
-from zg_core.backends.direct.catalogue import Catalogue
-from zg_core.backends.direct.contracts.reader import ChainReader
-from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
-from zg_core.backends.direct.records import RECORD_AGE, check_age
+from zg_core.backends import registry
+from zg_core.backends.base import Setting
 from zg_core.budget import Spending
 from zg_core.calls.call import Options, Reply, Slot
 from zg_core.calls.limits import Limits
 from zg_core.calls.path import Calls
 from zg_core.calls.retries import Retries
+from zg_core.calls.streams import AsyncReplyStream, ReplyStream
 from zg_core.config import Environment, Settings, blaming, check_url, conceal
-from zg_core.errors import ConfigError
+from zg_core.errors import (
+    AttestationError,
+    ConfigError,
+    InsufficientFunds,
+    ModelNotServed,
+    VerificationUnavailable,
+)
 from zg_core.http.extra_headers import extra_headers
 from zg_core.http.timeouts import timeouts_of
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.objects import check_objects
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
+from zg_core.routing.target import Target
 from zg_core.shown.tracebacks import forgetful
 from zg_core.store import Store
-from zg_core.tasks.base import CHAT
+from zg_core.tasks.base import CHAT, task_selling
+from zg_core.tasks.models import ModelInfo
 from zg_core.verify.policy import Policy
-from zg_core.verify.reach import reach_of
+from zg_core.verify.reach import reach_said
 from zg_core.verify.replay import ReplayGuard
 from zg_core.wallet import Wallet
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
 
-    from zg_core.backends.direct.credentials import Credential
-    from zg_core.backends.former import Route
+    from zg_core.backends.base import Backend, Route, Service
+    from zg_core.backends.base import Options as BackendOptions
     from zg_core.budget import Budget
     from zg_core.config import Network, Secret
     from zg_core.http.timeouts import Patience
     from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt
     from zg_core.routing.candidates import Explanation
-    from zg_core.routing.failover import Router
+    from zg_core.routing.failover import Chooser
     from zg_core.routing.routing import Routing
-    from zg_core.tasks.models import ModelInfo
-    from zg_core.types import Service
     from zg_core.verify.attestation import AttestationOptions
     from zg_core.verify.conditions import Condition
     from zg_core.verify.reach import Reach
@@ -73,6 +77,7 @@ class _Client:
         private_key: str | Secret | None = None,
         api_key: str | Secret | None = None,
         wallet: Wallet | None = None,
+        backend: str | BackendOptions | None = None,
         network: str | Network | None = None,
         rpc_url: str | None = None,
         ledger: str | None = None,
@@ -115,6 +120,9 @@ class _Client:
             private_key: The wallet's key; default ``ZEROG_PRIVATE_KEY``.
             api_key: A 0G API key (``app-sk-…``) instead of a wallet; default ``ZEROG_API_KEY``.
             wallet: A `Wallet`, for keystore files and secrets managers.
+            backend: ``"direct"``, ``"router"``, ``"opengradient"``, or the options of one, such as ``Direct()``. By
+                default the one that the API key is for (``app-sk-`` direct, ``sk-`` router), else the one that
+                ``ZEROG_BACKEND`` names, else direct.
             network: ``"mainnet"``, ``"testnet"`` (default), ``"local"`` or a `Network`.
             rpc_url: JSON-RPC endpoint instead of the network's own.
             ledger: LedgerManager address instead of the network's own.
@@ -212,72 +220,93 @@ class _Client:
             kept = store if isinstance(store, Store) else Store.open(settings.store)
         self.stored = None if kept.kind == "memory" else ReceiptStore(kept, receipts)
         """All receipts of the store, other processes' too; None where it is ``memory:``."""
-        self.spending = None if budget is None else Spending(budget, kept, self.network.chain_id)
-        """What is spent, held and left of the budget; None without one."""
         check_url(self.network.rpc_url, "rpc_url", secure=False)
+        wallet_given = wallet
         if wallet is None and settings.private_key is not None:
             with blaming("private_key", settings.sources):
                 wallet = Wallet.from_key(settings.private_key)
         retries = Retries(max_retries, retry_deadline, retry_unknown)
-        with blaming("api_key", settings.sources):
-            credential = credential_of(wallet, settings.api_key)
-        if routing is not None:
-            _check_routing(provider, credential)
+        if routing is not None and provider is not None:
+            hint = "leave one of them out, or use Routing(allow=[…])"
+            raise ConfigError("routing and provider exclude each other", code="bad_routing", hint=hint)
         self._transport = self._make_transport(ca_file, http_client)
-        self._catalogue = Catalogue(self._transport)
-        self.backend: DirectBackend = DirectBackend(
-            network=self.network,
-            credential=credential,
-            chain=ChainReader(self.network, self._transport),
-            transport=self._transport,
-            policy=self.policy,
-            guard=_GUARD,
-            provider=settings.provider if routing is None else None,  # what was passed wins over the environment
-            model=settings.model,
-            service_type=service_type,
-            store=settings.store,
-            attestation=attestation,
-            catalogue=self._catalogue,
-            record_age=_age(record_age, self.network),
+        self._sources = settings.sources
+        self.task = task_selling(service_type)
+        """What this client is for."""
+        setting = Setting(
+            self._transport,
+            self.policy,
+            self.task,
+            self.network,
+            wallet,
+            settings.api_key,
+            settings.provider if routing is None else None,  # what was passed wins over the environment
+            settings.model,
+            settings.store,
+            retries,
+            _GUARD,
             careful=budget is not None,
-            retries=retries,
+            record_age=record_age,
+            attestation=attestation,
+            on_progress=on_progress,
             sources=settings.sources,
-            choose=choice(self._transport, self._catalogue),
+            environ=environ,
         )
+        with blaming("api_key", settings.sources), blaming("backend", settings.sources):
+            key = settings.api_key if wallet_given is None or api_key is not None else None
+            made = registry.chosen(backend, key=key, said=settings.backend)
+        self.backend: Backend = made.make(setting)
+        """How inference is reached."""
+        self.network = getattr(self.backend, "network", self.network)
+        bound = getattr(self.backend, "provider", None)  # a key may be good for one provider only
+        if routing is not None and bound is not None:
+            said, hint = (
+                "an API key is for one provider, so nothing can be routed",
+                "pay with a wallet (ZEROG_PRIVATE_KEY)",
+            )
+            raise ConfigError(said, code="bad_routing", hint=hint)
+        self.spending = None if budget is None else Spending(budget, kept, self.backend.realm)
+        """What is spent, held and left of the budget; None without one."""
         if self.spending is not None and self.stored is not None:
-            from zg_core.backends.direct.audit.referee import appoint
-
             told: dict[str, Any] = {"wallet": wallet, "ca_file": ca_file, "listener": on_progress}
-            paying = self.backend
-            appoint(self.spending, self.stored, self.network, self._transport, payer=lambda: paying.payer, **told)
-        self._router = None if routing is None else self._make_router(routing)
+            registry.appoint(self.backend, self.spending, self.stored, self._transport, **told)
+        self._model = settings.model
+        self._target = Target(
+            self.backend,
+            self.task,
+            self._transport,
+            provider=setting.provider or bound,
+            model=settings.model,
+            choose=choice(self.backend, setting),
+        )
+        self._chooser = None if routing is None else self._make_chooser(routing)
         later = None
         if limits is _AUTO and self.network.name == "local":  # whose providers may have none: their replies tell
             limits, later = None, Limits()
         elif limits is _AUTO:
             limits = Limits()
-        backend = self.backend  # no reference to self below: a dropped client is freed at once, with its connections
+        # No reference to self below: a dropped client is freed at once, with its connections.
         self.calls = Calls(
-            backend,
+            self.backend,
+            self._target,
             self._transport,
             policy=self.policy,
             receipts=self.receipts,
             guard=_GUARD,
-            payer=lambda: backend.payer,  # asked for when needed: a keystore file is read then
+            network=self.network.name,
             limits=limits,
             later=later,
             retries=retries,
             timeouts=timeouts_of(timeout),
             on_receipt=on_receipt,
             on_verdict=on_verdict,
-            on_progress=on_progress,
             stored=self.stored,
             keep_bytes=keep_bytes,
             spending=self.spending,
             store=kept,
-            router=self._router,
+            chooser=self._chooser,
             headers=extra_headers(headers),
-            gives_away=backend.gives_away,
+            gives_away=_keys(wallet, settings.api_key),
             settings=SETTINGS,
             nonce=nonce,
         )
@@ -285,36 +314,63 @@ class _Client:
     def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport | AsyncTransport:
         raise NotImplementedError
 
-    def _make_router(self, routing: Routing | None) -> Router:
-        from zg_core.routing.failover import Router
+    def _make_chooser(self, routing: Routing | None) -> Chooser:
+        from zg_core.routing.failover import Chooser
 
-        return Router(routing, self.backend, self._transport, self._catalogue)
+        facts: dict[str, Any] = {"model": self._model, "network": self.network.name, "sources": self._sources}
+        return Chooser(routing, self.backend, self.task, self._transport, **facts)
 
     async def _route(self, model: str | None = None) -> Route:
-        return await (self.backend.route(model) if self._router is None else self._router.first(model))
+        if self._chooser is None:
+            return await self._target.route(model)
+        return await self._chooser.first(self._target.model(model))
 
     async def _reach(self, model: str | None) -> Reach:
-        if self._router is None:
-            return await self.backend.reach(model)
-        route = await self._router.first(model)
-        return reach_of(route.service, route.model, self.policy.accept_models)
+        reach = getattr(self.backend, "reach", None)
+        if reach is None or self._chooser is not None:
+            service = (await self._route(model)).service
+            return reach_said(service)
+        service = await self._target.service(model)
+        found: Reach = await reach(service.provider, model or self._model or "")
+        return found
+
+    async def _services(self) -> list[Service]:
+        return [offer.service for offer in await self.backend.offers(self.task, None)]
 
     async def _token(self) -> Secret:
-        return await self.backend.token(None if self._router is None else await self._route())
+        token = getattr(self.backend, "token", None)
+        if token is None:
+            message = f"backend {self.backend.name!r} has no token to give away"
+            raise ConfigError(message, code="no_token", hint="its key or wallet opens it for other programs, too")
+        found: Secret = await token((await self._route()).service.provider)
+        return found
 
     async def _explain(self, model: str | None) -> Explanation:
-        return await (self._router or self._make_router(None)).explain(model)
+        if self._chooser is not None:
+            return await self._chooser.explain(self._target.model(model))
+        chosen: str | None = None
+        try:
+            route = await self._target.route(model)
+            chosen, model = route.service.provider, route.model
+        except (AttestationError, VerificationUnavailable, InsufficientFunds, ModelNotServed):
+            pass
+        return await self._make_chooser(None).explain(self._target.model(model), chosen)
 
     async def _model_info(self, model: str | None, service: Service | None) -> ModelInfo:
-        if service is not None:
-            return await self._catalogue.info(service, model or service.model)
-        route = await self._route(model)
-        return await self._catalogue.info(route.service, route.model)
+        if service is None:
+            route = await self._route(model)
+            service, model = route.service, route.model
+        asked = getattr(self.backend, "model_info", None)
+        if asked is None:
+            return ModelInfo(model or service.model, self.task.service_type)
+        found: ModelInfo = await asked(service, model or service.model)
+        return found
 
     def __repr__(self) -> str:
         if not hasattr(self, "calls"):  # shown in the traceback of a constructor that refused its arguments
             return f"{type(self).__name__}(unfinished)"
-        facts = ", ".join(f"{k}={v!r}" for k, v in self.backend.describe().items() if v is not None)
+        said = {"backend": self.backend.name, "network": self.network.name, "provider": self._target.provider}
+        facts = ", ".join(f"{k}={v!r}" for k, v in (said | {"model": self._model}).items() if v is not None)
         return f"{type(self).__name__}({facts}, verify={self.policy.mode!r})"
 
 
@@ -377,8 +433,8 @@ class ChatClient(_Client):
         return run(self._route()).service
 
     def services(self) -> list[Service]:
-        """All services on chain."""
-        return run(self.backend.services())
+        """All services of the task that this client is for, those too that cannot be used."""
+        return run(self._services())
 
     def explain(self, model: str | None = None) -> Explanation:
         """Every service of `model` (by default of the one this client asks for), and why it is or is not chosen.
@@ -462,7 +518,7 @@ class AsyncChatClient(_Client):
 
     async def services(self) -> list[Service]:
         """See `ChatClient.services`."""
-        return await self.backend.services()
+        return await self._services()
 
     async def explain(self, model: str | None = None) -> Explanation:
         """See `ChatClient.explain`."""
@@ -493,108 +549,28 @@ class AsyncChatClient(_Client):
         await self.close()
 
 
-@forgetful
-class ReplyStream:
-    """The events of one answer. Read it to its end, or close it: then `receipt` is there."""
-
-    def __init__(self, events: AsyncGenerator[dict[str, Any], None], slot: Slot) -> None:
-        self._events = events
-        self._slot = slot
-
-    @property
-    def receipt(self) -> Receipt | None:
-        """The receipt; complete once the stream has ended, None if nothing was sent."""
-        return self._slot.receipt
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self
-
-    def __next__(self) -> dict[str, Any]:
-        step = self._events.__anext__()  # driven as `run` does, but without a coroutine around each
-        try:
-            step.send(None)
-        except StopIteration as stop:
-            event: dict[str, Any] = stop.value
-            return event
-        except StopAsyncIteration:
-            raise StopIteration from None
-        raise RuntimeError("a stream over SyncTransport must not suspend")
-
-    def close(self) -> None:
-        """Break off; what was already answered may be billed all the same."""
-        run(_close(self._events))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-@forgetful
-class AsyncReplyStream:
-    """Async twin of `ReplyStream`."""
-
-    def __init__(self, events: AsyncGenerator[dict[str, Any], None], slot: Slot) -> None:
-        self._events = events
-        self._slot = slot
-
-    @property
-    def receipt(self) -> Receipt | None:
-        """See `ReplyStream.receipt`."""
-        return self._slot.receipt
-
-    def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
-        return self
-
-    async def __anext__(self) -> dict[str, Any]:
-        return await self._events.__anext__()
-
-    async def close(self) -> None:
-        """See `ReplyStream.close`."""
-        await self._events.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-
-async def _close(events: AsyncGenerator[dict[str, Any], None]) -> None:
-    await events.aclose()
-
-
 def _options(timeout: Patience, headers: Mapping[str, str] | None) -> Options | None:
     if timeout is None and headers is None:
         return None
     return Options(None if timeout is None else timeouts_of(timeout), extra_headers(headers))
 
 
-def _check_routing(provider: str | None, credential: Credential) -> None:
-    if provider is not None:
-        said, hint = "routing and provider exclude each other", "leave one of them out, or use Routing(allow=[…])"
-    elif isinstance(credential, ApiKeyCredential):
-        said, hint = "an API key is for one provider, so nothing can be routed", "pay with a wallet (ZEROG_PRIVATE_KEY)"
-    else:
-        return
-    raise ConfigError(said, code="bad_routing", hint=hint)
+def _keys(wallet: Wallet | None, key: Secret | None) -> Callable[[bytes], bool]:
+    """Whether bytes hold a key of the user's."""
+
+    def gives_away(data: bytes) -> bool:
+        return (wallet is not None and wallet.is_in(data)) or (key is not None and key.reveal().encode() in data)
+
+    return gives_away
 
 
-def _age(record_age: float | None, network: Network) -> float:
-    if record_age is None:  # a local network's clock and records are moved by hand
-        return 0.0 if network.name == "local" else RECORD_AGE
-    return check_age(record_age)
+def choice(backend: Backend, setting: Setting) -> Callable[[str], Awaitable[Service]]:
+    """How a service is found where neither `provider` nor `routing` is given; routing is loaded only then."""
 
+    async def choose(model: str) -> Service:
+        from zg_core.routing.failover import Chooser
 
-def choice(
-    transport: SyncTransport | AsyncTransport, catalogue: Catalogue
-) -> Callable[[DirectBackend, str], Awaitable[str]]:
-    """How a provider is found where neither `provider` nor `routing` is given; routing is loaded only then."""
-
-    async def choose(backend: DirectBackend, model: str) -> str:
-        from zg_core.routing.failover import Router
-
-        return await Router(None, backend, transport, catalogue).choose(model)
+        facts: dict[str, Any] = {"model": setting.model, "network": setting.network.name, "sources": setting.sources}
+        return await Chooser(None, backend, setting.task, setting.transport, **facts).choose(model)
 
     return choose

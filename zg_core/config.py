@@ -242,6 +242,7 @@ class Settings:
     provider: str | None = None
     model: str | None = None
     verify: str = "warn"
+    backend: str | None = None
     store: str = field(default="memory:", repr=False)
     chosen: bool = field(default=True, repr=False)
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -268,8 +269,8 @@ class Settings:
         """Combine arguments with ``ZEROG_*`` variables; arguments win, and a `Network` is taken as it is.
 
         An API key given as an argument is used even if the environment also holds a wallet key, and the other way
-        round; with both in the environment, the wallet key is used. Provider and model say together who answers, so an
-        argument for one of them replaces both variables.
+        round; with both in the environment, the backend takes the one that it can use, and Direct the wallet key.
+        Provider and model say together who answers, so an argument for one of them replaces both variables.
 
         Raises:
             ConfigError: unknown network, malformed address or URL.
@@ -291,7 +292,7 @@ class Settings:
 
         def address(name: str, argument: str | None, *variables: str) -> str | None:
             text = pick(name, argument, *variables)
-            return _address(text, source(name, sources)) if text else None
+            return check_contract(text, source(name, sources)) if text else None
 
         wanted = network if isinstance(network, Network) else pick("network", network, "ZEROG_NETWORK")
         base = _network(DEFAULT_NETWORK if wanted is None else wanted, sources)
@@ -301,8 +302,8 @@ class Settings:
         if private is None and not whole:
             private = _switch(env, "ZEROG_ALLOW_PRIVATE_PROVIDERS")
         if whole:
-            _address(base.ledger, "ledger=")
-            _address(base.inference, "inference=")
+            check_contract(base.ledger, "ledger=")
+            check_contract(base.inference, "inference=")
         base = replace(
             base,
             rpc_url=check_url(url, source("rpc_url", sources).rstrip("="), secure=False) if url else base.rpc_url,
@@ -312,7 +313,7 @@ class Settings:
         )
         if key is None and token is None:
             key = conceal(pick("private_key", None, *KEY_NAMES))
-            token = conceal(pick("api_key", None, "ZEROG_API_KEY")) if key is None else None
+            token = conceal(pick("api_key", None, "ZEROG_API_KEY"))
         asked = provider is None and model is None
         return cls(
             network=base,
@@ -321,6 +322,7 @@ class Settings:
             provider=address("provider", provider, *(("ZEROG_PROVIDER",) if asked else ())),
             model=pick("model", model, *(("ZEROG_MODEL",) if asked else ())),
             verify=pick("verify", verify, "ZEROG_VERIFY") or "warn",
+            backend=pick("backend", None, "ZEROG_BACKEND"),
             store=pick("store", store, "ZEROG_STORE") or "memory:",
             chosen=wanted is not None,
             sources=sources,
@@ -371,7 +373,12 @@ def _switch(env: Environment, name: str) -> bool | None:
     return word.lower() in ("1", "true", "yes", "on")
 
 
-def _address(text: str, name: str) -> str:
+def check_contract(text: str, name: str) -> str:
+    """`text` if it is an address, as chains write it.
+
+    Raises:
+        ConfigError: it is none (code ``bad_address``).
+    """
     try:
         return typed_address(text)
     except ValueError as error:

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from openai import AsyncOpenAI, OpenAI
 
+    from zg_core.backends.base import Service
     from zg_core.calls.path import Head
-    from zg_core.types import Service
 
 __all__ = ["async_openai_client", "openai_client"]
 
@@ -81,7 +81,7 @@ def openai_client(**settings: Any) -> OpenAI:
     settings = _concealed(settings)
     core = ChatClient(**settings)
     try:
-        base = core.service().endpoint
+        base = core.service().url
     except BaseException:
         core.close()
         raise
@@ -100,9 +100,9 @@ def async_openai_client(**settings: Any) -> AsyncOpenAI:
         settings["provider"] = service.provider
     core = AsyncChatClient(**settings)
     lib = _library()
-    transport = _async_transport(lib)(core, service.endpoint)
+    transport = _async_transport(lib)(core, service.url)
     http_client = lib.AsyncClient(transport=transport, follow_redirects=False, timeout=None)
-    return cast("AsyncOpenAI", _made("AsyncOpenAI", core, service.endpoint, http_client, settings))
+    return cast("AsyncOpenAI", _made("AsyncOpenAI", core, service.url, http_client, settings))
 
 
 def _made(name: str, core: Any, base: str, http_client: Any, settings: Mapping[str, Any]) -> Any:
@@ -351,7 +351,8 @@ def _headers(head: Head) -> dict[str, str]:
 
 def _listing(lib: Any, service: Service) -> Any:
     """The models of a provider, by what the chain says: what it lists by itself is signed by nobody."""
-    model = {"id": service.model, "object": "model", "created": service.updated_at, "owned_by": service.provider}
+    made = service.record.get("updated_at", 0)
+    model = {"id": service.model, "object": "model", "created": made, "owned_by": service.provider}
     return lib.Response(200, json={"object": "list", "data": [model]})
 
 

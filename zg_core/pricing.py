@@ -251,7 +251,13 @@ def estimate(
     tariff = tariff or Tariff.of(service)
     if tariff is None:
         return None
-    asked = Asked.read(encode_body(request) if isinstance(request, Mapping) else request)
+    return bound_of(
+        tariff, Asked.read(encode_body(request) if isinstance(request, Mapping) else request), completion_tokens
+    )
+
+
+def bound_of(tariff: Tariff, asked: Asked, completion_tokens: int = 32_768) -> Amount:
+    """The most that a request can cost by `tariff`; see `estimate`."""
     completion = (completion_tokens if asked.limit is None else asked.limit) * asked.choices
     return Amount(tariff.bound(asked, completion), tariff.currency)
 

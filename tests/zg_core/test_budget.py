@@ -15,19 +15,31 @@ import pytest
 
 from tests.processes import together
 from zg_core import Budget, BudgetExceeded, ChatClient, ConfigError, OutcomeUnknown, RateLimited, Store, neuron, og
+from zg_core.backends.base import Service
+from zg_core.backends.direct.services import DirectRoute
 from zg_core.budget import Spending
+from zg_core.config import NETWORKS
 from zg_core.localnet import Fault
 from zg_core.money import Amount, Fee
 from zg_core.pricing import Tariff, estimate
 from zg_core.receipts.model import Receipt
-from zg_core.types import Kind, Service
+from zg_core.types import Kind
+from zg_core.types import Service as Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 PROVIDER, PAYER = "0x" + "ab" * 20, "0x" + "cd" * 20
-SERVICE = Service(PROVIDER, "chatbot", "https://p", 0, 1, 0, "m", "TeeML", "{}", PROVIDER, True)
+RECORD = Record(PROVIDER, "chatbot", "https://p", 0, 1, 0, "m", "TeeML", "{}", PROVIDER, True)
+
+
+def service_of(info: str = "{}", tariff: Tariff | None = None) -> Service:
+    service = DirectRoute.to(replace(RECORD, additional_info=info), "m", NETWORKS["local"]).service
+    return service if tariff is None else replace(service, tariff=tariff)
+
+
+SERVICE = service_of()
 REQUEST = b'{"max_tokens": 100}'  # costs at most 100 neuron
 QUESTION = {"messages": [{"role": "user", "content": "What is 2 + 2?"}], "max_tokens": 50}
 
@@ -132,7 +144,7 @@ class TestSpending:
 
     @pytest.mark.parametrize("info", ['{"priceDenomination":"USD"}', '{"MultiModel":true}'])
     def test_a_price_that_is_not_known_needs_a_word(self, store: Store, info: str) -> None:
-        service = replace(SERVICE, additional_info=info)
+        service = service_of(info)
         with pytest.raises(ConfigError) as caught:
             Spending(Budget(per_run=og("1")), store, 1).reserve(receipt(), service, REQUEST)
         assert caught.value.code == "budget_unpriced"
@@ -142,11 +154,10 @@ class TestSpending:
             spending.reserve(receipt(), service, REQUEST)
 
     def test_a_list_that_says_nothing_costs_what_the_user_says(self, store: Store) -> None:
-        service = replace(SERVICE, additional_info='{"MultiModel":true}')
         free, dear = Tariff(0, 0, listed=True), Tariff(0, 10, listed=True)
         spending = Spending(Budget(per_run=og("1"), unpriced=neuron(500)), store, 1)
-        assert spending.reserve(receipt(), service, REQUEST, free) == 500
-        assert spending.reserve(receipt(), service, REQUEST, dear) == 1000
+        assert spending.reserve(receipt(), service_of(tariff=free), REQUEST) == 500
+        assert spending.reserve(receipt(), service_of(tariff=dear), REQUEST) == 1000
 
     @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n", "best_of"])
     @pytest.mark.parametrize(
@@ -216,7 +227,10 @@ WORKER = """
 import sys
 from tests.zg_core.test_budget import PAYER, PROVIDER, REQUEST, SERVICE, receipt
 from zg_core import Budget, BudgetExceeded, Store, neuron
+from zg_core.backends.base import Service
+from zg_core.backends.direct.services import DirectRoute
 from zg_core.budget import Spending
+from zg_core.config import NETWORKS
 
 spending = Spending(Budget(per_wallet=neuron(2050)), Store(sys.argv[1]), 1)
 served = 0

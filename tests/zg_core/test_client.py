@@ -352,7 +352,7 @@ class TestBadInput:
         [
             ({"private_key": None}, ConfigError, "no_credential"),
             ({"private_key": "0x1234"}, ConfigError, "bad_private_key"),
-            ({"private_key": None, "api_key": "sk-something"}, ConfigError, "bad_api_key"),
+            ({"private_key": None, "api_key": "app-sk-something"}, ConfigError, "bad_api_key"),
             ({"provider": "0x" + "ab" * 20}, ConfigError, "unknown_provider"),
             ({"provider": "nonsense"}, ConfigError, "bad_address"),
             ({"provider": None, "model": "no-such-model"}, ModelNotServed, "model_not_served"),

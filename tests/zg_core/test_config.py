@@ -105,7 +105,7 @@ class TestSettings:
             ({}, {"PRIVATE_KEY": OTHER, "ZG_PRIVATE_KEY": KEY}, (OTHER, None)),
             ({}, {"ZG_PRIVATE_KEY": KEY}, (KEY, None)),
             ({}, {"ZEROG_API_KEY": "app-sk-x"}, (None, "app-sk-x")),
-            ({}, {"ZEROG_API_KEY": "app-sk-x", "ZEROG_PRIVATE_KEY": KEY}, (KEY, None)),
+            ({}, {"ZEROG_API_KEY": "app-sk-x", "ZEROG_PRIVATE_KEY": KEY}, (KEY, "app-sk-x")),
             ({"api_key": "app-sk-y"}, {"ZEROG_PRIVATE_KEY": KEY}, (None, "app-sk-y")),
             ({"private_key": OTHER}, {"ZEROG_API_KEY": "app-sk-x"}, (OTHER, None)),
             ({"private_key": Secret(OTHER)}, {}, (OTHER, None)),

@@ -284,6 +284,7 @@ class TestLimits:
     def test_a_task_that_is_cancelled_leaves_a_receipt_and_no_place(self, limited, gate):
         async def main() -> str:
             client = async_openai_client(**limited)
+            await client.chat.completions.create(model=limited["model"], messages=MESSAGES)  # there is a session now
             task = asyncio.ensure_future(client.chat.completions.create(model=limited["model"], messages=MESSAGES))
             while not gate.inside:  # noqa: ASYNC110 - from then on it is connecting, sending or reading
                 await asyncio.sleep(0)

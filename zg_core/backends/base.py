@@ -153,6 +153,7 @@ class Setting:
         retries: What may be tried again.
         guard: Knows the requests that were ours.
         careful: Whether a prompt must wait for a young record, because a budget depends on its prices.
+        record_age: Seconds for which what was read of a service is used as it is; None is the backend's own.
         attestation: How attestations are judged.
         on_progress: Told of what takes more than a moment.
         sources: Of settings that come from the environment, the variable: hints name it.
@@ -171,6 +172,7 @@ class Setting:
     retries: Retries
     guard: ReplayGuard
     careful: bool = False
+    record_age: float | None = None
     attestation: AttestationOptions | None = None
     on_progress: Listener | None = None
     sources: Mapping[str, str] = field(default_factory=dict)

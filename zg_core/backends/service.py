@@ -36,6 +36,7 @@ class Service:
         kind: What stands behind its word that an answer can be verified.
         tariff: What it bills; None where that is not known before the call.
         reach: The best verdict that a reply can get: a policy that requires more refuses it before the prompt leaves.
+        currency: What it bills in.
         certificate_sha256: The leaf certificate that must be presented before a byte is sent, as hex; "" is any that
             the system's authorities have signed.
         private: Whether `url` may lead to this machine and into private networks: on a local network.
@@ -55,6 +56,7 @@ class Service:
     kind: Kind
     tariff: Tariff | None = None
     reach: Status = Status.VERIFIED
+    currency: str = "0G"
     certificate_sha256: str = ""
     private: bool = field(default=False, repr=False, compare=False)
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -68,13 +70,19 @@ class Offer:
         service: The service, for the model that was asked for.
         objection: Why it cannot be used (no sub-account, not acknowledged, a measurement that nobody approved, …).
         abilities: What it says that its model can do: words of `zg_core.routing.ABILITIES`.
-        doubted: Whether somebody who watches it says that it is down.
     """
 
     service: Service
     objection: ZeroGError | None = None
     abilities: frozenset[str] = frozenset()
-    doubted: bool = False
+
+    @property
+    def doubted(self) -> bool:
+        """Whether somebody who watches the service says now that it is down."""
+        return False
+
+    async def look(self) -> None:
+        """Ask whoever watches it now, where that is due: for who explains, and does not call."""
 
     async def able(self) -> frozenset[str]:
         """`abilities`, where asking for them is a request of its own: done only for who requires one.
@@ -93,11 +101,13 @@ class Correction:
         fee: What it cost, where nobody can tell before or after the change.
         kind: What the service is now.
         signer: The only key that can have signed; "" if none can.
+        tariff: What the service bills now; None where that is not known.
     """
 
     fee: Fee
     kind: Kind
     signer: str
+    tariff: Tariff | None = None
 
 
 @dataclass(frozen=True, slots=True)

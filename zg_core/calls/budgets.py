@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from zg_core.backends.service import Service
     from zg_core.budget import Referee
-    from zg_core.money import Fee
-    from zg_core.pricing import Asked, Tariff
+    from zg_core.money import Amount, Fee
+    from zg_core.pricing import Asked
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Service
 
 __all__ = ["Counts", "budgets_of", "held_to", "is_held"]
 
@@ -26,7 +26,7 @@ class Counts(Protocol):
         receipt: Receipt,
         service: Service,
         request: bytes | Asked,
-        tariff: Tariff | None = None,
+        most: Amount | None = None,
         *,
         earlier: int = 0,
     ) -> int:
@@ -95,21 +95,21 @@ class _Several:
         receipt: Receipt,
         service: Service,
         request: bytes | Asked,
-        tariff: Tariff | None = None,
+        most: Amount | None = None,
         *,
         earlier: int = 0,
     ) -> int:
         held: list[Counts] = []
-        most = 0
+        units = 0
         try:
             for each in self._budgets:
-                most = max(most, each.reserve(receipt, service, request, tariff, earlier=earlier))
+                units = max(units, each.reserve(receipt, service, request, most, earlier=earlier))
                 held.append(each)
         except BaseException:
             for each in held:
                 each.release(receipt)
             raise
-        return most
+        return units
 
     def settle(self, receipt: Receipt, fee: Fee) -> None:
         for each in self._budgets:

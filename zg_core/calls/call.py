@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 from zg_core.errors import ConfigError
 from zg_core.jsontext import encode_body, parse_json
 from zg_core.tasks.base import CHAT, task_at
-from zg_core.tasks.chat import for_model, text_of
+from zg_core.tasks.chat import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zg_core.backends.former import Route
-    from zg_core.backends.service import Body, Grant
+    from zg_core.backends.service import Body, Grant, Route
     from zg_core.calls.budgets import Counts
     from zg_core.calls.gate import Place
     from zg_core.calls.retries import Retries
@@ -116,6 +115,11 @@ class Ask:
         return cls(payload, path, data, options)
 
     @property
+    def task(self) -> Task:
+        """What is asked for."""
+        return task_at(self.path)
+
+    @property
     def model(self) -> str | None:
         """The model asked for; None where none is named."""
         return self.payload.get("model") or None
@@ -136,12 +140,6 @@ class Ask:
         head, rest = self.data[:brace], self.data[brace:]
         said = encode_body({"user": name})[1:-1] + (b"," if self.payload else b"")
         return replace(self, payload=payload, data=head + said + rest)
-
-    def body(self, model: str) -> bytes:
-        """The bytes to send; `model` is filled in where none is named."""
-        if self.model is None:
-            return encode_body(for_model(self.payload, model))
-        return encode_body(self.payload) if self.data is None else self.data
 
 
 @dataclass(slots=True)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError, StreamTruncated
-from zg_core.pricing import Tariff
 from zg_core.receipts.bounds import bounded, doubted
+from zg_core.receipts.opening import served
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zg_core.backends.former import Backend, Route
+    from zg_core.backends.base import Backend, Correction
     from zg_core.calls.budgets import Counts
     from zg_core.calls.call import Call
     from zg_core.calls.replays import Replays
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from zg_core.pricing import Asked
     from zg_core.receipts.model import Outcome, Receipt
     from zg_core.receipts.recorder import Recorder
-    from zg_core.routing.failover import Router
+    from zg_core.routing.failover import Chooser
     from zg_core.verify.policy import Policy
 
 __all__ = ["RECORD_CHANGED", "Closing"]
@@ -58,7 +58,7 @@ class Closing:
         recorder: Where receipts are kept.
         policy: What is done with a verdict.
         replays: Knows old answers.
-        router: Learns how calls end, None where nothing is routed.
+        chooser: Learns how calls end, None where nothing is routed.
         on_receipt: Told of every receipt.
         on_verdict: Told when a background check has ended.
     """
@@ -71,7 +71,7 @@ class Closing:
         policy: Policy,
         replays: Replays,
         *,
-        router: Router | None,
+        chooser: Chooser | None,
         on_receipt: Callable[[Receipt], None] | None,
         on_verdict: Callable[[Receipt], None] | None,
     ) -> None:
@@ -80,7 +80,7 @@ class Closing:
         self._recorder = recorder
         self._policy = policy
         self._replays = replays
-        self._router = router
+        self._chooser = chooser
         self._on_receipt = on_receipt
         self._on_verdict = on_verdict
 
@@ -110,7 +110,7 @@ class Closing:
         receipt.fee = replace(fee, reason="refused", upper=upper)
         receipt.settle(Verdict(Status.NOT_CHECKED, Reason.REFUSED, receipt.kind))
         ended = _Ended(receipt, call.asked)  # a budget holds nothing for it any more
-        self._backend.rests(call.route, lambda after: self._raised(ended, after))
+        call.route.rests(None, lambda after: self._raised(ended, after))
         try:
             if call.budget is not None:
                 await self._transport.blocking(call.budget.release, receipt)
@@ -138,7 +138,7 @@ class Closing:
         call.leave()
         try:  # a verdict and an exact fee rest on a young record of who answered
             patient = self._policy.mode not in ("off", "background")
-            call.route = await self._backend.refreshed(call.route, patient=patient)
+            call.route = await call.route.settled(patient=patient)
         except BaseException:
             self.abandon(call)
             raise
@@ -167,7 +167,8 @@ class Closing:
         return receipt
 
     async def _verdict(self, call: Call) -> Verdict:
-        verdict = await self._backend.verify(call.route, call.exchange)
+        verdict = await self._backend.verify(call)
+        self._replays.judged(call, verdict)
         if not call.exchange.cut:
             return verdict
         if verdict.reason is Reason.CONTENT_MISMATCH:  # what is missing may be the difference
@@ -191,8 +192,8 @@ class Closing:
             logger.exception("background verification of receipt %s failed", call.receipt.id)
         finally:
             call.receipt.settle(verdict)
-            if self._router is not None:
-                self._router.judged(call.receipt)
+            if self._chooser is not None:
+                self._chooser.judged(call.receipt)
             await self._recorder.judged(call.receipt)
             self._tell(self._on_verdict, call.receipt)
 
@@ -209,15 +210,13 @@ class Closing:
         receipt.complete = exchange.complete and not exchange.cut
         receipt.response_body = None if call.kept is None else b"".join(call.kept)
         if outcome == "answered":
-            route = call.route
-            receipt.service, receipt.service_block, receipt.kind = route.service, route.block, route.service.kind
-            receipt.input_price, receipt.output_price = route.service.input_price, route.service.output_price
+            served(receipt, call.route.service)
             doubt = implausible(call.usage, exchange.request, exchange.size, call.asked)
             doubt = doubt or ("counts that are none" if call.odd_usage else "")
-            fee = self._backend.fee(route, call.usage)
+            fee = self._backend.fee(call)
             if doubt and call.usage is not None:
-                fee = doubted(fee, receipt, call.asked, call.route.tariff)
-            receipt.fee = bounded(fee, receipt, call.asked, call.route.tariff)
+                fee = doubted(fee, receipt, call.asked, call.route.service.tariff)
+            receipt.fee = bounded(fee, receipt, call.asked, call.route.service.tariff)
             if doubt:
                 receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
@@ -225,25 +224,24 @@ class Closing:
         if ended.budget is not None:
             self._transport.aside(self._count, ended, ended.budget)
         changed = self._changed if outcome == "answered" else self._raised
-        self._backend.rests(call.route, lambda after: changed(ended, after))
-        if self._router is not None:
-            self._router.measured(call, outcome)
+        call.route.rests(call.usage, lambda after: changed(ended, after))
+        if self._chooser is not None:
+            self._chooser.measured(call, outcome)
 
-    def _changed(self, ended: _Ended, after: Route) -> None:
+    def _changed(self, ended: _Ended, after: Correction) -> None:
         """The record that an answered call rests on may have changed before it ended: take back what is doubtful.
 
-        What it cost lies between both prices then, and a key that the chain no longer names proves nothing; whether it
-        did when it signed cannot be told, so nobody is accused.
+        What it cost lies between both prices then, and a key that the record no longer names proves nothing; whether
+        it did when it signed cannot be told, so nobody is accused.
         """
         receipt = ended.receipt
         if RECORD_CHANGED in receipt.flags:
             return
-        fee = self._backend.fee(after, receipt.usage)
-        verdict, service = receipt.verdict, after.service
-        named = service.acknowledged and same_address(verdict.recovered_signer, service.signer)
+        fee, verdict = after.fee, receipt.verdict
+        named = bool(after.signer) and same_address(verdict.recovered_signer, after.signer)
         if verdict.recovered_signer and verdict.status is not Status.FAILED and not named:
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_CHANGED)
-        if fee.reason != "price_changed" and verdict is receipt.verdict and service.kind is receipt.kind:
+        if fee.reason != "price_changed" and verdict is receipt.verdict and after.kind is receipt.kind:
             return  # a change that this receipt says nothing of
         receipt.flags = (*receipt.flags, RECORD_CHANGED)
         if fee.reason == "price_changed" and USAGE_IMPLAUSIBLE not in receipt.flags:
@@ -260,10 +258,10 @@ class Closing:
         )
         self._transport.spawn(lambda: self._corrected(receipt))
 
-    def _raised(self, ended: _Ended, after: Route) -> None:
+    def _raised(self, ended: _Ended, after: Correction) -> None:
         """The record may have changed before a call without an answer ended: its bound follows a raised price."""
         receipt = ended.receipt
-        fee = bounded(replace(receipt.fee, upper=None), receipt, ended.asked, Tariff.of(after.service))
+        fee = bounded(replace(receipt.fee, upper=None), receipt, ended.asked, after.tariff)
         if receipt.fee.upper is None or fee.upper is None or fee.upper <= receipt.fee.upper:
             return
         receipt.fee = replace(receipt.fee, upper=fee.upper)
@@ -276,8 +274,8 @@ class Closing:
     async def _corrected(self, receipt: Receipt) -> None:
         await self._recorder.closed(receipt)  # fee and flags, too
         await self._recorder.judged(receipt)
-        if self._router is not None:
-            self._router.judged(receipt)
+        if self._chooser is not None:
+            self._chooser.judged(receipt)
         self._tell(self._on_verdict, receipt)
 
     def _count(self, ended: _Ended, budget: Counts) -> None:
@@ -317,8 +315,8 @@ class Closing:
     def keep(self, receipt: Receipt) -> None:
         """Store the receipt of a call that has ended and tell the listener."""
         self._recorder.kept(receipt)
-        if self._router is not None:
-            self._router.judged(receipt)
+        if self._chooser is not None:
+            self._chooser.judged(receipt)
         self._tell(self._on_receipt, receipt)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Client-side limits: how fast and how many at once, per chain, payer and provider, whoever asks in this process.
+"""Client-side limits: how fast and how many at once, per realm, payer and provider, whoever asks in this process.
 
 Providers refuse more (0g-direct §4.6), and a refusal costs a round trip. All clients, threads and event loops queue at
 one `Gate`, first come, first served. The rate is counted in the store where that is a file or server, so that other
@@ -237,18 +237,18 @@ def _no_turn(why: str, seconds: float | None) -> RateLimited:
     )
 
 
-_gates: dict[tuple[int, str, str], Gate] = {}
+_gates: dict[tuple[str, str, str], Gate] = {}
 
 
-def gate_of(chain_id: int, payer: str, provider: str) -> Gate:
+def gate_of(realm: str, payer: str, provider: str) -> Gate:
     """The gate at which all requests of `payer` to `provider` in this process queue."""
-    key = (chain_id, payer.lower(), provider.lower())
+    key = (realm, payer.lower(), provider.lower())
     return _gates.get(key) or _gates.setdefault(key, Gate())
 
 
-def pace_of(store: Store | None, chain_id: int, payer: str, provider: str) -> Pace | None:
+def pace_of(store: Store | None, realm: str, payer: str, provider: str) -> Pace | None:
     """The pace that is shared through `store`; None where each process has its own."""
-    return None if store is None or store.kind == "memory" else StoredPace(store, chain_id, payer, provider)
+    return None if store is None or store.kind == "memory" else StoredPace(store, realm, payer, provider)
 
 
 def _forked() -> None:

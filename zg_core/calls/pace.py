@@ -247,7 +247,7 @@ class StoredPace(Pace):
 
     Args:
         store: A SQLite file or PostgreSQL.
-        chain_id: The chain on which is paid.
+        realm: Whose money and identities these are (`Backend.realm`).
         payer: Who pays.
         provider: Whom.
         clock: Unix seconds.
@@ -256,10 +256,10 @@ class StoredPace(Pace):
     blocking = True
 
     def __init__(
-        self, store: Store, chain_id: int, payer: str, provider: str, clock: Callable[[], float] = time.time
+        self, store: Store, realm: str, payer: str, provider: str, clock: Callable[[], float] = time.time
     ) -> None:
         self._store = store
-        self._key = {"chain": chain_id, "payer": payer.lower(), "provider": provider.lower()}
+        self._key = {"chain": int(realm.rpartition(":")[2]), "payer": payer.lower(), "provider": provider.lower()}
         self._clock = clock
 
     def now(self) -> float:

@@ -25,17 +25,17 @@ from zg_core.verify.replay import ReplayGuard
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from zg_core.backends.former import Backend
+    from zg_core.backends.base import Backend
     from zg_core.budget import Spending
     from zg_core.calls.limits import Limits
     from zg_core.calls.retries import Retries
     from zg_core.http.timeouts import Timeouts
     from zg_core.http.transport import Transport
-    from zg_core.progress import Listener
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.stored import ReceiptStore
-    from zg_core.routing.failover import Router
+    from zg_core.routing.failover import Chooser
+    from zg_core.routing.target import Target
     from zg_core.store import Store
     from zg_core.verify.policy import Policy
 
@@ -72,29 +72,30 @@ class Calls:
     def __init__(
         self,
         backend: Backend,
+        target: Target,
         transport: Transport,
         *,
         policy: Policy,
         receipts: MemoryReceipts,
         guard: ReplayGuard | None = None,
-        payer: Callable[[], str],
+        network: str = "",
         limits: Limits | None,
         later: Limits | None = None,
         retries: Retries,
         timeouts: Timeouts,
         on_receipt: Callable[[Receipt], None] | None,
         on_verdict: Callable[[Receipt], None] | None,
-        on_progress: Listener | None = None,
         stored: ReceiptStore | None = None,
         keep_bytes: bool = False,
         spending: Spending | None = None,
-        router: Router | None = None,
+        chooser: Chooser | None = None,
         store: Store | None = None,
         headers: Mapping[str, str] | None = None,
         gives_away: Callable[[bytes], bool] = lambda _: False,
         settings: frozenset[str] = frozenset(),
         nonce: bool = False,
     ) -> None:
+        self._backend = backend
         self.policy = policy
         self.retries = retries
         self.timeouts = timeouts
@@ -108,26 +109,26 @@ class Calls:
             recorder,
             policy,
             replays,
-            router=router,
+            chooser=chooser,
             on_receipt=on_receipt,
             on_verdict=on_verdict,
         )
         self.sending = Sending(
             backend,
+            target,
             transport,
-            recorder,
-            self.closing,
-            replays,
+            recorder=recorder,
+            closing=self.closing,
+            replays=replays,
             spending=spending,
-            router=router,
-            demand=policy.to_dict(),
-            payer=payer,
+            chooser=chooser,
+            policy=policy,
+            network=network,
             limits=limits,
             later=later,
             store=store,
             retries=retries,
             timeouts=timeouts,
-            on_progress=on_progress,
             keep_bytes=keep_bytes,
             headers=headers or {},
             gives_away=gives_away,
@@ -207,7 +208,7 @@ class Calls:
         slot.call, slot.receipt = call, call.receipt
         response, exchange = call.response, call.exchange
         assert response is not None  # noqa: S101 - `open` returns with one
-        reading = Reading(call, form)
+        reading = Reading(call, form, self._backend.hear)
         held: list[Any] = []
         hold = self.policy.stream == "hold" or not call.streamed
         ending = ended = False

@@ -21,7 +21,7 @@ from zg_core.tasks.replies import as_delta, error_in
 from zg_core.types import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from zg_core.calls.call import Call
 
@@ -55,12 +55,22 @@ class Reading:
 
     Args:
         call: The call; what its receipt needs is noted there.
-        form: In which form its caller gets what was understood.
+        form: In which form its caller gets what was understood. What opens a sealed reply shows none of its bytes:
+            those who ask for them get what was in them, tidy.
+        hear: The backend's ear: what an event, or the body, says beside its answer is noted, and what its caller shall
+            see is given back.
     """
 
-    def __init__(self, call: Call, form: Form = Form.EVENTS) -> None:
+    def __init__(
+        self,
+        call: Call,
+        form: Form = Form.EVENTS,
+        hear: Callable[[Call, dict[str, Any]], dict[str, Any] | None] | None = None,
+    ) -> None:
         self._call = call
-        self._form = form
+        sealed = call.body is not None and call.body.key is not None
+        self._form = Form.TIDY if sealed and form is Form.RAW else form
+        self._ear = hear
         self._decoder = SSEDecoder() if call.streamed else None
         self._begun = not call.streamed
         self._blank = False  # nothing but blanks has come
@@ -197,6 +207,10 @@ class Reading:
         if not isinstance(said, dict):
             raise RequestError("the stream holds an event that is no JSON object", code="malformed_reply")
         call = self._call
+        if self._ear is not None and (heard := self._ear(call, said)) is not said:
+            if heard is None:
+                return None
+            said, mended = heard, True
         if not call.exchange.body_id:
             call.exchange.body_id = _id_of(said)
         if said.get("usage") is not None:
@@ -244,6 +258,8 @@ class Reading:
                 code="malformed_reply",
                 hint="choose another provider; error.text holds the body",
             )
+        if self._ear is not None and (heard := self._ear(call, said)) is not said:
+            said, mended = heard or {}, True
         call.usage, call.odd_usage = Usage.parse(said.get("usage")), Usage.is_odd(said.get("usage"))
         call.exchange.body_id = _id_of(said)
         call.text.append(text_of(said))

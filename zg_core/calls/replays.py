@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zg_core.tasks.base import EMBEDDINGS
 from zg_core.verify.replay import mark_of
+from zg_core.verify.verdict import Binding
 
 if TYPE_CHECKING:
     from zg_core.calls.call import Call
     from zg_core.receipts.recorder import Recorder
     from zg_core.verify.replay import ReplayGuard
+    from zg_core.verify.verdict import Verdict
 
 __all__ = ["Replays"]
 
-_FUNCTIONS = frozenset({"embedding"})
-"""Types of service whose answer follows from the request alone: the same bytes again are no sign of anything."""
+_FUNCTIONS = frozenset({EMBEDDINGS.name})
+"""Tasks whose answer follows from the request alone: the same bytes again are no sign of anything."""
 
 
 class Replays:
@@ -45,13 +48,20 @@ class Replays:
         exchange, receipt, ids = call.exchange, call.receipt, _ids(call)
         marks = set(ids)
         service = call.route.service
-        if exchange.complete and service.service_type not in _FUNCTIONS:
-            signer = service.signer or service.provider  # whoever signs for several providers says a thing once
+        if exchange.complete and call.task.name not in _FUNCTIONS:
+            signer = str(
+                service.record.get("signer") or service.provider
+            )  # whoever signs for several providers says a thing once
             marks.add(mark_of("bytes", signer.lower(), exchange.response_sha256))
         old = {mark for mark in marks if self._guard.note(mark)}
         old |= await self._recorder.noted(receipt, marks)
         exchange.known_id = bool(old & ids)
         exchange.replayed = receipt.replayed = bool(old) and exchange.complete
+
+    def judged(self, call: Call, verdict: Verdict) -> None:
+        """A verdict was made: a request that was forwarded in another form is ours in that form, too."""
+        if verdict.binding in (Binding.REWRITTEN, Binding.RENAMED):
+            self._guard.sent(call.receipt.provider, verdict.signed_request_sha256)
 
     def left(self, call: Call) -> None:
         """`arrived`, where nobody may wait: the reader left, or the task was cancelled."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from zg_core.backends.direct.changes import STEP
+from zg_core.backends.service import Grant
 from zg_core.calls.budgets import budgets_of
 from zg_core.calls.call import Call
 from zg_core.calls.gate import gate_of, pace_of
 from zg_core.calls.pace import Word
 from zg_core.calls.retries import Attempts
+from zg_core.config import Secret, check_url
 from zg_core.errors import (
     BudgetExceeded,
     ChainError,
@@ -20,6 +21,7 @@ from zg_core.errors import (
     InsufficientFunds,
     NotAcknowledged,
     OutcomeUnknown,
+    PaymentRequired,
     ProviderUnavailable,
     RateLimited,
     SessionRejected,
@@ -28,16 +30,15 @@ from zg_core.errors import (
 from zg_core.exchange import Exchange
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
-from zg_core.money import Amount, Fee
 from zg_core.pricing import Asked
-from zg_core.progress import tell
 from zg_core.receipts.bounds import bounded
-from zg_core.receipts.model import Receipt
+from zg_core.receipts.opening import begun
+from zg_core.tasks.base import CHAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from zg_core.backends.former import Backend, Route
+    from zg_core.backends.base import Backend, Body, Route
     from zg_core.budget import Spending
     from zg_core.calls.budgets import Counts
     from zg_core.calls.call import Ask
@@ -48,13 +49,19 @@ if TYPE_CHECKING:
     from zg_core.http.messages import Response
     from zg_core.http.timeouts import Timeouts
     from zg_core.http.transport import Transport
-    from zg_core.progress import Listener
     from zg_core.receipts.recorder import Recorder
-    from zg_core.routing.failover import Router
+    from zg_core.routing.failover import Chooser
+    from zg_core.routing.target import Target
     from zg_core.store import Store
+    from zg_core.tasks.base import Task
+    from zg_core.verify.policy import Policy
 
 __all__ = ["Sending"]
 
+_MENDED = (InsufficientFunds, NotAcknowledged, PaymentRequired, SessionRejected)
+"""Refusals that a moment, a new session or a payment may mend: the backend is asked."""
+_SECRET_HEADERS = frozenset({"authorization", "payment-signature", "x-api-key", "x-payment"})
+_SECRET_LENGTH = 32  # with its scheme: what is shorter opens nothing, and may be a word
 _MAX_ERROR_BYTES = 1024 * 1024
 _REFUSAL_SECONDS = 10.0  # for its words; the status counts without them
 
@@ -63,66 +70,68 @@ class Sending:
     """Sends the requests of one client.
 
     Args:
-        backend: Routes, sessions and refusals.
+        backend: Routes, bodies, grants and refusals.
+        target: Who is called where nothing is routed.
         transport: HTTP, time, locks.
         recorder: Where receipts are kept.
         closing: Ends calls that were not answered.
         replays: Knows the requests that were ours.
         spending: The client's budget, None without one; who runs a call may hold it to further ones.
-        router: Chooses the provider of each call, None where one is chosen once and kept.
-        demand: The policy as plain data, for receipts.
-        payer: Asked for the account that pays when a request departs.
+        chooser: Chooses the provider of each call, None where one is chosen once and kept.
+        policy: What is demanded of replies.
+        network: Name of the network, for receipts.
         limits: How fast, and how many at once; None without limits.
         later: Limits for a provider whose replies name a rate (`Gate.rated`), where there are no `limits`.
         store: Where turns are counted beyond this process.
         retries: What may be sent again.
         timeouts: How long a response may keep one waiting.
-        on_progress: Told when a call waits for the provider.
         keep_bytes: Whether receipts hold the bytes.
         headers: What is sent beside our own headers.
-        gives_away: Whether bytes hold a secret of ours.
+        gives_away: Whether bytes hold a key of ours; what grants let a request in with is looked for by itself.
     """
 
     def __init__(
         self,
         backend: Backend,
+        target: Target,
         transport: Transport,
+        *,
         recorder: Recorder,
         closing: Closing,
         replays: Replays,
-        *,
         spending: Spending | None,
-        router: Router | None,
-        demand: dict[str, Any],
-        payer: Callable[[], str],
+        chooser: Chooser | None,
+        policy: Policy,
+        network: str,
         limits: Limits | None,
         later: Limits | None,
         store: Store | None,
         retries: Retries,
         timeouts: Timeouts,
-        on_progress: Listener | None,
         keep_bytes: bool,
         headers: Mapping[str, str],
         gives_away: Callable[[bytes], bool],
     ) -> None:
         self._backend = backend
+        self._target = target
         self._transport = transport
         self._recorder = recorder
         self._closing = closing
         self._replays = replays
         self._spending = spending
-        self._router = router
-        self._demand = demand
-        self._payer = payer
+        self._chooser = chooser
+        self._policy = policy
+        self._demand = policy.to_dict()
+        self._network = network
         self._limits = limits
         self._later = later
         self._store = store
         self._retries = retries
         self._timeouts = timeouts
-        self._on_progress = on_progress
         self._keep_bytes = keep_bytes
         self._headers = headers
         self._gives_away = gives_away
+        self._granted: dict[str, Secret] = {}  # by provider, the newest secret that let a request in
 
     async def open(self, ask: Ask) -> Call:
         """A call for `ask` whose response has begun.
@@ -131,13 +140,12 @@ class Sending:
             ConfigError, BudgetExceeded, ChainError: nothing was sent.
             RequestError: it was refused, or its outcome is unknown; each request that left has its receipt.
         """
-        attempts, router = Attempts(ask.options.retries or self._retries), self._router
-        if router is None:
+        attempts, chooser = Attempts(ask.options.retries or self._retries), self._chooser
+        if chooser is None:
             once = partial(self._unrouted, ask, attempts)
         else:
-            wanted = self._backend.target(ask.model)
-            body = _body(ask, wanted)
-            once = partial(router.open, wanted, ask.payload, partial(self._try, ask, body, attempts), attempts.wait)
+            wanted = self._target.model(ask.model)
+            once = partial(chooser.open, wanted, ask.payload, partial(self._try, ask, attempts), attempts.wait)
         unknown: OutcomeUnknown | None = None
         while True:
             try:
@@ -151,48 +159,49 @@ class Sending:
                     raise unknown from error  # an earlier attempt may be billed, and that counts more
                 if isinstance(error, BudgetExceeded) and attempts.refusal is not None:
                     raise _unaffordable(attempts.refusal, error.details["limit"]) from error
-                # A read of the chain before anything was sent; what a router reports of all candidates has waited.
+                # A read of the chain before anything was sent; what a chooser reports of all candidates has waited.
                 again = isinstance(error, ChainError) and error.code != "all_failed"
                 if not again or (wait := attempts.wait(error)) is None:
                     raise
             await self._transport.sleep(wait)
 
     async def _unrouted(self, ask: Ask, attempts: Attempts) -> Call:
-        route = await self._backend.route(ask.model)
-        return await self._try(ask, _body(ask, route.model), attempts, route)
+        return await self._try(ask, attempts, await self._target.route(ask.model))
 
-    async def _try(
-        self, ask: Ask, body: tuple[bytes, Asked], attempts: Attempts, route: Route, hasty: bool = False
-    ) -> Call:
+    async def _try(self, ask: Ask, attempts: Attempts, route: Route, hasty: bool = False) -> Call:
         """A call along `route` whose response has begun; each request of it has its own receipt."""
-        renewed, until = False, None
+        self._policy.admit(route.service, route.attestation)
+        body = self._backend.body(route, ask.task, ask.payload, ask.data)
+        asked, grant, until = Asked.of(ask.payload, len(body.data)), None, None
         while True:
-            call = self.start(route, *body)
+            call = self.start(route, body, asked, ask.task)
             call.streamed, call.hasty = ask.streamed, hasty
             attempts.tries += 1
             call.receipt.attempts = attempts.tries
-            headers = await self._backend.authorise(route)
-            await self._depart(call, ask, until, earlier=attempts.held)
+            await self._depart(call, ask, grant, until, earlier=attempts.held)
             try:
-                return await self._once(call, ask, headers, attempts)
-            except (InsufficientFunds, NotAcknowledged, SessionRejected, RateLimited, ProviderUnavailable) as error:
+                return await self._once(call, ask, attempts)
+            except (*_MENDED, RateLimited, ProviderUnavailable) as error:
+                again = await self._backend.grant(call, error) if isinstance(error, _MENDED) else None
                 if not _fits(call.budget, attempts) and not hasty:
-                    if await self._would_repeat(call, error, attempts, renewed=renewed):
+                    if again is not None or attempts.wait(error) is not None:
                         _unaffordable(error, "per_call")
                     raise
-                chance = await self._second_chance(call, error, renewed=renewed)
-                if chance is not None:
-                    renewed, until = renewed or chance == "renewed", None
+                if isinstance(again, Grant):
+                    grant, until = again, None
+                elif again is not None:
+                    await self._transport.sleep(again)
+                    grant, until = call.grant, None
                 elif not hasty and (wait := attempts.wait(error)) is not None:
                     await self._transport.sleep(wait)
-                    until = attempts.until
+                    grant, until = None, attempts.until
                 else:
                     raise
 
-    async def _once(self, call: Call, ask: Ask, headers: Mapping[str, str], attempts: Attempts) -> Call:
+    async def _once(self, call: Call, ask: Ask, attempts: Attempts) -> Call:
         """Send the one request of `call`."""
         try:
-            response = await self._send(call, ask, headers)
+            response = await self._send(call, ask)
         except OutcomeUnknown as error:
             attempts.left(call.held)
             error.receipt = self._closing.unanswered(call)
@@ -220,73 +229,51 @@ class Sending:
             gate_of(*self._key(call)).rated = word is not None and word.per_minute > 0
         return call
 
-    def _key(self, call: Call) -> tuple[int, str, str]:
-        """Where requests queue: chain, payer, provider."""
-        return self._backend.network.chain_id, self._payer(), call.receipt.provider
+    def _key(self, call: Call) -> tuple[str, str, str]:
+        """Where requests queue: realm, payer, provider."""
+        return self._backend.realm, self._backend.payer, call.receipt.provider
 
-    def start(self, route: Route, body: bytes, asked: Asked) -> Call:
+    def start(self, route: Route, body: Body, asked: Asked, task: Task = CHAT) -> Call:
         """A call that is about to send `body`; it has cost nothing yet."""
-        exchange = Exchange(body)
-        receipt = Receipt(
+        exchange = Exchange(body.data)
+        receipt = begun(
+            route,
             backend=self._backend.name,
-            network=self._backend.network.name,
-            chain_id=self._backend.network.chain_id,
-            provider=route.service.provider,
-            model=route.model,
-            kind=route.service.kind,
+            realm=self._backend.realm,
+            network=self._network,
+            task=task.name,
             request_sha256=exchange.request_sha256,
-            input_price=route.service.input_price,
-            output_price=route.service.output_price,
-            fee=Fee(Amount(0), exact=False, reason="outcome_unknown"),
-            attestation=None if route.attestation is None else route.attestation.summary(),
-            ledger=self._backend.network.ledger,
-            inference=self._backend.network.inference,
-            service=route.service,
-            service_block=route.block,
             policy=self._demand,
-            request_bytes=len(body),
-            request_body=body if self._keep_bytes else None,
+            request_bytes=len(body.data),
+            request_body=body.data if self._keep_bytes else None,
         )
-        receipt.fee = bounded(receipt.fee, receipt, asked, route.tariff)
-        call = Call(route, exchange, receipt, asked, time.monotonic(), kept=[] if self._keep_bytes else None)
+        receipt.fee = bounded(receipt.fee, receipt, asked, route.service.tariff)
+        kept: list[bytes] | None = [] if self._keep_bytes else None
+        call = Call(route, exchange, receipt, asked, time.monotonic(), kept=kept, task=task, body=body)
         call.budget = budgets_of(self._spending)
         return call
 
-    async def _depart(self, call: Call, ask: Ask, until: float | None, *, earlier: int) -> None:
-        """Wait as the limits ask, hold what it may cost, then note that the request is on its way.
+    async def _depart(self, call: Call, ask: Ask, grant: Grant | None, until: float | None, *, earlier: int) -> None:
+        """Wait as the limits ask, get what lets the request in, hold what it may cost, note that it is on its way.
 
         Args:
             call: The call.
             ask: What is asked.
+            grant: What lets the request in, where that is had already.
             until: When to give up waiting.
-            earlier: What earlier requests of the same call may have cost, in neuron.
+            earlier: What earlier requests of the same call may have cost, in units of the budget.
 
         Raises:
             ConfigError: it would give a secret of ours away (code ``secret_in_request``).
         """
-        sent = (call.exchange.request, *(value.encode() for value in ask.options.headers.values()))
-        if any(map(self._gives_away, sent)):
-            raise ConfigError(
-                "the request holds the key that pays; nothing was sent",
-                code="secret_in_request",
-                hint="look for it in the messages, parameters and headers of this call",
-            )
         await self._queue(call, until)
         try:
-            call.receipt.payer = self._payer()
+            call.grant = grant or await self._grant(call)
+            call.receipt.grant = call.grant.facts
+            self._refuse_secrets(call, ask)
+            call.receipt.payer = self._backend.payer
             if call.budget is not None:
-                reserve = partial(call.budget.reserve, earlier=earlier)
-                route = call.route
-                referee = call.budget.referee
-                if referee is not None:
-                    await referee.before(route.service, call.receipt.started_at.timestamp())
-                held = call.receipt, route.service, call.asked, route.tariff
-                try:
-                    call.held = await self._transport.blocking(reserve, *held)
-                except BudgetExceeded:
-                    if referee is None or not await referee.again(route.service):
-                        raise
-                    call.held = await self._transport.blocking(reserve, *held)
+                await self._hold(call, call.budget, earlier)
             try:
                 await self._recorder.opened(call.receipt)
             except BaseException:
@@ -297,7 +284,39 @@ class Sending:
                 call.place.withdraw()
             raise
         self._replays.sent(call)
-        self._backend.sent(call.route, call.exchange)
+
+    async def _grant(self, call: Call) -> Grant:
+        granted = await self._backend.grant(call)
+        if not isinstance(granted, Grant):
+            message = f"backend {self._backend.name} grants nothing, and nothing was refused yet; nothing was sent"
+            raise ConfigError(message, code="no_grant", hint="this is a fault of the backend")
+        return granted
+
+    def _refuse_secrets(self, call: Call, ask: Ask) -> None:
+        assert call.grant is not None  # noqa: S101 - the caller has one
+        for name, value in call.grant.headers.items():
+            if name.lower() in _SECRET_HEADERS and len(value) >= _SECRET_LENGTH:
+                self._granted[call.receipt.provider] = Secret(value.rpartition(" ")[2])
+        for said in (call.exchange.request, *(value.encode() for value in ask.options.headers.values())):
+            if self._gives_away(said) or any(each.reveal().encode() in said for each in self._granted.values()):
+                raise ConfigError(
+                    "the request holds the key that pays; nothing was sent",
+                    code="secret_in_request",
+                    hint="look for it in the messages, parameters and headers of this call",
+                )
+
+    async def _hold(self, call: Call, budget: Counts, earlier: int) -> None:
+        assert call.grant is not None  # noqa: S101 - the caller has one
+        service, referee = call.route.service, budget.referee
+        if referee is not None:
+            await referee.before(service, call.receipt.started_at.timestamp())
+        reserve = partial(budget.reserve, call.receipt, service, call.asked, call.grant.most, earlier=earlier)
+        try:
+            call.held = await self._transport.blocking(reserve)
+        except BudgetExceeded:
+            if referee is None or not await referee.again(service):
+                raise
+            call.held = await self._transport.blocking(reserve)
 
     async def _queue(self, call: Call, until: float | None) -> None:
         if self._limits is None and self._later is None:
@@ -309,51 +328,19 @@ class Sending:
         pace = pace_of(self._store, *key)
         call.place = await gate.enter(self._transport, limits, pace=pace, patience=patience, until=until)
 
-    async def _would_repeat(self, call: Call, error: ZeroGError, attempts: Attempts, *, renewed: bool) -> bool:
-        """Whether the request would be sent again, if one call might cost as much."""
-        if attempts.wait(error) is not None or (isinstance(error, SessionRejected) and not renewed):
-            return True
-        mended = isinstance(error, InsufficientFunds | NotAcknowledged)
-        return mended and await self._backend.patience(call.route, error) > 0
-
-    async def _second_chance(
-        self, call: Call, error: ZeroGError, *, renewed: bool
-    ) -> Literal["waited", "renewed"] | None:
-        """Whether to send again after a refusal that a moment, or a new session, may mend.
-
-        While the provider may not have seen our own last transaction yet, this waits a moment; a session that was
-        rejected is signed anew once, with what the chain says now.
-        """
-        if not isinstance(error, InsufficientFunds | NotAcknowledged | SessionRejected):
-            return None
-        if not call.hasty and (patience := await self._backend.patience(call.route, error)) > 0:
-            await self._wait_for_provider(call, error, patience)
-            return "waited"
-        again = isinstance(error, SessionRejected) and not renewed and await self._backend.renew(call.route)
-        return "renewed" if again else None
-
-    async def _wait_for_provider(self, call: Call, error: ZeroGError, patience: float) -> None:
-        provider, seconds = call.receipt.provider, min(patience, STEP)
-        tell(
-            self._on_progress,
-            "waiting_for_provider",
-            f"provider {provider} does not see your last transaction yet ({error.code}); this takes at most "
-            f"{patience:.0f} s more",
-            provider=provider,
-            code=error.code,
-            seconds=patience,
-        )
-        await self._transport.sleep(seconds)
-
-    async def _send(self, call: Call, ask: Ask, headers: Mapping[str, str]) -> Response:
+    async def _send(self, call: Call, ask: Ask) -> Response:
+        service, sealed, grant = call.route.service, call.body, call.grant
+        assert sealed is not None and grant is not None  # noqa: S101, PT018 - it has departed
+        base = check_url(service.url, f"the URL of provider {service.provider}", private=service.private)
         request = Request(
             "POST",
-            self._backend.url(call.route, ask.path),
-            {**self._headers, **ask.options.headers, **headers, "Content-Type": "application/json"},
+            base + call.task.path,
+            {**self._headers, **ask.options.headers, **grant.headers, "Content-Type": sealed.content_type},
             call.exchange.request,
             ask.options.timeouts or self._timeouts,
             once=True,
-            public=not call.route.service.private,
+            public=not service.private,
+            pin=service.certificate_sha256,
         )
         call.started = time.monotonic()
         call.sent = True
@@ -379,7 +366,7 @@ class Sending:
 
     def _refusal(self, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
         """The error for a response that is not a success; names in `headers` are in lower case."""
-        error = self._backend.refusal(call.route, status, headers, body)
+        error = self._backend.refusal(call, status, headers, body)
         pause, age = error.details.get("retry_after") if status == 429 else 0.0, time.monotonic() - call.started
         if call.place is not None:
             call.place.heard(headers, age, pause)
@@ -405,12 +392,6 @@ class Sending:
 def _fits(budget: Counts | None, attempts: Attempts) -> bool:
     """Whether one more request like the last fits what one call may cost."""
     return budget is None or budget.fits_call(attempts.held + attempts.last)
-
-
-def _body(ask: Ask, model: str) -> tuple[bytes, Asked]:
-    """The bytes of a request, and what they say that bears on its cost."""
-    data = ask.body(model)
-    return data, Asked.of(ask.payload, len(data))
 
 
 def _unaffordable(refusal: ZeroGError, limit: str) -> ZeroGError:

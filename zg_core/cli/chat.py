@@ -46,12 +46,12 @@ def token(run: Run, provider: OptionalProvider = None, model: Model = None) -> N
         f"this is a secret: whoever has it can spend the sub-account at {service.provider}"
         + (f" until {until}" if until else "; it never expires")
     )
-    run.out.note(f"base URL: {service.endpoint}")
+    run.out.note(f"base URL: {service.url}")
     run.out.document(
         {
             "token": secret.reveal(),
             "provider": service.provider,
-            "base_url": service.endpoint,
+            "base_url": service.url,
             "address": claims.address,
             "token_id": claims.token_id,
             "expires_at": until,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from zg_core import ChatClient, Kind, Receipt, VerificationFailed, VerificationUnavailable, neuron, og
+from zg_core import Amount, ChatClient, Kind, Receipt, VerificationFailed, VerificationUnavailable, neuron, og
 from zg_core.backends.direct.contracts.settlements import Settlement, SettlementStatus, read_settlements
 from zg_core.chain.rpc import JsonRpc
 from zg_core.crypto import same_address
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from zg_core.localnet import LocalNet, LocalProvider
     from zg_core.localnet.provider.operator import Operator
+    from zg_core.pricing import Tariff
 
 __all__ = ["BREAKS", "Demo"]
 
@@ -139,8 +140,7 @@ class Demo:
                     service.provider,
                     service.model,
                     str(service.kind),
-                    str(neuron(service.input_price * 10**6)),
-                    str(neuron(service.output_price * 10**6)),
+                    *_per_million(service.tariff),
                     str(service.kind.prompt),
                 )
         self._console.print(table)
@@ -308,3 +308,10 @@ def _breaking(part: str | None) -> Iterator[None]:
         yield
     finally:
         response.examine = honest
+
+
+def _per_million(tariff: Tariff | None) -> tuple[str, str]:
+    if tariff is None:
+        return "?", "?"
+    prices = (tariff.input_price, tariff.output_price)
+    return str(Amount(prices[0] * 10**6, tariff.currency)), str(Amount(prices[1] * 10**6, tariff.currency))

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zg_core.backends.direct.backend import CHAT
 from zg_core.config import check_url
 from zg_core.crypto import is_address, same_address, typed_address
 from zg_core.errors import ConfigError
+from zg_core.tasks.base import CHAT
 from zg_core.types import Service
 
 __all__ = ["Choice", "Prompt", "Target", "choose", "read_prompts"]
@@ -177,7 +177,7 @@ def choose(
     Raises:
         ConfigError: a target that no service matches (code ``no_match``), or one whose URL is none that may be used.
     """
-    chats = [service for service in services if service.service_type == CHAT]
+    chats = [service for service in services if service.service_type == CHAT.service_type]
     found: list[tuple[Service, str]] = []
     if targets is None:
         found = [(service, service.model) for service in chats if service.acknowledged and _usable(service)]

@@ -135,7 +135,7 @@ def _paying(client: _Made) -> _Made:
     Raises:
         ConfigError: it has none (code ``no_credential``).
     """
-    if not client.backend.pays:
+    if not getattr(client.backend, "pays", True):
         from zg_core.wallet import missing_credential
 
         raise missing_credential()

@@ -1,7 +1,7 @@
 """Which provider a call goes to: what the user asks for, how candidates are ranked, and how the choice is explained.
 
-Pure values: `zg_core.routing.failover` reads the chain and makes them. Hard constraints come first, then a score; what
-is not measured yet (or no longer) is tried before what is, so that it gets measured.
+Pure values: `zg_core.routing.failover` makes them of what a backend offers. Hard constraints come first, then a score;
+what is not measured yet (or no longer) is tried before what is, so that it gets measured.
 """
 
 from __future__ import annotations
@@ -11,33 +11,38 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zg_core.money import Amount
-from zg_core.pricing import Tariff
 from zg_core.routing.health import Measured
 from zg_core.shown.escaping import line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from zg_core.types import Service
+    from zg_core.backends.service import Service
 
-__all__ = ["Candidate", "Explanation", "Offer", "failover", "ranked"]
+__all__ = ["Candidate", "Explanation", "Standing", "failover", "ranked"]
 
 _MILLION = 10**6
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Standing:
     """A service that meets all hard constraints, with what is known of it."""
 
     service: Service
     measured: Measured = field(default_factory=Measured)
-    doubted: bool = False  # the status API calls it critical
+    doubted: bool = False  # whoever watches it says that it is down
 
     @property
     def price(self) -> float:
-        """Neuron of an input and an output token, in the dearest tier; infinite where the chain does not say."""
+        """Units of an input and an output token, in the dearest tier; infinite where nothing but a list says it."""
         prices = dearest(self.service)
         return math.inf if prices is None else sum(prices)
+
+    @property
+    def said(self) -> float:
+        """The price that is said for short prompts, by the chain or by a list that nobody signs."""
+        tariff = self.service.tariff
+        return math.inf if tariff is None else tariff.input_price + tariff.output_price
 
     @property
     def strength(self) -> int:
@@ -49,58 +54,64 @@ class Offer:
         return self.measured.stream_latency if stream else self.measured.whole_latency
 
 
-def ranked(offers: Iterable[Offer], sort: str | None, *, stream: bool = False) -> list[Offer]:
-    """`offers`, the best first: by `sort`, then the stronger kind, the lower price, the address.
+def ranked(standings: Iterable[Standing], sort: str | None, *, stream: bool = False) -> list[Standing]:
+    """`standings`, the best first: by `sort`, then the stronger kind, the lower price, the address.
 
     Those that are known to fail come after all others. Without `sort`, nothing is measured: the kind comes first.
     """
 
-    def key(offer: Offer) -> tuple[bool, float, int, float, str]:
-        shaky = sort is not None and (offer.doubted or offer.measured.shaky)
-        return (shaky, *_merit(offer, sort, stream=stream))
+    def key(one: Standing) -> tuple[bool, float, int, bool, float, str]:
+        shaky = sort is not None and (one.doubted or one.measured.shaky)
+        return (shaky, *_merit(one, sort, stream=stream))
 
-    return sorted(offers, key=key)
+    return sorted(standings, key=key)
 
 
-def failover(offers: Sequence[Offer], sort: str, *, stream: bool = False, pinned: str | None = None) -> list[Offer]:
-    """Those of `offers` that a call may go to, in order; `pinned` is the provider of its conversation.
+def failover(
+    standings: Sequence[Standing], sort: str, *, stream: bool = False, pinned: str | None = None
+) -> list[Standing]:
+    """Those of `standings` that a call may go to, in order; `pinned` is the provider of its conversation.
 
     None is of a weaker kind than the first choice would be if all were well: a prompt must not come to a weaker kind
     because a stronger one has failed.
     """
-    if not offers:
+    if not standings:
         return []
-    best = next((offer for offer in offers if offer.service.provider == pinned), None)
+    best = next((one for one in standings if one.service.provider == pinned), None)
     if best is None:
-        best = min(offers, key=lambda offer: _merit(offer, sort, stream=stream))
-    order = ranked((offer for offer in offers if offer.strength >= best.strength), sort, stream=stream)
+        best = min(standings, key=lambda one: _merit(one, sort, stream=stream))
+    order = ranked((one for one in standings if one.strength >= best.strength), sort, stream=stream)
     if best.service.provider == pinned and not (best.measured.shaky or best.doubted):
-        order.sort(key=lambda offer: offer is not best)
+        order.sort(key=lambda one: one is not best)
     return order
 
 
-def _merit(offer: Offer, sort: str | None, *, stream: bool) -> tuple[float, int, float, str]:
+def _merit(one: Standing, sort: str | None, *, stream: bool) -> tuple[float, int, bool, float, str]:
     score = 0.0
     if sort == "price":
-        score = offer.price
+        score = one.price
     elif sort == "latency":
-        latency = offer.latency(stream=stream)
+        latency = one.latency(stream=stream)
         score = -1.0 if latency is None else latency
     elif sort == "throughput":
-        throughput = offer.measured.throughput
+        throughput = one.measured.throughput
         score = -math.inf if throughput is None else -throughput
-    service = offer.service
-    price = offer.price if sort is not None else service.input_price + service.output_price
-    return score, -offer.strength, price, service.provider.lower()
+    service = one.service
+    listed = service.tariff is None or service.tariff.listed
+    return score, -one.strength, listed, one.price if sort is not None and not listed else one.said, _key(service)
+
+
+def _key(service: Service) -> str:
+    return service.provider.lower()
 
 
 def dearest(service: Service) -> tuple[int, int] | None:
-    """The most that a token of a prompt and one of an answer cost, in neuron, in any tier (0g-direct §4.7).
+    """The most that a token of a prompt and one of an answer cost, in units, in any tier (0g-direct §4.7).
 
-    None where the prices on chain are not those that are billed.
+    None where no more than a list says so, which nobody signs.
     """
-    tariff = Tariff.of(service)
-    return None if tariff is None else (tariff.most(1, 0), tariff.most(0, 1))
+    tariff = service.tariff
+    return None if tariff is None or tariff.listed else (tariff.most(1, 0), tariff.most(0, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +119,7 @@ class Candidate:
     """One service of the model, and why it was or was not chosen.
 
     Attributes:
-        service: Its record on chain.
+        service: The service.
         code: ``"chosen"``; ``"next"`` for those a call would fail over to; otherwise the machine-readable objection,
             such as ``"too_dear"``, ``"no_account"``, ``"weaker_kind"``, ``"cooling"``.
         reason: The same in words.
@@ -169,7 +180,7 @@ def _row(candidate: Candidate) -> tuple[str, ...]:
         "-" if candidate.rank is None else str(candidate.rank),
         service.provider,
         str(service.kind),
-        f"{per_million(service.input_price)} / {per_million(service.output_price)}",
+        _prices(service),
         "?" if latency is None else f"{latency * 1000:.0f} ms",
         "?" if known.throughput is None else f"{known.throughput:.1f}",
         "?" if known.failures is None else f"{known.failures:.0%}",
@@ -177,6 +188,14 @@ def _row(candidate: Candidate) -> tuple[str, ...]:
     )
 
 
-def per_million(neuron: int) -> str:
-    """A price per token as one per million tokens, in 0G."""
-    return str(Amount(neuron * _MILLION)).removesuffix(" 0G")
+def _prices(service: Service) -> str:
+    tariff = service.tariff
+    if tariff is None:
+        return "?"
+    said = f"{per_million(tariff.input_price)} / {per_million(tariff.output_price)}"
+    return said if tariff.currency == "0G" else f"{said} {tariff.currency}"
+
+
+def per_million(units: int) -> str:
+    """A price per token, in the smallest unit of its currency, as one per million tokens in whole ones."""
+    return str(Amount(units * _MILLION)).removesuffix(" 0G")

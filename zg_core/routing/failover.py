@@ -12,7 +12,6 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from zg_core.backends.direct.status_api import STATUS
 from zg_core.errors import (
     AttestationError,
     ChainError,
@@ -28,7 +27,7 @@ from zg_core.errors import (
     ZeroGError,
     never_served,
 )
-from zg_core.routing.candidates import Candidate, Explanation, Offer, failover, ranked
+from zg_core.routing.candidates import Candidate, Explanation, Standing, failover, ranked
 from zg_core.routing.health import BOOK
 from zg_core.routing.market import Market
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE
@@ -37,20 +36,17 @@ from zg_core.verify.verdict import Status
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from zg_core.backends.direct.backend import DirectBackend
-    from zg_core.backends.direct.catalogue import Catalogue
-    from zg_core.backends.direct.status_api import StatusApi
-    from zg_core.backends.former import Route
+    from zg_core.backends.base import Backend, Offer, Route, Service
     from zg_core.calls.call import Call
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Outcome, Receipt
     from zg_core.routing.health import Health, HealthBook
     from zg_core.routing.routing import Routing
-    from zg_core.types import Service
+    from zg_core.tasks.base import Task
 
     Attempt = Callable[[Route, bool], Awaitable[Call]]
 
-__all__ = ["Pins", "Router"]
+__all__ = ["Chooser", "Pins"]
 
 REFUSED = 60.0
 """Seconds for which a provider comes last that has refused this payer, or whose attestation was refused."""
@@ -88,37 +84,42 @@ class Pins:
 _PINS = Pins()
 
 
-class Router:
+class Chooser:
     """The candidates of one client.
 
     Args:
         routing: What the user asks for; None only explains what is chosen without.
-        backend: Reads the chain and makes routes.
-        transport: HTTP.
-        catalogue: What providers say about their models.
+        backend: Says what there is, and makes routes.
+        task: What is asked for.
+        transport: HTTP, time, locks.
+        model: The model that the client was made with.
+        network: Name of the network, for messages.
+        sources: Of settings that come from the environment, the variable.
         book: How providers have been doing.
-        status: What the status API says.
         clock: Seconds, never going back.
     """
 
     def __init__(
         self,
         routing: Routing | None,
-        backend: DirectBackend,
+        backend: Backend,
+        task: Task,
         transport: Transport,
-        catalogue: Catalogue,
         *,
+        model: str | None = None,
+        network: str | None = None,
+        sources: Mapping[str, str] | None = None,
         book: HealthBook = BOOK,
-        status: StatusApi = STATUS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._routing = routing
         self._sort = "price" if routing is None else routing.sort
         self._backend = backend
         self._transport = transport
-        self._market = Market(routing, backend, transport, catalogue, clock)
+        self._market = Market(
+            routing, backend, task, transport, clock=clock, model=model, network=network, sources=sources
+        )
         self._book = book
-        self._status = status
         self._clock = clock
         self._refused: dict[str, tuple[float, ZeroGError]] = {}
 
@@ -142,8 +143,8 @@ class Router:
         failed: dict[str, ZeroGError] = {}
         while True:
             pinned = None if key is None else _PINS.get(key)
-            offers = self._offers(await self._market.of(model))
-            order = failover(offers, self._sort, stream=stream, pinned=pinned)
+            standings = self._standings(await self._market.of(model))
+            order = failover(standings, self._sort, stream=stream, pinned=pinned)
             call = await self._round(model, order, attempt, failed)
             if call is not None:
                 if key is not None:
@@ -155,54 +156,53 @@ class Router:
                 raise _all_failed(model, failed)
             await self._transport.sleep(pause)
 
-    async def first(self, model: str | None) -> Route:
+    async def first(self, model: str) -> Route:
         """The route that a call would take now; errors as in `open`."""
-        model = self._backend.target(model)
         failed: dict[str, ZeroGError] = {}
-        for offer in self._upright(failover(self._offers(await self._market.of(model)), self._sort)):
-            if (route := await self._route(offer, model, failed)) is not None:
+        for one in self._upright(failover(self._standings(await self._market.of(model)), self._sort)):
+            if (route := await self._route(one, model, failed)) is not None:
                 return route
         raise _all_failed(model, failed)
 
-    async def choose(self, model: str) -> str:
-        """The provider that every call goes to where nothing is routed: by kind, then price, then address.
+    async def choose(self, model: str) -> Service:
+        """The service that every call goes to where nothing is routed: by kind, then price, then address.
 
         Raises:
             ZeroGError: as in `open`; what speaks against the first where several were tried.
         """
         failed: dict[str, ZeroGError] = {}
-        for offer in ranked(self._offers(await self._market.of(model)), None):
-            if await self._route(offer, model, failed) is not None:
-                return offer.service.provider
+        for one in ranked(self._standings(await self._market.of(model)), None):
+            if await self._route(one, model, failed) is not None:
+                return one.service
         raise next(iter(failed.values()))
 
     async def _round(
-        self, model: str, order: list[Offer], attempt: Attempt, failed: dict[str, ZeroGError]
+        self, model: str, order: list[Standing], attempt: Attempt, failed: dict[str, ZeroGError]
     ) -> Call | None:
         """The first of `order` that begins to answer.
 
         Those that are left alone are tried all the same where nobody else has served, the one due first before others.
         """
-        left: list[Offer] = []
+        left: list[Standing] = []
         hasty = len(order) > 1
-        for offer in order:
-            provider = offer.service.provider
+        for one in order:
+            provider = one.service.provider
             if self._refusal(provider) is not None or not self._health(provider).admit():
-                left.append(offer)
-            elif (call := await self._try(offer, model, attempt, failed, hasty=hasty)) is not None:
+                left.append(one)
+            elif (call := await self._try(one, model, attempt, failed, hasty=hasty)) is not None:
                 return call
-        for offer in self._upright(left):
-            if (call := await self._try(offer, model, attempt, failed, hasty=hasty)) is not None:
+        for one in self._upright(left):
+            if (call := await self._try(one, model, attempt, failed, hasty=hasty)) is not None:
                 return call
         return None
 
     async def _try(
-        self, offer: Offer, model: str, attempt: Attempt, failed: dict[str, ZeroGError], *, hasty: bool
+        self, one: Standing, model: str, attempt: Attempt, failed: dict[str, ZeroGError], *, hasty: bool
     ) -> Call | None:
-        route = await self._route(offer, model, failed)
+        route = await self._route(one, model, failed)
         if route is None:
             return None
-        provider = offer.service.provider
+        provider = one.service.provider
         try:
             call = await attempt(route, hasty)
         except ZeroGError as error:
@@ -214,13 +214,13 @@ class Router:
         self._health(provider).began()
         return call
 
-    async def _route(self, offer: Offer, model: str, failed: dict[str, ZeroGError]) -> Route | None:
+    async def _route(self, one: Standing, model: str, failed: dict[str, ZeroGError]) -> Route | None:
         """The route to the provider of `offer`; None, and its error in `failed`, where there is none. Sends nothing."""
-        provider = offer.service.provider
+        provider = one.service.provider
         try:
-            route = await self._backend.route_to(provider, model)
+            route = await self._backend.route(one.service, model)
             self._market.check(route.service)  # the chain's record may be newer than the offer
-            if route.service.kind.strength < offer.strength:
+            if route.service.kind.strength < one.strength:
                 raise ConfigError(f"provider {provider} has become {route.service.kind}", code="weaker_kind")
         except (AttestationError, VerificationUnavailable, RequestError, ConfigError) as error:
             self._refuse(provider, error)
@@ -268,81 +268,65 @@ class Router:
         return error if self._clock() < until else None
 
     def _health(self, provider: str) -> Health:
-        return self._book.of(self._backend.network.chain_id, provider)
+        return self._book.of(self._backend.realm, provider)
 
-    def _due(self, offer: Offer) -> float:
+    def _due(self, one: Standing) -> float:
         """Seconds until it need not be left alone any more."""
-        provider = offer.service.provider
+        provider = one.service.provider
         until, _ = self._refused.get(provider, (0.0, None))
         return max(0.0, until - self._clock(), self._health(provider).measured().wait)
 
-    def _upright(self, order: list[Offer]) -> list[Offer]:
+    def _upright(self, order: list[Standing]) -> list[Standing]:
         """`order`, with those that are left alone at its end, in the order in which they are due."""
         return sorted(order, key=self._due)
 
-    def _offers(self, services: Iterable[Service]) -> list[Offer]:
-        statuses: Mapping[tuple[str, str], str] = {}
-        if url := self._backend.network.status_url:
-            if self._status.due(url):
-                transport, status = self._transport, self._status  # not self: the client may go before it answers
-                transport.spawn(lambda: status.ask(transport, url))
-            statuses = self._status.known(url)
-        return [self._offer(service, statuses) for service in services]
+    def _standings(self, offers: Iterable[Offer]) -> list[Standing]:
+        return list(map(self._standing, offers))
 
-    def _offer(self, service: Service, statuses: Mapping[tuple[str, str], str]) -> Offer:
-        known = self._health(service.provider).measured()
-        critical = statuses.get((service.provider.lower(), service.model)) == "critical"
-        return Offer(service, known, doubted=critical and known.failures is None)  # what we have seen counts more
+    def _standing(self, offer: Offer) -> Standing:
+        known = self._health(offer.service.provider).measured()
+        return Standing(
+            offer.service, known, doubted=known.failures is None and offer.doubted
+        )  # what we saw counts more
 
     def _conversation(self, model: str, payload: Mapping[str, Any]) -> object:
         """What its conversation is known by: hashes only, no text of it; None if it may go anywhere."""
         sticky = False if self._routing is None else self._routing.sticky
         key = sticky if isinstance(sticky, str) else _opening(payload) if sticky else None
-        return None if key is None else (self._backend.network.chain_id, self._backend.payer, model, key)
+        return None if key is None else (self._backend.realm, self._backend.payer, model, key)
 
     # explanation
 
-    async def explain(self, model: str | None) -> Explanation:
-        """Every service of `model`, as the chain has it now, and why it is chosen or not.
+    async def explain(self, model: str, chosen: str | None = None) -> Explanation:
+        """Every service of `model`, as it is offered now, and why it is chosen or not.
+
+        Args:
+            model: The model.
+            chosen: The provider that every call goes to, where nothing is routed.
 
         Raises:
-            ConfigError: no model is named.
-            ChainError: the chain cannot be read.
+            ChainError, RequestError: what is offered cannot be read.
         """
-        chosen: str | None = None
-        if self._routing is None:
-            chosen, model = await self._unrouted(model)
-        model = self._backend.target(model)
         listing = await self._market.read(model, thorough=True)
-        if (url := self._backend.network.status_url) and self._status.due(url):
-            await self._status.ask(self._transport, url)
-        offers = self._offers(listing.services)
-        listed = _fixed(ranked(offers, None), chosen) if self._routing is None else self._listed(offers)
+        standings = self._standings(listing.offers)
+        listed = _fixed(ranked(standings, None), chosen) if self._routing is None else self._listed(standings)
         for service, error in sorted(listing.out, key=lambda pair: pair[0].provider.lower()):
             said = f"{error.message}; {error.hint}" if error.hint else error.message
             listed.append(Candidate(service, error.code, said, None, self._health(service.provider).measured()))
         by = "kind, then price (chosen once and kept)" if self._routing is None else self._sort
         return Explanation(model, by, tuple(listed))
 
-    async def _unrouted(self, model: str | None) -> tuple[str | None, str | None]:
-        """The provider that every call goes to where nothing is routed, if there is one; and its model."""
-        try:
-            service = (await self._backend.route(model)).service
-        except (AttestationError, VerificationUnavailable, InsufficientFunds, ModelNotServed):
-            return None, model
-        return service.provider, service.model
-
-    def _listed(self, offers: list[Offer]) -> list[Candidate]:
-        order = failover(offers, self._sort)
+    def _listed(self, standings: list[Standing]) -> list[Candidate]:
+        order = failover(standings, self._sort)
         upright = self._upright(order)
-        listed = [self._candidate(offer, rank, first=offer is upright[0]) for rank, offer in enumerate(upright, 1)]
-        for offer in ranked((offer for offer in offers if offer not in order), self._sort):
-            said = f"{offer.service.kind} is weaker than the first choice, and no call fails over to a weaker kind"
-            listed.append(Candidate(offer.service, "weaker_kind", said, None, offer.measured))
+        listed = [self._candidate(one, rank, first=one is upright[0]) for rank, one in enumerate(upright, 1)]
+        for one in ranked((one for one in standings if one not in order), self._sort):
+            said = f"{one.service.kind} is weaker than the first choice, and no call fails over to a weaker kind"
+            listed.append(Candidate(one.service, "weaker_kind", said, None, one.measured))
         return listed
 
-    def _candidate(self, offer: Offer, rank: int, *, first: bool) -> Candidate:
-        refusal, known = self._refusal(offer.service.provider), offer.measured
+    def _candidate(self, one: Standing, rank: int, *, first: bool) -> Candidate:
+        refusal, known = self._refusal(one.service.provider), one.measured
         if first:
             code, said = "chosen", _BEST[self._sort]
             if self._sort == "latency" and known.stream_latency is None and known.whole_latency is None:
@@ -350,26 +334,26 @@ class Router:
             elif self._sort == "throughput" and known.throughput is None:
                 said = "its throughput is not known yet"
         elif refusal is not None:
-            code, said = refusal.code, f"left alone for {self._due(offer):.0f} s: {refusal.message}"
+            code, said = refusal.code, f"left alone for {self._due(one):.0f} s: {refusal.message}"
         elif known.state == "cooling":
             code, said = "cooling", f"it has failed, and is left alone for {known.wait:.0f} s"
         else:
             code, said = "next", "if those before it fail before they answer"
-        if offer.doubted:
+        if one.doubted:
             said += "; the status API calls it critical"
         elif known.shaky:
             said += "; half of its calls or more fail"
-        return Candidate(offer.service, code, said, rank, known)
+        return Candidate(one.service, code, said, rank, known)
 
 
-def _fixed(order: list[Offer], chosen: str | None) -> list[Candidate]:
+def _fixed(order: list[Standing], chosen: str | None) -> list[Candidate]:
     """The candidates where nothing is routed: the one that every call goes to, and the others."""
     listed: list[Candidate] = []
-    for rank, offer in enumerate(sorted(order, key=lambda offer: offer.service.provider != chosen), 1):
+    for rank, one in enumerate(sorted(order, key=lambda one: one.service.provider != chosen), 1):
         code, said = "behind", "another is chosen; without routing= no call comes here"
-        if offer.service.provider == chosen:
+        if one.service.provider == chosen:
             code, said = "chosen", "every call goes here"
-        listed.append(Candidate(offer.service, code, said, rank, offer.measured))
+        listed.append(Candidate(one.service, code, said, rank, one.measured))
     return listed
 
 

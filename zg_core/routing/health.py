@@ -223,7 +223,7 @@ class Health:
 
 
 class HealthBook:
-    """The records of all providers, by chain id and address.
+    """The records of all providers, by realm and provider.
 
     Example:
         >>> book = HealthBook()
@@ -235,11 +235,11 @@ class HealthBook:
         self._clock = clock
         self._half_life = half_life
         self._lock = threading.Lock()
-        self._records: dict[tuple[int, str], Health] = {}
+        self._records: dict[tuple[str, str], Health] = {}
 
-    def of(self, chain_id: int, provider: str) -> Health:
+    def of(self, realm: str, provider: str) -> Health:
         """The record of this provider, made if there is none."""
-        key = (chain_id, provider.lower())
+        key = (realm, provider.lower())
         if (record := self._records.get(key)) is None:
             with self._lock:
                 record = self._records.setdefault(key, Health(self._clock, self._half_life))

@@ -10,19 +10,18 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zg_core.backends.direct.credentials import check_account
-from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, ZeroGError
-from zg_core.routing.candidates import Offer, dearest, per_million
+from zg_core.errors import ChainError, ConfigError, InsufficientFunds, ModelNotServed, RequestError
+from zg_core.routing.candidates import Standing, dearest, per_million
+from zg_core.tasks.base import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from zg_core.backends.direct.backend import DirectBackend
-    from zg_core.backends.direct.catalogue import Catalogue
-    from zg_core.backends.direct.contracts.abi import Account
+    from zg_core.backends.base import Backend, Offer, Service
+    from zg_core.errors import ZeroGError
     from zg_core.http.transport import Transport
     from zg_core.routing.routing import Routing
-    from zg_core.types import Service
+    from zg_core.tasks.base import Task
 
 __all__ = ["Listing", "Market"]
 
@@ -40,14 +39,14 @@ _BY_ROUTING = frozenset(
 
 @dataclass(slots=True)
 class Listing:
-    """The services of one model: those that will do, and the others with what speaks against each.
+    """The offers of one model: those that will do, and the services that will not, with what speaks against each.
 
     `read` is when, `until` when it has to be read again, in seconds of the market's clock.
     """
 
     read: float
     until: float
-    services: list[Service] = field(default_factory=list)
+    offers: list[Offer] = field(default_factory=list)
     out: list[tuple[Service, ZeroGError]] = field(default_factory=list)
 
 
@@ -56,74 +55,89 @@ class Market:
 
     Args:
         routing: The hard constraints; None for none.
-        backend: Reads the chain.
+        backend: Says what there is.
+        task: What is asked for.
         transport: For its locks.
-        catalogue: What providers say about their models.
+        model: The model that the client was made with.
+        network: Name of the network, for messages.
+        sources: Of settings that come from the environment, the variable.
         clock: Seconds, never going back.
     """
 
     def __init__(
         self,
         routing: Routing | None,
-        backend: DirectBackend,
+        backend: Backend,
+        task: Task,
         transport: Transport,
-        catalogue: Catalogue,
+        *,
         clock: Callable[[], float],
+        model: str | None = None,
+        network: str | None = None,
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         self._routing = routing
         self._backend = backend
         self._transport = transport
-        self._catalogue = catalogue
+        self._task = task
+        self._model = model
+        self._network = network
+        self._sources = sources or {}
         self._clock = clock
         self._listings: dict[str, Listing] = {}
 
-    async def of(self, model: str) -> list[Service]:
-        """The services that will do for `model`, at least one.
+    async def of(self, model: str) -> list[Offer]:
+        """The offers that will do for `model`, at least one.
 
         Raises:
             ModelNotServed: nobody serves it.
             InsufficientFunds, NotAcknowledged: no sub-account at one that would do can pay.
             ConfigError: nothing meets the routing (code ``no_candidate``).
-            ChainError: the chain cannot be read.
+            ChainError, RequestError: what is offered cannot be read.
         """
         if (kept := self._fresh(model)) is not None:
-            return kept.services
+            return kept.offers
         async with self._transport.lock(f"market {model}"):
             if (kept := self._fresh(model)) is not None:
-                return kept.services
+                return kept.offers
             try:
                 listing = await self.read(model)
-            except ChainError as error:
+            except (ChainError, RequestError) as error:
                 old = self._listings.get(model)
                 if old is None or not error.retryable or self._clock() - old.read > STALE:
                     raise
-                logger.warning("the chain cannot be read, so what it said last is used: %s", error.message)
+                logger.warning("what is offered cannot be read, so what was said last is used: %s", error.message)
                 old.until = self._clock() + _AGAIN
-                return old.services
-            if not listing.services:
+                return old.offers
+            if not listing.offers:
                 raise await self._nobody(model, listing)
             self._listings[model] = listing
-            return listing.services
+            return listing.offers
 
     def expire(self) -> None:
-        """The chain may say something else by now: read it again before the next call."""
+        """Something else may be on offer by now: read it again before the next call."""
         for listing in self._listings.values():
             listing.until = 0.0
 
     async def read(self, model: str, *, thorough: bool = False) -> Listing:
-        """Read the chain now; `thorough` also asks what unfunded providers can do, so that nobody pays in vain."""
+        """Read what is offered now; `thorough` also asks what the unfunded can do, so that nobody pays in vain."""
         now = self._clock()
         listing = Listing(now, now + LIFETIME)
-        for service, account in await self._backend.market(model):
+        for offer in await self._backend.offers(self._task, model):
+            if thorough:
+                await offer.look()
             try:
-                await self._examine(service, account, thorough=thorough)
-                listing.services.append(service)
-            except ZeroGError as error:
-                listing.out.append((service, error))
+                objection = await self._objection(offer, thorough=thorough)
+            except (RequestError, ConfigError) as error:
+                objection = error
+            if objection is None:
+                listing.offers.append(offer)
+            else:
+                listing.out.append((offer.service, objection))
         return listing
 
     def check(self, service: Service) -> None:
-        """Hold the chain's record against the hard constraints.
+        """Hold a service against the hard constraints.
 
         Raises:
             ConfigError: it does not meet one; `code` says which.
@@ -131,56 +145,72 @@ class Market:
         routing = self._routing
         if routing is None:
             return
-        if service.provider in routing.deny:
+        if routing.denies(service.provider):
             raise _out("deny= names it", "denied")
-        if routing.allow is not None and service.provider not in routing.allow:
+        if not routing.allows(service.provider):
             raise _out("allow= does not name it", "not_allowed")
         if routing.kinds is not None and service.kind not in routing.kinds:
             raise _out(f"it is {service.kind}, kinds= takes {', '.join(sorted(routing.kinds))}", "kind_excluded")
         if (limit := routing.max_price) is not None:
             if (prices := dearest(service)) is None:
                 raise _out("its prices are not on chain, so max_price= cannot be kept", "price_unknown")
+            if service.currency != limit.currency:
+                raise _out(f"it bills in {service.currency}, max_price= is in {limit.currency}", "price_unknown")
             if (price := max(prices)) * 10**6 > limit.units:
-                said = f"a token costs up to {per_million(price)} 0G per million, max_price= is {limit}"
+                said = f"a token costs up to {per_million(price)} {limit.currency} per million, max_price= is {limit}"
                 raise _out(said, "too_dear")
 
     def _fresh(self, model: str) -> Listing | None:
         kept = self._listings.get(model)
         return kept if kept is not None and self._clock() < kept.until else None
 
-    async def _examine(self, service: Service, account: Account | None, *, thorough: bool) -> None:
-        if not service.acknowledged:
-            said = "the contract owner has not acknowledged its TEE signer"
-            raise NotAcknowledged(said, code="service_not_acknowledged")
-        self.check(service)
-        self._backend.admit(service)
-        if thorough:
-            await self._able(service)
-        if self._backend.pays:  # who only reads is told what there is
-            check_account(account, service.provider, self._backend.payer)
-        if not thorough:  # last, because it is a request
-            await self._able(service)
+    async def _objection(self, offer: Offer, *, thorough: bool) -> ZeroGError | None:
+        """What speaks against an offer; what only money or a transaction of ours is missing for comes last."""
+        objection = offer.objection
+        if objection is not None and objection.code == "service_not_acknowledged":
+            return objection
+        self.check(offer.service)
+        unpaid = objection is not None and _is_unpaid(objection)
+        if objection is not None and not (unpaid and thorough):
+            return objection
+        await self._able(offer)  # after the other objection where it can be, because it is a request
+        return objection
 
-    async def _able(self, service: Service) -> None:
+    async def _able(self, offer: Offer) -> None:
         if self._routing is None or not self._routing.require:
             return
         try:
-            info = await self._catalogue.info(service, service.model)
+            able = await offer.able()
         except RequestError as error:
             raise _out(f"it does not tell what its model can do: {error.message}", "ability_unknown") from error
         for name in sorted(self._routing.require):
-            if getattr(info, name) is not True:
+            if name not in able:
                 raise _out(f"it does not say that its model has {name}", "missing_ability")
+
+    async def _unserved(self, model: str) -> ModelNotServed:
+        """The error for a model that nobody serves."""
+        there = [offer for offer in await self._backend.offers(self._task, None) if _is_there(offer)]
+        known = sorted({offer.service.model for offer in there})
+        said = f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`"
+        if others := [task.service_type for task in TASKS if task is not self._task and await self._sold(task, model)]:
+            said = f"it is served as {' and '.join(sorted(others))}, asked for as {self._task.service_type}; {said}"
+        if model == self._model and (variable := self._sources.get("model")):
+            said += f"; {variable} names the model"
+        where = self._backend.name if self._network is None else self._network
+        return ModelNotServed(f"no acknowledged provider on {where} serves {model!r}", hint=said, model=model)
+
+    async def _sold(self, task: Task, model: str) -> bool:
+        return any(map(_is_there, await self._backend.offers(task, model)))
 
     async def _nobody(self, model: str, listing: Listing) -> ZeroGError:
         """The error where no service will do: what could be done about the one that comes nearest."""
         if all(error.code == "service_not_acknowledged" for _, error in listing.out):
-            return await self._backend.unserved(model)
-        unpaid = [(s, e) for s, e in listing.out if isinstance(e, InsufficientFunds) or e.code == "not_acknowledged"]
+            return await self._unserved(model)
+        unpaid = [(s, e) for s, e in listing.out if _is_unpaid(e)]
         if len(unpaid) == 1:
             return unpaid[0][1]
         if unpaid:
-            cheapest = min((s for s, _ in unpaid), key=lambda s: (Offer(s).price, s.provider.lower()))
+            cheapest = min((s for s, _ in unpaid), key=lambda s: (Standing(s).price, s.provider.lower()))
             return InsufficientFunds(
                 f"no provider of {model!r} that will do has a funded sub-account of {self._backend.payer}",
                 code="no_account",
@@ -197,6 +227,14 @@ class Market:
             code="no_candidate",
             hint="loosen routing=…; explain() lists every candidate and why it is out",
         )
+
+
+def _is_there(offer: Offer) -> bool:
+    return offer.objection is None or offer.objection.code != "service_not_acknowledged"
+
+
+def _is_unpaid(error: ZeroGError) -> bool:
+    return isinstance(error, InsufficientFunds) or error.code == "not_acknowledged"
 
 
 def _out(said: str, code: str) -> ConfigError:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from zg_core.backends.service import LONGEST_ID
 from zg_core.crypto import typed_address
 from zg_core.errors import ConfigError
 from zg_core.money import Amount
+from zg_core.tasks.models import ABILITIES
 from zg_core.types import Kind
 
 if TYPE_CHECKING:
@@ -16,10 +19,7 @@ if TYPE_CHECKING:
 
 
 __all__ = ["ABILITIES", "SORTS", "Routing"]
-
-
-ABILITIES = ("tools", "structured_output", "json_mode", "reasoning", "images", "audio", "files")
-"""What `Routing.require` can name; see `zg_core.ModelInfo`."""
+_LIKE_ADDRESS = re.compile(r"(?i)0x.{0,44}")
 SORTS = ("price", "latency", "throughput")
 
 
@@ -30,13 +30,13 @@ class Routing:
     Attributes:
         sort: ``"price"``, ``"latency"`` (seconds to the first byte) or ``"throughput"`` (tokens a second): what is
             better comes first. Latency and throughput are those of our own calls, in this process.
-        max_price: 0G per million tokens that neither the input nor the output price may exceed, in any tier. Services
-            whose prices are not on chain are out.
+        max_price: Amount per million tokens that neither the input nor the output price may exceed, in any tier.
+            Services whose prices are not on chain, or in another currency, are out.
         kinds: Kinds of service; all if not given.
         require: Abilities that the provider must say its model has: ``"tools"``, ``"structured_output"``,
             ``"json_mode"``, ``"reasoning"``, ``"images"``, ``"audio"``, ``"files"``.
-        allow: Addresses of the only providers to use.
-        deny: Addresses of providers never to use.
+        allow: Ids of the only providers to use; on 0G they are addresses.
+        deny: Ids of providers never to use.
         sticky: True keeps a conversation (same system messages and first message of the user) at its provider while
             that is healthy; a text names the conversation.
 
@@ -62,23 +62,31 @@ class Routing:
         if self.sort not in SORTS:
             raise _bad(f"sort is {self.sort!r}", f"sort= takes {', '.join(SORTS)}")
         price: object = self.max_price
-        if price is not None and not (isinstance(price, Amount) and price.currency == "0G" and price.units > 0):
-            raise _bad(f"max_price is {price!r}", 'give 0G per million tokens: max_price=og("0.5")')
+        if price is not None and not (isinstance(price, Amount) and price.units > 0):
+            raise _bad(f"max_price is {price!r}", 'give an amount per million tokens: max_price=og("0.5")')
         if self.kinds is not None:
             self._put("kinds", frozenset(map(Kind, _words("kinds", self.kinds, tuple(map(str, Kind))))))
             if not self.kinds:
                 raise _bad("kinds is empty", "leave kinds= out to allow all")
         self._put("require", _words("require", self.require, ABILITIES))
-        denied = _addresses("deny", self.deny)
+        denied = _providers("deny", self.deny)
         self._put("deny", denied)
         if self.allow is not None:
-            allowed = _addresses("allow", self.allow)
+            allowed = _providers("allow", self.allow)
             if not allowed - denied:
                 raise _bad("allow leaves no provider", "leave allow= out to allow all, or name one that deny= does not")
             self._put("allow", allowed)
         sticky: object = self.sticky
         if not isinstance(sticky, bool | str) or sticky == "":
             raise _bad(f"sticky is {sticky!r}", "sticky= takes True, False, or a name for the conversation")
+
+    def allows(self, provider: str) -> bool:
+        """Whether `allow` leaves this provider."""
+        return self.allow is None or provider in self.allow
+
+    def denies(self, provider: str) -> bool:
+        """Whether `deny` names this provider."""
+        return provider in self.deny
 
     def _put(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -88,6 +96,8 @@ class Routing:
         plain: dict[str, Any] = {"sort": self.sort}
         if self.max_price is not None:
             plain["max_price"] = str(self.max_price.units)
+            if self.max_price.currency != "0G":
+                plain["currency"] = self.max_price.currency
         for name in ("kinds", "require", "allow", "deny"):
             if value := getattr(self, name):
                 plain[name] = sorted(map(str, value))
@@ -108,7 +118,7 @@ sticky=True)
         values = dict(plain)
         try:
             if (price := values.get("max_price")) is not None:
-                values["max_price"] = Amount(int(price))
+                values["max_price"] = Amount(int(price), values.pop("currency", "0G"))
             return cls(**values)
         except (TypeError, ValueError) as error:
             if isinstance(error, ConfigError):
@@ -127,12 +137,19 @@ def _words(name: str, given: object, known: tuple[str, ...]) -> frozenset[str]:
     return words
 
 
-def _addresses(name: str, given: object) -> frozenset[str]:
+def _providers(name: str, given: object) -> frozenset[str]:
+    """Ids of providers; what looks like an address is one, in the form in which chains name it."""
     texts = _texts(name, given, "for example ['0x…']")
     try:
-        return frozenset(map(typed_address, texts))
+        return frozenset(typed_address(text) if _LIKE_ADDRESS.fullmatch(text) else _opaque(text) for text in texts)
     except ValueError as error:
-        raise _bad(f"{name}: {error}", f"{name}= takes provider addresses") from None
+        raise _bad(f"{name}: {error}", f"{name}= takes ids of providers, such as addresses") from None
+
+
+def _opaque(text: str) -> str:
+    if not 0 < len(text) <= LONGEST_ID or not text.isprintable() or " " in text:
+        raise ValueError(f"{text[:60]!r} is no id of a provider")
+    return text
 
 
 def _texts(name: str, given: object, example: str) -> frozenset[str]:

@@ -22,11 +22,11 @@ from zg_core.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from zg_core.backends.base import Service
     from zg_core.receipts.model import Receipt
     from zg_core.serve.access import Caller
     from zg_core.serve.settings import Entry, ServeSettings
     from zg_core.tasks.base import Task
-    from zg_core.types import Service
 
 __all__ = ["Clients", "Lease"]
 
@@ -154,7 +154,7 @@ class Clients:
             for service in await self.services(task, caller, others):
                 kinds, provider = others.settings.get("kinds"), others.settings.get("provider")
                 if service.kind in (kinds or (service.kind,)) and provider in (None, service.provider):
-                    one = {"id": service.model, "object": "model", "created": service.updated_at}
+                    one = {"id": service.model, "object": "model", "created": service.record.get("updated_at", 0)}
                     named.setdefault(service.model, {**one, "owned_by": service.provider})
         return list(named.values())
 

@@ -20,7 +20,7 @@ from zg_core.money import Amount
 from zg_core.receipts.export import to_csv
 from zg_core.receipts.stored import ReceiptStore
 from zg_core.serve.answers import HttpError
-from zg_core.serve.ledgers import account_of, amount_json, checked_again, service_json
+from zg_core.serve.ledgers import account_of, amount_json, checked_again, prices_of, service_json
 from zg_core.serve.settings import ANY
 from zg_core.serve.showing import facts_of, shown, steps_of
 from zg_core.store import Store
@@ -279,7 +279,7 @@ class Console:
             if isinstance(level, int):
                 attested[each.receipt.provider] = level
         found = await self._clients.services(CHAT, caller)
-        found.sort(key=lambda each: (-each.kind.strength, each.output_price, each.input_price, each.provider))
+        found.sort(key=lambda each: (-each.kind.strength, *prices_of(each), each.provider))
         return shown([service_json(each, attested.get(each.provider)) for each in found])
 
     # export

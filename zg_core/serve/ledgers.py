@@ -19,10 +19,10 @@ from zg_core.verify.verdict import Status
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from zg_core.backends.base import Service
     from zg_core.client import AsyncChatClient
     from zg_core.receipts.checking import Check
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Service
 
 __all__ = ["account_of", "amount_json", "checked_again", "service_json"]
 
@@ -95,22 +95,29 @@ async def checked_again(client: AsyncChatClient, receipt: Receipt, ca_file: str 
     return check(receipt.to_dict(), anchor)
 
 
+def prices_of(service: Service) -> tuple[int, int]:
+    """Units that a token of an answer and one of a prompt cost; 0 where that is not known."""
+    tariff = service.tariff
+    return (0, 0) if tariff is None else (tariff.output_price, tariff.input_price)
+
+
 def service_json(service: Service, attested: int | None) -> dict[str, Any]:
     """What the console shows of a service; `attested` is the level that its newest receipts show."""
-    piece = _PER_PIECE.get(service.service_type)
+    piece, record = _PER_PIECE.get(service.record.get("service_type", "")), service.record
+    output, spent = prices_of(service)
     factor = 1 if piece else _MILLION
     return {
         "provider": service.provider,
         "model": service.model,
-        "type": service.service_type,
+        "type": record.get("service_type", service.task),
         "kind": str(service.kind),
         "prompt": str(service.kind.prompt),
-        "acknowledged": service.acknowledged,
-        "signer": service.signer,
-        "input_price": amount_json(Amount(service.input_price * factor)),
-        "output_price": amount_json(Amount(service.output_price * factor)),
+        "acknowledged": record.get("acknowledged", True),
+        "signer": record.get("signer", ""),
+        "input_price": amount_json(Amount(spent * factor, service.currency)),
+        "output_price": amount_json(Amount(output * factor, service.currency)),
         "price_for": piece or "million tokens",
-        "usd": service.usd_priced,
+        "usd": service.currency == "USD",
         "attested": attested,
         "attest": f"zerog verify {service.provider} --level 2",
         "fund": f"zerog transfer {service.provider} 1",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from zg_core.errors import ConfigError
 
-__all__ = ["CHAT", "EMBEDDINGS", "TASKS", "Task", "task_at"]
+__all__ = ["CHAT", "EMBEDDINGS", "TASKS", "Task", "task_at", "task_of", "task_selling"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,34 @@ class Task:
 CHAT = Task("chat", "chatbot", "/chat/completions", streams=True)
 EMBEDDINGS = Task("embeddings", "embedding", "/embeddings", counted=("prompt_tokens",))
 TASKS = (CHAT, EMBEDDINGS)
+
+
+def task_selling(service_type: str) -> Task:
+    """The task that services of this type serve.
+
+    Raises:
+        ConfigError: there is none (code ``unknown_task``).
+
+    Example:
+        >>> task_selling("embedding").path
+        '/embeddings'
+    """
+    for task in TASKS:
+        if service_type in (task.service_type, task.name):
+            return task
+    known = ", ".join(task.service_type for task in TASKS)
+    message = f"no task is served by services of type {service_type[:80]!r}"
+    raise ConfigError(message, code="unknown_task", hint=f"service_type takes one of {known}")
+
+
+def task_of(service_type: str) -> str:
+    """Name of the task that services of this type serve; the type itself where it is none of ours.
+
+    Example:
+        >>> task_of("chatbot"), task_of("something-new")
+        ('chat', 'something-new')
+    """
+    return next((task.name for task in TASKS if task.service_type == service_type), service_type)
 
 
 def task_at(path: str) -> Task:

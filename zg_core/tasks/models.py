@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ModelInfo"]
+__all__ = ["ABILITIES", "ModelInfo"]
+
+ABILITIES = ("tools", "structured_output", "json_mode", "reasoning", "images", "audio", "files")
+"""What a model can be required to have (`zg_core.Routing`): names of what `ModelInfo` tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,11 @@ class ModelInfo:
     def takes(self, *parameters: str) -> bool | None:
         """Whether it takes one of these request parameters; None if it does not say what it takes."""
         return any(name in self.capabilities for name in parameters) if self.capabilities else None
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        """The `ABILITIES` that it is said to have."""
+        return frozenset(name for name in ABILITIES if getattr(self, name) is True)
 
     @property
     def tools(self) -> bool | None:

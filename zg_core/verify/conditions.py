@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError
 from zg_core.types import Kind
-from zg_core.verify.reach import Objection, Reach, reach_of, way_out
+from zg_core.verify.reach import Answering, Objection, Reach, best_of, way_out
 from zg_core.verify.verdict import Status, Verdict, rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Service
     from zg_core.verify.attestation import AttestationReport
 
 __all__ = [
@@ -60,12 +59,12 @@ class Condition:
         return None
 
     def refuses(
-        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+        self, service: Answering, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
     ) -> Objection | None:
         """Why no reply of `service` may be asked for; None if it may.
 
         Args:
-            service: The chain record.
+            service: Who would answer.
             report: Its attestation, once it is there; a condition that needs one says nothing before.
             strict: Whether a verdict below the minimum would raise, so that a service that signs nothing is useless.
             reach: The best verdict that it can give to the request at hand; None for one that names its own model.
@@ -86,9 +85,9 @@ class _AtLeast(Condition):
     status: ClassVar[Status]
 
     def refuses(
-        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+        self, service: Answering, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
     ) -> Objection | None:
-        reach = reach or reach_of(service)
+        reach = reach or best_of(service)
         return reach.objection if strict and not Verdict(reach.status).satisfies(self.status) else None
 
     def objects(self, receipt: Receipt) -> Objection | None:
@@ -174,7 +173,7 @@ class Kinds(Condition):
         object.__setattr__(self, "kinds", frozenset(map(Kind, kinds)))
 
     def refuses(
-        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+        self, service: Answering, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
     ) -> Objection | None:
         """See `Condition.refuses`."""
         return self._unless(service.kind, f"provider {service.provider}")
@@ -208,7 +207,7 @@ class Identity(Condition):
     vendor: str
 
     def refuses(
-        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+        self, service: Answering, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
     ) -> None:
         """See `Condition.refuses`: the vendor is known from the reply only."""
 
@@ -248,7 +247,7 @@ class Attested(Condition):
             raise unknown_word("attest", self.level, range(5))
 
     def refuses(
-        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+        self, service: Answering, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
     ) -> Objection | None:
         """See `Condition.refuses`."""
         if report is None or report.satisfies(self.level):
@@ -311,7 +310,7 @@ class AllOf(_Group):
     __slots__ = ()
 
     def refuses(
-        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+        self, service: Answering, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
     ) -> Objection | None:
         """See `Condition.refuses`."""
         refusals = (condition.refuses(service, report, strict=strict, reach=reach) for condition in self.conditions)
@@ -332,7 +331,7 @@ class AnyOf(_Group):
     __slots__ = ()
 
     def refuses(
-        self, service: Service, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
+        self, service: Answering, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
     ) -> Objection | None:
         """See `Condition.refuses`."""
         return self._unless_one(

@@ -29,7 +29,7 @@ from zg_core.verify.conditions import (
     implied,
     unknown_word,
 )
-from zg_core.verify.reach import reach_of
+from zg_core.verify.reach import best_of
 from zg_core.verify.verdict import Status
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Kind, Service
+    from zg_core.types import Kind
     from zg_core.verify.attestation import AttestationReport
+    from zg_core.verify.reach import Answering
     from zg_core.verify.verdict import Verdict
 
 __all__ = ["DEFAULT_MINIMUM", "Policy", "renames_in", "suffices"]
@@ -213,13 +214,13 @@ class Policy:
         """Whether what it demands may depend on the chain record, so that a prompt waits for a young one."""
         return any(part is not None for part in (self.kinds, self.identity, self.attest, self.condition))
 
-    def admit(self, service: Service, report: AttestationReport | None = None, *, model: str | None = None) -> None:
+    def admit(self, service: Answering, report: AttestationReport | None = None, *, model: str | None = None) -> None:
         """Refuse a service that this policy can never accept, before anything is sent.
 
         Args:
-            service: The chain record.
+            service: Who would answer.
             report: Its attestation, for a policy that asks for one; what only it can tell is left open without it.
-            model: The model that will be asked for; None is the one on chain.
+            model: The model that will be asked for, where `service` is a record on chain; None is the one on it.
 
         Raises:
             AttestationError: the attestation contradicts what is asked for.
@@ -227,7 +228,7 @@ class Policy:
                 policy is ``"require"`` and what it asks for is out of reach: the service signs nothing, or signs
                 requests for a model of another name (``model_renamed``).
         """
-        reach = reach_of(service, model, self.accept_models)
+        reach = best_of(service, model, self.accept_models)
         objection = self.demand.refuses(service, report, strict=self.mode == "require", reach=reach)
         if objection is not None:
             error = AttestationError if objection.contradicted else VerificationUnavailable

@@ -6,7 +6,7 @@ What speaks against more is known from the chain alone; what a provider says abo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from zg_core.types import Kind
 from zg_core.verify.verdict import Binding, Reason, Status
@@ -14,10 +14,11 @@ from zg_core.verify.verdict import Binding, Reason, Status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zg_core.backends.service import Service
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Service
+    from zg_core.types import Service as Record
 
-__all__ = ["ADAPTER_PREFIX", "Objection", "Reach", "reach_of", "way_out"]
+__all__ = ["ADAPTER_PREFIX", "Answering", "Objection", "Reach", "best_of", "reach_of", "reach_said", "way_out"]
 
 ADAPTER_PREFIX = "ft-"
 """How the names of adapters begin that were fine-tuned on the model of a provider (0g-direct §8)."""
@@ -60,7 +61,62 @@ class Reach:
 _ALL = Reach(Status.VERIFIED)
 
 
-def reach_of(service: Service, model: str | None = None, accepted: Mapping[str, str] | None = None) -> Reach:
+class Answering(Protocol):
+    """Whoever can answer: a record on chain, or a service in the words that every backend shares."""
+
+    @property
+    def provider(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """What stands behind its word that an answer can be verified."""
+        ...
+
+
+def reach_said(service: Service) -> Reach:
+    """The best verdict that a service of any backend can give, as its backend says.
+
+    Example:
+        >>> from zg_core.backends.base import Service
+        >>> service = Service("router", "m", "chat", "https://r", Kind.TEE_ML, reach=Status.CLAIMED)
+        >>> reach_said(service).objection.code
+        'out_of_reach'
+    """
+    if service.reach is Status.VERIFIED:
+        return _ALL
+    if service.reach is Status.NOT_VERIFIABLE:
+        return _silent(service.provider)
+    return Reach(
+        service.reach,
+        Objection(
+            "out_of_reach",
+            f"replies of provider {service.provider} can be {service.reach} at best",
+            f"choose another provider or backend; or, if that will do, minimum='{service.reach}'",
+        ),
+    )
+
+
+def best_of(service: Answering, model: str | None = None, accepted: Mapping[str, str] | None = None) -> Reach:
+    """`reach_said` of a service, `reach_of` of a record."""
+    if hasattr(service, "reach"):
+        return reach_said(cast("Service", service))
+    return reach_of(cast("Record", service), model, accepted)
+
+
+def _silent(provider: str) -> Reach:
+    return Reach(
+        Status.NOT_VERIFIABLE,
+        Objection(
+            "not_verifiable",
+            f"provider {provider} signs nothing, so verify='require' can never be met",
+            "choose a TeeML provider (`zerog providers`), or verify='warn'",
+        ),
+    )
+
+
+def reach_of(service: Record, model: str | None = None, accepted: Mapping[str, str] | None = None) -> Reach:
     """The best verdict that `service` can give.
 
     Args:
@@ -72,14 +128,7 @@ def reach_of(service: Service, model: str | None = None, accepted: Mapping[str, 
     another; adapters are rewritten to their base model by every broker (0g-direct §4.3).
     """
     if service.kind is Kind.STANDARD:
-        return Reach(
-            Status.NOT_VERIFIABLE,
-            Objection(
-                "not_verifiable",
-                f"provider {service.provider} signs nothing, so verify='require' can never be met",
-                "choose a TeeML provider (`zerog providers`), or verify='warn'",
-            ),
-        )
+        return _silent(service.provider)
     if model is None or model == service.model or model in (accepted or {}) or service.multi_model:
         return _ALL
     adapter = model.startswith(ADAPTER_PREFIX)

@@ -23,7 +23,7 @@ SHARED, TURNS, PROCESSES = Limits(per_minute=30, burst=5), 15, 6
 
 def take_turns(url: str, clock: Any, results: Any) -> None:
     store = Store(url)
-    pace = StoredPace(store, 1, PAYER, PROVIDER, clock=lambda: clock.value)
+    pace = StoredPace(store, "a:1", PAYER, PROVIDER, clock=lambda: clock.value)
     times: list[float] = []
     for _ in range(TURNS):
         while (taken := pace.take(SHARED)).wait > 0:

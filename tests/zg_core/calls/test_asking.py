@@ -11,6 +11,12 @@ from hypothesis import strategies as st
 
 from zg_core.calls.call import Ask, Options
 from zg_core.tasks.base import CHAT
+from zg_core.tasks.requests import json_bytes
+
+
+def sent_by(ask: Ask) -> bytes:
+    return json_bytes("m", ask.payload, ask.data)
+
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
@@ -28,24 +34,24 @@ class TestForUser:
     @given(payloads)
     def test_a_payload_gets_one_and_nothing_else(self, payload: dict[str, Any]) -> None:
         ask = Ask({"model": "m", **payload}).for_user("name")
-        assert json.loads(ask.body("m")) == {"model": "m", **payload, "user": "name"}
+        assert json.loads(sent_by(ask)) == {"model": "m", **payload, "user": "name"}
 
     @given(payloads, st.sampled_from([None, 1, 4]), st.sampled_from([b"", b" \n", b"\xef\xbb\xbf"]))
     def test_of_bytes_all_others_stay_as_they_are(self, payload: dict[str, Any], indent: Any, before: bytes) -> None:
         data = before + json.dumps({**payload, "model": "m"}, indent=indent).encode()
-        sent = read(data).for_user("name").body("m")
+        sent = sent_by(read(data).for_user("name"))
         assert json.loads(sent.removeprefix(b"\xef\xbb\xbf")) == {**payload, "model": "m", "user": "name"}
         assert sent.replace(b'"user":"name",', b"", 1) == data
 
     @pytest.mark.parametrize("data", [b"{}", b"{ }", b'{"user":null}', b'{"user":null,"n":1}'])
     def test_an_empty_object_and_a_null_are_none(self, data: bytes) -> None:
-        sent = json.loads(read(data).for_user("name").body("m"))
+        sent = json.loads(sent_by(read(data).for_user("name")))
         assert (sent["user"], sent["model"]) == ("name", "m")
 
     @pytest.mark.parametrize("user", ["mine", "", 7])
     def test_who_names_one_keeps_it(self, user: Any) -> None:
         data = json.dumps({"model": "m", "user": user}).encode()
-        assert read(data).for_user("name").body("m") == data
+        assert sent_by(read(data).for_user("name")) == data
         assert Ask({"model": "m", "user": user}).for_user("name").payload["user"] == user
 
     def test_the_caller_s_payload_is_not_changed(self) -> None:

@@ -49,21 +49,21 @@ class TestGateOf:
     @pytest.mark.parametrize(
         ("other", "same"),
         [
-            ((7, "payer", "provider"), True),
-            ((7, "PAYER", "Provider"), True),
-            ((8, "payer", "provider"), False),
-            ((7, "someone", "provider"), False),
-            ((7, "payer", "elsewhere"), False),
+            (("a:7", "payer", "provider"), True),
+            (("a:7", "PAYER", "Provider"), True),
+            (("a:8", "payer", "provider"), False),
+            (("a:7", "someone", "provider"), False),
+            (("a:7", "payer", "elsewhere"), False),
         ],
     )
-    def test_one_per_chain_payer_and_provider(self, other: tuple[int, str, str], same: bool) -> None:
-        assert (gate_of(7, "payer", "provider") is gate_of(*other)) is same
+    def test_one_per_chain_payer_and_provider(self, other: tuple[str, str, str], same: bool) -> None:
+        assert (gate_of("a:7", "payer", "provider") is gate_of(*other)) is same
 
     def test_the_rate_is_counted_in_a_store_that_others_can_open(self, tmp_path: Path) -> None:
         file = Store(f"sqlite:///{tmp_path}/store.db")
-        assert isinstance(pace_of(file, 1, "payer", "provider"), StoredPace)
-        assert pace_of(Store("memory:"), 1, "payer", "provider") is None
-        assert pace_of(None, 1, "payer", "provider") is None
+        assert isinstance(pace_of(file, "a:1", "payer", "provider"), StoredPace)
+        assert pace_of(Store("memory:"), "a:1", "payer", "provider") is None
+        assert pace_of(None, "a:1", "payer", "provider") is None
 
 
 @dataclass
@@ -296,7 +296,7 @@ class TestLeavingTheQueue:
             return NOW
 
         async def main() -> None:
-            pace = StoredPace(store, 1, "payer", "provider", clock=clock)
+            pace = StoredPace(store, "a:1", "payer", "provider", clock=clock)
             task = asyncio.ensure_future(gate.enter(AsyncTransport(), SLOW, pace=pace, patience=60))
             assert await asyncio.to_thread(asked.wait, 10)
             task.cancel()
@@ -305,7 +305,7 @@ class TestLeavingTheQueue:
             go.set()
 
         asyncio.run(main())  # ends after its threads
-        assert StoredPace(store, 1, "payer", "provider", clock=lambda: NOW).take(SLOW).wait == 0
+        assert StoredPace(store, "a:1", "payer", "provider", clock=lambda: NOW).take(SLOW).wait == 0
         assert gate.inside == set()
         store.close()
 
@@ -353,7 +353,7 @@ class TestLeavingTheQueue:
     def test_a_store_that_fails(self, tmp_path: Path) -> None:
         gate = Gate()
         with pytest.raises(ConfigError):
-            enter(gate, pace=StoredPace(Store(f"sqlite:///{tmp_path}"), 1, "payer", "provider"))  # a directory
+            enter(gate, pace=StoredPace(Store(f"sqlite:///{tmp_path}"), "a:1", "payer", "provider"))  # a directory
         enter(gate, until=0).leave()
         assert gate.inside == set()
 
@@ -428,7 +428,7 @@ class TestTurns:
 
     def test_a_store_is_written_to_only_where_there_is_news(self, tmp_path: Path) -> None:
         store, gate, limits = Store(f"sqlite:///{tmp_path}/store.db"), Gate(), Limits()
-        pace, heard = StoredPace(store, 1, "payer", "provider"), []
+        pace, heard = StoredPace(store, "a:1", "payer", "provider"), []
         pace.heard = lambda *arguments: heard.append(arguments)  # type: ignore[method-assign]
         place = enter(gate, limits, pace=pace)
         place.heard({"x-ratelimit-limit-requests": "30", "x-ratelimit-remaining-requests": "4"}, 0.0)
@@ -446,9 +446,9 @@ from zg_core.calls.gate import gate_of
 from zg_core.calls.limits import Limits
 
 limits = Limits(per_minute=60, burst=3, in_flight=1)
-gate = gate_of(1, "payer", "provider")
+gate = gate_of("a:1", "payer", "provider")
 def enter():
-    return run(gate_of(1, "payer", "provider").enter(SyncTransport(), limits, patience=60, until=0))
+    return run(gate_of("a:1", "payer", "provider").enter(SyncTransport(), limits, patience=60, until=0))
 place = enter()
 child = os.fork()
 if child == 0:

@@ -233,7 +233,7 @@ def pace(request: pytest.FixtureRequest) -> Iterator[Pace]:
     store = Store(address)
     with store.transaction() as work:
         work.run("DELETE FROM paces")
-    yield StoredPace(store, 1, PAYER, PROVIDER, clock=lambda: NOW)
+    yield StoredPace(store, "a:1", PAYER, PROVIDER, clock=lambda: NOW)
     store.close()
 
 
@@ -271,27 +271,27 @@ class TestStoredPace:
     @pytest.mark.parametrize(
         ("other", "same"),
         [
-            ((1, PAYER.upper(), PROVIDER.upper()), True),
-            ((2, PAYER, PROVIDER), False),
-            ((1, PROVIDER, PROVIDER), False),
-            ((1, PAYER, PAYER), False),
+            (("a:1", PAYER.upper(), PROVIDER.upper()), True),
+            (("a:2", PAYER, PROVIDER), False),
+            (("a:1", PROVIDER, PROVIDER), False),
+            (("a:1", PAYER, PAYER), False),
         ],
     )
     def test_one_pace_per_chain_payer_and_provider(self, url: str, other: Any, same: bool) -> None:
         store, limits = Store(url), Limits(per_minute=1, burst=1)
-        StoredPace(store, 1, PAYER, PROVIDER).take(limits)
+        StoredPace(store, "a:1", PAYER, PROVIDER).take(limits)
         assert (StoredPace(store, *other).take(limits).wait > 0) is same
         store.close()
 
     def test_what_one_process_heard_holds_for_all(self, url: str) -> None:
         one, other = Store(url), Store(url)
-        StoredPace(one, 1, PAYER, PROVIDER).heard(Word(6, None, 30.0), 0.0, Limits())
-        assert StoredPace(other, 1, PAYER, PROVIDER).take(Limits()).wait == pytest.approx(30, abs=5)
+        StoredPace(one, "a:1", PAYER, PROVIDER).heard(Word(6, None, 30.0), 0.0, Limits())
+        assert StoredPace(other, "a:1", PAYER, PROVIDER).take(Limits()).wait == pytest.approx(30, abs=5)
         one.close()
         other.close()
 
     def test_a_store_that_is_gone_costs_no_answer(self, tmp_path: Path) -> None:
-        pace = StoredPace(Store(f"sqlite:///{tmp_path}"), 1, PAYER, PROVIDER)  # a directory
+        pace = StoredPace(Store(f"sqlite:///{tmp_path}"), "a:1", PAYER, PROVIDER)  # a directory
         pace.heard(Word(6, None, 30.0), 0.0, Limits())
         pace.give_back(0.0, Limits())
 

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.zg_core import raw_server
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, Drip, answer, chunk
+from zg_core.backends.base import Body, Grant, Offer, Route, Service
 from zg_core.backends.direct.refusals import refusal
-from zg_core.backends.former import Route
 from zg_core.calls.call import Call, Slot
 from zg_core.calls.limits import Limits
 from zg_core.calls.path import Calls
 from zg_core.calls.retries import Retries
-from zg_core.config import NETWORKS
+from zg_core.config import SecretHeaders
 from zg_core.errors import (
     ConfigError,
     OutcomeUnknown,
@@ -32,13 +32,17 @@ from zg_core.errors import (
     VerificationUnavailable,
     ZeroGError,
 )
-from zg_core.exchange import Exchange
 from zg_core.http.signals import LoopSignal
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
-from zg_core.pricing import Asked, fee_of
+from zg_core.money import Fee
+from zg_core.pricing import Asked, Tariff, fee_of
 from zg_core.receipts.memory import MemoryReceipts
-from zg_core.types import Kind, Service, Usage
+from zg_core.routing.target import Target
+from zg_core.tasks.base import CHAT, Task
+from zg_core.tasks.requests import json_bytes
+from zg_core.types import Kind, Usage
+from zg_core.types import Service as Record
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Reason, Status, Verdict
 
@@ -53,57 +57,58 @@ class Backend:
     """Addresses one server and believes it."""
 
     url_: str
-    network: Any = NETWORKS["local"]
-    name: str = "direct"
+    name: str = "double"
+    realm: str = "eip155:31337"
     renewals: int = 0
     verdict: Verdict | None = None
     asked: list[str | None] = field(default_factory=list)
     authorised: int = 0
+    paying: Callable[[], str] = lambda: "0x" + "cd" * 20
+
+    @property
+    def payer(self) -> str:
+        return self.paying()
 
     @property
     def service(self) -> Service:
-        return Service(PROVIDER, "chatbot", self.url_, 1, 1, 0, "m", "TeeML", "", PROVIDER, True, private=True)
+        url, record = self.url_ + "/v1/proxy", {"signer": PROVIDER}
+        return Service(PROVIDER, "m", "chat", url, Kind.TEE_ML, Tariff(1, 1), private=True, record=record)
 
-    async def route(self, model: str | None) -> Route:
-        self.asked.append(model)
+    async def offers(self, task: Task, model: str | None) -> list[Offer]:
+        return [Offer(self.service)]
+
+    async def route(self, service: Service, model: str) -> Route:
+        self.asked.append(model or None)
         return Route(self.service, model or "m")
 
-    async def authorise(self, route: Route) -> dict[str, str]:
+    def body(self, route: Route, task: Task, payload: Mapping[str, Any], data: bytes | None = None) -> Body:
+        return Body(json_bytes(route.model, payload, data))
+
+    async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
+        renewed = call.grant is not None and "renewed" in call.grant.facts
+        if error is not None:
+            self.renewals -= 1
+            if not isinstance(error, SessionRejected) or renewed or self.renewals < 0:
+                return None
         self.authorised += 1
-        return {"Authorization": f"Bearer {self.authorised}"}
+        headers = SecretHeaders({"Authorization": f"Bearer {self.authorised}"})
+        return Grant(headers, facts={} if error is None else {"renewed": True})
 
-    def url(self, route: Route, path: str) -> str:
-        return route.service.endpoint + path
+    def refusal(self, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
+        record = Record(PROVIDER, "chatbot", self.url_, 1, 1, 0, "m", "TeeML", "", PROVIDER, True)
+        return refusal(record, call.route.model, status, headers, body)
 
-    def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
-        return refusal(route.service, route.model, status, headers, body)
+    def hear(self, call: Call, said: dict[str, Any]) -> dict[str, Any] | None:
+        return said
 
-    async def patience(self, route: Route, error: ZeroGError) -> float:
-        return 0.0
+    def fee(self, call: Call) -> Fee:
+        record = Record(PROVIDER, "chatbot", self.url_, 1, 1, 0, "m", "TeeML", "", PROVIDER, True)
+        return fee_of(record, call.usage)
 
-    async def renew(self, route: Route) -> bool:
-        self.renewals -= 1
-        return self.renewals >= 0
-
-    def fee(self, route: Route, usage: Usage | None) -> Any:
-        return fee_of(route.service, usage)
-
-    async def verify(self, route: Route, exchange: Exchange) -> Verdict:
+    async def verify(self, call: Call) -> Verdict:
         if self.verdict is not None:
             return self.verdict
-        return Verdict(Status.VERIFIED if exchange.complete else Status.UNAVAILABLE, kind=Kind.TEE_ML)
-
-    def sent(self, route: Route, exchange: Exchange) -> None:
-        """Nothing to remember."""
-
-    async def refreshed(self, route: Route, *, patient: bool) -> Route:
-        return route
-
-    def rests(self, route: Route, changed: Any) -> None:
-        """Nothing changes."""
-
-    def describe(self) -> dict[str, Any]:
-        return {}
+        return Verdict(Status.VERIFIED if call.exchange.complete else Status.UNAVAILABLE, kind=Kind.TEE_ML)
 
 
 @dataclass
@@ -115,7 +120,6 @@ class World:
         values: dict[str, Any] = {
             "policy": Policy(),
             "receipts": self.receipts,
-            "payer": lambda: "0x" + "cd" * 20,
             "limits": None,
             "retries": Retries(
                 changes.pop("max_retries", 0), changes.pop("retry_deadline", 60.0), changes.pop("retry_unknown", False)
@@ -124,7 +128,10 @@ class World:
             "on_receipt": None,
             "on_verdict": None,
         }
-        return Calls(changes.pop("backend", None) or Backend(self.server.url), transport, **values | changes)
+        backend = changes.pop("backend", None) or Backend(self.server.url)
+        backend.paying = changes.pop("payer", backend.paying)
+        target = Target(backend, CHAT, transport, provider=PROVIDER, model=None, choose=cast("Any", None))
+        return Calls(backend, target, transport, **values | changes)
 
     def create(self, payload: dict[str, Any] | None = None, **changes: Any) -> Any:
         transport = SyncTransport()
@@ -479,7 +486,7 @@ class TestListeners:
         done = threading.Event()
 
         class Broken(Backend):
-            async def verify(self, route: Route, exchange: Exchange) -> Verdict:
+            async def verify(self, call: Call) -> Verdict:
                 raise RuntimeError("a bug")
 
         def told(receipt: Any) -> None:
@@ -497,9 +504,9 @@ def test_the_payer_is_asked_for_once_the_request_is_authorised(world: World) -> 
     order: list[str] = []
 
     class Watched(Backend):
-        async def authorise(self, route: Route) -> dict[str, str]:
+        async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
             order.append("authorised")  # this opens a keystore file
-            return await super().authorise(route)
+            return await super().grant(call, error)
 
     def ask() -> str:
         order.append("asked")
@@ -511,6 +518,6 @@ def test_the_payer_is_asked_for_once_the_request_is_authorised(world: World) -> 
 
 def test_a_call_begins_with_nothing_proven(world: World) -> None:
     backend = Backend(world.server.url)
-    call = world.calls(SyncTransport()).sending.start(Route(backend.service, "m"), b"{}", Asked(2))
+    call = world.calls(SyncTransport()).sending.start(Route(backend.service, "m"), Body(b"{}"), Asked(2))
     assert isinstance(call, Call)
     assert (call.receipt.outcome, call.receipt.verdict.status) == ("unknown", Status.NOT_CHECKED)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zg_core.backends.former import Route
+from zg_core.backends.base import Route, Service
 from zg_core.calls.call import Call
 from zg_core.calls.reading import TAIL_BYTES, Form, Reading
 from zg_core.errors import RequestError
@@ -21,10 +21,10 @@ from zg_core.money import Amount, Fee
 from zg_core.pricing import Asked
 from zg_core.receipts.model import Receipt
 from zg_core.sse import SSEDecoder
-from zg_core.types import Kind, Service, Usage
+from zg_core.types import Kind, Usage
 
 PROVIDER = "0x" + "ab" * 20
-SERVICE = Service(PROVIDER, "chatbot", "https://p", 1, 1, 0, "m", "TeeML", "", PROVIDER, True)
+SERVICE = Service(PROVIDER, "m", "chat", "https://p", Kind.TEE_ML)
 
 
 def made(*, streamed: bool = True) -> Call:

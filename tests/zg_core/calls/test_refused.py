@@ -10,8 +10,9 @@ from tests.zg_core.calls.test_path import GOOD, Backend, outcomes
 from tests.zg_core.calls.test_retries import Calling
 from tests.zg_core.raw_server import CLOSE, answer
 from zg_core import Budget, ConfigError, Store, neuron
-from zg_core.backends.former import Route
+from zg_core.backends.base import Grant, Route, Service
 from zg_core.budget import Spending
+from zg_core.calls.call import Call
 from zg_core.calls.limits import Limits
 from zg_core.crypto import sha256_hex
 from zg_core.errors import (
@@ -207,9 +208,9 @@ class TestTheChainBefore:
         blinks = 1
         code = "rpc_unavailable"
 
-        async def route(self, model: str | None) -> Route:
+        async def route(self, service: Service, model: str) -> Route:
             self.blink()
-            return await super().route(model)
+            return await super().route(service, model)
 
         def blink(self) -> None:
             self.blinks -= 1
@@ -217,12 +218,12 @@ class TestTheChainBefore:
                 raise ChainError("the chain's RPC endpoint does not answer", code=self.code, retryable=True)
 
     class AtTheSession(Blinking):
-        async def route(self, model: str | None) -> Route:
-            return await Backend.route(self, model)
+        async def route(self, service: Service, model: str) -> Route:
+            return await Backend.route(self, service, model)
 
-        async def authorise(self, route: Route) -> dict[str, str]:
+        async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
             self.blink()
-            return await super().authorise(route)
+            return await super().grant(call, error)
 
     @pytest.mark.parametrize("kind", [Blinking, AtTheSession])
     @pytest.mark.parametrize("code", ["rpc_unavailable", "rpc_junk"])
@@ -247,7 +248,7 @@ class TestTheChainBefore:
     @pytest.mark.parametrize("error", [InsufficientFunds("too little"), ConfigError("no")])
     def test_what_the_chain_says_is_not_asked_again(self, calling: Calling, error: ZeroGError) -> None:
         class Poor(Backend):
-            async def route(self, model: str | None) -> Route:
+            async def route(self, service: Service, model: str) -> Route:
                 self.renewals += 1
                 raise error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ from tests.zg_core.calls.test_turns import STREAM, closed_port
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, answer, chunk
 from zg_core import Budget, ChatClient, ConfigError, Store, neuron
-from zg_core.backends.former import Route
+from zg_core.backends.base import Grant
 from zg_core.budget import Spending
-from zg_core.calls.call import Slot
+from zg_core.calls.call import Call, Slot
 from zg_core.calls.retries import Attempts, Retries
 from zg_core.errors import (
     BudgetExceeded,
@@ -147,9 +148,11 @@ class TestNeverServed:
         class Late(Backend):
             tries = 0
 
-            def url(self, route: Route, path: str) -> str:
+            async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
                 self.tries += 1
-                return dead if self.tries <= 2 else super().url(route, path)
+                service = replace(self.service, url=dead) if self.tries <= 2 else self.service
+                call.route = replace(call.route, service=service)
+                return await super().grant(call, error)
 
         calling.script(calling.good)
         calling.call(backend=Late(calling.world.server.url), max_retries=2)

@@ -84,7 +84,7 @@ def test_who_sets_no_limits_on_a_local_network_keeps_the_pace_from_the_first_ref
 def test_a_provider_that_names_no_rate_in_its_replies_is_not_believed_to_have_one() -> None:
     with LocalNet(providers=1) as free:
         free.open_account(free.wallet, free.providers[0])
-        gate = gate_of(31337, free.wallet.address, free.providers[0].address)
+        gate = gate_of("eip155:31337", free.wallet.address, free.providers[0].address)
         with ChatClient(environ=free.env(), verify="off") as client:
             for calls in range(2):
                 with free.providers[0].fault("rate_limited", reset=0) as refused:  # and names one

@@ -17,14 +17,13 @@ from tests.zg_core.calls.test_path import END, EVENT, GOOD, PROVIDER, Backend, W
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
 from zg_core import Budget, Store, neuron
-from zg_core.backends.former import Route
+from zg_core.backends.base import Grant
 from zg_core.budget import Spending
 from zg_core.calls import gate as limits
-from zg_core.calls.call import Slot
+from zg_core.calls.call import Call, Slot
 from zg_core.calls.gate import Gate, gate_of
 from zg_core.calls.limits import Limits
 from zg_core.errors import BudgetExceeded, ConfigError, OutcomeUnknown, ProviderUnavailable, RateLimited, ZeroGError
-from zg_core.exchange import Exchange
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.receipts.stored import ReceiptStore
 from zg_core.verify.verdict import Verdict
@@ -47,7 +46,7 @@ class Turns:
 
     @property
     def gate(self) -> Gate:
-        return gate_of(31337, self.payer, PROVIDER)
+        return gate_of("eip155:31337", self.payer, PROVIDER)
 
     @property
     def used(self) -> float:
@@ -107,12 +106,13 @@ class TestAPlace:
         seen: list[int] = []
 
         class Looking(Backend):
-            async def verify(self, route: Route, exchange: Exchange) -> Verdict:
+            async def verify(self, call: Call) -> Verdict:
                 seen.append(len(turns.gate.inside))
-                return await super().verify(route, exchange)
+                return await super().verify(call)
 
-            def sent(self, route: Route, exchange: Exchange) -> None:
+            async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
                 seen.append(len(turns.gate.inside))
+                return await super().grant(call, error)
 
         turns.script(turns.good)
         turns.call(backend=Looking(turns.world.server.url))
@@ -239,8 +239,9 @@ class TestWaiting:
         turns.script(*[turns.good] * 60)
 
         class Counting(Backend):
-            def sent(self, route: Route, exchange: Exchange) -> None:
+            async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
                 under_way.append(len(turns.gate.inside))
+                return await super().grant(call, error)
 
         def calls(transport: Any) -> Any:
             backend = Counting(server.url)

@@ -55,10 +55,10 @@ class Scene:
 
 
 def timed(client: Any, clock: Clock) -> Any:
-    """`client`, whose router has a book of its own and a clock that only the test moves."""
-    router = client._router
-    router._book, router._clock = HealthBook(clock), clock
-    router._market._clock = clock
+    """`client`, whose chooser has a book of its own and a clock that only the test moves."""
+    chooser = client._chooser
+    chooser._book, chooser._clock = HealthBook(clock), clock
+    chooser._market._clock = clock
     return client
 
 

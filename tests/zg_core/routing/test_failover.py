@@ -295,7 +295,7 @@ class TestHealth:
             if served[2:] == [DEAR] * 3:  # otherwise this machine may have been slower than the slow one
                 break
         assert (set(served[:2]), served[2:]) == ({CHEAP, DEAR}, [DEAR] * 3)
-        known = BOOK.of(scene.net.chain_id, scene.address(CHEAP)).measured()
+        known = BOOK.of(f"eip155:{scene.net.chain_id}", scene.address(CHEAP)).measured()
         measured, other = known.whole_latency, known.stream_latency
         if stream:
             measured, other = other, measured

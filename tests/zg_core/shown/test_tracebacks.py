@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from zg_core import AsyncChatClient, Broker, ChatClient, Wallet
-from zg_core.client import AsyncReplyStream, ReplyStream
+from zg_core.calls.streams import AsyncReplyStream, ReplyStream
 from zg_core.errors import ZeroGError
 from zg_core.shown.tracebacks import clear_locals, clears_locals, forgetful
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from dataclasses import replace
@@ -9,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
-from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
-from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, WalletCredential
+from zg_core.backends.direct.changes import CHANGES, STEP, is_lag, named_balance, same_balance
+from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, WalletCredential, check_account
 from zg_core.backends.direct.records import RECORD_AGE, Records
+from zg_core.backends.direct.services import DirectRoute, Listed, Listing, Watch, listed, unregistered
 from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
-from zg_core.backends.former import Route
+from zg_core.backends.service import Body, Grant
 from zg_core.calls.budgets import is_held
 from zg_core.config import SecretHeaders, blaming, check_url
 from zg_core.errors import (
-    ChainError,
     ConfigError,
     ModelNotServed,
+    NotAcknowledged,
     ProviderUnavailable,
+    SessionRejected,
     ZeroGError,
 )
 from zg_core.http.bodies import BodyBroken
@@ -28,37 +31,42 @@ from zg_core.http.messages import read_all
 from zg_core.http.provider_requests import provider_request
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
-from zg_core.money import either
-from zg_core.pricing import fee_of
+from zg_core.pricing import Tariff
+from zg_core.progress import tell
 from zg_core.store import Store
-from zg_core.verify.reach import reach_of
+from zg_core.tasks.requests import json_bytes
+from zg_core.verify.reach import ADAPTER_PREFIX, reach_of
 from zg_core.verify.schemes import signed_hashes as response
-from zg_core.verify.verdict import Binding, Reason, Status, Verdict
+from zg_core.verify.verdict import Reason, Status, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from zg_core.backends.direct.attesting import Attestations
     from zg_core.backends.direct.contracts.abi import Account
     from zg_core.backends.direct.contracts.reader import ChainReader
     from zg_core.backends.direct.credentials import Credential
+    from zg_core.backends.service import Offer, Route, Service
+    from zg_core.calls.call import Call
     from zg_core.calls.retries import Retries
     from zg_core.config import Network, Secret
     from zg_core.exchange import Exchange
     from zg_core.http.messages import Request
     from zg_core.http.transport import Transport
     from zg_core.money import Fee
-    from zg_core.types import Service, Usage
+    from zg_core.progress import Listener
+    from zg_core.tasks.base import Task
+    from zg_core.tasks.models import ModelInfo
+    from zg_core.types import Service as Record
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
     from zg_core.verify.policy import Policy
     from zg_core.verify.reach import Reach
     from zg_core.verify.replay import ReplayGuard
 
-    Choice = Callable[["DirectBackend", str], Awaitable[str]]
-
 __all__ = ["DirectBackend"]
 
-CHAT = "chatbot"
+logger = logging.getLogger(__name__)
+
 _MODELS_TIMEOUTS = Timeouts(connect=10.0, read=15.0, whole=30.0)
 _MAX_MODELS_BYTES = 5 * 1024 * 1024  # 0g-direct §4.8
 _MODELS_SECONDS = 60.0  # an unknown name is looked for again in a list that is older: an adapter may be new
@@ -74,9 +82,8 @@ class DirectBackend:
         transport: HTTP.
         policy: Which kinds may see a prompt.
         guard: Knows the requests that were ours.
-        provider: The provider to use; None lets `choose` find one.
-        model: The model to ask for; None takes the provider's.
-        service_type: Which services to choose among.
+        provider: The provider that the user named, for hints.
+        model: The model that the user named, for hints.
         store: URL of the store where other processes note their transactions.
         attestation: How attestations are judged, for a policy that asks for one.
         catalogue: What providers say about their models.
@@ -84,8 +91,8 @@ class DirectBackend:
         record_age: Seconds for which a service record is used as it is.
         careful: Whether an older one is read again before a prompt leaves, because a budget depends on it; the policy
             can ask for that, too.
-        choose: Finds the provider for a model (`zg_core.routing`); asked once, and its answer is kept.
         retries: How often reading a record is tried again where a verdict waits for it.
+        on_progress: Told when a call waits for the provider to see our own transaction.
     """
 
     name = "direct"
@@ -101,17 +108,21 @@ class DirectBackend:
         guard: ReplayGuard,
         provider: str | None = None,
         model: str | None = None,
-        service_type: str = CHAT,
         store: str = "memory:",
         attestation: AttestationOptions | None = None,
         catalogue: Catalogue | None = None,
         sources: Mapping[str, str] | None = None,
         record_age: float = RECORD_AGE,
         careful: bool = False,
-        choose: Choice | None = None,
         retries: Retries | None = None,
+        on_progress: Listener | None = None,
     ) -> None:
         self.network = network
+        self.realm = f"eip155:{network.chain_id}"
+        if provider is None and isinstance(credential, ApiKeyCredential):
+            provider = credential.claims.provider
+        self.provider = provider
+        """The provider that was named, here or in an API key: it is good for no other."""
         self._sources = sources or {}
         self._credential = credential
         self._chain = chain
@@ -119,19 +130,17 @@ class DirectBackend:
         self._policy = policy
         self._guard = guard
         self._model = model
-        self._service_type = service_type
         self._store_url = store
         self._attestation_options = attestation
         self._attestations: Attestations | None = None
-        if provider is None and isinstance(credential, ApiKeyCredential):
-            provider = credential.claims.provider
-        self._provider = provider
         self._catalogue = catalogue or Catalogue(transport)
-        self._choose = choose or _unnamed
         self._records = Records(chain, transport, record_age, retries)
         self._careful = careful or policy.looks_at_records
         self._missed = Missed()
         self._served: dict[str, tuple[float, frozenset[str]]] = {}
+        self._kept: dict[tuple[str, str], Listed] = {}
+        self._watch = Watch(transport, network)
+        self._on_progress = on_progress
 
     @property
     def payer(self) -> str:
@@ -143,35 +152,55 @@ class DirectBackend:
         """Whether there is a wallet or API key."""
         return not isinstance(self._credential, NoCredential)
 
-    def gives_away(self, data: bytes) -> bool:
-        """Whether the key that pays, or a token, is part of `data`."""
-        return self._credential.is_in(data)
+    # choosing
 
-    async def services(self) -> list[Service]:
-        """All services on chain."""
-        return await self._chain.services()
+    async def offers(self, task: Task, model: str | None) -> list[Offer]:
+        """See `Backend.offers`: the chain's services of `task`, and what speaks against each.
 
-    @property
-    def provider(self) -> str | None:
-        """The provider that every call goes to; None while none is chosen."""
-        return self._provider
-
-    def target(self, model: str | None) -> str:
-        """The model to choose a provider for.
-
-        Raises:
-            ConfigError: none is named (code ``no_target``).
+        Providers of several models are asked which these are; an adapter is looked for at every provider that can be
+        paid. One that does not tell serves neither.
         """
-        wanted = model or self._model
-        if wanted is None:
-            raise _no_target(self._service_type)
-        return wanted
+        if isinstance(self._credential, ApiKeyCredential):
+            records = [await self._chain.service(self._credential.claims.provider)]
+        else:
+            records = await self._chain.services()
+        sold = [record for record in records if record.service_type == task.service_type]
+        if model is not None:
+            sold = [record for record in sold if record.model == model or self._may_serve(record, model)]
+        accounts = await self._accounts() if sold else {}
+        offers = []
+        for record in sold:
+            objection = self._objection(record, accounts)
+            if model is None or record.model == model or await self._lists(record, model, objection):
+                offers.append(await self._offer(record, model or record.model, objection))
+        return offers
 
-    async def market(self, model: str) -> list[tuple[Service, Account | None]]:
-        """All services of `model`, acknowledged or not, each with the payer's sub-account there."""
-        services = [s for s in await self._chain.services() if self._sells(s) and s.model == model]
-        accounts = await self._accounts() if services else {}
-        return [(service, accounts.get(service.provider)) for service in services]
+    async def _offer(self, record: Record, model: str, objection: ZeroGError | None) -> Offer:
+        service = await self._listed(record, model)
+        return Listing(service, objection, catalogue=self._catalogue, watch=self._watch)
+
+    def _may_serve(self, record: Record, model: str) -> bool:
+        return record.acknowledged and (record.multi_model or model.startswith(ADAPTER_PREFIX))
+
+    async def _lists(self, record: Record, model: str, objection: ZeroGError | None) -> bool:
+        """Whether the provider lists `model` beside the one on chain; one that does not tell, does not."""
+        try:
+            return model in await self._models(record, model, adapters=objection is None and self.pays)
+        except ZeroGError as error:
+            logger.debug("provider %s does not tell which models it has: %s", record.provider, error)
+            return False
+
+    def _objection(self, record: Record, accounts: Mapping[str, Account]) -> ZeroGError | None:
+        if not record.acknowledged:
+            said = "the contract owner has not acknowledged its TEE signer"
+            return NotAcknowledged(said, code="service_not_acknowledged")
+        try:
+            self.admit(record)
+            if self.pays:  # who only reads is told what there is
+                check_account(accounts.get(record.provider), record.provider, self.payer)
+        except ZeroGError as error:
+            return error
+        return None
 
     async def _accounts(self) -> dict[str, Account]:
         """The payer's sub-accounts by provider; none without a payer."""
@@ -179,99 +208,57 @@ class DirectBackend:
             return {}
         return {a.provider: a for a in await self._chain.accounts(self.payer)}
 
-    async def unserved(self, model: str) -> ModelNotServed:
-        """The error for a model that nobody serves."""
-        acknowledged = [service for service in await self._chain.services() if service.acknowledged]
-        known = sorted({service.model for service in acknowledged if self._sells(service)})
-        said = f"it has {', '.join(known[:8]) or 'none'}; see `zerog providers`"
-        others = {one.service_type for one in acknowledged if one.model == model and not self._sells(one)}
-        if others:
-            said = f"it is served as {' and '.join(sorted(others))}, asked for as {self._service_type}; {said}"
-        if model == self._model and (variable := self._sources.get("model")):
-            said += f"; {variable} names the model"
-        return ModelNotServed(
-            f"no acknowledged provider on {self.network.name} serves {model!r}", hint=said, model=model
-        )
+    async def _listed(self, record: Record, model: str) -> Listed:
+        """The record in the words that every backend shares; the same object as long as nothing has changed."""
+        block, tariff = self._chain.block_of(record.provider), None
+        if record.usd_priced or record.multi_model:
+            tariff = await self._catalogue.tariff(record, model)
+        kept = self._kept.get((record.provider, model))
+        same = kept is not None and kept.on_chain is record and kept.record["block"] == block
+        if kept is not None and same and (tariff is None or tariff == kept.tariff):
+            return kept
+        reach = reach_of(record, model, self._policy.accept_models).status
+        tariff = tariff or Tariff.of(record)
+        made = listed(record, model, self.network, tariff=tariff, reach=reach, block=block)
+        self._kept[record.provider, model] = made
+        return made
 
-    def _sells(self, service: Service) -> bool:
-        return service.service_type == self._service_type
-
-    async def route(self, model: str | None) -> Route:
-        """See `Backend.route`."""
-        return await self.route_to(await self._decided(model), model)
-
-    async def _decided(self, model: str | None) -> str:
-        if self._provider is None:
-            async with self._transport.lock("route"):
-                if self._provider is None:
-                    self._provider = await self._choose(self, self.target(model))
-        return self._provider
-
-    async def reach(self, model: str | None) -> Reach:
+    async def reach(self, provider: str, model: str) -> Reach:
         """The best verdict that a reply can get, as far as the chain tells; nothing is sent to the provider."""
-        service = await self._chain.service(await self._decided(model))
-        return reach_of(service, model or self._model, self._policy.accept_models)
+        return reach_of(await self._chain.service(provider), model or None, self._policy.accept_models)
 
-    async def route_to(self, provider: str, model: str | None) -> Route:
-        """The route to `provider`, if it is fit for one; nothing is sent.
-
-        Raises:
-            ConfigError: it is not registered, or its URL is none that a prompt may be sent to.
-            ModelNotServed: it does not serve `model`.
-            AttestationError, VerificationUnavailable: the policy forbids it, or asks for more than can be proven there.
-        """
-        made = time.monotonic()
-        with blaming("provider", self._sources if provider == self._provider else {}):
+    async def route(self, service: Service, model: str) -> DirectRoute:
+        """See `Backend.route`."""
+        made, provider = time.monotonic(), service.provider
+        with blaming("provider", self._sources if provider == self.provider else {}):
             # What a prompt may not be sent without is read before; everything else beside the call, for its verdict.
             careful = self._careful or is_held()
-            service = await (self._records.young(provider, made) if careful else self._chain.service(provider))
-        self.admit(service)
-        wanted = model or self._model or service.model
-        if wanted != service.model and wanted not in (served := await self._models(service, wanted)):
-            names = ", ".join([service.model, *sorted(served - {service.model})][:8])
+            record = await (self._records.young(provider, made) if careful else self._chain.service(provider))
+        self.admit(record)
+        wanted = model or record.model
+        if wanted != record.model and wanted not in (served := await self._models(record, wanted)):
+            names = ", ".join([record.model, *sorted(served - {record.model})][:8])
             raise ModelNotServed(
-                f"provider {service.provider} does not serve {wanted!r}",
-                hint=f"it serves {names}; {self._other_way(wanted, model)}",
+                f"provider {record.provider} does not serve {wanted!r}",
+                hint=f"it serves {names}; {self._other_way(wanted)}",
                 model=wanted,
             )
-        self._policy.admit(service, model=wanted)
-        report = await self._attested(service, wanted)
-        tariff = None
-        if service.usd_priced or service.multi_model:
-            tariff = await self._catalogue.tariff(service, wanted)
-        read = self._chain.read_at(service.provider)
-        return Route(service, wanted, report, self._chain.block_of(service.provider), tariff, made, read)
-
-    async def refreshed(self, route: Route, *, patient: bool) -> Route:
-        """See `Backend.refreshed`."""
-        provider = route.service.provider
-        try:
-            record = await (self._records.patient if patient else self._records.young)(provider, route.made)
-        except ConfigError:  # it has left the chain: nothing acknowledges its key any more
-            return replace(route, service=_unregistered(route.service), read=time.monotonic())
-        except ChainError:
-            return replace(route, stale=True)
+        self._policy.admit(record, model=wanted)
+        report = await self._attested(record, wanted)
         read = self._chain.read_at(provider)
-        if record == route.service:
-            return replace(route, read=read)
-        # How the change and the request followed each other cannot be told: the provider may have billed either price.
-        return replace(route, service=record, read=read, block=self._chain.block_of(provider), earlier=route.service)
+        return DirectRoute(
+            await self._listed(record, wanted), wanted, report, made, read, records=self._records, chain=self._chain
+        )
 
-    def rests(self, route: Route, changed: Callable[[Route], None]) -> None:
-        """See `Backend.rests`."""
-        if not route.stale:
-            told = lambda record: changed(replace(route, service=record, earlier=route.service))  # noqa: E731
-            self._records.rests(route.service.provider, route.service, told)
-
-    def _other_way(self, wanted: str, asked: str | None) -> str:
+    def _other_way(self, wanted: str) -> str:
         """How to come to a provider of `wanted`, in words that name where provider and model were said."""
         if variable := self._sources.get("provider"):
             return f"{variable} names the provider: unset it, and give model={wanted!r}"
-        if asked is None and (variable := self._sources.get("model")):
+        if wanted == self._model and (variable := self._sources.get("model")):
             return f"{variable} names the model"
         return f"or leave out provider=… and give model={wanted!r}"
 
-    async def _attested(self, service: Service, model: str) -> AttestationReport | None:
+    async def _attested(self, service: Record, model: str) -> AttestationReport | None:
         """The attestation that the policy asks for, None if it asks for none.
 
         Raises:
@@ -289,41 +276,72 @@ class DirectBackend:
         self._policy.admit(service, report, model=model)
         return report
 
-    def admit(self, service: Service) -> None:
+    def admit(self, service: Record) -> None:
         """Refuse a service that the policy forbids, or whose URL no prompt may be sent to."""
         self._policy.admit(service)
         self._check_url(service)
 
-    def _check_url(self, service: Service) -> str:
+    def _check_url(self, service: Record) -> str:
         private = service.private and self.network.private_providers
         return check_url(service.url, f"the URL of provider {service.provider}", private=private)
 
-    async def authorise(self, route: Route) -> Mapping[str, str]:
-        """See `Backend.authorise`."""
-        token = await self._credential.token(self._chain, self._transport, route.service.provider)
-        return SecretHeaders({"Authorization": f"Bearer {token.reveal()}"})
+    # one request
 
-    async def token(self, route: Route | None = None) -> Secret:
-        """The bearer token for this backend's provider, or that of `route`."""
-        route = route or await self.route(None)
-        return await self._credential.token(self._chain, self._transport, route.service.provider)
+    def body(self, route: Route, task: Task, payload: Mapping[str, Any], data: bytes | None = None) -> Body:  # noqa: ARG002
+        """See `Backend.body`: as it is, with the model of the route where none is named."""
+        return Body(json_bytes(route.model, payload, data))
 
-    def url(self, route: Route, path: str) -> str:
-        """See `Backend.url`."""
-        self._check_url(route.service)
-        return route.service.endpoint + path
+    async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
+        """See `Backend.grant`.
 
-    def refusal(self, route: Route, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
+        While the provider may not have seen our own last transaction yet, these are the seconds after which to look
+        again; a session that was rejected is signed anew once, with what the chain says now.
+        """
+        if error is None:
+            return await self._grant(call, "")
+        if not call.hasty and (left := await self._patience(call, error)) > 0:
+            self._tell_of(call, error, left)
+            return min(left, STEP)
+        renewed = call.grant is not None and call.grant.facts.get("session") == "renewed"
+        if isinstance(error, SessionRejected) and not renewed and self._credential.drop(call.receipt.provider):
+            return await self._grant(call, "renewed")
+        return None
+
+    async def _grant(self, call: Call, session: str) -> Grant:
+        provider, route = call.route.service.provider, direct(call.route)
+        token = await self._credential.token(self._chain, self._transport, provider)
+        self._records.beside(provider, route.made)
+        facts = {"session": session} if session else {}
+        return Grant(SecretHeaders({"Authorization": f"Bearer {token.reveal()}"}), facts=facts)
+
+    def _tell_of(self, call: Call, error: ZeroGError, left: float) -> None:
+        provider = call.receipt.provider
+        tell(
+            self._on_progress,
+            "waiting_for_provider",
+            f"provider {provider} does not see your last transaction yet ({error.code}); this takes at most "
+            f"{left:.0f} s more",
+            provider=provider,
+            code=error.code,
+            seconds=left,
+        )
+
+    async def token(self, provider: str) -> Secret:
+        """The bearer token for `provider`."""
+        return await self._credential.token(self._chain, self._transport, provider)
+
+    def refusal(self, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
         """See `Backend.refusal`."""
-        signed_here = isinstance(self._credential, WalletCredential)
-        error = refusals.refusal(route.service, route.model, status, headers, body, signed_here=signed_here)
+        signed_here, route = isinstance(self._credential, WalletCredential), direct(call.route)
+        record = route.service.on_chain
+        error = refusals.refusal(record, route.model, status, headers, body, signed_here=signed_here)
         if isinstance(error, ModelNotServed):  # the next such call ends here: five of them would block the user
-            self._served.pop(route.service.provider, None)
+            self._served.pop(record.provider, None)
         return error
 
-    async def patience(self, route: Route, error: ZeroGError) -> float:
-        """See `Backend.patience`."""
-        provider, payer = route.service.provider, self.payer
+    async def _patience(self, call: Call, error: ZeroGError) -> float:
+        """Seconds for which a refusal may only mean that the provider has not seen our own change yet; 0 if not."""
+        provider, payer = call.route.service.provider, self.payer
         if not is_lag(error):
             return 0.0
         store = Store.open(self._store_url)
@@ -335,42 +353,40 @@ class DirectBackend:
                 return 0.0  # the provider is up to date: it really is too little
         return left
 
-    async def renew(self, route: Route) -> bool:
-        """See `Backend.renew`."""
-        return self._credential.drop(route.service.provider)
+    # its reply
 
-    def fee(self, route: Route, usage: Usage | None) -> Fee:
+    def hear(self, call: Call, said: dict[str, Any]) -> dict[str, Any] | None:  # noqa: ARG002 - the interface's
+        """See `Backend.hear`: all that a reply says here is its answer."""
+        return said
+
+    def fee(self, call: Call) -> Fee:
         """See `Backend.fee`."""
-        fee = fee_of(route.service, usage, route.tariff)
-        if route.earlier is not None and route.tariff is None:
-            before = fee_of(route.earlier, usage)
-            if (before.amount, before.exact) != (fee.amount, fee.exact):
-                return either(before, fee, "price_changed")
-        return replace(fee, exact=False, reason="old_record", lower=0, upper=None) if route.stale and fee.exact else fee
+        return direct(call.route).fee(call.usage)
 
-    def sent(self, route: Route, exchange: Exchange) -> None:  # noqa: ARG002 - the interface's
-        """See `Backend.sent`."""
-        self._records.beside(route.service.provider, route.made)
-
-    async def verify(self, route: Route, exchange: Exchange) -> Verdict:
+    async def verify(self, call: Call) -> Verdict:
         """See `Backend.verify`."""
+        return await self.judge(direct(call.route), call.exchange)
+
+    async def judge(self, route: DirectRoute, exchange: Exchange) -> Verdict:
+        """The verdict on an exchange along `route`."""
+        record = route.service.on_chain
 
         async def fetch(chat_ids: tuple[str, ...]) -> bytes | None:
-            provider, delays = route.service.provider, tuple(SIGNATURE_DELAYS)
+            provider, delays = record.provider, tuple(SIGNATURE_DELAYS)
             chosen = self._missed.delays(provider, delays) if self._policy.mode == "warn" else delays
-            found = await fetch_signature(self._transport, route.service, route.model, chat_ids, delays=chosen)
+            found = await fetch_signature(self._transport, record, route.model, chat_ids, delays=chosen)
             self._missed.note(provider, found=found is not None, waited=chosen == delays)
             return found
 
-        async def reread() -> Service:
+        async def reread() -> Record:
             try:
-                return await self._chain.service(route.service.provider, fresh=True)
+                return await self._chain.service(record.provider, fresh=True)
             except ConfigError:  # the provider has left the chain: nothing acknowledges its key any more
-                return _unregistered(route.service)
+                return unregistered(record)
 
         verdict = await response.verify(
             exchange,
-            route.service,
+            record,
             fetch=fetch,
             reread=reread,
             guard=self._guard,
@@ -379,28 +395,29 @@ class DirectBackend:
         verdict = replace(verdict, record_age=route.record_age)
         if route.stale and verdict.satisfies(Status.CLAIMED):  # what it names may hold no more
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
-        # So that this reply is known for ours when it comes again.
-        if verdict.binding in (Binding.REWRITTEN, Binding.RENAMED):
-            self._guard.sent(route.service.provider, verdict.signed_request_sha256)
         return verdict
 
-    def describe(self) -> dict[str, Any]:
-        """See `Backend.describe`."""
-        return {"backend": self.name, "network": self.network.name, "provider": self._provider, "model": self._model}
+    async def model_info(self, service: Service, model: str) -> ModelInfo:
+        """What the provider says about `model`."""
+        record = service.on_chain if isinstance(service, Listed) else await self._chain.service(service.provider)
+        return await self._catalogue.info(record, model or record.model)
 
-    async def _models(self, service: Service, wanted: str) -> frozenset[str]:
+    async def _models(self, service: Record, wanted: str, *, adapters: bool = True) -> frozenset[str]:
         """Ids that the provider lists besides its on-chain model: other models, aliases and its adapters."""
         read, names = self._served.get(service.provider, (-math.inf, frozenset()))
         if wanted not in names and time.monotonic() - read > _MODELS_SECONDS:
             listed = await self._get_json(self._get(service, "/v1/models"))
-            ids = _names(listed, "data", "id") | _names(listed, "data", "canonical_id")
-            headers = await self.authorise(Route(service, service.model))
-            adapters = await self._get_json(self._get(service, "/v1/lora/adapters", headers))
-            names = frozenset({service.model} | ids | _names(adapters, "adapters", "adapterName"))
+            names = frozenset({service.model}) | _names(listed, "data", "id") | _names(listed, "data", "canonical_id")
+            if not adapters:
+                return names
+            token = await self._credential.token(self._chain, self._transport, service.provider)
+            headers = SecretHeaders({"Authorization": f"Bearer {token.reveal()}"})
+            tuned = await self._get_json(self._get(service, "/v1/lora/adapters", headers))
+            names |= _names(tuned, "adapters", "adapterName")
             self._served[service.provider] = (time.monotonic(), names)
         return names
 
-    def _get(self, service: Service, path: str, headers: Mapping[str, str] | None = None) -> Request:
+    def _get(self, service: Record, path: str, headers: Mapping[str, str] | None = None) -> Request:
         return provider_request("GET", service, path, headers=headers, timeouts=_MODELS_TIMEOUTS)
 
     async def _get_json(self, request: Request) -> Any:
@@ -423,23 +440,10 @@ class DirectBackend:
             return None
 
 
-async def _unnamed(_: DirectBackend, model: str) -> str:
-    raise ConfigError(f"no provider of {model!r} is named", code="no_target", hint="pass provider='0x…'")
-
-
-def _no_target(service_type: str) -> ConfigError:
-    variables = "(or set ZEROG_PROVIDER, ZEROG_MODEL)"
-    if service_type != CHAT:
-        variables = f"of an {service_type} service (ZEROG_PROVIDER and ZEROG_MODEL name one for chats)"
-    return ConfigError(
-        "neither a provider nor a model is given",
-        code="no_target",
-        hint=f"pass provider='0x…' or model='…' {variables}; see `zerog providers`",
-    )
-
-
-def _unregistered(service: Service) -> Service:
-    return replace(service, acknowledged=False)
+def direct(route: Route) -> DirectRoute:
+    """`route`, which this backend has made."""
+    assert isinstance(route, DirectRoute)  # noqa: S101 - routes go back to who made them
+    return route
 
 
 def _names(value: Any, container: str, field: str) -> set[str]:

@@ -15,15 +15,14 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
+from zg_core.backends.base import Grant, Route
 from zg_core.backends.direct import backend as module
 from zg_core.backends.direct.backend import DirectBackend
-from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import ApiKeyCredential, WalletCredential
+from zg_core.backends.direct.services import DirectRoute
 from zg_core.backends.direct.session import make_token
-from zg_core.backends.former import Route
 from zg_core.calls.replays import Replays
-from zg_core.client import choice
 from zg_core.config import Network, Secret
 from zg_core.crypto import checksum_address
 from zg_core.errors import (
@@ -31,6 +30,7 @@ from zg_core.errors import (
     InsufficientFunds,
     ModelNotServed,
     ProviderUnavailable,
+    SessionRejected,
     VerificationUnavailable,
     ZeroGError,
 )
@@ -38,6 +38,9 @@ from zg_core.exchange import Exchange
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.recorder import Recorder
+from zg_core.routing.failover import Chooser
+from zg_core.routing.target import Target, named
+from zg_core.tasks.base import CHAT, EMBEDDINGS, Task
 from zg_core.verify.policy import Policy
 from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.verdict import Reason, Status
@@ -79,12 +82,17 @@ class World:
             "guard": ReplayGuard(),
             "model": "m",
         }
-        values |= changes
-        transport = values["transport"]
-        return DirectBackend(**{"choose": choice(transport, Catalogue(transport)), **values})
+        return DirectBackend(**values | changes)
+
+    def target(self, *, task: Task = CHAT, **changes: Any) -> Target:
+        """What a client with such a backend calls."""
+        backend = self.backend(**changes)
+        transport, model = changes.get("transport", self.transport), changes.get("model", "m")
+        choose = Chooser(None, backend, task, transport, model=model, network="local").choose
+        return Target(backend, task, transport, provider=backend.provider, model=model, choose=choose)
 
     def chosen(self, **changes: Any) -> str:
-        return run(self.backend(**changes).route(None)).service.provider
+        return run(self.target(**changes).route(None)).service.provider
 
 
 @pytest.fixture
@@ -137,7 +145,7 @@ class TestChoice:
     def test_the_type_of_service_can_be_another(self, world: World) -> None:
         world.offer(1, balance=FUNDED)
         embedding = world.offer(2, balance=FUNDED, service_type="embedding")
-        assert world.chosen(service_type="embedding") == embedding
+        assert world.chosen(task=EMBEDDINGS) == embedding
 
     @pytest.mark.parametrize(
         ("policy", "expected"),
@@ -197,10 +205,10 @@ class TestChoice:
 
     def test_is_made_once_and_stays(self, world: World) -> None:
         first = world.offer(2, balance=FUNDED)
-        backend = world.backend()
-        assert run(backend.route(None)).service.provider == first
+        target = world.target()
+        assert run(target.route(None)).service.provider == first
         world.offer(1, price=1, balance=FUNDED)
-        assert run(backend.route(None)).service.provider == first
+        assert run(target.route(None)).service.provider == first
         assert world.node.asked == [["eth_chainId", "getAllServices"], ["getAccountsByUser"]]
 
     def test_is_made_once_for_many_tasks(self, world: World) -> None:
@@ -208,8 +216,8 @@ class TestChoice:
 
         async def main() -> list[Route]:
             transport = AsyncTransport()
-            backend = world.backend(transport=transport)
-            routes = await asyncio.gather(*(backend.route(None) for _ in range(10)))
+            target = world.target(transport=transport)
+            routes = await asyncio.gather(*(target.route(None) for _ in range(10)))
             await transport.close()
             return routes
 
@@ -217,15 +225,15 @@ class TestChoice:
         assert world.node.asked == [["eth_chainId", "getAllServices"], ["getAccountsByUser"]]
 
     def test_a_failed_one_is_made_again_at_the_next_call(self, world: World) -> None:
-        backend = world.backend()
+        target = world.target()
         with pytest.raises(ModelNotServed):
-            run(backend.route(None))
+            run(target.route(None))
         provider = world.offer(1, balance=FUNDED)
-        assert run(backend.route(None)).service.provider == provider
+        assert run(target.route(None)).service.provider == provider
 
     def test_the_payloads_model_chooses_when_none_is_set(self, world: World) -> None:
         provider = world.offer(1, balance=FUNDED, model="in-the-payload")
-        assert run(world.backend(model=None).route("in-the-payload")).service.provider == provider
+        assert run(world.target(model=None).route("in-the-payload")).service.provider == provider
 
     def test_a_key_has_chosen_already(self, world: World) -> None:
         world.offer(1, price=1, balance=FUNDED)
@@ -236,7 +244,7 @@ class TestChoice:
 
 class TestARefusedProvider:
     def route(self, world: World, provider: str, **changes: Any) -> Route:
-        return run(world.backend(provider=provider, model=None, **changes).route(None))
+        return run(world.target(provider=provider, model=None, **changes).route(None))
 
     @pytest.mark.parametrize("url", ["http://provider.example", "ftp://p", "https://a:b@p", "", "https://p\\x"])
     def test_has_a_url_that_no_prompt_may_go_to(self, world: World, url: str) -> None:
@@ -316,107 +324,112 @@ MODELS = {"object": "list", "data": [{"id": "alias", "canonical_id": "vendor/m"}
 
 class TestModels:
     @pytest.fixture
-    def backend(self, world: World, provider: Provider) -> DirectBackend:
+    def target(self, world: World, provider: Provider) -> Target:
         address = world.offer(1, url=provider.url, balance=FUNDED)
-        return world.backend(provider=address, model=None)
+        return world.target(provider=address, model=None)
 
-    def test_the_one_on_chain_needs_no_question(self, backend: DirectBackend, provider: Provider) -> None:
-        assert [run(backend.route(model)).model for model in (None, "m")] == ["m", "m"]
+    def test_the_one_on_chain_needs_no_question(self, target: Target, provider: Provider) -> None:
+        assert [run(target.route(model)).model for model in (None, "m")] == ["m", "m"]
         assert provider.asked == []
 
     @pytest.mark.parametrize("model", ["alias", "vendor/m", "other", "my-adapter"])
-    def test_listed_names_and_adapters_are_served(self, backend: DirectBackend, provider: Provider, model: str) -> None:
+    def test_listed_names_and_adapters_are_served(self, target: Target, provider: Provider, model: str) -> None:
         provider.says("/v1/models", (200, MODELS))
         provider.says("/v1/lora/adapters", (200, {"adapters": [{"adapterName": "my-adapter"}]}))
         for _ in range(3):
-            assert run(backend.route(model)).model == model
+            assert run(target.route(model)).model == model
         assert [path for path, _ in provider.asked] == ["/v1/models", "/v1/lora/adapters"]
 
-    def test_only_the_private_list_is_asked_with_the_token(self, backend: DirectBackend, provider: Provider) -> None:
+    def test_only_the_private_list_is_asked_with_the_token(self, target: Target, provider: Provider) -> None:
         with pytest.raises(ModelNotServed):
-            run(backend.route("x"))
+            run(target.route("x"))
         assert [token[:14] for _, token in provider.asked] == ["", "Bearer app-sk-"]
 
-    def test_any_other_is_refused_before_a_prompt_is_sent(self, backend: DirectBackend, provider: Provider) -> None:
+    def test_any_other_is_refused_before_a_prompt_is_sent(self, target: Target, provider: Provider) -> None:
         provider.says("/v1/models", (200, MODELS))
         with pytest.raises(ModelNotServed, match="it serves m, alias, other, vendor/m") as caught:
-            run(backend.route("typo"))
+            run(target.route("typo"))
         assert caught.value.details["model"] == "typo"
 
     @pytest.mark.parametrize(
         "listed", [(404, b""), (400, b"unsupported"), (200, b"junk"), (200, []), (200, b"[" * 9999)]
     )
     def test_a_provider_without_a_list_serves_the_one_on_chain(
-        self, backend: DirectBackend, provider: Provider, listed: Any
+        self, target: Target, provider: Provider, listed: Any
     ) -> None:
         provider.says("/v1/models", listed)
         for _ in range(2):
             with pytest.raises(ModelNotServed, match="it serves m;"):
-                run(backend.route("alias"))
-        assert run(backend.route(None)).model == "m"
+                run(target.route("alias"))
+        assert run(target.route(None)).model == "m"
 
     @pytest.mark.parametrize("trouble", [(503, b""), (429, b""), (502, b""), (504, b""), (299, b"half a bo")])
     def test_a_list_that_cannot_be_had_now_is_asked_for_again(
-        self, backend: DirectBackend, provider: Provider, trouble: Any
+        self, target: Target, provider: Provider, trouble: Any
     ) -> None:
         provider.says("/v1/models", trouble, (200, MODELS))
         with pytest.raises(ProviderUnavailable):
-            run(backend.route("alias"))
-        assert run(backend.route("alias")).model == "alias"
+            run(target.route("alias"))
+        assert run(target.route("alias")).model == "alias"
 
     def test_an_adapter_that_is_new_is_found_after_a_while(
-        self, backend: DirectBackend, provider: Provider, monkeypatch: pytest.MonkeyPatch
+        self, target: Target, provider: Provider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = 1000.0
         monkeypatch.setattr("zg_core.backends.direct.backend.time.monotonic", lambda: now)
         provider.says("/v1/lora/adapters", (200, {"adapters": []}), (200, {"adapters": [{"adapterName": "ft-new"}]}))
         for _ in range(3):
             with pytest.raises(ModelNotServed):
-                run(backend.route("ft-new"))
+                run(target.route("ft-new"))
         now += 61
-        assert run(backend.route("ft-new")).model == "ft-new"
+        assert run(target.route("ft-new")).model == "ft-new"
         now += 3600
-        assert run(backend.route("ft-new")).model == "ft-new"
+        assert run(target.route("ft-new")).model == "ft-new"
         assert [path for path, _ in provider.asked] == ["/v1/models", "/v1/lora/adapters"] * 2
 
     def test_a_listed_model_that_the_provider_refuses_is_not_asked_for_five_times(
-        self, backend: DirectBackend, provider: Provider
+        self, target: Target, provider: Provider
     ) -> None:
         provider.says("/v1/lora/adapters", (200, {"adapters": [{"adapterName": "ft-gone"}]}), (200, {"adapters": []}))
-        route = run(backend.route("ft-gone"))
-        refused = backend.refusal(route, 400, {}, b'{"error":"model not supported: requested ft-gone"}')
+        route = run(target.route("ft-gone"))
+        call: Any = SimpleNamespace(route=route)
+        refused = target._backend.refusal(call, 400, {}, b'{"error":"model not supported: requested ft-gone"}')
         assert isinstance(refused, ModelNotServed)
         for _ in range(5):
             with pytest.raises(ModelNotServed, match="it serves m;"):
-                run(backend.route("ft-gone"))
+                run(target.route("ft-gone"))
 
 
-class TestAuthorise:
-    def test_gives_a_header_that_does_not_show_itself(self, world: World) -> None:
-        backend = world.backend(provider=world.offer(1, balance=FUNDED), model=None)
-        route = run(backend.route(None))
-        headers = run(backend.authorise(route))
-        assert headers["Authorization"].startswith("Bearer app-sk-")
-        assert "app-sk-" not in repr(headers)
-        assert isinstance(run(backend.token()), Secret)
+def called(route: Route, grant: Grant | None = None) -> Any:
+    return SimpleNamespace(
+        route=route, receipt=SimpleNamespace(provider=route.service.provider), grant=grant, hasty=False
+    )
 
-    def test_a_rejected_session_can_be_renewed_by_a_wallet_only(self, world: World) -> None:
+
+class TestGrants:
+    def test_a_header_does_not_show_itself(self, world: World) -> None:
+        target = world.target(provider=world.offer(1, balance=FUNDED), model=None)
+        route = run(target.route(None))
+        grant = run(target._backend.grant(called(route)))
+        assert isinstance(grant, Grant)
+        assert grant.headers["Authorization"].startswith("Bearer app-sk-")
+        assert "app-sk-" not in repr(grant)
+        assert isinstance(run(world.backend().token(route.service.provider)), Secret)
+
+    def test_a_rejected_session_is_made_anew_once_and_by_a_wallet_only(self, world: World) -> None:
         address = world.offer(1, balance=FUNDED)
         key = make_token(Wallet.from_key(KEY), address, now_ms=1, generation=0, token_id=3, expires_at=0)
         for credential, renewable in ((WalletCredential(Wallet.from_key(KEY)), True), (ApiKeyCredential(key), False)):
-            backend = world.backend(provider=address, model=None, credential=credential)
-            assert run(backend.renew(run(backend.route(None)))) is renewable
+            target = world.target(provider=address, model=None, credential=credential)
+            route, backend = run(target.route(None)), target._backend
+            first = run(backend.grant(called(route)))
+            again = run(backend.grant(called(route, first), SessionRejected("no")))
+            assert (again is not None) is renewable
+            assert run(backend.grant(called(route, again or first), SessionRejected("no"))) is None
 
     def test_paths_lie_below_the_providers_url(self, world: World) -> None:
-        backend = world.backend(provider=world.offer(1, url="https://p.example//"), model=None)
-        assert (
-            backend.url(run(backend.route(None)), "/chat/completions") == "https://p.example/v1/proxy/chat/completions"
-        )
-
-    def test_describes_itself_without_secrets(self, world: World) -> None:
-        address = world.offer(1)
-        facts = world.backend(provider=address).describe()
-        assert facts == {"backend": "direct", "network": "local", "provider": address, "model": "m"}
+        target = world.target(provider=world.offer(1, url="https://p.example//"), model=None)
+        assert run(target.route(None)).service.url == "https://p.example/v1/proxy"
 
 
 REQUEST, ANSWER = b'{"model":"m","b":1}', b'{"id":"chatcmpl-abc","choices":[]}'
@@ -455,13 +468,14 @@ class TestVerification:
         return made
 
     def judge(self, backend: DirectBackend, exchange: Exchange) -> tuple[str, str]:
-        route = run(backend.route(None))
+        route = run(backend.route(named(backend.provider, CHAT), ""))
         receipt = SimpleNamespace(provider=route.service.provider)
-        call: Any = SimpleNamespace(route=route, exchange=exchange, receipt=receipt)
+        call: Any = SimpleNamespace(route=route, exchange=exchange, receipt=receipt, task=CHAT)
         replays = Replays(backend._guard, Recorder(MemoryReceipts(), None, SyncTransport()))
         replays.sent(call)
         run(replays.arrived(call))
-        verdict = run(backend.verify(route, exchange))
+        verdict = run(backend.verify(call))
+        replays.judged(call, verdict)
         return str(verdict.status), str(verdict.reason)
 
     @pytest.mark.parametrize(("mode", "looked"), [("warn", 4 + 3 + 3), ("require", 12), ("background", 12)])
@@ -530,15 +544,16 @@ class TestVerification:
         self, world: World, backend: Any, provider: Provider
     ) -> None:
         provider.says(PATH + "abc", (200, document(key="0x" + "55" * 32)))
-        run(backend.route(None))
+        service = named(backend.provider, CHAT)
+        run(backend.route(service, ""))
         world.node.services.clear()
-        route = Route(run(backend.route(None)).service, "m")
+        route = run(backend.route(service, ""))
         exchange = self.exchange()
-        verdict = run(backend.verify(route, exchange))
+        verdict = run(backend.judge(route, exchange))
         assert (verdict.status, verdict.reason) == (Status.FAILED, Reason.SIGNER_MISMATCH)
         provider.says(PATH + "abc", (200, document()))
-        unread = Route(_unacknowledged(route.service), "m")
-        assert run(backend.verify(unread, exchange)).reason is Reason.SIGNER_NOT_ACKNOWLEDGED
+        unread = DirectRoute.to(_unacknowledged(route.service.on_chain), "m", world.network)
+        assert run(backend.judge(unread, exchange)).reason is Reason.SIGNER_NOT_ACKNOWLEDGED
 
     @pytest.mark.parametrize(
         ("again", "received"),

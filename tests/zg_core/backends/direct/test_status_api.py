@@ -138,7 +138,7 @@ def test_a_provider_that_it_calls_critical_comes_last_until_we_know_better(
     assert client.create(ASK).receipt.provider == second
     pair.providers[1].fault("unavailable", times=1)
     assert client.create(ASK).receipt.provider == first  # it answers all the same
-    BOOK.of(pair.chain_id, second).began()
+    BOOK.of(f"eip155:{pair.chain_id}", second).began()
     assert client.create(ASK).receipt.provider == first
     assert len(server.received) == 1
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from zg_core.backends.direct.backend import DirectBackend
-from zg_core.backends.former import Route
+from zg_core.backends.direct.services import DirectRoute
 from zg_core.crypto import same_address
 from zg_core.errors import ChainError, ConfigError
 from zg_core.receipts.anchors import Anchor
@@ -162,7 +162,7 @@ async def _late_verdict(receipt: Receipt, chain: ChainReader, transport: Transpo
     # Signer and kind are those of then, where they can be known; where to ask is what the chain says now.
     record = now if then is None else replace(then, url=now.url)
     try:
-        verdict = await backend.verify(Route(record, receipt.model), rebuilt(receipt))
+        verdict = await backend.judge(DirectRoute.to(record, receipt.model, chain.network), rebuilt(receipt))
     except ConfigError:  # its URL is none that may be used
         return nothing
     if verdict.status is Status.FAILED and then is None and now != receipt.service:

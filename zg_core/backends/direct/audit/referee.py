@@ -22,6 +22,7 @@ from zg_core.backends.direct.audit.noted import OPEN, Noted
 from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.contracts.settlements import read_settlements
 from zg_core.backends.direct.money.unsettled import unsettled_fee
+from zg_core.backends.direct.services import on_chain
 from zg_core.budget import discrepancy_of
 from zg_core.chain.logs import head_of
 from zg_core.crypto import same_address
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.stored import ReceiptStore
     from zg_core.types import Service
+    from zg_core.verify.reach import Answering
     from zg_core.wallet import Wallet
 
 __all__ = ["BILLED_BEYOND", "Referee", "appoint"]
@@ -101,11 +103,12 @@ class Referee:
         self._due: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    async def before(self, service: Service, began: float) -> None:
+    async def before(self, service: Answering, began: float) -> None:
         """A call to `service`, begun at unix time `began`, is about to be held for.
 
         Before the first one it is noted where the account stands; from time to time a look is begun beside a call.
         """
+        record = on_chain(service)
         key, now = service.provider.lower(), time.monotonic()
         with self._lock:
             due = self._due.get(key)
@@ -113,21 +116,21 @@ class Referee:
                 return
             self._due[key] = now + _EVERY
         if due is not None:
-            self._transport.spawn(lambda: self._quietly(service), f"referee of {service.provider}")
+            self._transport.spawn(lambda: self._quietly(record), f"referee of {service.provider}")
             return
         try:
-            await self._first(service, began)
+            await self._first(record, began)
         except ZeroGError as error:  # no reason to refuse a call; the next one tries again
             self._due.pop(key, None)
             logger.warning("provider %s is not compared with the chain yet: %s", service.provider, error.message)
 
-    async def again(self, service: Service) -> bool:
+    async def again(self, service: Answering) -> bool:
         """Look before a budget refuses; whether that was done, and less may be counted now."""
         payer = self._payer()
         row = await self._transport.blocking(self._noted.seen, payer, service.provider)
         if row is None or int(row["counted"]) == 0 or time.time() - row["looked"] < _AGAIN:
             return False
-        await self._quietly(service)
+        await self._quietly(on_chain(service))
         return True
 
     async def look(self, service: Service) -> Discrepancy | None:

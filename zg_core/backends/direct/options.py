@@ -1,0 +1,90 @@
+"""What ``backend=`` takes for 0G Direct: the settings that no other backend has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from zg_core.backends.direct.records import RECORD_AGE, check_age
+from zg_core.config import check_contract, check_url
+
+if TYPE_CHECKING:
+    from zg_core.backends.base import Setting
+    from zg_core.backends.direct.backend import DirectBackend
+    from zg_core.config import Network
+
+__all__ = ["Direct"]
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """0G Direct: providers are called without anybody between, and paid from sub-accounts on chain.
+
+    Attributes:
+        rpc_url: JSON-RPC endpoint instead of the network's own.
+        ledger: LedgerManager address instead of the network's own.
+        inference: InferenceServing address instead of the network's own.
+        record_age: Seconds for which a service's record on chain is used as it is.
+
+    Raises:
+        ConfigError: one of them is malformed.
+
+    Example:
+        >>> from zg_core import ChatClient
+        >>> client = ChatClient(backend=Direct(record_age=5.0), model="m", private_key="0x" + "11" * 32, environ={})
+        >>> client.backend.name
+        'direct'
+    """
+
+    name: ClassVar[str] = "direct"
+
+    rpc_url: str | None = None
+    ledger: str | None = None
+    inference: str | None = None
+    record_age: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked, and hide the path of the RPC endpoint."""
+        if self.rpc_url is not None:
+            object.__setattr__(self, "rpc_url", check_url(self.rpc_url, "rpc_url", secure=False))
+        for name in ("ledger", "inference"):
+            if (address := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_contract(address, f"{name}="))
+        if self.record_age is not None:
+            check_age(self.record_age)
+
+    def make(self, setting: Setting) -> DirectBackend:
+        """See `Options.make`."""
+        from zg_core.backends.direct.backend import DirectBackend
+        from zg_core.backends.direct.contracts.reader import ChainReader
+        from zg_core.backends.direct.credentials import credential_of
+        from zg_core.config import blaming
+
+        network = self._network(setting.network)
+        with blaming("api_key", setting.sources):
+            credential = credential_of(setting.wallet, setting.api_key)
+        age = setting.record_age if self.record_age is None else self.record_age
+        if age is None:  # a local network's clock and records are moved by hand
+            age = 0.0 if network.name == "local" else RECORD_AGE
+        return DirectBackend(
+            network=network,
+            credential=credential,
+            chain=ChainReader(network, setting.transport),
+            transport=setting.transport,
+            policy=setting.policy,
+            guard=setting.guard,
+            provider=setting.provider,
+            model=setting.model,
+            store=setting.store,
+            attestation=setting.attestation,
+            sources=setting.sources,
+            record_age=check_age(age),
+            careful=setting.careful,
+            retries=setting.retries,
+            on_progress=setting.on_progress,
+        )
+
+    def _network(self, network: Network) -> Network:
+        own = {"rpc_url": self.rpc_url, "ledger": self.ledger, "inference": self.inference}
+        given = {name: value for name, value in own.items() if value is not None}
+        return replace(network, **cast("Any", given)) if given else network

@@ -1,0 +1,101 @@
+"""Which service a client's calls go to where nothing is routed: the one that was named, or one that is chosen once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zg_core.backends.service import Service
+from zg_core.errors import ConfigError
+from zg_core.tasks.base import CHAT
+from zg_core.types import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from zg_core.backends.base import Backend, Route
+    from zg_core.http.transport import Transport
+    from zg_core.tasks.base import Task
+
+__all__ = ["Target", "named"]
+
+
+def named(provider: str, task: Task) -> Service:
+    """A service of which no more is known than who offers it: its backend reads the rest."""
+    return Service(provider, "", task.name, "", Kind.STANDARD)
+
+
+class Target:
+    """What one client calls.
+
+    Args:
+        backend: Makes routes.
+        task: What is asked for.
+        transport: For its locks.
+        provider: The provider that was named; None lets `choose` find one.
+        model: The model that was named; None takes the service's own.
+        choose: Finds the service for a model (`zg_core.routing.failover`); asked once, and its answer is kept.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        task: Task,
+        transport: Transport,
+        *,
+        provider: str | None,
+        model: str | None,
+        choose: Callable[[str], Awaitable[Service]],
+    ) -> None:
+        self._backend = backend
+        self._transport = transport
+        self._model = model
+        self._choose = choose
+        self._service = None if provider is None else named(provider, task)
+        self.task = task
+
+    @property
+    def provider(self) -> str | None:
+        """The provider that every call goes to; None while none is chosen."""
+        return None if self._service is None else self._service.provider
+
+    def model(self, model: str | None) -> str:
+        """The model to choose a service for: `model`, or the one that the client was made with.
+
+        Raises:
+            ConfigError: none is named (code ``no_target``).
+        """
+        wanted = model or self._model
+        if wanted is None:
+            raise _no_target(self.task)
+        return wanted
+
+    async def service(self, model: str | None) -> Service:
+        """The service; chosen now if it was not yet.
+
+        Raises:
+            ConfigError: neither a provider nor a model is named (code ``no_target``).
+            ZeroGError: as the choice.
+        """
+        if self._service is None:
+            async with self._transport.lock("route"):
+                if self._service is None:
+                    self._service = await self._choose(self.model(model))
+        return self._service
+
+    async def route(self, model: str | None) -> Route:
+        """The route to it, for `model` or the one that the client was made with."""
+        return await self._backend.route(await self.service(model), model or self._model or "")
+
+    def __repr__(self) -> str:
+        return f"Target(provider={self.provider!r}, model={self._model!r})"
+
+
+def _no_target(task: Task) -> ConfigError:
+    variables = "(or set ZEROG_PROVIDER, ZEROG_MODEL)"
+    if task.name != CHAT.name:
+        variables = f"of an {task.service_type} service (ZEROG_PROVIDER and ZEROG_MODEL name one for chats)"
+    return ConfigError(
+        "neither a provider nor a model is given",
+        code="no_target",
+        hint=f"pass provider='0x…' or model='…' {variables}; see `zerog providers`",
+    )
