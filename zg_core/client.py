@@ -247,6 +247,7 @@ class _Client:
             _GUARD,
             careful=budget is not None,
             record_age=record_age,
+            routing=routing,
             attestation=attestation,
             on_progress=on_progress,
             sources=settings.sources,
@@ -258,6 +259,8 @@ class _Client:
         self.backend: Backend = made.make(setting)
         """How inference is reached."""
         self.network = getattr(self.backend, "network", self.network)
+        if getattr(self.backend, "chooses", False):  # it was asked in its own words
+            routing = None
         bound = getattr(self.backend, "provider", None)  # a key may be good for one provider only
         if routing is not None and bound is not None:
             said, hint = (
