@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from zg_core.backends.base import Setting
     from zg_core.backends.router.headers import Wishes
     from zg_core.backends.router.networks import RouterNetwork
-    from zg_core.backends.router.options import Router
     from zg_core.calls.call import Call
     from zg_core.config import Secret
     from zg_core.money import Fee
@@ -84,17 +83,31 @@ class RouterBackend:
         router: Which Router.
         key: Pays.
         wishes: How the Router shall choose.
-        options: What only this backend has.
+        sealed: Whether requests are sealed.
+        verify_tee: Whether the Router is asked to check signatures.
+        key_signed: Whether the key on chain must have signed the quote that shows the key to seal to.
+        given_url: Whether the user named the Router's URL.
     """
 
     name = ROUTER
 
-    def __init__(self, setting: Setting, router: RouterNetwork, key: Secret, wishes: Wishes, options: Router) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        router: RouterNetwork,
+        key: Secret,
+        wishes: Wishes,
+        *,
+        sealed: bool = False,
+        verify_tee: bool = False,
+        key_signed: bool = True,
+        given_url: bool = False,
+    ) -> None:
         self.network = setting.network
         self.router = router
         self.realm = router.realm
-        self.sealed = options.sealed
-        self.chooses = not options.sealed
+        self.sealed = sealed
+        self.chooses = not sealed
         """Whether it chooses among providers itself; else each candidate is an offer of its own."""
         self._setting = setting
         self._transport = setting.transport
@@ -102,13 +115,14 @@ class RouterBackend:
         self._key = key
         self._payer = f"key:{hashlib.sha256(key.reveal().encode()).hexdigest()[:24]}"
         self._wishes = wishes
-        self._options = options
+        self._verify_tee = verify_tee
+        self._key_signed = key_signed
         self._api = RouterApi(router, setting.transport)
         self.catalogue = Catalogue(self._api)
         self._chain = ChainReader(setting.network, setting.transport)
         self._missed = Missed()
         self._keys: Any = None
-        self._private = router.is_local or options.base_url is not None
+        self._private = router.is_local or given_url
         age = setting.record_age
         self._age = (0.0 if setting.network.name == "local" else RECORD_AGE) if age is None else age
 
@@ -257,7 +271,7 @@ class RouterBackend:
 
             level = self._policy.demand.level
             options = self._setting.attestation
-            self._keys = SealingKeys(self._transport, level, options, signed=self._options.key_signed)
+            self._keys = SealingKeys(self._transport, level, options, signed=self._key_signed)
         return self._keys
 
     async def _not_served(self, task: Task, model: str) -> ModelNotServed:
@@ -278,7 +292,7 @@ class RouterBackend:
                 said = f"there is no key to seal to for {route.service.provider}"
                 raise VerificationUnavailable(said, code="no_sealing_key", hint="try again")
             return sealing.body_of(task, route.model, payload, key)
-        if self._options.verify_tee and task.form == "json":
+        if self._verify_tee and task.form == "json":
             return Body(encode_body({**payload, "model": payload.get("model") or route.model, "verify_tee": True}))
         return Body(json_bytes(route.model, payload, data))
 
@@ -394,17 +408,16 @@ class RouterBackend:
         """What can be said of a reply in the clear: that a key on chain signed something, or what the Router claims."""
         exchange = call.exchange
         record, document = None, None
-        ids = (
-            (exchange.headers.get("zg-res-key", ""),) if exchange.headers.get("zg-res-key") == exchange.chat_id else ()
-        )
+        number = exchange.headers.get("zg-res-key", "")  # the id in the body is no other name for it here
+        ids = (number,) if number and number == exchange.chat_id else ()
         if exchange.complete and trace is not None and trace.provider:
             try:
                 record = await self._chain.service(trace.provider)
-                if ids[:1] and ids[0] and record.kind is not Kind.STANDARD:
+                if ids and record.kind is not Kind.STANDARD:
                     document = await self._fetch(record, ids)
             except (ChainError, ConfigError):
                 record = None
-        evidence = claim_evidence(document, ids if all(ids) else (), None if trace is None else trace.to_dict())
+        evidence = claim_evidence(document, ids, None if trace is None else trace.to_dict())
         verdict = claimed_again(Kept(exchange, evidence, record, Verdict(Status.UNAVAILABLE)))
         if verdict.reason in (Reason.SIGNER_MISMATCH, Reason.SIGNER_NOT_ACKNOWLEDGED) and record is not None:
             try:

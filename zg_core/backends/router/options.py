@@ -116,4 +116,13 @@ class Router:
             raise ConfigError("0G Router is paid by an API key, and there is none", code="no_credential", hint=hint)
         key = inference_key(given, router)
         wishes = wishes_of(self.wishes, setting.routing, setting.provider)
-        return RouterBackend(setting, router, key, wishes, self)
+        return RouterBackend(
+            setting,
+            router,
+            key,
+            wishes,
+            sealed=self.sealed,
+            verify_tee=self.verify_tee,
+            key_signed=self.key_signed,
+            given_url=url is not None,
+        )
