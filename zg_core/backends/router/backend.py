@@ -328,6 +328,9 @@ class RouterBackend:
         if (trace := Trace.of(said)) is not None:
             before = heard.get(_TRACE)
             heard[_TRACE] = trace if before is None else before.and_then(trace)
+            if not self.sealed and trace.provider:  # who answered, by the Router's word
+                call.route = replace(call.route, service=replace(call.route.service, provider=trace.provider))
+                call.receipt.provider = trace.provider
         if self.sealed:
             said = sealing.hear(call, said)
         return None if call.streamed and trace is not None and only_trace(said) else said
@@ -361,8 +364,6 @@ class RouterBackend:
         trace: Trace | None = call.heard.get(_TRACE)
         number = request_id_of(call.exchange.headers) or (trace.request_id if trace else "")
         call.heard[_REQUEST_ID] = number
-        if not self.sealed and trace is not None and trace.provider:
-            call.receipt.provider = trace.provider
 
     async def verify(self, call: Call) -> Verdict:
         """See `Backend.verify`."""
