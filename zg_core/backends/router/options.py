@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from zg_core.backends.base import Setting
     from zg_core.backends.router.backend import RouterBackend
 
-__all__ = ["KEY_VARIABLE", "URL_VARIABLE", "Router"]
+__all__ = ["URL_VARIABLE", "Router"]
 
 URL_VARIABLE = "ZEROG_ROUTER_URL"
-KEY_VARIABLE = "ZEROG_ROUTER_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +106,8 @@ class Router:
         url = self.base_url or (environ.first(URL_VARIABLE) if environ is not None else None)
         router = router_of(setting.network, url)
         given = setting.api_key
-        if given is None and environ is not None and (said := environ.first(KEY_VARIABLE)):
-            from zg_core.config import Secret
-
-            given = Secret(said)
         if given is None:
-            hint = f"pass api_key='sk-…' or set ZEROG_API_KEY or {KEY_VARIABLE}; keys are made at {router.console}"
+            hint = f"pass api_key='sk-…' or set ZEROG_API_KEY; keys are made at {router.console}"
             raise ConfigError("0G Router is paid by an API key, and there is none", code="no_credential", hint=hint)
         key = inference_key(given, router)
         wishes = wishes_of(self.wishes, setting.routing, setting.provider)
