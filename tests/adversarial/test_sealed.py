@@ -1,4 +1,4 @@
-"""A Router and an operator who would like to read or change sealed calls: every fault, on every face; none gets through.
+"""A Router and an operator who would like to read or change sealed calls: every fault, every face; none gets through.
 
 Each cell asks a question with ``verify="require"`` while one thing goes wrong. It is caught if the user gets an error
 instead of an answer. And whatever they do, not one byte of question or answer passes them.
