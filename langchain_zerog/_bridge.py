@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from zg_core.calls import observing
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from uuid import UUID
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from zg_core.calls.streams import AsyncReplyStream, ReplyStream
     from zg_core.receipts.model import Receipt
 
-__all__ = ["ACTIVE", "Relay", "Sink", "awatched", "ended", "scope", "sink_of", "started", "watched"]
+__all__ = [
+    "ACTIVE", "Relay", "Sink", "awatched", "ended", "scope", "sink_of", "started", "trace_runs", "watched",
+]  # fmt: skip
 
 ACTIVE: ContextVar[Any] = ContextVar("zerog_receipts", default=None)
 """The handler of the innermost `get_zerog_receipts()`."""
@@ -170,3 +174,55 @@ class awatched:  # noqa: N801 - used as a function
     async def __aexit__(self, *_: object) -> None:
         with scope(self._sink):
             await self._stream.close()
+
+
+# Spans
+
+# Instrumentations of LangChain are handlers that keep their spans by run, and do not make them current. Which run a
+# call belongs to is learnt as LangChain announces it, in the context in which the model is called then.
+_RUN: ContextVar[UUID | None] = ContextVar("zerog_traced_run", default=None)
+
+
+def trace_runs() -> None:
+    """Let telemetry find the spans of LangChain instrumentations; nothing is registered before it is asked for."""
+    observing.on_watch(_register)
+
+
+def _register() -> None:
+    from langchain_core.callbacks import BaseCallbackHandler
+    from langchain_core.tracers.context import register_configure_hook
+
+    class Runs(BaseCallbackHandler):
+        """Notes which run begins."""
+
+        run_inline = True  # in the context of whoever calls the model
+
+        def on_chat_model_start(self, *_: Any, run_id: UUID, **__: Any) -> None:
+            """See `BaseCallbackHandler`."""
+            _RUN.set(run_id)
+
+    listening: ContextVar[BaseCallbackHandler | None] = ContextVar("zerog_traced", default=Runs())  # noqa: B039 - it holds nothing
+    register_configure_hook(listening, inheritable=False)
+    observing.seek(_span)
+
+
+def _span() -> Any:
+    """The span of the run that has begun here, None if no instrumentation has one."""
+    from langchain_core.callbacks import BaseCallbackManager
+
+    run_id = _RUN.get()
+    if run_id is None:
+        return None
+    for handler in BaseCallbackManager([]).handlers:  # instrumentations put theirs into every manager
+        span = _kept_by(handler, run_id)
+        if span is not None and getattr(span, "is_recording", bool)():
+            return span
+    return None
+
+
+def _kept_by(handler: Any, run_id: UUID) -> Any:
+    if callable(get := getattr(handler, "get_span", None)):
+        return get(run_id)
+    kept = getattr(handler, "spans", None)
+    holder = kept.get(run_id) if isinstance(kept, dict) else None
+    return getattr(holder, "span", holder)

@@ -12,10 +12,17 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 
 from langchain_zerog._receipts import said_of
 from zg_core.errors import RequestError
-from zg_core.frameworks.tool_calls import call_id, new_call_id
-from zg_core.jsontext import parse_json
+from zg_core.frameworks.tool_calls import arguments_in, calls_in
 from zg_core.receipts.recent import KEY, metadata_of
-from zg_core.tasks.replies import content_text, first_choice, reasoning_of
+from zg_core.tasks.replies import (
+    beside_of,
+    content_text,
+    first_choice,
+    reasoning_name,
+    reasoning_of,
+    usage_in,
+)
+from zg_core.types import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,15 +31,18 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
 
 __all__ = [
-    "additional_kwargs_of",
     "chat_result",
     "combined_usage",
+    "reasoning_kwargs_of",
     "reply_metadata",
     "token_usage",
     "usage_metadata",
 ]
 
 PROVIDER = KEY
+REASONING_NAME = "reasoning_name"
+# Of a reply: in places of its own, or of no meaning to its reader.
+_SHOWN_ELSEWHERE = frozenset({"choices", "created", "error", "model", "object", "usage", "x_groq", KEY})
 
 
 def chat_result(reply: Reply) -> ChatResult:
@@ -53,26 +63,27 @@ def chat_result(reply: Reply) -> ChatResult:
             receipt=receipt,
             text=json.dumps(body, ensure_ascii=False)[:10_000],
         )
-    calls, invalid = _tool_calls(said.get("tool_calls"))
+    calls, invalid = _tool_calls(said)
+    usage = usage_in(body)
     message = AIMessage(
         content=content_text(said.get("content")),
-        additional_kwargs=additional_kwargs_of(said),
+        additional_kwargs={**reasoning_kwargs_of(said), **beside_of(said)},
         tool_calls=calls,
         invalid_tool_calls=invalid,
-        usage_metadata=usage_metadata(body.get("usage")),
+        usage_metadata=usage_metadata(usage),
     )
-    message.response_metadata = reply_metadata(body, receipt, said_of(message))
-    info = {name: choice[name] for name in ("finish_reason", "logprobs") if choice.get(name) is not None}
+    message.response_metadata = reply_metadata(body, receipt, said_of(message), reasoning_name(said))
+    info = {name: choice[name] for name in ("finish_reason", "logprobs") if choice.get(name)}
     generation = ChatGeneration(message=message, generation_info=info or None)
     # Where LangChain's older handlers look for it.
-    output = {"token_usage": token_usage(body.get("usage")), "model_name": message.response_metadata["model_name"]}
+    output = {"token_usage": token_usage(usage), "model_name": message.response_metadata["model_name"]}
     return ChatResult(generations=[generation], llm_output=output)
 
 
 def token_usage(usage: Any) -> dict[str, int]:
     """The counts of an OpenAI ``usage`` object, under OpenAI's names."""
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    return {name: count for name in names if (count := _count(usage, name)) is not None}
+    return {name: count for name in names if (count := count_of(usage, name)) is not None}
 
 
 def combined_usage(outputs: Iterable[Mapping[str, Any] | None]) -> dict[str, Any]:
@@ -86,32 +97,31 @@ def combined_usage(outputs: Iterable[Mapping[str, Any] | None]) -> dict[str, Any
     return {"token_usage": total, **combined} if combined or total else {}
 
 
-def additional_kwargs_of(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What a message or delta says beside its content: reasoning and refusal."""
-    found: dict[str, Any] = {}
-    if reasoning := reasoning_of(said):
-        found["reasoning_content"] = reasoning
-    if (refusal := said.get("refusal")) and isinstance(refusal, str):
-        found["refusal"] = refusal
-    return found
+def reasoning_kwargs_of(said: Mapping[str, Any]) -> dict[str, str]:
+    """What a message or delta says of its reasoning, where LangChain looks for it."""
+    text = reasoning_of(said)
+    return {"reasoning_content": text} if text else {}
 
 
-def reply_metadata(body: Mapping[str, Any], receipt: Receipt, said: str) -> dict[str, Any]:
+def reply_metadata(body: Mapping[str, Any], receipt: Receipt, said: str, thought: str = "") -> dict[str, Any]:
     """The ``response_metadata`` of a reply (or of what a stream said about itself), receipt included.
 
     Args:
         body: The reply.
         receipt: Its receipt.
         said: Hash of the message that is made of it.
+        thought: The server's own name for its reasoning, by which it is sent back.
     """
     model = body.get("model")
     metadata: dict[str, Any] = {
         "model_name": model if isinstance(model, str) and model else receipt.model,
         "model_provider": PROVIDER,
     }
-    for name in ("id", "system_fingerprint"):
-        if (value := body.get(name)) and isinstance(value, str):
-            metadata[name] = value
+    for name, value in body.items():
+        if name not in _SHOWN_ELSEWHERE and value is not None:
+            metadata.setdefault(name, value)
+    if thought not in ("", "reasoning_content"):
+        metadata[REASONING_NAME] = thought
     metadata[PROVIDER] = metadata_of(receipt, said)
     return metadata
 
@@ -120,10 +130,10 @@ def usage_metadata(usage: Any) -> UsageMetadata | None:
     """An OpenAI ``usage`` object as LangChain's; None when it is missing or malformed."""
     if not isinstance(usage, dict):
         return None
-    read, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    read, written = count_of(usage, "prompt_tokens"), count_of(usage, "completion_tokens")
     if read is None and written is None:
         return None
-    total = _count(usage, "total_tokens")
+    total = count_of(usage, "total_tokens")
     counts = UsageMetadata(
         input_tokens=read or 0,
         output_tokens=written or 0,
@@ -131,13 +141,13 @@ def usage_metadata(usage: Any) -> UsageMetadata | None:
     )
     of_input, of_output = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
     input_details, output_details = InputTokenDetails(), OutputTokenDetails()
-    if (audio := _count(of_input, "audio_tokens")) is not None:
+    if (audio := count_of(of_input, "audio_tokens")) is not None:
         input_details["audio"] = audio
-    if (cached := _count(of_input, "cached_tokens")) is not None:
+    if (cached := count_of(of_input, "cached_tokens")) is not None:
         input_details["cache_read"] = cached
-    if (audio := _count(of_output, "audio_tokens")) is not None:
+    if (audio := count_of(of_output, "audio_tokens")) is not None:
         output_details["audio"] = audio
-    if (reasoning := _count(of_output, "reasoning_tokens")) is not None:
+    if (reasoning := count_of(of_output, "reasoning_tokens")) is not None:
         output_details["reasoning"] = reasoning
     if input_details:
         counts["input_token_details"] = input_details
@@ -146,30 +156,14 @@ def usage_metadata(usage: Any) -> UsageMetadata | None:
     return counts
 
 
-def _count(source: Any, name: str) -> int | None:
-    value = source.get(name) if isinstance(source, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _tool_calls(entries: Any) -> tuple[list[ToolCall], list[InvalidToolCall]]:
+def _tool_calls(said: Mapping[str, Any]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
     calls: list[ToolCall] = []
     invalid: list[InvalidToolCall] = []
-    for entry in entries if isinstance(entries, list) else ():
-        function = entry.get("function") if isinstance(entry, dict) else None
-        if not isinstance(function, dict):
-            continue
-        name, arguments = function.get("name"), function.get("arguments")
-        identity = call_id(entry.get("id")) or new_call_id()
-        error = ""
-        parsed = arguments or {}
-        if isinstance(parsed, str):
-            try:
-                parsed = parse_json(parsed, strict=False)
-            except (ValueError, RecursionError) as problem:
-                error = str(problem)
-        if isinstance(parsed, dict) and not error:
-            calls.append(tool_call(name=name if isinstance(name, str) else "", args=parsed, id=identity))
-        else:
-            shown = arguments if isinstance(arguments, str) else json.dumps(arguments)
-            invalid.append(invalid_tool_call(name=name, args=shown, id=identity, error=error or "no JSON object"))
+    for call in calls_in(said):
+        try:
+            if not call.name:
+                raise ValueError("a call without a name")
+            calls.append(tool_call(name=call.name, args=arguments_in(call.arguments), id=call.id))
+        except ValueError as error:
+            invalid.append(invalid_tool_call(name=call.name or None, args=call.arguments, id=call.id, error=str(error)))
     return calls, invalid

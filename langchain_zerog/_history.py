@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, convert_to_openai_messages
 
+from langchain_zerog._convert import REASONING_NAME
 from zg_core.errors import ConfigError
 from zg_core.frameworks.history import check_plain, complete_calls
+from zg_core.tasks.replies import thoughts_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["openai_messages"]
 
-# What an assistant's message may hold on the wire. A reply in LangChain's v1 format also lists its tool calls and its
-# reasoning as content blocks: tool calls travel in `tool_calls`, and reasoning is not sent back.
+# What the content of an assistant's message may hold on the wire. A reply in LangChain's v1 format also lists its tool
+# calls and its reasoning as content blocks, which travel beside it.
 _ASSISTANT_BLOCKS = ("text", "refusal", "tool_use")
 _TEXTS = ("output_text", "input_text", "text-plain")
 # OpenAI's names of audio formats, by what follows ``audio/`` in a type.
@@ -43,7 +45,7 @@ def openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
         ) from None
     made: list[dict[str, Any]] = converted if isinstance(converted, list) else [converted]
     if any(isinstance(message, AIMessage) for message in plain):
-        _add_calls(plain, made)
+        _add_said(messages, made)
     for position, message in enumerate(plain):
         if len(made) == len(plain) and _has_cache_control(message):
             made[position]["content"] = _parts(message)
@@ -113,21 +115,34 @@ def _parts(message: BaseMessage) -> list[dict[str, Any]]:
     return parts
 
 
-def _add_calls(messages: Sequence[BaseMessage], made: list[dict[str, Any]]) -> None:
-    """Add what LangChain leaves out: calls whose arguments are no JSON, and those in OpenAI's first form.
+def _add_said(messages: Sequence[BaseMessage], made: list[dict[str, Any]]) -> None:
+    """Add what LangChain leaves out of what a model said.
 
-    The message that answers such a call would be an orphan without it.
+    Calls whose arguments are no JSON, and those in OpenAI's first form: the message that answers such a call would be
+    an orphan without it. And reasoning, under the name by which its server sent it: models that call tools between
+    their thoughts go on from there, and providers that sign thoughts want them back.
     """
     assistants = iter([entry for entry in made if entry["role"] == "assistant"])
-    for message in messages:
+    for index, message in enumerate(messages):
         if not isinstance(message, AIMessage) or (entry := next(assistants, None)) is None:
             continue
         for call in message.invalid_tool_calls:
             function = {"name": call["name"] or "", "arguments": call["args"] or ""}
             entry.setdefault("tool_calls", []).append({"type": "function", "id": call["id"], "function": function})
-        legacy = message.additional_kwargs.get("function_call")
+        beside = message.additional_kwargs
+        legacy = beside.get("function_call")
         if isinstance(legacy, dict) and not entry.get("tool_calls"):
             entry["function_call"] = {"name": legacy.get("name") or "", "arguments": legacy.get("arguments")}
+        thought = beside.get("reasoning_content")
+        if not isinstance(thought, str) and isinstance(message.content, list):
+            blocks = [block for block in message.content if isinstance(block, dict)]
+            thought = thoughts_in([block for block in blocks if block.get("type") == "reasoning"])
+        if isinstance(thought, str) and thought:
+            name = message.response_metadata.get(REASONING_NAME)
+            entry[name if isinstance(name, str) and name else "reasoning_content"] = thought
+        if details := beside.get("reasoning_details"):
+            check_plain(details, f"messages[{index}].reasoning_details")
+            entry["reasoning_details"] = details
 
 
 def _name_audio(made: list[dict[str, Any]]) -> None:

@@ -14,11 +14,11 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.utils.json import parse_partial_json
 
-from langchain_zerog._blocks import refusal_block
-from langchain_zerog._convert import additional_kwargs_of, reply_metadata, usage_metadata
+from langchain_zerog._blocks import blocks_beside
+from langchain_zerog._convert import reasoning_kwargs_of, reply_metadata, usage_metadata
 from zg_core.frameworks.tool_calls import ToolCallMerger, is_complete
 from zg_core.receipts.recent import hash_of
-from zg_core.tasks.replies import content_text, first_choice
+from zg_core.tasks.replies import Beside, Chosen, beside_of, content_text, reasoning_name, usage_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,22 +45,23 @@ class ChunkMaker:
     def __init__(self, output_version: str | None = None) -> None:
         self._v1 = output_version == "v1"
         self._calls = _Chunks(_FIRST_INDEX_V1 if self._v1 else 0)
-        self._refusal = ""
+        self._chosen, self._beside = Chosen(), Beside()
         self._text: list[str] = []
-        self._about: dict[str, Any] = {}  # model, id, system_fingerprint: as first said
+        self._about: dict[str, Any] = {}  # what events say beside choices and usage: as first said
+        self._thought = ""  # the server's name for reasoning
         self._finish_reason: str | None = None
         self._usage: Any = None
 
     def chunk(self, event: Mapping[str, Any]) -> ChatGenerationChunk | None:
         """The chunk for `event`; None when it adds nothing to the message by itself."""
-        for name in ("id", "model", "system_fingerprint"):
-            if name not in self._about and event.get(name):
-                self._about[name] = event[name]
-        if event.get("usage") is not None:
-            self._usage = event["usage"]
-        if (choice := first_choice(event)) is None:
+        for name, value in event.items():
+            if value is not None and name not in self._about and name not in _IN_CHUNKS:
+                self._about[name] = value
+        if ("usage" in event or "x_groq" in event) and (usage := usage_in(event)) is not None:
+            self._usage = usage
+        if (choice := self._chosen.of(event)) is None:
             return None
-        if isinstance(reason := choice.get("finish_reason"), str):
+        if (reason := choice.get("finish_reason")) and isinstance(reason, str):
             self._finish_reason = reason
         delta = choice.get("delta")
         if not isinstance(delta, dict):
@@ -71,16 +72,20 @@ class ChunkMaker:
             return _text_chunk(text) if text else None
         content = content_text(delta.get("content"))
         self._text.append(content)
-        beside = additional_kwargs_of(delta)
-        self._refusal += beside.get("refusal", "")
-        calls = self._calls.merge(delta["tool_calls"]) if delta.get("tool_calls") else []
+        beside = beside_of(delta)
+        self._beside.take(beside)
+        if thought := reasoning_kwargs_of(delta):
+            self._thought = self._thought or reasoning_name(delta)
+        if isinstance(refusal := beside.get("refusal"), str):  # what is in pieces is shown in pieces
+            thought["refusal"] = refusal
+        calls = self._calls.take(delta)
         logprobs = choice.get("logprobs")
-        if not (content or beside or calls or logprobs):
+        if not (content or thought or calls or logprobs):
             return None
-        if not (beside or calls or logprobs):
+        if not (thought or calls or logprobs):
             return _text_chunk(content)
         return ChatGenerationChunk(
-            message=AIMessageChunk(content=content, additional_kwargs=beside, tool_call_chunks=calls),
+            message=AIMessageChunk(content=content, additional_kwargs=thought, tool_call_chunks=calls),
             generation_info={"logprobs": logprobs} if logprobs else None,
         )
 
@@ -90,10 +95,11 @@ class ChunkMaker:
         said = hash_of("".join(self._text), self._calls.whole())
         return ChatGenerationChunk(
             message=AIMessageChunk(
-                # In the v1 format content is what LangChain made of the chunks, and it knows no block for a refusal.
-                content=[refusal_block(self._refusal)] if self._v1 and self._refusal else "",
+                # In the v1 format content is what LangChain made of the chunks, before this was known.
+                content=blocks_beside(self._beside.whole) if self._v1 and self._beside.whole else "",
+                additional_kwargs={name: value for name, value in self._beside.whole.items() if name != "refusal"},
                 usage_metadata=usage_metadata(self._usage),
-                response_metadata=reply_metadata(self._about, receipt, said),
+                response_metadata=reply_metadata(self._about, receipt, said, self._thought),
                 tool_call_chunks=self._calls.spoil(),
                 chunk_position="last",
             ),
@@ -151,24 +157,33 @@ class _Chunks:
         return [(call["name"], call["args"]) for call in made.tool_calls]
 
     def spoil(self) -> list[ToolCallChunk]:
-        """Chunks that keep calls whose arguments are no JSON object from being mended.
+        """Chunks that keep calls without a name, or whose arguments are no JSON object, from being mended.
 
         LangChain closes what is open in the arguments of a streamed call: from a reply that was cut off it would make a
         call with half a path. Not streamed, such a call is invalid; a bracket that closes nothing makes it so here.
         """
-        broken = [call for call in self._merger.calls if call.arguments and not is_complete(call.arguments)]
+        broken = [
+            call
+            for call in self._merger.calls
+            if not call.name or (call.arguments.strip() and not is_complete(call.arguments))
+        ]
         return [
             tool_call_chunk(name=None, args=end, id=None, index=call.index)
             for call in broken
             if (end := _unmendable_end(call.arguments)) is not None
         ]
 
-    def merge(self, fragments: Any) -> list[ToolCallChunk]:
-        """The chunks for the ``tool_calls`` of one delta."""
+    def take(self, delta: Mapping[str, Any]) -> list[ToolCallChunk]:
+        """The chunks for the calls of one delta."""
+        if not (delta.get("tool_calls") or delta.get("function_call")):
+            return []
         return [
             tool_call_chunk(name=each.name, args=each.arguments, id=each.id, index=each.index)
-            for each in self._merger.merge(fragments)
+            for each in self._merger.take(delta)
         ]
+
+
+_IN_CHUNKS = frozenset({"choices", "usage", "x_groq"})
 
 
 def _unmendable_end(arguments: str) -> str | None:

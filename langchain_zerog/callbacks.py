@@ -6,7 +6,7 @@ import html
 import importlib
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -15,6 +15,7 @@ from langchain_core.tracers.context import register_configure_hook
 from langchain_zerog._bridge import ACTIVE, Sink, ended, started
 from zg_core.errors import ConfigError
 from zg_core.frameworks.collected import Collected
+from zg_core.receipts.runs import Step
 from zg_core.receipts.totals import Total
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
 
 __all__ = ["CachedReply", "RecordedCall", "Total", "ZeroGReceiptsHandler", "get_zerog_receipts"]
+
+_MOST_STEPS = 100_000
 
 # Once for the process: a hook cannot be taken away again, and LangChain looks at every hook in every call.
 register_configure_hook(ACTIVE, inheritable=True)
@@ -84,6 +87,7 @@ class ZeroGReceiptsHandler(Collected, BaseCallbackHandler):
         self._calls: dict[str, RecordedCall] = {}
         self._cached: dict[tuple[UUID, str], CachedReply] = {}
         self._outer: ZeroGReceiptsHandler | None = None
+        self._steps: dict[UUID, Step] = {}
 
     # what LangChain and ChatZeroG call
 
@@ -105,9 +109,59 @@ class ZeroGReceiptsHandler(Collected, BaseCallbackHandler):
                 receipt, run_id=run_id, parent_run_id=parent_run_id, tags=tags, metadata=metadata
             )
 
+    def on_chain_start(
+        self,
+        serialized: dict[str, Any] | None,
+        inputs: Any,  # noqa: ARG002
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note a step of the run: a chain, a graph or one of its nodes."""
+        self._began(run_id, parent_run_id, "chain", serialized, kwargs)
+
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any] | None,
+        input_str: str,  # noqa: ARG002
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note a step of the run: a tool."""
+        self._began(run_id, parent_run_id, "tool", serialized, kwargs)
+
+    def on_retriever_start(
+        self,
+        serialized: dict[str, Any] | None,
+        query: str,  # noqa: ARG002
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note a step of the run: a retriever."""
+        self._began(run_id, parent_run_id, "retriever", serialized, kwargs)
+
+    def _began(
+        self,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        kind: str,
+        serialized: dict[str, Any] | None,
+        given: Mapping[str, Any],
+    ) -> None:
+        if len(self._steps) < _MOST_STEPS:
+            name = given.get("name") or (serialized or {}).get("name") or kind
+            self._steps[run_id] = Step(str(run_id), _text(parent_run_id) or "", str(name)[:200], kind)
+        if self._outer is not None:
+            self._outer._began(run_id, parent_run_id, kind, serialized, given)  # noqa: SLF001
+
     def on_chat_model_start(
         self,
-        serialized: dict[str, Any],  # noqa: ARG002
+        serialized: dict[str, Any],
         messages: list[list[BaseMessage]],  # noqa: ARG002
         *,
         run_id: UUID,
@@ -119,6 +173,7 @@ class ZeroGReceiptsHandler(Collected, BaseCallbackHandler):
         """Tell the model that is about to stream which run it is."""
         if (kwargs.get("invocation_params") or {}).get("_type") == "chat-zerog":
             started(Sink((self,), run_id, parent_run_id, tuple(tags or ()), metadata))
+            self._began(run_id, parent_run_id, "model", serialized, kwargs)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:  # noqa: ARG002
         """Forget the run; what it cost is known from its receipt."""
@@ -148,6 +203,25 @@ class ZeroGReceiptsHandler(Collected, BaseCallbackHandler):
     def receipts(self) -> tuple[Receipt, ...]:
         """The receipts of `calls`."""
         return tuple(call.receipt for call in self.calls)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What ran, in the order in which it began, with the receipts of each: chains, tools, calls of models."""
+        calls = self.calls
+        of_runs: dict[UUID, list[str]] = {}
+        for call in calls:
+            if call.run_id is not None:
+                of_runs.setdefault(call.run_id, []).append(call.receipt.id)
+        found = {run: replace(step, receipts=tuple(of_runs.pop(run, ()))) for run, step in list(self._steps.items())}
+        rest = [call for call in calls if call.run_id is None or call.run_id in of_runs]
+        alone = (
+            Step(
+                _text(call.run_id) or call.receipt.id, _text(call.parent_run_id) or "", call.receipt.model,
+                call.receipt.task, (call.receipt.id,),
+            )
+            for call in rest
+        )  # fmt: skip
+        return (*found.values(), *alone)
 
     @property
     def cached(self) -> tuple[CachedReply, ...]:

@@ -10,7 +10,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 from pydantic import BaseModel, PrivateAttr, model_validator
 
 from langchain_zerog import _blocks
-from langchain_zerog._bridge import awatched, scope, sink_of, watched
+from langchain_zerog._bridge import awatched, scope, sink_of, trace_runs, watched
 from langchain_zerog._cache import judged
 from langchain_zerog._convert import chat_result, combined_usage
 from langchain_zerog._errors import NeverServed, as_model_error
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["ChatZeroG"]
 
 _blocks.register()
+trace_runs()
 
 
 class ChatZeroG(ChatFields, BaseChatModel):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -20,20 +20,22 @@ from llama_index.core.base.llms.types import (
 
 from zg_core.errors import ConfigError
 from zg_core.frameworks.history import arguments_text, complete_calls
-from zg_core.frameworks.tool_calls import ToolCall, call_id, new_call_id
+from zg_core.frameworks.tool_calls import arguments_in, calls_in
 from zg_core.jsontext import parse_json
-from zg_core.tasks.replies import content_text, reasoning_of
+from zg_core.tasks.replies import beside_of, content_text, image_url, reasoning_name, reasoning_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from zg_core.frameworks.tool_calls import ToolCall
+
 __all__ = [
+    "Thought",
     "assistant_message",
+    "message_of",
     "openai_messages",
     "tool_arguments",
-    "tool_calls_of",
     "whole_arguments",
-    "with_tool_calls",
 ]
 
 _ROLES = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "assistant", MessageRole.FUNCTION: "tool"}
@@ -74,6 +76,13 @@ def _one(message: ChatMessage) -> dict[str, Any]:
     elif role == "assistant" and isinstance(beside.get("function_call"), dict):  # OpenAI's first form
         made["function_call"] = beside["function_call"]
         made["content"] = made["content"] or None
+    if role == "assistant":
+        for block in message.blocks:
+            if isinstance(block, ThinkingBlock) and block.content:
+                name = block.additional_information.get("name")
+                made[name if isinstance(name, str) and name else "reasoning_content"] = block.content
+        if details := beside.get("reasoning_details"):
+            made["reasoning_details"] = details
     if message.role is MessageRole.FUNCTION and not beside.get("tool_call_id"):
         made["role"] = "function"
     elif role == "tool":
@@ -101,7 +110,7 @@ def _part(block: Any) -> dict[str, Any] | None:
         mime = block.document_mimetype or "application/pdf"
         return {"type": "file", "file": {"filename": block.title, "file_data": f"data:{mime};base64,{encoded}"}}
     if isinstance(block, ToolCallBlock | ThinkingBlock):
-        return None  # calls travel in `tool_calls`, and reasoning is not sent back
+        return None  # they travel beside the content
     raise ConfigError(
         f"a {type(block).__name__} cannot be sent",
         code="bad_message",
@@ -124,44 +133,73 @@ def _call(block: ToolCallBlock) -> dict[str, Any]:
 
 def assistant_message(said: Mapping[str, Any]) -> ChatMessage:
     """The message of a whole reply's choice."""
-    calls = tool_calls_of(said.get("tool_calls"))
-    return with_tool_calls(content_text(said.get("content")), calls, reasoning_of(said))
+    thought = Thought(reasoning_of(said), reasoning_name(said))
+    return message_of(content_text(said.get("content")), calls_in(said), thought, beside_of(said))
 
 
-def tool_calls_of(value: Any) -> list[ToolCall]:
-    """The calls of a whole reply."""
-    calls: list[ToolCall] = []
-    for entry in value if isinstance(value, list) else []:
-        function = entry.get("function") if isinstance(entry, dict) else None
-        if isinstance(function, dict) and isinstance(name := function.get("name"), str):
-            arguments = function.get("arguments") or ""
-            text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-            calls.append(ToolCall(len(calls), call_id(entry.get("id")) or new_call_id(), name, text))
-    return calls
+class Thought(NamedTuple):
+    """Reasoning, and the server's own name for it, by which it is sent back."""
+
+    text: str = ""
+    name: str = ""
 
 
-def with_tool_calls(text: str, calls: Sequence[ToolCall], reasoning: str = "") -> ChatMessage:
-    """An assistant's message; calls are there as blocks, and as LlamaIndex's streaming programs still read them."""
-    blocks: list[Any] = [ThinkingBlock(content=reasoning)] if reasoning else []
-    blocks += [TextBlock(text=text)] if text or not calls else []
+def message_of(
+    text: str, calls: Sequence[ToolCall], thought: Thought | None = None, beside: Mapping[str, Any] | None = None
+) -> ChatMessage:
+    """An assistant's message; calls are there as blocks, and as LlamaIndex's streaming programs still read them.
+
+    Args:
+        text: The answer.
+        calls: Tool calls.
+        thought: What the model said of its reasoning.
+        beside: What it said beside all of that: images and audio become blocks, too.
+    """
+    blocks: list[Any] = []
+    if thought is not None and thought.text:
+        named = {"name": thought.name} if thought.name not in ("", "reasoning_content") else {}
+        blocks.append(ThinkingBlock(content=thought.text, additional_information=named))
+    if text or not calls:
+        blocks.append(TextBlock(text=text))
+    kept: dict[str, Any] = dict(beside or {})
+    if kept:
+        blocks += _media(kept)
+        kept["image_parts"] = kept.pop("images", None)  # LlamaIndex takes that name for documents of its own
+        kept = {name: value for name, value in kept.items() if value is not None}
     blocks += [
         ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments or "{}") for call in calls
     ]
-    beside = {"tool_calls": [_call(block) for block in blocks if isinstance(block, ToolCallBlock)]} if calls else {}
-    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=beside)
+    if calls:
+        kept["tool_calls"] = [_call(block) for block in blocks if isinstance(block, ToolCallBlock)]
+    return ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks, additional_kwargs=kept)
+
+
+def _media(beside: Mapping[str, Any]) -> list[Any]:
+    """Images and audio as blocks; what cannot be one stays in the message's ``additional_kwargs`` alone."""
+    images = beside.get("images")
+    urls = [image_url(image) for image in images] if isinstance(images, list) else []
+    blocks: list[Any] = [_image(url) for url in urls if url]
+    audio = beside.get("audio")
+    if isinstance(audio, dict) and isinstance(data := audio.get("data"), str) and data:
+        form = audio.get("format")
+        with suppress(ValueError):
+            blocks.append(AudioBlock(audio=data.encode(), format=form if isinstance(form, str) else None))
+    return blocks
+
+
+def _image(url: str) -> ImageBlock:
+    head, _, data = url.partition(";base64,")
+    if head.startswith("data:") and data:
+        return ImageBlock(image=data.encode(), image_mimetype=head[len("data:") :].partition(";")[0] or None)
+    return ImageBlock(url=url)
 
 
 def whole_arguments(text: Any) -> dict[str, Any] | None:
     """A call's arguments when the reply has come to its end; None where they are no JSON object."""
-    if isinstance(text, dict):
-        return text
     try:
-        value = parse_json(text or "{}", strict=False)
-    except (ValueError, RecursionError):
+        return arguments_in(text)
+    except ValueError:
         return None
-    if value is None:  # some servers write null where a call takes no arguments
-        return {}
-    return value if isinstance(value, dict) else None
 
 
 def tool_arguments(text: Any) -> dict[str, Any]:

@@ -33,14 +33,15 @@ from llama_index.core.llms.llm import ToolSelection
 
 from llama_index_zerog._fields import LlamaIndexFields, checked
 from llama_index_zerog._messages import assistant_message, openai_messages, tool_arguments, whole_arguments
-from llama_index_zerog._stream import ResponseMaker
+from llama_index_zerog._stream import ResponseMaker, logprobs_of, token_counts
 from llama_index_zerog.instrumentation import current_sinks, telling
 from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.frameworks.requests import RequestFields, parameters_for, request_of
 from zg_core.frameworks.schemas import rooted
 from zg_core.receipts.recent import KEY, metadata_of, receipt_in
+from zg_core.tasks.base import CHAT
 from zg_core.tasks.context import check_fits
-from zg_core.tasks.replies import first_choice
+from zg_core.tasks.replies import first_choice, usage_in
 
 if TYPE_CHECKING:
     from llama_index.core.chat_engine.types import AgentChatResponse
@@ -275,7 +276,7 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
         own = client.service().provider
         found: list[Service] = []
         for service in client.services():
-            if service.record.get("acknowledged", True) and service.provider != own:
+            if service.task == CHAT.name and service.record.get("acknowledged", True) and service.provider != own:
                 with suppress(ZeroGError):  # one that cannot be asked now is no advice
                     found += [service] if client.model_info(service=service).tools else []
             if len(found) == most:
@@ -425,7 +426,8 @@ def _response(reply: Reply) -> ChatResponse:
     Raises:
         RequestError: there is no choice in it.
     """
-    said = (first_choice(reply.body) or {}).get("message")
+    choice = first_choice(reply.body) or {}
+    said = choice.get("message")
     if not isinstance(said, dict):
         raise RequestError(
             f"provider {reply.receipt.provider} answered without a choice",
@@ -434,4 +436,9 @@ def _response(reply: Reply) -> ChatResponse:
             receipt=reply.receipt,
         )
     facts = metadata_of(reply.receipt)
-    return ChatResponse(message=assistant_message(said), raw={**reply.body, KEY: facts}, additional_kwargs={KEY: facts})
+    return ChatResponse(
+        message=assistant_message(said),
+        raw={**reply.body, KEY: facts},
+        logprobs=logprobs_of(choice),
+        additional_kwargs={KEY: facts, **token_counts(usage_in(reply.body))},
+    )

@@ -95,6 +95,10 @@ PARTS: dict[str, tuple[Callable[[], object], str]] = {
     "anvil": (anvil_program, "run `make interop`, or set ZEROG_ANVIL"),
     "postgres": (postgres_programs, "install PostgreSQL 15 or newer (the programs, no running server)"),
     "pgbouncer": (pgbouncer_program, "install pgbouncer (the program, no running service)"),
+    "cases": (
+        (shared_directory() / "cases" / "llm" / "inputs").is_dir,
+        "set ZEROG_SHARED to the directory of the reference data",
+    ),
     "chromium": (has_browser, "install chromium (or set ZEROG_CHROMIUM), and playwright with `make setup`"),
     "ray": (lambda: importlib.util.find_spec("ray"), "run `make setup` on Linux, or install ray"),
     "attestation": (

@@ -99,6 +99,12 @@ class Budget:
         if not 0 < len(self.run) <= 64:
             raise ConfigError("run is a name of 1 to 64 characters", code="bad_budget")
 
+    @property
+    def least(self) -> Amount | None:
+        """The smallest limit for several calls; None if there is one for each call only."""
+        limits = (self.per_run, self.per_day, self.per_provider, self.per_wallet)
+        return min((limit for limit in limits if limit is not None), default=None, key=lambda limit: limit.units)
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -161,6 +167,10 @@ class Referee(Protocol):
 
     async def before(self, service: Service, began: float) -> None:
         """A call to `service`, begun at unix time `began`, is about to be held for."""
+        ...
+
+    def refused(self, provider: str, units: int) -> None:
+        """A request that can have cost `units` neuron was refused."""
         ...
 
     async def again(self, service: Service) -> bool:
@@ -240,6 +250,8 @@ class Spending:
     def recount(self, receipt: Receipt, before: Fee, after: Fee | None = None) -> None:
         """Count by how much more the call of `receipt` can have cost, after its fee was corrected from `before`.
 
+        What it can have cost is held as unknown then, and may be released once that is known (`release_held`).
+
         Args:
             receipt: Of the call.
             before: The fee that was counted.
@@ -250,10 +262,13 @@ class Spending:
             return
         with self.store.transaction(durable=False) as work:
             row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=receipt.id)
-            if row is not None and row["state"] == "unknown":
-                units = str(int(row["units"]) + new - old)
+            scopes = sorted(self._scopes(receipt.payer, receipt.provider, receipt.started_at, ""))
+            if row is None:  # it was known, and is known no more
+                self._note(work, (receipt.id, receipt.payer, receipt.provider, "unknown"), new, scopes)
+            elif row["state"] == "unknown":
+                scopes, units = json.loads(row["scopes"]), str(int(row["units"]) + new - old)
                 work.run("UPDATE budget_holds SET units = :units WHERE id = :id", units=units, id=receipt.id)
-            for scope in sorted(self._scopes(receipt.payer, receipt.provider, receipt.started_at, "")):
+            for scope in scopes:
                 put(work, scope, spent_of(work, scope) + new - old)
 
     def release(self, receipt: Receipt) -> None:
@@ -375,18 +390,23 @@ class Spending:
                     payer=payer.lower(),
                     provider=provider.lower(),
                 )
-            work.run(
-                "INSERT INTO budget_holds VALUES"
-                " (:id, :chain, :payer, :provider, 'open', :units, :scopes, :holder, :at)",
-                id=id_,
-                chain=self.chain_id,
-                payer=payer,
-                provider=provider,
-                units=str(units),
-                scopes=json.dumps(sorted(scopes)),
-                holder=_holder(),
-                at=now.timestamp(),
-            )
+            self._note(work, (id_, payer, provider, "open"), units, sorted(scopes))
+
+    def _note(self, work: Work, what: tuple[str, str, str, str], units: int, scopes: list[str]) -> None:
+        """Hold `units` under an id, for a payer at a provider, in a state."""
+        id_, payer, provider, state = what
+        work.run(
+            "INSERT INTO budget_holds VALUES (:id, :chain, :payer, :provider, :state, :units, :scopes, :holder, :at)",
+            id=id_,
+            chain=self.chain_id,
+            payer=payer,
+            provider=provider,
+            state=state,
+            units=str(units),
+            scopes=json.dumps(scopes),
+            holder=_holder(),
+            at=datetime.now(UTC).timestamp(),
+        )
 
     def _settle(self, id_: str, cost: int | None, *, known: bool, durable: bool = False) -> None:
         with self.store.transaction(durable=durable) as work:

@@ -338,6 +338,9 @@ class _Client:
         return found
 
     async def _services(self) -> list[Service]:
+        every = getattr(self.backend, "services", None)  # in one read, where there are services of other tasks, too
+        if every is not None:
+            return list(await every())
         return [offer.service for offer in await self.backend.offers(self.task, None)]
 
     async def _token(self) -> Secret:
@@ -436,7 +439,7 @@ class ChatClient(_Client):
         return run(self._route()).service
 
     def services(self) -> list[Service]:
-        """All services of the task that this client is for, those too that cannot be used."""
+        """All services there are, those too that cannot be used; what each is for is its ``task``."""
         return run(self._services())
 
     def explain(self, model: str | None = None) -> Explanation:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "Work", "default_store_url"]
 
+_ROWS = 2000  # that a query brings at a time
 _MIGRATION_LOCK = 0x2E70_0617  # PostgreSQL advisory lock of this package, any constant
 
 
@@ -163,28 +164,68 @@ class Store:
                 writer.execute("ROLLBACK")
                 raise
 
-    def write(self, sql: str, **parameters: Any) -> None:
+    def write(self, sql: str, **parameters: Any) -> int:
         """Run one statement by itself, committed at once: the cheap way, for what every call writes.
 
         On a SQLite file it goes over one connection that is kept, straight through the driver, and without waiting
         for the disk: the end of this process loses nothing, only that of the machine can lose the last moments.
+
+        Returns:
+            The number of rows it changed.
 
         Raises:
             ConfigError: the database cannot be reached or used (code ``store_unavailable``).
         """
         if self.kind != "sqlite":
             with self.transaction() as work:
-                work.run(sql, **parameters)
-            return
+                return work.run(sql, **parameters)
         import sqlite3
 
         with self._writing:
             try:
                 writer = self._writer_now()
-                patiently(lambda: writer.execute(sql, parameters))
+                return int(patiently(lambda: writer.execute(sql, parameters).rowcount))
             except sqlite3.Error as error:
                 self._drop_writer()
                 raise self._unavailable(error) from error
+
+    def stream(self, sql: str, **parameters: Any) -> Iterator[tuple[Any, ...]]:
+        """The rows of one query as tuples, as they come: nobody who writes waits for it, and no other row is held.
+
+        Raises:
+            ConfigError: the database cannot be reached or used (code ``store_unavailable``).
+        """
+        from sqlalchemy import text
+        from sqlalchemy.exc import DatabaseError, InterfaceError
+        from sqlalchemy.exc import TimeoutError as NoneFree
+
+        if self.kind == "memory":
+            with self.transaction() as work:
+                rows = [tuple(row.values()) for row in work.all(sql, **parameters)]
+            yield from rows
+        elif self.kind == "sqlite":
+            yield from self._stream_file(sql, parameters)
+        else:
+            try:
+                with self._engine_now().connect() as connection:
+                    options = {"stream_results": True, "max_row_buffer": _ROWS}
+                    yield from connection.execute(text(sql), parameters, execution_options=options)
+            except (DatabaseError, InterfaceError, NoneFree) as error:
+                if not is_the_databases(error):
+                    raise
+                raise self._unavailable(error) from error
+
+    def _stream_file(self, sql: str, parameters: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+        import sqlite3
+        from contextlib import closing
+
+        try:
+            self._engine_now()  # makes the file and its schema
+            assert self._path is not None  # noqa: S101 - of a SQLite file
+            with closing(sqlite3.connect(self._path, timeout=BUSY_MOMENT, isolation_level=None)) as reader:
+                yield from patiently(lambda: reader.execute(sql, parameters))
+        except sqlite3.Error as error:
+            raise self._unavailable(error) from error
 
     def _writer_now(self) -> sqlite3.Connection:
         import sqlite3

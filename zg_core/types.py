@@ -15,7 +15,7 @@ from zg_core.jsontext import parse_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PROXY", "Kind", "PriceTier", "Prompt", "Service", "Usage"]
+__all__ = ["PROXY", "Kind", "PriceTier", "Prompt", "Service", "Usage", "count_of"]
 
 PROXY = "/v1/proxy"
 """What the OpenAI-shaped routes of a provider begin with (0g-direct §4.1)."""
@@ -216,12 +216,12 @@ class Usage:
         """
         if not isinstance(value, dict):
             return None
-        prompt, completion = (max(_tokens(value, name) or 0, 0) for name in _BILLED)
+        prompt, completion = (count_of(value, name) or 0 for name in _BILLED)
         if not prompt and not completion:
             return None
-        cached = _tokens(value.get("prompt_tokens_details"), "cached_tokens")
-        reasoning = _tokens(value.get("completion_tokens_details"), "reasoning_tokens")
-        return cls(prompt, completion, max(cached or 0, 0), max(reasoning or 0, 0))
+        cached = count_of(value.get("prompt_tokens_details"), "cached_tokens")
+        reasoning = count_of(value.get("completion_tokens_details"), "reasoning_tokens")
+        return cls(prompt, completion, cached or 0, reasoning or 0)
 
     @staticmethod
     def is_odd(value: object) -> bool:
@@ -242,6 +242,20 @@ class Usage:
     def total_tokens(self) -> int:
         """Prompt and completion tokens."""
         return self.prompt_tokens + self.completion_tokens
+
+
+def count_of(source: object, name: str) -> int | None:
+    """The count `name` of `source`, to be shown: 9.0 is 9; None where there is none.
+
+    Example:
+        >>> count_of({"a": 9.0}, "a"), count_of({"a": 9.5}, "a"), count_of({"a": "9"}, "a"), count_of(None, "a")
+        (9, None, None, None)
+    """
+    number = source.get(name) if isinstance(source, dict) else None
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    counts = isinstance(number, int) and not isinstance(number, bool) and number >= 0
+    return min(number, MOST_TOKENS) if counts and isinstance(number, int) else None
 
 
 def _tokens(source: object, name: str) -> int | None:

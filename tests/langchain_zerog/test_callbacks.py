@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
@@ -24,6 +25,7 @@ import zg_core
 from langchain_zerog import ChatZeroG, ZeroGReceiptsHandler, get_zerog_receipts
 from zg_core.localnet import LocalProvider
 from zg_core.money import Amount, Fee
+from zg_core.receipts import Anchor, read_bundle
 from zg_core.receipts.model import Receipt
 from zg_core.types import Kind
 
@@ -449,3 +451,39 @@ def nothing_left_over() -> Iterator[None]:
     yield
     assert ACTIVE.get() is None
     assert _SINK.get() is None
+
+
+class TestBundles:
+    @pytest.mark.parametrize("given", [True, False], ids=["callback", "block"])
+    def test_an_agent_s_run_travels_with_its_tree(
+        self, make_model: Make, provider: LocalProvider, tmp_path: Path, given: bool
+    ) -> None:
+        asked = agent(make_model(keep_bytes=True))
+        question = {"messages": [HumanMessage("What is 6 times 7? Use multiply.")]}
+        if given:
+            handler = ZeroGReceiptsHandler()
+            asked.invoke(question, {"callbacks": [handler]})
+        else:
+            with get_zerog_receipts() as outer, get_zerog_receipts() as handler:
+                asked.invoke(question)
+            assert [step.id for step in outer.steps] == [step.id for step in handler.steps]
+        digest = handler.bundle(tmp_path / "run.zip", run="6 times 7")
+        found = read_bundle(tmp_path / "run.zip")
+        assert (found.sha256, found.run, len(found.documents)) == (digest, "6 times 7", len(handler))
+        kinds = {step.kind for step in found.steps}
+        assert {"chain", "tool", "model"} <= kinds
+        names = {step.name for step in found.steps}
+        assert {"multiply", "ChatZeroG"} <= names
+        lines = found.check(Anchor("a test", (provider.response_signer,)))
+        assert [line.receipt.id for line in lines] == [receipt.id for receipt in handler.receipts]
+        assert {line.check.result for line in lines} == {"passed"}
+        assert all("." in line.step and line.name == "ChatZeroG" for line in lines)
+
+    def test_calls_without_a_run_are_steps_of_their_own(self, tmp_path: Path) -> None:
+        handler = ZeroGReceiptsHandler()
+        one = receipt(Fee(Amount(1), exact=True))
+        handler.on_zerog_receipt(one)
+        assert [(step.id, step.receipts) for step in handler.steps] == [(one.id, (one.id,))]
+        handler.bundle(tmp_path / "a.zip")
+        with pytest.raises(zg_core.ConfigError, match="no receipts"):
+            ZeroGReceiptsHandler().bundle(tmp_path / "b.zip")

@@ -12,11 +12,12 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from langchain_zerog import receipt_of
-from langchain_zerog._convert import call_id, chat_result, usage_metadata
+from langchain_zerog._convert import chat_result, usage_metadata
 from langchain_zerog._history import openai_messages
 from langchain_zerog._schemas import is_schema_class, openai_response_format
 from zg_core.calls.call import Reply
 from zg_core.errors import ConfigError, RequestError
+from zg_core.frameworks.tool_calls import call_id
 from zg_core.receipts.model import Receipt
 
 CALL = {"name": "add", "args": {"b": 2, "a": "é"}, "id": "call_1", "type": "tool_call"}
@@ -37,15 +38,28 @@ WIRE_CALL = {"type": "function", "id": "call_1", "function": {"name": "add", "ar
         ),
         (
             AIMessage("4", additional_kwargs={"reasoning_content": "2 and 2"}),
-            {"role": "assistant", "content": "4"},
+            {"role": "assistant", "content": "4", "reasoning_content": "2 and 2"},
+        ),
+        (
+            AIMessage(
+                "4",
+                additional_kwargs={"reasoning_content": "2 and 2", "reasoning_details": [{"signature": "s"}]},
+                response_metadata={"reasoning_name": "reasoning"},
+            ),
+            {"role": "assistant", "content": "4", "reasoning": "2 and 2", "reasoning_details": [{"signature": "s"}]},
+        ),
+        (
+            AIMessage([{"type": "reasoning", "reasoning": "2 and 2"}, {"type": "text", "text": "4"}]),
+            {"role": "assistant", "content": "4", "reasoning_content": "2 and 2"},
         ),
         (
             ToolMessage("no such city", tool_call_id="call_1", status="error", name="weather"),
             {"role": "tool", "name": "weather", "tool_call_id": "call_1", "content": "no such city"},
         ),
     ],
-    ids=["system", "name", "role", "assistant", "tool call", "refusal", "reasoning is not sent back", "tool error"],
-)
+    ids=["system", "name", "role", "assistant", "tool call", "refusal", "reasoning", "reasoning of another name",
+         "reasoning in blocks", "tool error"],
+)  # fmt: skip
 def test_a_message_goes_out_as_openai_writes_it(message: BaseMessage, expected: dict[str, Any]) -> None:
     assert openai_messages([message]) == [expected]
 
@@ -104,7 +118,6 @@ def test_media_go_out_as_content_parts(
         {"type": "tool_call", "name": "add", "args": {}, "id": "call_1"},
         {"type": "tool_call_chunk", "name": "add", "args": "{}", "id": "call_1", "index": 0},
         {"type": "invalid_tool_call", "name": "add", "args": "{", "id": "call_1", "error": None},
-        {"type": "reasoning", "reasoning": "hm"},
         {"type": "thinking", "thinking": "hm", "signature": "x"},
         {"type": "non_standard", "value": {"anything": 1}},
         {"type": "server_tool_call", "name": "search", "args": {}, "id": "s"},
@@ -311,7 +324,7 @@ def test_tool_arguments_are_parsed(
     assert message.invalid_tool_calls == []
 
 
-@pytest.mark.parametrize("arguments", ['{"a": ', "[1]", "null", '"text"', "{'a': 1}"])
+@pytest.mark.parametrize("arguments", ['{"a": ', "[1]", "nul", '"text"', "{'a': 1}"])
 def test_arguments_that_are_no_object_make_an_invalid_tool_call(
     make_receipt: Callable[..., Receipt], arguments: str
 ) -> None:

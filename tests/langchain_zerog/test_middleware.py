@@ -26,7 +26,7 @@ from langchain_zerog import ChatZeroG, get_zerog_receipts
 from langchain_zerog._purse import Purse
 from langchain_zerog.middleware import ZeroGBudgetMiddleware, ZeroGVerificationMiddleware
 from tests.zg_core.receipts.test_model import receipt as made_receipt
-from tests.zg_core.test_budget import SERVICE
+from tests.zg_core.test_budget import service_of
 from zg_core import og
 from zg_core.calls.budgets import held_to
 from zg_core.localnet import LocalNet, LocalProvider
@@ -415,7 +415,7 @@ def test_the_models_own_budget_and_that_of_the_run_hold_both(
 class TestPurse:
     def reserve(self, purse: Purse, currency: str) -> int:
         receipt = made_receipt(fee=Fee(Amount(0, currency), exact=False, reason="outcome_unknown"))
-        made = purse.reserve(receipt, SERVICE, b'{"max_tokens":10}', Tariff(1, 1, currency=currency))
+        made = purse.reserve(receipt, service_of(tariff=Tariff(1, 1, currency=currency)), b'{"max_tokens":10}')
         purse.settle(receipt, Fee(Amount(7, currency), exact=True))
         return made
 
@@ -440,10 +440,10 @@ class TestPurse:
     def test_a_price_that_nobody_signs_needs_a_word(self) -> None:
         listed = Tariff(1, 1, currency="USD", listed=True)
         with pytest.raises(zg_core.ConfigError) as caught:
-            Purse({"USD": Amount("1", "USD")}).reserve(made_receipt(), SERVICE, b'{"max_tokens":10}', listed)
+            Purse({"USD": Amount("1", "USD")}).reserve(made_receipt(), service_of(tariff=listed), b'{"max_tokens":10}')
         assert caught.value.code == "budget_unpriced"
         purse = Purse({"USD": Amount("1", "USD")}, unpriced=Amount(10**6, "USD"))
-        assert purse.reserve(made_receipt(), SERVICE, b'{"max_tokens":10}', listed) == 10**6
+        assert purse.reserve(made_receipt(), service_of(tariff=listed), b'{"max_tokens":10}') == 10**6
 
 
 @pytest.mark.parametrize(

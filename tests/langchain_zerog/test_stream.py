@@ -327,7 +327,7 @@ def test_arguments_that_were_cut_off_make_no_call(arguments: dict[str, Any], dat
     cut = whole[: data.draw(st.integers(1, len(whole) - 1))]
     for said, valid in ((whole, True), (cut, False)):
         merger = _Chunks(0)
-        chunks = merger.merge([{"index": 0, "id": "a", "function": {"name": "f", "arguments": said}}])
+        chunks = merger.take({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": said}}]})
         message = AIMessageChunk("", tool_call_chunks=chunks) + AIMessageChunk("", tool_call_chunks=merger.spoil())
         assert isinstance(message, AIMessageChunk)
         assert [call["args"] for call in message.tool_calls] == ([arguments] if valid else [])

@@ -125,7 +125,7 @@ def sent(net: LocalNet, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
         bodies.append(encode_body(payload))
         return bodies[-1]
 
-    monkeypatch.setattr("zg_core.calls.call.encode_body", recorded)
+    monkeypatch.setattr("zg_core.tasks.requests.encode_body", recorded)
 
     def last() -> dict[str, Any]:
         everywhere = [request for one in net.providers for request in one.requests]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from llama_index_zerog import ZeroG, ZeroGReceipts, get_zerog_receipts, receipt_
 from tests.llama_index_zerog.conftest import EMBED, SCRIPTED, Script
 from zg_core.frameworks.collected import Collected
 from zg_core.localnet import LocalNet, LocalProvider
+from zg_core.receipts import Anchor, read_bundle
+from zg_core.wallet import Wallet
 
 
 def multiply(a: int, b: int) -> int:
@@ -137,7 +140,7 @@ def test_both_frameworks_add_up_with_the_same_code() -> None:
     for name, of_both in vars(Collected).items():
         if not name.startswith("_") or name == "__getitem__":
             for one in (ZeroGReceipts, ZeroGReceiptsHandler):
-                assert name == "receipts" or getattr(one, name) is of_both, (one, name)
+                assert name in ("receipts", "steps") or getattr(one, name) is of_both, (one, name)
 
 
 def test_concurrent_tasks_do_not_mix(make_llm: Any) -> None:
@@ -187,3 +190,18 @@ def test_the_users_own_listener_hears_as_well(make_llm: Any) -> None:
     told: list[Any] = []
     response = make_llm(on_receipt=told.append).complete("hi")
     assert told == [receipt_of(response)]
+
+
+def test_what_was_collected_travels(make_llm: Any, provider: LocalProvider, tmp_path: Path) -> None:
+    with get_zerog_receipts() as receipts:
+        for question in ("hi", "ho"):
+            make_llm().complete(question)
+    wallet = Wallet.from_key("0x" + "5a" * 32)
+    digest = receipts.bundle(tmp_path / "run.zip", wallet=wallet)
+    found = read_bundle(tmp_path / "run.zip")
+    assert (found.sha256, found.signer) == (digest, wallet.address)
+    lines = found.check(Anchor("a test", (provider.response_signer,)))
+    assert [(line.step, line.receipt.id) for line in lines] == [
+        (str(number), receipt.id) for number, receipt in enumerate(receipts, start=1)
+    ]
+    assert {line.check.result for line in lines} == {"passed"}

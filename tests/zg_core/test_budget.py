@@ -195,6 +195,9 @@ class TestSpending:
         call.fee = Fee(Amount(90), exact=False, reason="price_changed", lower=30, upper=90)
         spending.recount(call, before)
         assert spending.left(PAYER, PROVIDER) == {"per_run": neuron(60), "per_wallet": neuron(110)}
+        assert [(each.state, each.upper) for each in spending.held()] == [("unknown", neuron(90))]
+        spending.release_held(call.id, neuron(30))
+        assert spending.left(PAYER, PROVIDER) == {"per_run": neuron(120), "per_wallet": neuron(170)}
 
     def test_a_bound_that_is_corrected_is_held_as_corrected(self, store: Store) -> None:
         spending = Spending(Budget(per_run=neuron(150)), store, 1)

@@ -109,7 +109,8 @@ class Backend(Protocol):
         """What the request is sent with.
 
         After `error`, a refusal that certainly served nothing: a new grant (session signed anew, challenge paid),
-        seconds after which the same request may do (our own transaction is not seen yet), or None to give up. What was
+        the seconds within which the same one will do (our own transaction is not seen yet: it is tried until then), or
+        None to give up. What was
         granted for the request that was refused is ``call.grant``.
         """
         ...

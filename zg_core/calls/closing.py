@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from zg_core.calls import observing
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError, StreamTruncated
 from zg_core.receipts.bounds import bounded, doubted
@@ -113,6 +114,8 @@ class Closing:
         call.route.rests(None, lambda after: self._raised(ended, after))
         try:
             if call.budget is not None:
+                if call.budget.referee is not None:
+                    call.budget.referee.refused(receipt.provider, receipt.fee.upper or 0)
                 await self._transport.blocking(call.budget.release, receipt)
         finally:
             await self._keep_closed(receipt)
@@ -195,6 +198,7 @@ class Closing:
             if self._chooser is not None:
                 self._chooser.judged(call.receipt)
             await self._recorder.judged(call.receipt)
+            observing.tell("judged", call.receipt)
             self._tell(self._on_verdict, call.receipt)
 
     def _close(self, call: Call, outcome: Outcome) -> None:
@@ -276,6 +280,7 @@ class Closing:
         await self._recorder.judged(receipt)
         if self._chooser is not None:
             self._chooser.judged(receipt)
+        observing.tell("judged", receipt)
         self._tell(self._on_verdict, receipt)
 
     def _count(self, ended: _Ended, budget: Counts) -> None:
@@ -317,6 +322,7 @@ class Closing:
         self._recorder.kept(receipt)
         if self._chooser is not None:
             self._chooser.judged(receipt)
+        observing.tell("ended", receipt)
         self._tell(self._on_receipt, receipt)
 
     @staticmethod

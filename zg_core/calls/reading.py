@@ -17,7 +17,9 @@ from zg_core.jsontext import encode_body, parse_json
 from zg_core.shown.redaction import blot
 from zg_core.sse import DONE, SSEDecoder
 from zg_core.tasks.chat import text_of
-from zg_core.tasks.replies import as_delta, error_in
+from zg_core.tasks.context import too_long
+from zg_core.tasks.overflow import overflow_in
+from zg_core.tasks.replies import as_delta, content_text, error_in
 from zg_core.types import Usage
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ TAIL_SECONDS = 2.0
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t"
 _SPACE = b" \t\r\n"
+_EVENT_LINE = re.compile(rb"(?:\A|[\r\n])(?:(?:data|event|id|retry)(?:[:\r\n]|\Z)|:)")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
 _MOST_SHOWN = 10_000
 
@@ -74,6 +77,7 @@ class Reading:
         self._decoder = SSEDecoder() if call.streamed else None
         self._begun = not call.streamed
         self._blank = False  # nothing but blanks has come
+        self._opening: bytes | None = b""  # what came as long as no event was complete
         self._whole: list[bytes] = []  # the body where it is no stream, else what came before the first event
         self._raw: list[bytes] = []  # what was not shown yet, in the raw form
         self._end = 0  # where the stream has ended
@@ -88,7 +92,7 @@ class Reading:
     def text(self) -> str:
         """What came, for an error: the text of a stream, the body of anything else."""
         if self._decoder is not None:
-            return "".join(self._call.text)
+            return blot(self._no_stream.decode("utf-8", "replace")) or "".join(self._call.text)
         return blot(b"".join(self._whole)[:_MOST_SHOWN].decode("utf-8", "replace"))
 
     def feed(self, chunk: bytes) -> Iterator[Any]:
@@ -101,6 +105,8 @@ class Reading:
         self._take(chunk)
         if not self._begun:
             chunk = self._begin(chunk)
+        if self._opening is not None:
+            self._opening += chunk[: _MOST_SHOWN - len(self._opening)]
         if self._decoder is None:
             self._whole.append(chunk)
         elif self._form is Form.RAW:
@@ -124,6 +130,12 @@ class Reading:
         for data in self._cut(b"\n\n"):
             if (seen := self._hear(data)) is not None and self._form is not Form.RAW:
                 yield seen
+        if self._no_stream:
+            raise RequestError(
+                f"provider {self._call.receipt.provider} answered {self._call.exchange.status} with what is no stream",
+                code="malformed_reply",
+                hint="choose another provider; error.text holds the body",
+            )
         if not self.done:
             yield from self._released()
         if not (self.done or self._call.finished):
@@ -134,6 +146,12 @@ class Reading:
         if self._form is Form.RAW:
             return self._released()
         return [b"data: [DONE]\n\n"] if self._form is Form.TIDY and self._call.streamed and self.done else []
+
+    @property
+    def _no_stream(self) -> bytes:
+        """The beginning of a response in which there is neither an event nor a comment: a web page, a text."""
+        opening = self._opening or b""
+        return b"" if not opening.strip() or _EVENT_LINE.search(opening) else opening
 
     # bytes
 
@@ -206,7 +224,7 @@ class Reading:
             said, mended = _mended(data), True
         if not isinstance(said, dict):
             raise RequestError("the stream holds an event that is no JSON object", code="malformed_reply")
-        call = self._call
+        call, self._opening = self._call, None
         if self._ear is not None and (heard := self._ear(call, said)) is not said:
             if heard is None:
                 return None
@@ -225,13 +243,13 @@ class Reading:
             if not delta and isinstance(choice.get("message"), dict):
                 delta, mended = as_delta(choice), True
             content = delta.get("content") if isinstance(delta, dict) else None
-            if content and isinstance(content, str):
-                call.text.append(content)
+            if content:
+                call.text.append(content if isinstance(content, str) else content_text(content))
             if choice.get("finish_reason"):
                 call.finished = odd = True
             odd = odd or "error" in choice
         if odd and (words := error_in(said)):
-            raise RequestError(f"the provider broke off with an error: {blot(words)[:2000]}", code="error_in_stream")
+            raise _error(f"the provider broke off with an error: {blot(words)[:2000]}", words, "error_in_stream")
         if self._form is Form.EVENTS:
             return said
         return _tidy(encode_body(said) if mended else data)
@@ -264,9 +282,8 @@ class Reading:
         call.exchange.body_id = _id_of(said)
         call.text.append(text_of(said))
         if words := error_in(said):
-            raise RequestError(
-                f"provider {call.receipt.provider} answered with an error: {blot(words)[:2000]}", code="error_in_reply"
-            )
+            said_so = f"provider {call.receipt.provider} answered with an error: {blot(words)[:2000]}"
+            raise _error(said_so, words, "error_in_reply")
         if call.streamed and self._form is not Form.RAW:  # a stream was asked for: it is one event
             for choice in said["choices"] if isinstance(said.get("choices"), list) else ():
                 if isinstance(choice, dict) and isinstance(choice.get("message"), dict):
@@ -275,6 +292,13 @@ class Reading:
         if self._form is Form.EVENTS:
             return said
         return encode_body(said) if mended and self._form is Form.TIDY else raw
+
+
+def _error(message: str, words: str, code: str) -> RequestError:
+    """The error for `words` of a provider inside what looks like a success."""
+    if (overflow := overflow_in(words)) is not None:
+        return too_long(message, *overflow)
+    return RequestError(message, code=code)
 
 
 def _mended(data: bytes) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from zg_core.backends.service import Grant
+from zg_core.calls import observing
 from zg_core.calls.budgets import budgets_of
 from zg_core.calls.call import Call
 from zg_core.calls.gate import gate_of, pace_of
@@ -62,6 +64,8 @@ _MENDED = (InsufficientFunds, NotAcknowledged, PaymentRequired, SessionRejected)
 """Refusals that a moment, a new session or a payment may mend: the backend is asked."""
 _SECRET_HEADERS = frozenset({"authorization", "payment-signature", "x-api-key", "x-payment"})
 _SECRET_LENGTH = 32  # with its scheme: what is shorter opens nothing, and may be a word
+_UNSEEN = "the provider does not see your last transaction yet"
+_STEP = 5.0  # seconds between two attempts while the other side may not see our own change yet
 _MAX_ERROR_BYTES = 1024 * 1024
 _REFUSAL_SECONDS = 10.0  # for its words; the status counts without them
 
@@ -184,13 +188,15 @@ class Sending:
             except (*_MENDED, RateLimited, ProviderUnavailable) as error:
                 again = await self._backend.grant(call, error) if isinstance(error, _MENDED) else None
                 if not _fits(call.budget, attempts) and not hasty:
+                    if isinstance(again, float):
+                        error.hint = f"{_UNSEEN}; try again in at most {again:.0f} s"
                     if again is not None or attempts.wait(error) is not None:
                         _unaffordable(error, "per_call")
                     raise
                 if isinstance(again, Grant):
                     grant, until = again, None
                 elif again is not None:
-                    await self._transport.sleep(again)
+                    await self._transport.sleep(_pause(call.budget, attempts, again))
                     grant, until = call.grant, None
                 elif not hasty and (wait := attempts.wait(error)) is not None:
                     await self._transport.sleep(wait)
@@ -346,12 +352,14 @@ class Sending:
         )
         call.started = time.monotonic()
         call.sent = True
+        observing.tell("sent", call)
         try:
             response = await self._transport.send(request)
         except OutcomeUnknown:
             raise
         except ZeroGError:
             call.sent = False  # no connection: it never left
+            observing.tell("unsent", call.receipt)
             raise
         if 200 <= response.status < 300:
             return response
@@ -394,6 +402,17 @@ class Sending:
 def _fits(budget: Counts | None, attempts: Attempts) -> bool:
     """Whether one more request like the last fits what one call may cost."""
     return budget is None or budget.fits_call(attempts.held + attempts.last)
+
+
+def _pause(budget: Counts | None, attempts: Attempts, patience: float) -> float:
+    """Seconds between two attempts: a moment, or so many that those which one call may cost last to the end.
+
+    Else who waits for his own deposit would have used them up, each held at what it might cost, before it is seen.
+    """
+    most = math.ceil(patience / _STEP)
+    units = (attempts.held + number * attempts.last for number in range(1, most + 1))
+    fitting = most if budget is None else sum(map(budget.fits_call, units))
+    return min(patience, _STEP) if fitting == most else patience / max(fitting, 1)
 
 
 def _unaffordable(refusal: ZeroGError, limit: str) -> ZeroGError:

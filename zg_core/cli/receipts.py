@@ -2,11 +2,12 @@
 
 import json
 import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -14,6 +15,7 @@ from zg_core.backends.direct.audit.anchors import chain_anchor, resolve_late
 from zg_core.backends.direct.audit.auditing import audit as compare
 from zg_core.backends.direct.audit.charges import read_charges
 from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED, OK
+from zg_core.cli.terminal.keystore import own_wallet
 from zg_core.cli.terminal.options import User, command, parse_address
 from zg_core.cli.terminal.run import Run
 from zg_core.config import NETWORKS
@@ -21,12 +23,15 @@ from zg_core.errors import ChainError, ConfigError
 from zg_core.http.transport import run as drive
 from zg_core.jsontext import parse_json
 from zg_core.receipts.anchors import Anchor, read_pins
+from zg_core.receipts.bundles import is_bundle, read_bundle, write_bundle
 from zg_core.receipts.checking import Check, check
-from zg_core.receipts.export import to_csv
+from zg_core.receipts.documents import Documents, as_csv, as_json
 from zg_core.receipts.model import Receipt
+from zg_core.receipts.plain import DIRECT
 from zg_core.verify.conditions import at_least
 from zg_core.verify.policy import DEFAULT_MINIMUM, suffices
 from zg_core.verify.verdict import Status
+from zg_core.wallet import Wallet
 
 __all__ = ["receipts"]
 
@@ -48,6 +53,7 @@ OfProvider = Annotated[
 ]
 Since = Annotated[datetime | None, typer.Option(formats=_TIMES, help="Only calls begun at this time (UTC) or later.")]
 Until = Annotated[datetime | None, typer.Option(formats=_TIMES, help="Only calls begun before this time (UTC).")]
+OfRun = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Only of this run of an agent.")]
 
 
 @receipts.command("list")
@@ -58,9 +64,10 @@ def list_(
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    name: OfRun = None,
 ) -> None:
     """List the newest receipts of the store."""
-    found = run.stored().select(provider=provider, since=_utc(since), until=_utc(until), newest=limit)
+    found = run.stored().select(provider=provider, since=_utc(since), until=_utc(until), newest=limit, run=name)
     if found:
         run.out.table(
             ["begun (UTC)", "receipt", "provider", "model", "outcome", "verdict", "fee", "flags"],
@@ -97,16 +104,17 @@ def show(
         raise ConfigError(
             "no receipt with this id, or more than one", code="unknown_receipt", hint="see `zerog receipts list`"
         )
-    verdict, service = receipt.verdict, receipt.service
+    verdict = receipt.verdict
     run.out.facts(
         ("receipt", receipt.id),
         ("begun", f"{receipt.started_at.isoformat()}, {receipt.seconds:.3f} s, {receipt.outcome}"),
-        ("network", f"{receipt.network}, chain {receipt.chain_id}, contract {receipt.inference}"),
+        ("run", receipt.run or None),
+        ("network", f"{receipt.network}, {receipt.realm}, contract {receipt.inference or 'none'}"),
         ("payer", receipt.payer or None),
-        ("provider", f"{receipt.provider}, {receipt.model}, {receipt.kind}"),
+        ("provider", f"{receipt.provider}, {receipt.model}, {receipt.kind}, {receipt.task}"),
         ("verdict", f"{verdict}: {verdict.explain()}"),
         ("signer", verdict.recovered_signer or None),
-        ("record read", None if service is None else f"at block {receipt.service_block}, signer {service.signer}"),
+        ("record read", _read_at(receipt)),
         ("fee", _fee(receipt)),
         ("usage", None if receipt.usage is None else _usage(receipt)),
         ("request", f"sha256 {receipt.request_sha256}, {_kept(receipt.request_body, receipt.request_bytes)}"),
@@ -128,19 +136,81 @@ def export(
     provider: OfProvider = None,
     since: Since = None,
     until: Until = None,
+    name: OfRun = None,
 ) -> None:
     """Export receipts, oldest first; the JSON form is what `zerog receipts verify` reads."""
-    found = run.stored().select(provider=provider, since=_utc(since), until=_utc(until))
-    document = {"receipts": [each.to_dict() for each in found]}
-    text = to_csv(found) if form is Format.CSV else json.dumps(document, indent=2) + "\n"
+    counted = _Counted(run.stored().rows(provider=provider, since=_utc(since), until=_utc(until), run=name))
+    pieces = as_csv(counted) if form is Format.CSV else as_json(counted)
     if output is not None:
-        output.write_text(text, encoding="utf-8", newline="")
-        run.out.line(f"{len(found)} receipts written to {output}")
-        run.out.document({"file": str(output), "format": str(form), "count": len(found)})
+        with output.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(pieces)
+        run.out.line(f"{counted.count} receipts written to {output}")
+        run.out.document({"file": str(output), "format": str(form), "count": counted.count})
     elif run.out.as_json:
-        run.out.document(document if form is Format.JSON else {"csv": text})
+        text = "".join(pieces)
+        run.out.document(json.loads(text) if form is Format.JSON else {"csv": text})
     else:
-        run.out.raw(text)
+        for piece in pieces:
+            run.out.raw(piece)
+
+
+class _Counted:
+    """Counts what passes."""
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        self._rows = rows
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for each in self._rows:
+            self.count += 1
+            yield each
+
+
+@receipts.command()
+@command
+def bundle(
+    run: Run,
+    output: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to write.", dir_okay=False)],
+    name: OfRun = None,
+    provider: OfProvider = None,
+    since: Since = None,
+    until: Until = None,
+    sign: Annotated[bool, typer.Option("--sign", help="Sign the manifest with the wallet.")] = False,
+    evidence: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--evidence", metavar="FILE|DIR", help="Put this in, too: what `zerog verify --save` wrote, for example."
+        ),
+    ] = None,
+) -> None:
+    """Put receipts into one file for an auditor, who checks it offline with `zerog receipts verify OUT.zip`.
+
+    Receipts hold prompts and answers where the client kept bytes.
+    """
+    if name is None and since is None:
+        raise typer.BadParameter("say which receipts: --run RUN or --since TIME", param_hint="--run")
+    counted = _Counted(run.stored().rows(provider=provider, since=_utc(since), until=_utc(until), run=name))
+    words = Documents()
+    wallet = (own_wallet() or Wallet.from_env()) if sign else None
+    digest = write_bundle(
+        output,
+        (words.text(*each) for each in counted),
+        run=name or "",
+        wallet=wallet,
+        evidence=dict(_files(evidence or [])),
+    )
+    run.out.line(f"{counted.count} receipts written to {output}")
+    run.out.line(f"manifest  sha256 {digest}{f', signed by {wallet.address}' if wallet else ''}")
+    signer = None if wallet is None else wallet.address
+    run.out.document({"file": str(output), "count": counted.count, "manifest_sha256": digest, "signer": signer})
+
+
+def _files(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
+    for path in paths:
+        inside = [each for each in sorted(path.rglob("*")) if each.is_file()] if path.is_dir() else [path]
+        for each in inside:
+            yield (each.relative_to(path.parent).as_posix(), each.read_bytes())
 
 
 @receipts.command()
@@ -148,7 +218,8 @@ def export(
 def verify(
     run: Run,
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE…", help="Receipts as JSON: one, a list, or an export.")
+        list[Path] | None,
+        typer.Argument(metavar="FILE…", help="Receipts as JSON (one, a list, an export) or a bundle."),
     ] = None,
     rpc: Annotated[
         str | None, typer.Option(metavar="URL", help="Ask this JSON-RPC endpoint who the signer is.")
@@ -179,6 +250,11 @@ def verify(
     if late:
         _late(run if rpc is None else run.at(rpc_url=rpc), minimum)
         return
+    bundles = [path for path in files or [] if is_bundle(path)]
+    if bundles:
+        if len(files or []) > 1:
+            raise typer.BadParameter("give a bundle by itself", param_hint="FILE")
+        _verify_bundle(run, bundles[0], lambda each: _anchor(run, each, rpc, signer, pins), minimum)
     checks: list[tuple[Path, Check]] = []
     for path in files or []:
         for document in _read(path):
@@ -206,12 +282,19 @@ def audit(
     from_block: Annotated[
         int | None, typer.Option(min=0, help="First block; default the first that knows the wallet.")
     ] = None,
+    backend: Annotated[str, typer.Option(help="Whose calls: each backend is settled in its own way.")] = DIRECT,
 ) -> None:
     """Compare receipts with what providers settled on chain; exit code 1 if sums lie outside of what they allow."""
+    if backend != DIRECT:
+        raise ConfigError(
+            f"nothing is known of how {backend[:40]!r} settles, so its receipts cannot be compared",
+            code="no_audit",
+            hint=f"--backend {DIRECT}; what others charged is in their own accounts",
+        )
     stored = run.stored()
     with run.reader(user) as broker, run.out.waiting("reading the settlements"), _warnings(run):
         owner = broker.address
-        own = stored.select(payer=owner, provider=provider, chain_id=broker.network.chain_id)
+        own = list(stored.audited(payer=owner, provider=provider, chain_id=broker.network.chain_id))
         asked = list(dict.fromkeys(each.provider for each in own))
         charges = drive(read_charges(broker.core, broker.transport, owner, asked, from_block=from_block))
     found = compare(
@@ -247,6 +330,47 @@ def audit(
         run.out.line("nothing outside of what the receipts allow")
     run.out.document({"user": owner, **found.to_dict()})
     raise typer.Exit(NOT_VERIFIED if not found.providers else OK if found.ok else ERROR)
+
+
+def _verify_bundle(run: Run, path: Path, anchor: Callable[[Receipt], Anchor | None], minimum: str | None) -> NoReturn:
+    found = read_bundle(path)
+    lines = found.check(anchor, minimum=minimum)
+    twins = _with_twins([(path, each.check) for each in lines])
+    run.out.facts(
+        ("bundle", f"{path}, {len(lines)} receipts" + (f", run {found.run}" if found.run else "")),
+        ("manifest", f"sha256 {found.sha256}"),
+        ("signed by", found.signer or "nobody: whoever had it may have changed it"),
+    )
+    run.out.table(
+        ["step", "who answered", "result", "verdict", "fee", "nobody vouches for"],
+        [
+            [
+                f"{each.step} {each.name}".strip(),
+                f"{each.receipt.provider} {each.receipt.model}",
+                each.check.result,
+                each.receipt.verdict if each.check.verdict is None else each.check.verdict,
+                _fee(each.receipt),
+                "all of it" if each.check.result != "passed" else ", ".join(each.unvouched),
+            ]
+            for each in lines
+        ],
+    )
+    for each, (_, checked) in zip(lines, twins, strict=True):
+        if each.check.result != "passed":
+            run.out.line(f"{each.check.result}  {each.receipt.id}: {each.check.reason}")
+        for note in checked.notes[len(each.check.notes) :]:
+            run.out.line(f"notice  {each.receipt.id}: {note}")
+    results = {each.check.result for each in lines}
+    run.out.document(
+        {
+            "file": str(path),
+            "run": found.run,
+            "manifest_sha256": found.sha256,
+            "signer": found.signer or None,
+            "results": [each.to_dict() for each in lines],
+        }
+    )
+    raise typer.Exit(ERROR if "failed" in results else OK if results == {"passed"} else NOT_VERIFIED)
 
 
 def _late(run: Run, minimum: str | None) -> None:
@@ -334,6 +458,11 @@ def _utc(moment: datetime | None) -> datetime | None:
 def _fee(receipt: Receipt) -> str:
     fee = receipt.fee
     return str(fee.amount) if fee.exact else fee.bounds
+
+
+def _read_at(receipt: Receipt) -> str | None:
+    signer = getattr(receipt.service, "signer", None)
+    return None if signer is None else f"at block {receipt.service_block}, signer {signer}"
 
 
 def _usage(receipt: Receipt) -> str:

@@ -84,6 +84,9 @@ def start(
     public_name: Annotated[
         list[str] | None, typer.Option(metavar="HOST", help="A further host name it may be asked by; repeatable.")
     ] = None,
+    telemetry: Annotated[
+        bool, typer.Option("--telemetry", help="Hand spans and metrics to OpenTelemetry (extra otel).")
+    ] = False,
     max_body: Annotated[int, typer.Option(metavar="MB", min=1, max=1024, help="Largest request.")] = 32,
     grace: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="How long calls may take to end.")] = 30.0,
 ) -> None:
@@ -115,6 +118,7 @@ def start(
         max_body=max_body * 1024 * 1024,
         grace=grace,
         names=frozenset(name.lower() for name in public_name or ()),
+        traced=telemetry,
     )
     if config is not None:
         if model or provider or routing:
@@ -137,6 +141,10 @@ def _run(run: Run, settings: ServeSettings, fresh: bool) -> None:
         raise ConfigError(
             f"serving needs {error.name}", code="missing_extra", hint="pip install 'zerog-integrations[serve]'"
         ) from None
+    if settings.traced:
+        from zg_core.telemetry import instrument
+
+        instrument()
     sock = bound(settings.host, settings.port)
     url = _url(settings.host, sock.getsockname()[1])
 

@@ -176,4 +176,43 @@ MIGRATIONS: tuple[str, ...] = (
         revoked DOUBLE PRECISION
     )
     """,
+    """
+    CREATE TABLE receipt_contexts (
+        name VARCHAR(22) NOT NULL PRIMARY KEY,
+        data TEXT NOT NULL
+    );
+    CREATE TABLE receipts_2 (
+        id VARCHAR(64) NOT NULL PRIMARY KEY,
+        context VARCHAR(22) NOT NULL,
+        chain BIGINT NOT NULL,
+        realm VARCHAR(128) NOT NULL,
+        payer VARCHAR(128) NOT NULL,
+        provider VARCHAR(128) NOT NULL,
+        outcome VARCHAR(16) NOT NULL,
+        started DOUBLE PRECISION NOT NULL,
+        run VARCHAR(128) NOT NULL,
+        status VARCHAR(20) NOT NULL,
+        judged DOUBLE PRECISION,
+        currency VARCHAR(8) NOT NULL,
+        fee VARCHAR(80) NOT NULL,
+        exact SMALLINT NOT NULL,
+        most VARCHAR(80),
+        odd SMALLINT NOT NULL,
+        verdict TEXT NOT NULL,
+        data TEXT NOT NULL
+    );
+    INSERT INTO receipts_2
+        SELECT r.id, '', r.chain, 'eip155:' || r.chain, r.payer, r.provider, r.outcome, r.started, '',
+            COALESCE(v.status, ''), v.at, '', '', 0, NULL, 0, COALESCE(v.data, ''), r.data
+        FROM receipts r LEFT JOIN receipt_verdicts v
+            ON v.receipt = r.id AND v.at = (SELECT MAX(at) FROM receipt_verdicts WHERE receipt = r.id)
+        WHERE TRUE
+        ON CONFLICT (id) DO NOTHING;
+    DELETE FROM receipt_verdicts
+        WHERE at = (SELECT judged FROM receipts_2 WHERE receipts_2.id = receipt_verdicts.receipt);
+    DROP TABLE receipts;
+    ALTER TABLE receipts_2 RENAME TO receipts;
+    CREATE INDEX receipts_by_start ON receipts (started);
+    CREATE INDEX receipts_by_provider ON receipts (provider, started)
+    """,
 )

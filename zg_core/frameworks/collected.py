@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zg_core.money import Amount
+from zg_core.receipts.runs import Step
 from zg_core.receipts.totals import spent_in, totals_of
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.totals import Total
+    from zg_core.wallet import Wallet
 
 __all__ = ["Collected"]
 
@@ -62,3 +67,37 @@ class Collected:
             ConfigError: unknown currency.
         """
         return spent_in(self.receipts, currency)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What ran, and which receipts belong to it: here each call by itself."""
+        return tuple(Step(each.id, "", each.model, each.task, (each.id,)) for each in self.receipts)
+
+    def bundle(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        run: str = "",
+        wallet: Wallet | None = None,
+        evidence: Mapping[str, bytes] | None = None,
+    ) -> str:
+        """Write all receipts and the steps of the run to one file that ``zerog receipts verify`` reads offline.
+
+        It is for an auditor who has neither key nor network; with ``keep_bytes=True`` it holds prompts and answers.
+        Checks that are still running are waited for, ten seconds each at the most.
+
+        Args:
+            path: A zip file; what is there is replaced.
+            run: Name of the run.
+            wallet: Signs the manifest: whoever opens the bundle then knows who made it.
+            evidence: Further files by name, for example the report of an attestation and its collateral.
+
+        Returns:
+            The SHA-256 of the manifest: two bundles with the same one are the same.
+
+        Raises:
+            ConfigError: there are no receipts, or a name of `evidence` is none (code ``bad_bundle``).
+        """
+        from zg_core.receipts.bundles import write_bundle
+
+        return write_bundle(path, self.receipts, steps=self.steps, run=run, wallet=wallet, evidence=evidence)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core import display
 from zg_core.receipts import plain
+from zg_core.receipts.runs import current_run
 from zg_core.receipts.upgrade import upgraded
 from zg_core.types import Kind
 from zg_core.verify.schemes.evidence import Evidence
@@ -55,7 +56,7 @@ class Receipt:
 
     Attributes:
         id: Random id of this receipt.
-        run: Name of the run of an agent that it is part of, "" where nobody named one.
+        run: Name of the run of an agent that it is part of (`zg_core.receipts.named_run`), "" where nobody named one.
         backend: ``"direct"``, ….
         realm: Whose money and identities it is about, for example ``"eip155:16661"``.
         network: Name of the network; `chain_id` is its id, 0 where it is no chain's.
@@ -143,7 +144,7 @@ class Receipt:
     flags: tuple[str, ...] = ()
     realm: str = ""
     task: str = "chat"
-    run: str = ""
+    run: str = field(default_factory=current_run)
     evidence: Evidence = field(default_factory=Evidence)
     payment: str = ""
     grant: Mapping[str, Any] = field(default_factory=dict)
@@ -202,6 +203,13 @@ class Receipt:
                 event = self._resolved
             if event is not None:
                 event.set()
+
+    def restore(self, verdict: Verdict) -> None:
+        """Take the verdict that a store has of it: nobody settles it any more."""
+        self.verdict = verdict
+        if verdict.signed_model:
+            self.model = verdict.signed_adapter or verdict.signed_model
+        self._resolved = _NOBODY_SETTLES
 
     def metadata(self) -> dict[str, Any]:
         """What rides on a message as ``response_metadata["zerog"]``; amounts are decimal strings, no floats."""

@@ -1,33 +1,42 @@
-"""Receipts in the store: a row for every call, written before it is sent, and rows for verdicts that came later.
+"""Receipts in the store: a row for every call, written before it is sent, and verdicts as they come.
 
 A call is written when its request is about to leave (outcome ``unknown``), and again when it has ended, before its
-verdict is made; a verdict is a row of its own. So whatever ends the process, what was sent is on record, and a verdict
-that was still pending can be made later (`zg_core.backends.direct.audit.anchors.resolve_late`).
+verdict is made; the verdict has a column of its own, which no later writing of the call touches, and one that it takes
+the place of becomes a row of `receipt_verdicts`. So whatever ends the process, what was sent is on record, and a
+verdict that was still pending can be made later (`zg_core.backends.direct.audit.anchors.resolve_late`). What many calls
+share is written once (`zg_core.receipts.packing`).
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import logging
+import sys
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from zg_core import display
 from zg_core.errors import ConfigError
-from zg_core.receipts import plain
-from zg_core.receipts.model import Receipt, row
+from zg_core.receipts.audited import Audited
+from zg_core.receipts.model import row
+from zg_core.receipts.packing import COLUMNS, backend_in, packed, prices_in, unpacked, verdict_from, verdict_text
+from zg_core.receipts.plain import DIRECT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from zg_core.store import Store
+    from zg_core.receipts.model import Receipt
+    from zg_core.receipts.packing import Row
+    from zg_core.store import Store, Work
     from zg_core.verify.verdict import Verdict
+
+    _Statements = list[tuple[str, dict[str, Any]]]
 
 __all__ = ["ReceiptStore", "Retention"]
 
@@ -36,19 +45,38 @@ logger = logging.getLogger(__name__)
 _PRUNE_EVERY = 500  # calls
 _BATCH = 500  # rows that one short transaction deletes, or one query reads
 _MOST_UNSAVED = 1000
-_CALL = (
-    "INSERT INTO receipts (id, chain, payer, provider, outcome, started, written, data)"
-    " VALUES (:id, :chain, :payer, :provider, :outcome, :started, :written, :data)"
-    " ON CONFLICT (id) DO UPDATE SET payer = :payer, outcome = :outcome, written = :written, data = :data"
+_WRITTEN = (
+    "id", "context", "chain", "realm", "payer", "provider", "outcome", "started", "run", "status", "currency", "fee",
+    "exact", "most", "odd", "verdict", "data",
+)  # fmt: skip
+# What an appended verdict has written stays.
+_JUDGED = ("status", "verdict")
+_CALL = (  # names of columns only
+    f"INSERT INTO receipts ({', '.join(_WRITTEN)}) VALUES ({', '.join(f':{name}' for name in _WRITTEN)})"  # noqa: S608
+    " ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(
+        f"{name} = CASE WHEN receipts.judged IS NULL THEN :{name} ELSE receipts.{name} END"
+        if name in _JUDGED
+        else f"{name} = :{name}"
+        for name in _WRITTEN[1:]
+    )
 )
-_VERDICT = "INSERT INTO receipt_verdicts (receipt, at, status, data) VALUES (:receipt, :at, :status, :data)"
+_CONTEXT = "INSERT INTO receipt_contexts (name, data) VALUES (:name, :data) ON CONFLICT (name) DO NOTHING"
+_FIRST_VERDICT = (
+    "UPDATE receipts SET status = :status, verdict = :verdict, judged = :judged WHERE id = :id AND judged IS NULL"
+)
+_EARLIER_VERDICT = (
+    "INSERT INTO receipt_verdicts (receipt, at, status, data)"
+    " SELECT id, judged, status, verdict FROM receipts WHERE id = :id AND judged IS NOT NULL"
+)
+_LATER_VERDICT = "UPDATE receipts SET status = :status, verdict = :verdict, judged = :judged WHERE id = :id"
 _MARKS = "INSERT INTO reply_marks (mark, holder, at) VALUES {rows} ON CONFLICT (mark) DO NOTHING"
 _NOTED = "SELECT mark, holder FROM reply_marks WHERE mark IN ({places})"
 _HOLDER_DIGITS = 12  # of a receipt's id: enough to know one's own
-_READ = (
-    "SELECT r.id, r.started, r.data, v.data AS verdict FROM receipts r LEFT JOIN receipt_verdicts v"
-    " ON v.receipt = r.id AND v.at = (SELECT MAX(at) FROM receipt_verdicts WHERE receipt = r.id)"
-)
+_READ = f"SELECT {', '.join(COLUMNS)} FROM receipts"  # noqa: S608 - names of columns only
+_AUDITED = "SELECT id, provider, started, outcome, currency, fee, exact, most, odd, context FROM receipts"
+_MOST_CONTEXTS = 4096  # that are kept in memory
+_SOME = 200  # rows whose contexts are looked up at once
 _ORPHANS = (
     "DELETE FROM receipt_verdicts WHERE at <= :horizon"
     " AND NOT EXISTS (SELECT 1 FROM receipts WHERE id = receipt_verdicts.receipt)"
@@ -104,7 +132,9 @@ class ReceiptStore:
         self._guard = threading.Lock()
         self._written = 0
         self._pruning = threading.Lock()
-        self._unsaved: deque[tuple[str, dict[str, Any]]] = deque(maxlen=_MOST_UNSAVED)
+        self._unsaved: deque[_Statements] = deque(maxlen=_MOST_UNSAVED)
+        self._known: set[str] = set()  # contexts that the store has
+        self._contexts: dict[str, str] = {}
 
     # writing
 
@@ -114,7 +144,14 @@ class ReceiptStore:
         Raises:
             ConfigError: the store cannot be used (code ``store_unavailable``).
         """
-        self._run(_CALL, _row(receipt))
+        row, context = packed(receipt)
+        statements: _Statements = [(_CALL, row)]
+        if context.name not in self._known:
+            statements.insert(0, (_CONTEXT, {"name": context.name, "data": context.data}))
+        self._run(statements)
+        if len(self._known) > _MOST_CONTEXTS:
+            self._known.clear()
+        self._known.add(context.name)
         with self._guard:
             self._written += 1
             due = self._written % _PRUNE_EVERY == 1
@@ -149,7 +186,8 @@ class ReceiptStore:
         Raises:
             ConfigError: as in `write`.
         """
-        self._run(_VERDICT, _verdict_row(receipt.id, receipt.verdict))
+        told = {"id": receipt.id, "status": str(receipt.verdict.status), "verdict": verdict_text(receipt)}
+        self._run([(_FIRST_VERDICT, {**told, "judged": time.time()})])
 
     def drop(self, receipt: Receipt) -> None:
         """Take back a call that turned out never to have been served.
@@ -157,13 +195,13 @@ class ReceiptStore:
         Raises:
             ConfigError: as in `write`.
         """
-        self._run("DELETE FROM receipts WHERE id = :id", {"id": receipt.id})
+        self._run([("DELETE FROM receipts WHERE id = :id", {"id": receipt.id})])
 
-    def _run(self, sql: str, parameters: dict[str, Any]) -> None:
+    def _run(self, statements: _Statements) -> None:
         try:
-            self._store.write(sql, **parameters)
+            self._do(statements)
         except ConfigError:
-            self._unsaved.append((sql, parameters))  # tried again with the next
+            self._unsaved.append(statements)  # tried again with the next
             raise
         while self._unsaved:
             try:
@@ -171,10 +209,27 @@ class ReceiptStore:
             except IndexError:  # another thread took it
                 return
             try:
-                self._store.write(late[0], **late[1])
+                self._do(late)
             except ConfigError:
                 self._unsaved.appendleft(late)
                 return
+
+    def _do(self, statements: _Statements) -> None:
+        if len(statements) == 1:
+            sql, values = statements[0]
+            changed = self._store.write(sql, **values)
+            if sql is _FIRST_VERDICT and changed == 0:
+                self._replace(values)
+            return
+        with self._store.transaction(durable=False) as work:
+            for sql, values in statements:
+                work.run(sql, **values)
+
+    def _replace(self, values: dict[str, Any]) -> None:
+        """Make a verdict the latest, where there was one: that is kept, too."""
+        with self._store.transaction(durable=False) as work:
+            work.run(_EARLIER_VERDICT, id=values["id"])
+            work.run(_LATER_VERDICT, **values)
 
     def prune(self) -> int:
         """Delete what the retention does not keep, in short transactions; how many receipts went."""
@@ -195,7 +250,7 @@ class ReceiptStore:
             horizon = -1.0
             if self.retention.max_age is not None:
                 horizon = time.time() - self.retention.max_age.total_seconds()
-            if self.retention.max_count is not None:
+            if self.retention.max_count is not None and self._may_exceed(work, self.retention.max_count):
                 surplus = work.first(
                     "SELECT started FROM receipts ORDER BY started DESC LIMIT 1 OFFSET :keep",
                     keep=self.retention.max_count,
@@ -208,15 +263,25 @@ class ReceiptStore:
                 work.run("DELETE FROM receipts WHERE id = :id", id=row["id"])
         return len(old)
 
+    def _may_exceed(self, work: Work, count: int) -> bool:
+        """Whether there may be more rows than `count`, where that can be told without counting them."""
+        if self._store.kind != "sqlite":
+            return True
+        ends = work.one("SELECT COALESCE(MAX(rowid), 0) - COALESCE(MIN(rowid), 0) AS n FROM receipts")
+        return int(ends["n"]) >= count
+
     # reading
 
     def get(self, receipt_id: str) -> Receipt | None:
         """The receipt with this id, or with the only id that begins so (8 digits or more); None if there is none."""
         if len(receipt_id) < 8 or not receipt_id.isalnum():
             return None
-        with self._store.transaction() as work:
-            rows = work.all(f"{_READ} WHERE r.id LIKE :like LIMIT 2", like=receipt_id + "%")
-        return _receipt(rows[0]) if len(rows) == 1 else None
+        where = " WHERE id >= :begin AND id < :end ORDER BY id LIMIT 3"
+        end = receipt_id[:-1] + chr(ord(receipt_id[-1]) + 1)
+        rows = list(self._store.stream(_READ + where, begin=receipt_id, end=end))
+        found = [row for row in rows if row[0].startswith(receipt_id)]
+        exact = [row for row in found if row[0] == receipt_id]
+        return next(self._receipts(exact or found), None) if len(exact or found) == 1 else None
 
     def select(
         self,
@@ -228,6 +293,7 @@ class ReceiptStore:
         until: datetime | None = None,
         outcome: str | None = None,
         newest: int | None = None,
+        run: str | None = None,
         unresolved: bool = False,
     ) -> list[Receipt]:
         """The receipts that fit, oldest first.
@@ -240,35 +306,105 @@ class ReceiptStore:
             until: Begun before this time.
             outcome: With this outcome.
             newest: Only the newest so many.
+            run: Of this run.
             unresolved: Only those without a verdict of their own row, or with one that says pending or unavailable.
 
         Raises:
             ConfigError: the store cannot be used.
         """
-        wanted = {
-            "r.provider = :provider": provider and provider.lower(),
-            "r.payer = :payer": payer and payer.lower(),
-            "r.chain = :chain": chain_id,
-            "r.started >= :since": since and since.timestamp(),
-            "r.started < :until": until and until.timestamp(),
-            "r.outcome = :outcome": outcome,
-        }
-        given = {clause: value for clause, value in wanted.items() if value is not None}
-        parameters: dict[str, Any] = {clause.rpartition(":")[2]: value for clause, value in given.items()}
-        clauses = [*given, "COALESCE(v.status, 'pending') IN ('pending', 'unavailable')"] if unresolved else [*given]
-        where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
+        where, values = _where(
+            provider=provider, payer=payer, chain_id=chain_id, since=since, until=until, outcome=outcome, run=run,
+            unresolved=unresolved,
+        )  # fmt: skip
         limit = ""
         if newest is not None:
-            limit, parameters["newest"] = " LIMIT :newest", newest
-        with self._store.transaction() as work:
-            rows = work.all(f"{_READ}{where} ORDER BY r.started DESC, r.id DESC{limit}", **parameters)
-        return [_receipt(row) for row in reversed(rows)]
+            limit, values["newest"] = " LIMIT :newest", newest
+        rows = self._store.stream(f"{_READ}{where} ORDER BY started DESC, id DESC{limit}", **values)
+        return [*self._receipts(rows)][::-1]
+
+    def rows(self, **wanted: Any) -> Iterator[tuple[Row, str]]:
+        """The rows of the receipts that fit, oldest first, as they are stored, each with the context that it names.
+
+        It takes what `select` takes, but `newest`; a store of any size is read at constant memory.
+
+        Raises:
+            ConfigError: the store cannot be used.
+        """
+        where, values = _where(**wanted)
+        yield from self._with_contexts(self._store.stream(f"{_READ}{where} ORDER BY started, id", **values))
+
+    def audited(self, *, backend: str = DIRECT, **wanted: Any) -> Iterator[Audited]:
+        """What an audit needs of the receipts that fit, in no order. It takes what `rows` takes.
+
+        Args:
+            backend: Of this backend: what others were paid is settled elsewhere.
+            **wanted: As in `rows`.
+
+        Raises:
+            ConfigError: the store cannot be used.
+        """
+        where, values = _where(**wanted)
+        prices: dict[str, tuple[int, int] | None] = {}
+        names: dict[str, str] = {}
+        old: list[str] = []
+        for each in self._store.stream(_AUDITED + where, **values):
+            id_, provider, started, outcome, currency, fee, exact, most, odd, context = each
+            if not context:  # as the package wrote them before
+                old.append(id_)
+                continue
+            if context not in prices:
+                words = self._context(context)
+                prices[context] = prices_in(words) if backend_in(words) == backend else None
+                names[context] = sys.intern(provider)
+            if (price := prices[context]) is None:
+                continue
+            upper = None if most is None else int(most)
+            units = int(fee)
+            yield Audited(
+                id_, names[context], started, units, exact == 1, units if exact == 1 else upper, outcome == "refused",
+                odd == 1, price, sys.intern(currency),
+            )  # fmt: skip
+        for id_ in old if backend == DIRECT else ():
+            yield from map(Audited.of, self._receipts(self._store.stream(f"{_READ} WHERE id = :id", id=id_)))
+
+    def _receipts(self, rows: Iterable[Row]) -> Iterator[Receipt]:
+        for each, context in self._with_contexts(rows):
+            yield unpacked(each, context)
+
+    def _with_contexts(self, rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
+        source = iter(rows)
+        while some := list(islice(source, _SOME)):
+            self._load({each[1] for each in some} - {""})
+            for each in some:
+                yield each, self._contexts.get(each[1], "")
+
+    def _context(self, name: str) -> str:
+        self._load({name})
+        return self._contexts.get(name, "")
+
+    def _load(self, names: set[str]) -> None:
+        """Have the contexts of these names in memory."""
+        missing = sorted(names - self._contexts.keys())
+        if not missing:
+            return
+        if len(self._contexts) > _MOST_CONTEXTS:
+            self._contexts = {}
+            missing = sorted(names)
+        places = {f"n{place}": name for place, name in enumerate(missing)}
+        listed = ", ".join(f":{place}" for place in places)
+        sql = f"SELECT name, data FROM receipt_contexts WHERE name IN ({listed})"  # noqa: S608 - places only
+        self._contexts = {**self._contexts, **{row[0]: row[1] for row in self._store.stream(sql, **places)}}
 
     def verdicts(self, receipt_id: str) -> list[Verdict]:
         """The verdicts that were added to a call after it was written, oldest first."""
-        with self._store.transaction() as work:
-            rows = work.all("SELECT data FROM receipt_verdicts WHERE receipt = :id ORDER BY at", id=receipt_id)
-        return [plain.verdict_of(json.loads(row["data"])) for row in rows]
+        receipt = self.get(receipt_id)
+        if receipt is None:
+            return []
+        earlier = "SELECT data FROM receipt_verdicts WHERE receipt = :id ORDER BY at"
+        texts = [row[0] for row in self._store.stream(earlier, id=receipt.id)]
+        latest = "SELECT verdict FROM receipts WHERE id = :id AND judged IS NOT NULL"
+        texts += [row[0] for row in self._store.stream(latest, id=receipt.id)]
+        return [verdict_from(text, receipt)[0] for text in texts]
 
     @property
     def last(self) -> Receipt | None:
@@ -279,8 +415,8 @@ class ReceiptStore:
         return iter(self.select())
 
     def __len__(self) -> int:
-        with self._store.transaction() as work:
-            return int(work.one("SELECT COUNT(*) AS n FROM receipts")["n"])
+        ((count,),) = self._store.stream("SELECT COUNT(*) FROM receipts")
+        return int(count)
 
     def __bool__(self) -> bool:
         return True
@@ -300,26 +436,28 @@ class ReceiptStore:
         return display.frame(map(row, self))
 
 
-def _row(receipt: Receipt) -> dict[str, Any]:
-    return {
-        "id": receipt.id,
-        "chain": receipt.chain_id,
-        "payer": receipt.payer.lower(),
-        "provider": receipt.provider.lower(),
-        "outcome": receipt.outcome,
-        "started": receipt.started_at.timestamp(),
-        "written": time.time(),
-        "data": json.dumps(receipt.to_dict(), separators=(",", ":")),
+def _where(
+    *,
+    provider: str | None = None,
+    payer: str | None = None,
+    chain_id: int | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    outcome: str | None = None,
+    run: str | None = None,
+    unresolved: bool = False,
+) -> tuple[str, dict[str, Any]]:
+    """The clause that selects receipts, and its parameters."""
+    wanted = {
+        "provider = :provider": provider and provider.lower(),
+        "payer = :payer": payer and payer.lower(),
+        "chain = :chain": chain_id,
+        "started >= :since": since and since.timestamp(),
+        "started < :until": until and until.timestamp(),
+        "outcome = :outcome": outcome,
+        "run = :run": run,
     }
-
-
-def _verdict_row(receipt_id: str, verdict: Verdict) -> dict[str, Any]:
-    data = json.dumps(verdict.to_dict(), separators=(",", ":"))
-    return {"receipt": receipt_id, "at": time.time(), "status": str(verdict.status), "data": data}
-
-
-def _receipt(row: Mapping[str, Any]) -> Receipt:
-    receipt = Receipt.from_dict(json.loads(row["data"]))
-    if row["verdict"] is not None:
-        receipt.settle(plain.verdict_of(json.loads(row["verdict"])))
-    return receipt
+    given = {clause: value for clause, value in wanted.items() if value is not None}
+    clauses = [*given, "status IN ('', 'pending', 'unavailable')"] if unresolved else [*given]
+    values: dict[str, Any] = {clause.rpartition(":")[2]: value for clause, value in given.items()}
+    return f" WHERE {' AND '.join(clauses)}" if clauses else "", values

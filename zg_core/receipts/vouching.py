@@ -5,13 +5,14 @@ What follows from such fields, and was compared, is vouched for, too. All others
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from zg_core.receipts.contradictions import NESTED, asked_model, expected_fee, flat, follows, is_as_said
 from zg_core.receipts.plain import DIRECT
 from zg_core.tasks.base import TASKS
 from zg_core.types import Kind
-from zg_core.verify.verdict import Binding
+from zg_core.verify.verdict import Binding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,18 +20,17 @@ if TYPE_CHECKING:
 
     from zg_core.receipts.anchors import Anchor
     from zg_core.receipts.model import Receipt
-    from zg_core.verify.verdict import Verdict
 
 __all__ = ["shortened", "unvouched"]
 
 _FORM = ("schema", "payment.unit", "evidence.scheme", "evidence.signed_text", "evidence.signature")
 _STATUS = ("status", "verdict.status", "verdict.reason", "verdict.binding")
 _NAMES = ("verdict.asked_model", "verdict.signed_model", "verdict.signed_adapter")
-_COMPARED = (
-    "expected_signer", "signed_response_sha256", "response_sha256", "signed_request_sha256", "provider_identity",
-    "tls_fingerprint",
-)  # fmt: skip
 _KIND = ("kind", "prompt", "verdict.kind", "verdict.prompt", "verdict.sealed")
+# All other fields of a verdict are compared with those of the verdict made again.
+_COMPARED = {f"verdict.{each.name}" for each in fields(Verdict)} - {
+    *_STATUS, *_NAMES, *_KIND, "verdict.request_sha256", "verdict.record_age",
+}  # fmt: skip
 _FEE = ("fee", "currency", "exact", "reason", "lower", "upper")
 _BOUND = (Binding.EXACT, Binding.REWRITTEN, Binding.RENAMED)
 # Fields of a receipt's object that a document has elsewhere.
@@ -56,7 +56,7 @@ def unvouched(
         signed: Names of the fields that the signature vouches for.
         record_known: Whether the record in the receipt is one that the anchor had.
     """
-    known = {*_FORM, *(f"verdict.{name}" for name in _COMPARED), *signed}
+    known = {*_FORM, *_COMPARED, *signed}
     if verdict.recovered_signer:
         known.add("evidence.signer")
     same = verdict.status is receipt.verdict.status and verdict.binding is receipt.verdict.binding

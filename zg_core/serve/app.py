@@ -56,7 +56,7 @@ class Server:
         self.clients = Clients(settings, on_receipt=self.seen.receipt, on_verdict=self.seen.verdict)
         """Who answers."""
         self.clients.check(TASKS, OWNER)
-        self.relays = Relays(self.clients, settings.max_body, self.seen.metrics.refused)
+        self.relays = Relays(self.clients, settings.max_body, self.seen.metrics.refused, traced=settings.traced)
         """What is being answered."""
         self._console = Console(settings, self.seen, self.clients, self.keys)
         self._beyond = not is_loopback(settings.host)

@@ -39,6 +39,8 @@ __all__ = ["Relays", "send_error"]
 
 logger = logging.getLogger(__name__)
 
+_TRACE = frozenset({b"traceparent", b"tracestate"})
+
 
 class Relays:
     """Answers requests for tasks, each until its end or until whoever asked has gone.
@@ -47,10 +49,12 @@ class Relays:
         clients: Who answers.
         most: Most bytes of a request.
         refused: Told the code of every error that is shown.
+        traced: Whether calls belong to the traces that requests name.
     """
 
-    def __init__(self, clients: Clients, most: int, refused: Callable[[str], None]) -> None:
+    def __init__(self, clients: Clients, most: int, refused: Callable[[str], None], *, traced: bool = False) -> None:
         self._clients = clients
+        self._traced = traced
         self._most = most
         self._refused = refused
         self.under_way: set[asyncio.Task[None]] = set()
@@ -75,7 +79,8 @@ class Relays:
             self._refused(error.code)
             await send_error(send, error, close=True)
             return
-        await self._while_wanted(self._relay(task, caller, data, send), receive)
+        traced = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"] if name in _TRACE}
+        await self._while_wanted(self._relay(task, caller, data, send, traced if self._traced else {}), receive)
 
     async def _while_wanted(self, work: Coroutine[Any, Any, None], receive: Receive) -> None:
         job = asyncio.get_running_loop().create_task(work)
@@ -96,8 +101,12 @@ class Relays:
         finally:
             watch.cancel()
 
-    async def _relay(self, task: Task, caller: Caller, data: bytes, send: Send) -> None:
+    async def _relay(self, task: Task, caller: Caller, data: bytes, send: Send, trace: dict[str, str]) -> None:
         answer = _Answer(send)
+        if trace:
+            from zg_core.telemetry import continue_trace
+
+            continue_trace(trace)
         try:
             payload = parsed(data)
             entry = self._clients.entry(payload.get("model"))

@@ -97,6 +97,7 @@ class ServeSettings:
         max_body: Most bytes of a request.
         grace: Seconds that calls under way may take to end when the server stops.
         names: Host names beside this machine's own by which it may be asked.
+        traced: Whether calls belong to the traces that requests name (OpenTelemetry).
     """
 
     entries: Mapping[str, Entry]
@@ -108,6 +109,7 @@ class ServeSettings:
     max_body: int = 32 * _MEGABYTE
     grace: float = 30.0
     names: frozenset[str] = frozenset()
+    traced: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would open the server to strangers.

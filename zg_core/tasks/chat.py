@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zg_core.tasks.replies import first_choice
+from zg_core.tasks.replies import content_text, first_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +15,7 @@ __all__ = ["for_model", "streaming", "text_of"]
 def text_of(body: Mapping[str, Any]) -> str:
     """Content of the first choice of a response, "" if it has none."""
     message = (first_choice(body) or {}).get("message")
-    content = message.get("content") if isinstance(message, dict) else None
-    return content if isinstance(content, str) else ""
+    return content_text(message.get("content")) if isinstance(message, dict) else ""
 
 
 def for_model(payload: Mapping[str, Any], model: str) -> dict[str, Any]:

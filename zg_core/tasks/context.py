@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import RequestError
@@ -10,12 +9,11 @@ from zg_core.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["check_fits", "least_tokens", "said_sizes", "too_long"]
+__all__ = ["check_fits", "least_tokens", "too_long"]
 
 # The longest tokens of public vocabularies stand for 128 characters (runs of one sign).
 _LONGEST = 128
-_WINDOW = re.compile(r"(?:context length|context window|limit)\D{0,40}?(\d{2,})", re.IGNORECASE)
-_PROMPT = re.compile(r"(?:resulted in|requested|has|have|of|contains?)\s+(?:about\s+)?(\d{2,})\s+tokens", re.IGNORECASE)
+_SHORTEN = "shorten the messages, or choose a model with a larger context"
 
 
 def least_tokens(texts: Iterable[str]) -> int:
@@ -53,35 +51,25 @@ def check_fits(payload: Mapping[str, Any], window: int, model: str) -> None:
     if least > window:
         raise too_long(
             f"the prompt has at least {least} tokens, the context window of {model!r} has {window} tokens",
-            window=window,
-            prompt=least,
+            window,
+            least,
             hint="shorten the messages, or choose a model with a larger context; context_window= says it otherwise",
         )
 
 
-def too_long(said: str, *, window: int | None, prompt: int | None, hint: str, **details: Any) -> RequestError:
+def too_long(said: str, window: int | None, prompt: int | None, *, hint: str = "", **details: Any) -> RequestError:
     """The error for a prompt that does not fit; a number that is not known is None.
 
     Example:
-        >>> too_long("too long", window=10, prompt=11, hint="").details
+        >>> too_long("too long", 10, 11).details
         {'context_window': 10, 'prompt_tokens': 11}
     """
+    if not hint:
+        fits = prompt is not None and window is not None and prompt <= window
+        hint = "lower max_tokens: it does not fit beside the messages" if fits else _SHORTEN
     return RequestError(
         said, code="context_length_exceeded", hint=hint, context_window=window, prompt_tokens=prompt, **details
     )
-
-
-def said_sizes(text: str) -> tuple[int | None, int | None]:
-    """The context window and the length of the prompt that a provider's refusal names; None for what it does not.
-
-    Example:
-        >>> said_sizes("This model's maximum context length is 100 tokens. However, you requested 508 tokens")
-        (100, 508)
-        >>> said_sizes("context_length_exceeded")
-        (None, None)
-    """
-    window, prompt = _WINDOW.search(text), _PROMPT.search(text)
-    return (int(window[1]) if window else None, int(prompt[1]) if prompt else None)
 
 
 def _texts(payload: Mapping[str, Any]) -> Iterator[str]:

@@ -190,7 +190,7 @@ LANGCHAIN: dict[str, tuple[list[Any], list[dict[str, Any]]]] = {
             ToolMessage("ok", tool_call_id="c1"),
         ],
         [
-            {"role": "assistant", "content": "", "tool_calls": [call("c1", '{"a": 1}')]},
+            {"role": "assistant", "content": "", "reasoning_content": "hm", "tool_calls": [call("c1", '{"a": 1}')]},
             {"role": "tool", "tool_call_id": "c1", "content": "ok"},
         ],
     ),

@@ -31,6 +31,7 @@ from zg_core.receipts.stored import ReceiptStore
 from zg_core.receipts.totals import spent_in, totals_of
 
 BUSY = [answer(b"", "503 Busy", Retry_After="0")]
+POOR = [answer(b'{"error":"validate request: insufficient balance: 0"}', "400 Bad")]
 SLOW = [answer(b"", "429 Slow", Retry_After="7")]
 NO = b'{"error":"validate session: session token has been revoked"}'
 REFUSALS = {
@@ -147,6 +148,26 @@ class TestPerCall:
         calling.script(SLOW, calling.good)
         calling.call(max_retries=1, spending=spending(per_call=2 * one))
         assert calling.waits == [7]
+
+    @pytest.mark.parametrize(("fits", "waits"), [(2, [120]), (3, [60, 60]), (4, [40, 40, 40]), (30, [5, 5, 5, 5])])
+    def test_attempts_last_until_our_own_deposit_is_seen(self, calling: Calling, fits: int, waits: list[float]) -> None:
+        class Lagging(Backend):
+            async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
+                left = max(120.0 - sum(calling.waits), 0.0)
+                return await super().grant(call) if error is None else left
+
+        one = hold_of(calling)
+        calling.script(*[POOR] * len(waits), calling.good)
+        backend = Lagging(calling.world.server.url)
+        calling.call(backend=backend, spending=spending(per_call=fits * one))
+        assert calling.waits == waits
+        assert outcomes(calling.world) == ["refused"] * len(waits) + ["answered"]
+
+        calling.waits.clear()
+        calling.script(POOR)
+        with pytest.raises(InsufficientFunds, match=r"does not see your last transaction yet.*per_call"):
+            calling.call(backend=backend, spending=spending(per_call=2 * one - 1))
+        assert calling.waits == []
 
     def test_a_session_signed_anew_counts_as_well(self, calling: Calling) -> None:
         one = hold_of(calling)

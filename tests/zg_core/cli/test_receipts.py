@@ -190,7 +190,59 @@ class TestLate:
         assert ran.code == 3
 
 
+class TestBundle:
+    @pytest.fixture
+    def bundled(self, rich, provider, tmp_path):
+        rich("chat", "hi", "--provider", provider, ZEROG_RUN="nightly")
+        asked(rich, provider)  # of no run
+        return tmp_path / "out.zip"
+
+    def test_a_run_is_checked_offline_by_somebody_else(self, rich, nobody, market, bundled, tmp_path):
+        (tmp_path / "quotes").mkdir()
+        (tmp_path / "quotes" / "report.json").write_text("{}")
+        made = rich.json(
+            "receipts", "bundle", "--run", "nightly", str(bundled), "--sign", "--evidence", str(tmp_path / "quotes")
+        )
+        assert made["count"] == 1
+        signer = market.providers[0].tee_signer
+        ran = nobody("receipts", "verify", str(bundled), "--signer", signer)
+        assert (ran.code, "passed" in ran.out, "run nightly" in ran.out) == (0, True, True)
+        assert made["signer"] in ran.out
+        assert "payment.payer" in ran.out, "what nobody vouches for"
+        found = nobody.json("receipts", "verify", str(bundled), "--rpc", market.rpc_url)
+        assert (found["manifest_sha256"], found["signer"]) == (made["manifest_sha256"], made["signer"])
+        assert [each["result"] for each in found["results"]] == ["passed"]
+        assert nobody("receipts", "verify", str(bundled), ok=False).code == 3, "nobody says whose key it is"
+
+    def test_since_a_time_and_unsigned(self, rich, nobody, market, bundled):
+        made = rich.json("receipts", "bundle", "--since", "2020-01-01", str(bundled))
+        assert (made["count"], made["signer"]) == (2, None)
+        ran = nobody("receipts", "verify", str(bundled), "--signer", market.providers[0].tee_signer)
+        assert "nobody: whoever had it may have changed it" in ran.out
+        assert ran.out.count("passed") == 2
+
+    def test_one_that_was_changed_is_refused(self, rich, nobody, bundled):
+        rich("receipts", "bundle", "--since", "2020-01-01", str(bundled))
+        whole = bytearray(bundled.read_bytes())
+        whole[len(whole) // 2] ^= 1
+        bundled.write_bytes(whole)
+        assert nobody.fails("receipts", "verify", str(bundled), code=1)["code"] == "bad_bundle"
+
+    def test_what_is_asked_for_has_to_be_said_and_there(self, rich, bundled):
+        assert rich("receipts", "bundle", str(bundled), ok=False).code == 2
+        assert rich.fails("receipts", "bundle", "--run", "other", str(bundled), code=1)["code"] == "bad_bundle"
+        assert not bundled.exists()
+
+    def test_the_run_is_in_the_lists(self, rich, bundled):
+        assert len(rich.json("receipts", "list", "--run", "nightly")["receipts"]) == 1
+        assert len(rich.json("receipts", "export", "--run", "nightly")["receipts"]) == 1
+        assert rich.json("receipts", "list", "--run", "other")["receipts"] == []
+
+
 class TestAudit:
+    def test_of_a_backend_that_nothing_is_known_of(self, poor):
+        assert poor.fails("receipts", "audit", "--backend", "router", code=1)["code"] == "no_audit"
+
     def test_honest_settlements_fit(self, rich, provider, market):
         receipts = [asked(rich, provider) for _ in range(2)]
         market.providers[0].settle()

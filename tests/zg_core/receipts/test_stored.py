@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,17 @@ import pytest
 from tests.processes import together
 from tests.zg_core.conftest import ask
 from tests.zg_core.receipts.test_model import PENDING, VERIFIED, receipt
+from tests.zg_core.receipts.test_upgrade import FIRST
 from zg_core import AsyncChatClient, ChatClient, ConfigError, OutcomeUnknown
 from zg_core.backends.direct.audit.anchors import resolve_late
-from zg_core.receipts import ReceiptStore, Retention
+from zg_core.databases.schema import MIGRATIONS
+from zg_core.receipts import Receipt, ReceiptStore, Retention
+from zg_core.receipts.audited import Audited
 from zg_core.store import Store
 from zg_core.verify.replay import mark_of
 from zg_core.verify.verdict import Reason, Status
 
+OF_CONTEXTS = next(each for each in MIGRATIONS if "receipt_contexts" in each)
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -39,6 +44,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         work.run("DELETE FROM receipts")
         work.run("DELETE FROM receipt_verdicts")
         work.run("DELETE FROM reply_marks")
+        work.run("DELETE FROM receipt_contexts")
     return address
 
 
@@ -88,6 +94,8 @@ class TestRows:
         assert ids(chain_id=1) == [1, 3]
         assert ids(provider="0x" + "A" + "B" * 39) == [0, 1, 2, 3]
         assert ids(payer="0x" + "12" * 20) == []
+        assert ids(run="") == [0, 1, 2, 3]
+        assert ids(run="r") == []
 
     def test_a_mark_belongs_to_the_reply_that_came_first(self, kept: ReceiptStore) -> None:
         first, second = receipt(), receipt()
@@ -125,11 +133,47 @@ class TestRows:
             found = list(pool.map(note, range(6)))
         assert [sum(not each[place] for each in found) for place in range(20)] == [1] * 20
 
+    def test_a_later_write_leaves_the_verdict_that_was_added(self, kept: ReceiptStore) -> None:
+        one = receipt()
+        one.settle(VERIFIED)
+        kept.append(one)  # of a call that is not there: nothing is made up
+        assert list(kept) == []
+        kept.write(one)
+        kept.append(one)
+        late = receipt(id=one.id, outcome="answered")
+        late.settle(PENDING)
+        kept.write(late)
+        found = kept.get(one.id)
+        assert (found.outcome, found.verdict.status) == ("answered", Status.VERIFIED)
+
+    def test_what_calls_share_is_written_once(self, kept: ReceiptStore) -> None:
+        for number in range(5):
+            kept.write(receipt(policy={"mode": "require", "demand": {"at_least": "verified"}}, seconds=number))
+            kept.write(receipt(policy={"mode": "off"}, attestation={"level": number % 2}))
+        assert [row[0] for row in kept._store.stream("SELECT COUNT(*) FROM receipt_contexts")] == [3]
+        other = ReceiptStore(Store(kept._store.url))
+        assert [each.to_dict() for each in other] == [each.to_dict() for each in kept]
+        other._store.close()
+
+    def test_an_audit_is_of_one_backend(self, kept: ReceiptStore) -> None:
+        ours, theirs = receipt(), receipt(backend="router")
+        for each in (ours, theirs):
+            kept.write(each)
+        assert [each.id for each in kept.audited()] == [ours.id]
+        assert list(kept.audited(backend="router", chain_id=31337)) == [Audited.of(theirs)]
+
+    def test_a_context_that_is_lost_is_said_to_be(self, kept: ReceiptStore) -> None:
+        kept.write(receipt())
+        with kept._store.transaction() as work:
+            work.run("DELETE FROM receipt_contexts")
+        with pytest.raises(ConfigError, match="lost the context"):
+            list(kept)
+
     def test_an_id_may_be_shortened_but_not_guessed(self, kept: ReceiptStore) -> None:
         one = receipt()
         kept.write(one)
         assert kept.get(one.id[:8]).id == one.id
-        for wrong in ("", one.id[:7], "%" * 8, "x" * 8):
+        for wrong in ("", one.id[:7], "%" * 8, "x" * 8, one.id.upper() + "g", one.id[:-1] + "g"):
             assert kept.get(wrong) is None
 
     def test_a_dropped_call_is_gone(self, kept: ReceiptStore) -> None:
@@ -137,6 +181,84 @@ class TestRows:
         kept.write(one)
         kept.drop(one)
         assert list(kept) == []
+
+
+@pytest.fixture
+def old_store(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A store as the package made it when receipts were whole documents, with some in it."""
+    if url.startswith("postgresql"):
+        with Store(url).transaction() as work:
+            work.run("CREATE SCHEMA earlier")
+        url += "?options=-csearch_path%3Dearlier"
+    try:
+        _fill_as_before(url, monkeypatch)
+        yield url
+    finally:
+        if "earlier" in url:
+            with Store(url).transaction() as work:
+                work.run("DROP SCHEMA earlier CASCADE")
+
+
+def _fill_as_before(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr("zg_core.store.MIGRATIONS", MIGRATIONS[: MIGRATIONS.index(OF_CONTEXTS)])
+        store = Store(url)
+        with store.transaction() as work:
+            for number, document in enumerate(FIRST.values()):
+                values = {"id": document["receipt_id"], "chain": document["chain_id"], "outcome": document["outcome"]}
+                work.run(
+                    "INSERT INTO receipts VALUES (:id, :chain, :payer, :provider, :outcome, :n, :n, :data)",
+                    payer=document["payer"].lower(),
+                    provider=document["provider"].lower(),
+                    n=10.0 + number,
+                    data=json.dumps(document, separators=(",", ":")),
+                    **values,
+                )
+                for at, status in ((1.0, "pending"), (2.0, "verified"), (2.0, "verified")) if number % 2 else ():
+                    said = json.dumps({**document["verdict"], "status": status}, separators=(",", ":"))
+                    work.run(
+                        "INSERT INTO receipt_verdicts VALUES (:id, :at, :status, :data)",
+                        id=document["receipt_id"],
+                        at=at,
+                        status=status,
+                        data=said,
+                    )
+        store.close()
+
+
+class TestOfAnEarlierPackage:
+    def test_its_receipts_are_read(self, old_store: str) -> None:
+        store = Store(old_store)
+        kept = ReceiptStore(store)
+        found = list(kept)
+        assert [each.id for each in found] == [document["receipt_id"] for document in FIRST.values()]
+        for number, (each, document) in enumerate(zip(found, FIRST.values(), strict=True)):
+            expected = Receipt.from_dict(document)
+            if number % 2:
+                expected.settle(replace(expected.verdict, status=Status.VERIFIED))
+                assert [each.status for each in kept.verdicts(each.id)] == [Status.PENDING, Status.VERIFIED]
+            assert each.to_dict() == expected.to_dict()
+        assert sorted(kept.audited(), key=lambda each: each.id) == sorted(
+            (Audited.of(each) for each in found), key=lambda each: each.id
+        )
+        store.close()
+
+    def test_new_ones_stand_beside_them(self, old_store: str) -> None:
+        store = Store(old_store)
+        kept = ReceiptStore(store, Retention(max_age=None))
+        one = receipt(payer="0x" + "cd" * 20)
+        kept.write(one)
+        old = kept.get(next(iter(FIRST.values()))["receipt_id"])
+        old.settle(VERIFIED)
+        kept.append(old)
+        assert kept.last.id == one.id
+        assert len(kept) == len(FIRST) + 1
+        assert kept.get(old.id).verdict == VERIFIED
+        assert [each.id for each in kept.select(payer=one.payer)] == [one.id]
+        assert {each.id for each in kept.audited()} == {each.id for each in kept}
+        ReceiptStore(store, Retention(max_age=None, max_count=1)).prune()
+        assert [each.id for each in kept] == [one.id]
+        store.close()
 
 
 class TestRetention:
@@ -147,7 +269,9 @@ class TestRetention:
         for hours in (100, 50, 4, 3, 2, 1):
             one = receipt(started_at=now - timedelta(hours=hours))
             kept.write(one)
-            kept.append(one)
+            for verdict in (PENDING, VERIFIED):  # the first gives way to the second, and is kept beside it
+                one.settle(verdict)
+                kept.append(one)
         kept.prune()
         left = [round((now - each.started_at).total_seconds() / 3600) for each in kept]
         assert left == [3, 2, 1]
@@ -158,7 +282,11 @@ class TestRetention:
         kept = ReceiptStore(Store(url), Retention(max_age=None, max_count=10))
         for number in range(1100):
             kept._store.write(
-                "INSERT INTO receipts VALUES (:id, 1, '', '', 'unknown', :n, 0, '')", id=f"r{number}", n=number
+                "INSERT INTO receipts (id, context, chain, realm, payer, provider, outcome, started, run, status,"
+                " currency, fee, exact, odd, verdict, data)"
+                " VALUES (:id, '', 1, '', '', '', 'unknown', :n, '', '', '', '', 0, 0, '', '')",
+                id=f"r{number}",
+                n=number,
             )
         assert kept.prune() == 1090
         assert kept.prune() == 0
@@ -270,14 +398,14 @@ class TestFailures:
 
     def test_a_paid_answer_is_returned_all_the_same(self, caller, options, provider, url, monkeypatch, caplog) -> None:
         store = Store(url)
-        write, written = store.write, []
+        write, written = store.write, ["opened"]
 
-        def failing(sql: str, **parameters: Any) -> None:
-            if written and len(written) < 3:
+        def failing(sql: str, **parameters: Any) -> int:
+            if 0 < len(written) < 3:  # the one that opens the call goes with its context, and another way
                 written.append("failed")
                 raise ConfigError("the disk is full", code="store_unavailable")
             written.append("done")
-            write(sql, **parameters)
+            return write(sql, **parameters)
 
         monkeypatch.setattr(store, "write", failing)
         made = {**options, "provider": provider.address, "store": store}

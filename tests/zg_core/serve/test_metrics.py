@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 from tests.zg_core.serve.serving import QUESTION, Running
 from zg_core.money import Amount, Fee
@@ -46,3 +48,17 @@ def test_names_without_end_do_not_fill_the_memory() -> None:
     text = metrics.text(in_flight=0)
     assert len(re.findall("^zerog_serve_calls_total", text, re.MULTILINE)) <= 501
     assert 'zerog_serve_calls_total{model="other"' in text
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(repository: Path, served: Running) -> None:
+    dashboard = json.loads((repository / "docs" / "grafana-serve.json").read_text(encoding="utf-8"))
+    asked = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"zerog_[a-z_]+", target["expr"])
+    }
+    served.chat({"model": "chat-ml", **QUESTION})
+    text = served.get("/metrics").body.decode()
+    told = set(re.findall("^# TYPE (zerog_[a-z_]+) ", text, re.MULTILINE))
+    assert {name.removesuffix("_bucket") for name in asked} == told - {"zerog_serve_late"}

@@ -8,7 +8,7 @@ import pytest
 
 from zg_core.errors import RequestError
 from zg_core.localnet.model.tokens import count_tokens
-from zg_core.tasks.context import check_fits, least_tokens, said_sizes
+from zg_core.tasks.context import check_fits, least_tokens
 
 TEXTS = [
     "What is a receipt?",
@@ -73,23 +73,3 @@ def test_a_prompt_beyond_the_window_is_refused_with_both_numbers(asked: dict[str
 )
 def test_what_may_fit_is_not_refused(asked: dict[str, Any]) -> None:
     check_fits(asked, 10, "m")
-
-
-@pytest.mark.parametrize(
-    ("said", "sizes"),
-    [
-        (
-            "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 tokens.",
-            (4096, 5000),
-        ),
-        (
-            "This model's maximum context length is 32768 tokens. However, you requested 40000 tokens.",
-            (32768, 40000),
-        ),
-        ("context_length_exceeded: 9000 tokens", (None, None)),
-        ("context_length_exceeded", (None, None)),
-        ("", (None, None)),
-    ],
-)
-def test_the_sizes_are_read_from_what_servers_say(said: str, sizes: tuple[int | None, int | None]) -> None:
-    assert said_sizes(said) == sizes

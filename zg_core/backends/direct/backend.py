@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
-from zg_core.backends.direct.changes import CHANGES, STEP, is_lag, named_balance, same_balance
+from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, WalletCredential, check_account
 from zg_core.backends.direct.records import RECORD_AGE, Records
 from zg_core.backends.direct.services import DirectRoute, Listed, Listing, Watch, listed, unregistered
@@ -175,6 +175,10 @@ class DirectBackend:
                 offers.append(await self._offer(record, model or record.model, objection))
         return offers
 
+    async def services(self) -> list[Service]:
+        """All services on chain, of whatever task."""
+        return [await self._listed(record, record.model) for record in await self._chain.services()]
+
     async def _offer(self, record: Record, model: str, objection: ZeroGError | None) -> Offer:
         service = await self._listed(record, model)
         return Listing(service, objection, catalogue=self._catalogue, watch=self._watch)
@@ -294,14 +298,14 @@ class DirectBackend:
     async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
         """See `Backend.grant`.
 
-        While the provider may not have seen our own last transaction yet, these are the seconds after which to look
-        again; a session that was rejected is signed anew once, with what the chain says now.
+        While the provider may not have seen our own last transaction yet, these are the seconds until it has; a session
+        that was rejected is signed anew once, with what the chain says now.
         """
         if error is None:
             return await self._grant(call, "")
         if not call.hasty and (left := await self._patience(call, error)) > 0:
             self._tell_of(call, error, left)
-            return min(left, STEP)
+            return left
         renewed = call.grant is not None and call.grant.facts.get("session") == "renewed"
         if isinstance(error, SessionRejected) and not renewed and self._credential.drop(call.receipt.provider):
             return await self._grant(call, "renewed")

@@ -22,7 +22,8 @@ from zg_core.errors import (
     ZeroGError,
 )
 from zg_core.http.refusals import error_text, fate_of, retry_after
-from zg_core.tasks.context import said_sizes, too_long
+from zg_core.tasks.context import too_long
+from zg_core.tasks.overflow import overflow_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["clocks", "refusal"]
 
+_OVERFLOWS = (400, 413, 422, 500)
+# As vendors call a key that they do not know; our sessions are none of theirs.
+_VENDOR_KEY = ("api key", "api_key", "api-key", "apikey")
 _GATEWAY = (408, 499, 502, 504, 520, 524)  # in front of a provider that may go on and bill
 
 
@@ -58,8 +62,14 @@ def refusal(
     if fate == "unreached":
         hint = "the network in front of the provider cannot reach it: retry later, or choose another provider"
         return ProviderUnavailable(said, hint=hint, retry_after=retry_after(headers), status=status)
-    if fate == "unknown":  # whatever its words: brokers refuse with a status of the 400s (0g-direct §4.6)
+    # A prompt that does not fit is refused before anything is served; some servers do it with 500, which brokers turn
+    # into 400 (0g-direct §4.6). Whatever other words a 500 has, it may have been served.
+    overflow = overflow_in(text, body) if status in _OVERFLOWS else None
+    if fate == "unknown" and overflow is None:
         return _unknown(said, status)
+    if status == 401 and "session" not in low and any(words in low for words in _VENDOR_KEY):
+        hint = "the provider's own account with its vendor is refused, not yours: choose another provider"
+        return ProviderUnavailable(said, hint=hint, retryable=False, status=status)
     if "validate session" in low or "authorization header" in low or status == 401:
         return _session(said, low, status, clocks(headers), signed_here=signed_here)
     if "insufficient balance" in low or "account not exist" in low:
@@ -90,10 +100,8 @@ def refusal(
     if status == 503:
         hint = "retry later, or choose another provider"
         return ProviderUnavailable(said, hint=hint, retry_after=retry_after(headers, low), status=status)
-    if "context_length" in low or "maximum context length" in low or "token count exceeds" in low:
-        hint = "shorten the messages, or choose a model with a larger context"
-        window, prompt = said_sizes(text)
-        return too_long(said, window=window, prompt=prompt, hint=hint, status=status)
+    if overflow is not None:
+        return too_long(said, *overflow, status=status)
     if status == 413:
         return RequestError(said, code="too_large", hint="a request holds at most 32 MB", status=status)
     return RequestError(said, code="refused", hint="check the request", status=status)

@@ -19,7 +19,8 @@ from zg_core.errors import (
 )
 from zg_core.http.refusals import error_text, fate_of, retry_after
 from zg_core.jsontext import parse_json
-from zg_core.tasks.context import said_sizes, too_long
+from zg_core.tasks.context import too_long
+from zg_core.tasks.overflow import overflow_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,11 +119,8 @@ def refusal(
             hint=hint,
             **facts,
         )
-    low = text.lower()
-    if "context_length" in low or "maximum context length" in low:
-        window, prompt = said_sizes(text)
-        hint = "shorten the messages, or choose a model with a larger context"
-        return too_long(said, window=window, prompt=prompt, hint=hint, **facts)
+    if (overflow := overflow_in(text, body)) is not None:
+        return too_long(said, *overflow, **facts)
     if sealed and status == 400:
         hint = (
             hint or "this provider may not know this sealed form: choose another; it is never sent in the clear instead"

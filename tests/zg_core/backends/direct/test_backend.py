@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
@@ -552,7 +553,7 @@ class TestVerification:
         verdict = run(backend.judge(route, exchange))
         assert (verdict.status, verdict.reason) == (Status.FAILED, Reason.SIGNER_MISMATCH)
         provider.says(PATH + "abc", (200, document()))
-        unread = DirectRoute.to(_unacknowledged(route.service.on_chain), "m", world.network)
+        unread = DirectRoute.to(replace(route.service.on_chain, acknowledged=False), "m", world.network)
         assert run(backend.judge(unread, exchange)).reason is Reason.SIGNER_NOT_ACKNOWLEDGED
 
     @pytest.mark.parametrize(
@@ -590,12 +591,6 @@ class TestVerification:
     def test_somebody_elses_exchange_is_not_called_a_replay(self, backend: Any, provider: Provider) -> None:
         provider.says(PATH + "abc", (200, document(request=b"theirs")))
         assert self.judge(backend, self.exchange()) == ("response_bound", "request_unknown")
-
-
-def _unacknowledged(service: Any) -> Any:
-    from dataclasses import replace
-
-    return replace(service, acknowledged=False)
 
 
 def test_errors_of_the_choice_are_ours(world: World) -> None:

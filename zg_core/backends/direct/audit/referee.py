@@ -101,6 +101,7 @@ class Referee:
         self._wallet = wallet
         self._listener = listener
         self._due: dict[str, float] = {}
+        self._disputed: dict[str, int] = {}
         self._lock = threading.Lock()
 
     async def before(self, service: Answering, began: float) -> None:
@@ -123,6 +124,19 @@ class Referee:
         except ZeroGError as error:  # no reason to refuse a call; the next one tries again
             self._due.pop(key, None)
             logger.warning("provider %s is not compared with the chain yet: %s", service.provider, error.message)
+
+    def refused(self, provider: str, units: int) -> None:
+        """A request to `provider` was refused that can have cost `units` neuron for all that.
+
+        Once refusals can have cost as much as a limit of the budget, the next call does not wait for its minute.
+        """
+        key = provider.lower()
+        with self._lock:
+            disputed = self._disputed.get(key, 0) + units
+            least = self._spending.budget.least
+            if least is not None and disputed >= least.units and key in self._due:
+                self._due[key], disputed = 0.0, 0
+            self._disputed[key] = disputed
 
     async def again(self, service: Answering) -> bool:
         """Look before a budget refuses; whether that was done, and less may be counted now."""

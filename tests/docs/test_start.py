@@ -1,0 +1,108 @@
+"""The pages of *Start*, pasted into an empty folder; the page of a real network on its local twin."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pasting import ROOT, Block, blocks
+from tests.zg_core.conftest import CALM
+from zg_core.localnet import LocalNet
+
+SECONDS = 120
+
+
+class Reader:
+    """Somebody who pastes block after block into a shell, in an empty folder."""
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        self.folder = folder
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ZEROG", "ZG_"))}
+        path = f"{Path(sys.executable).parent}:{kept.get('PATH', '')}"
+        # Programs of the page import the package, not the tests beside it.
+        self.environ = {**kept, **environ, "PATH": path, "ZEROG_HOME": str(folder / "home"), "PYTHONSAFEPATH": ""}
+        self.started: list[subprocess.Popen[str]] = []
+        self.kept = ""
+
+    def paste(self, block: Block) -> str:
+        """What a block prints; an error of it is one of the page."""
+        word, _, rest = block.note.partition(" ")
+        if word == "not":
+            return ""
+        if word == "file:":
+            (self.folder / rest).write_text(block.text, encoding="utf-8")
+            return ""
+        assert block.language == "sh", f"{block} is neither run nor a file"
+        if word == "runs":
+            self._start(block, self.folder / rest.removeprefix("until "))
+            return ""
+        save = f"\nprintf '{rest}=%s\\n' \"${rest}\" > .kept" if word == "keeps" else ""
+        script = f"set -euo pipefail\n{self.kept}{block.text}{save}"
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=SECONDS,
+            stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{block} fails:\n{block.text}\n{done.stdout}{done.stderr}"
+        if word == "keeps":
+            self.kept += (self.folder / ".kept").read_text()
+        return done.stdout + done.stderr
+
+    def _start(self, block: Block, ready: Path) -> None:
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {block.text.strip()}"], cwd=self.folder, env=self.environ, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.started.append(process)
+        assert process.stdout is not None
+        for _ in process.stdout:  # it says that it is ready after the file is there
+            if ready.exists():
+                return
+        pytest.fail(f"{block} ended with {process.wait()}, and there is no {ready.name}")
+
+    def close(self) -> None:
+        for process in self.started:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=SECONDS)
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Reader]:
+    reader = Reader(tmp_path, {})
+    yield reader
+    reader.close()
+
+
+def test_the_local_network(alone: Reader) -> None:
+    printed = "".join(alone.paste(block) for block in blocks(ROOT / "docs/start/local.md"))
+    assert "The capital of France is Paris." in printed
+    assert printed.count("verified") >= 2
+    assert printed.rstrip().endswith("content_mismatch")
+
+
+def test_the_testnet_on_its_local_twin(tmp_path: Path) -> None:
+    with LocalNet(providers=2, settings=CALM) as net:
+        twin = {
+            "ZEROG_NETWORK": "local", "ZEROG_RPC_URL": net.rpc_url, "ZEROG_LEDGER": net.ledger,
+            "ZEROG_INFERENCE": net.inference, "ZEROG_PRIVATE_KEY": net.new_wallet().private_key,
+        }  # fmt: skip
+        reader = Reader(tmp_path, twin)
+        printed = [reader.paste(block) for block in blocks(ROOT / "docs/start/testnet.md")]
+        served = sum(len(provider.log) for provider in net.providers)
+    both = "".join(printed)
+    assert served == 2
+    assert both.count("The capital of France is Paris.") == 2
+    assert "deposited 3 0G" in both
+    assert "free at" in printed[-1] + printed[-2]
+
+
+def test_every_block_that_is_left_out_says_why() -> None:
+    for page in (ROOT / "docs/start").glob("*.md"):
+        for block in blocks(page):
+            if block.note.startswith("not run"):
+                assert len(block.note.removeprefix("not run").strip(": ")) > 20, str(block)
