@@ -172,7 +172,7 @@ class ClientFields(OwnsClients, BaseModel):
     """A `zg_core.Wallet` instead of a key, for keystore files and secrets managers; opened when it first signs."""
 
     backend: Backend | None = Field(default_factory=from_env("ZEROG_BACKEND"), repr=False)
-    """``"direct"``, ``"router"``, ``"opengradient"``, or the options of one, such as ``Router(sealed=True)``. If not given,
+    """``"direct"``, ``"router"``, ``"opengradient"``, or the options of one: ``Router(sealed=True)``. If not given,
     by the API key (``app-sk-`` direct, ``sk-`` router), else ``ZEROG_BACKEND``, else direct."""
     network: str | Network | None = Field(default_factory=from_env("ZEROG_NETWORK"), repr=False)
     """``"mainnet"``, ``"testnet"``, ``"local"`` or a `zg_core.Network`. Default ``ZEROG_NETWORK``, else testnet."""
