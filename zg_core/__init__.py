@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.money.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
     from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Funder
+    from zg_core.backends.opengradient.account import (
+        AsyncOpenGradientAccount,
+        OpenGradientAccount,
+        ensure_opg_approval,
+    )
+    from zg_core.backends.opengradient.models import OpenGradientModel
+    from zg_core.backends.opengradient.options import OpenGradient
     from zg_core.budget import Budget
     from zg_core.calls.call import Reply
     from zg_core.calls.limits import Limits
@@ -71,6 +78,7 @@ __all__ = [
     "AsyncBroker",
     "AsyncChatClient",
     "AsyncFunder",
+    "AsyncOpenGradientAccount",
     "AttestationError",
     "AutoFunding",
     "Broker",
@@ -93,6 +101,9 @@ __all__ = [
     "Network",
     "NewKey",
     "NotAcknowledged",
+    "OpenGradient",
+    "OpenGradientAccount",
+    "OpenGradientModel",
     "OutcomeUnknown",
     "PaymentRequired",
     "Policy",
@@ -125,6 +136,7 @@ __all__ = [
     "ZeroGError",
     "__version__",
     "async_openai_client",
+    "ensure_opg_approval",
     "neuron",
     "og",
     "openai_client",
@@ -132,6 +144,11 @@ __all__ = [
 
 _HOMES = {
     "Amount": "money",
+    "AsyncOpenGradientAccount": "backends.opengradient.account",
+    "OpenGradient": "backends.opengradient.options",
+    "OpenGradientAccount": "backends.opengradient.account",
+    "OpenGradientModel": "backends.opengradient.models",
+    "ensure_opg_approval": "backends.opengradient.account",
     "ApiKey": "backends.direct.money.api_keys",
     "ApiKeys": "backends.direct.money.api_keys",
     "AsyncApiKeys": "backends.direct.money.api_keys",

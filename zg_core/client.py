@@ -258,6 +258,10 @@ class _Client:
             made = registry.chosen(backend, key=key, said=settings.backend)
         self.backend: Backend = made.make(setting)
         """How inference is reached."""
+        if routing is None and setting.provider is None and getattr(self.backend, "interchangeable", False):
+            from zg_core.routing.routing import Routing
+
+            routing = Routing()  # one provider is as good as the next: a call goes to the next where one is dead
         self.network = getattr(self.backend, "network", self.network)
         if getattr(self.backend, "chooses", False):  # it was asked in its own words
             routing = None

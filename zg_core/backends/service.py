@@ -160,8 +160,11 @@ class Grant:
         headers: Sent with it; they never show themselves.
         most: The most it can cost by this grant (a permit's cap); None: what the tariff says.
         facts: For the receipt, as plain data without secrets: number and deadline of a permit, the session, ….
+        heard: Told once of the headers of the answer to the request that it was sent with (names in lower case), as
+            soon as they are there; of None where none came, or the request was not sent after all.
     """
 
     headers: SecretHeaders
     most: Amount | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    heard: Callable[[Mapping[str, str] | None], None] | None = field(default=None, repr=False, compare=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from zg_core.calls import observing
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError, StreamTruncated
-from zg_core.receipts.bounds import bounded, doubted
+from zg_core.receipts.bounds import bounded, capped, doubted
 from zg_core.receipts.opening import served
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -221,6 +221,8 @@ class Closing:
             if doubt and call.usage is not None:
                 fee = doubted(fee, receipt, call.asked, call.route.service.tariff)
             receipt.fee = bounded(fee, receipt, call.asked, call.route.service.tariff)
+            if call.grant is not None:
+                receipt.fee = capped(receipt.fee, call.grant.most)
             if doubt:
                 receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)

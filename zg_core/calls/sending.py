@@ -33,7 +33,7 @@ from zg_core.exchange import Exchange
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
 from zg_core.pricing import Asked
-from zg_core.receipts.bounds import bounded
+from zg_core.receipts.bounds import bounded, capped
 from zg_core.receipts.opening import begun
 from zg_core.tasks.base import CHAT
 
@@ -209,7 +209,10 @@ class Sending:
     async def _once(self, call: Call, ask: Ask, attempts: Attempts) -> Call:
         """Send the one request of `call`."""
         try:
-            response = await self._send(call, ask)
+            try:
+                response = await self._send(call, ask)
+            finally:  # also of a refusal, whose headers may say something
+                _told(call, call.exchange.headers if call.exchange.status else None)
         except OutcomeUnknown as error:
             attempts.left(call.held)
             error.receipt = self._closing.unanswered(call)
@@ -228,7 +231,6 @@ class Sending:
                 self._closing.dropped(call)
             raise
         call.response = response
-        call.exchange.status, call.exchange.headers = response.status, response.headers
         call.receipt.certificate_sha256 = response.certificate_sha256
         if call.place is not None:
             call.place.heard(response.headers, time.monotonic() - call.started)
@@ -278,6 +280,7 @@ class Sending:
         try:
             call.grant = grant or await self._grant(call)
             call.receipt.grant = call.grant.facts
+            call.receipt.fee = capped(call.receipt.fee, call.grant.most)
             self._refuse_secrets(call, ask)
             call.receipt.payer = self._backend.payer
             if call.budget is not None:
@@ -288,6 +291,7 @@ class Sending:
                 self._closing.dropped(call)
                 raise
         except BaseException:
+            _told(call, None)
             if call.place is not None:
                 call.place.withdraw()
             raise
@@ -361,9 +365,9 @@ class Sending:
             call.sent = False  # no connection: it never left
             observing.tell("unsent", call.receipt)
             raise
+        call.exchange.status, call.exchange.headers = response.status, response.headers
         if 200 <= response.status < 300:
             return response
-        call.exchange.status, call.exchange.headers = response.status, response.headers
         response.hurry(_REFUSAL_SECONDS)
         try:
             body = await read_all(response, _MAX_ERROR_BYTES)
@@ -397,6 +401,12 @@ class Sending:
             self._transport.aside(pace.heard, said, age, limits)
         else:
             pace.heard(said, age, limits)
+
+
+def _told(call: Call, headers: Mapping[str, str] | None) -> None:
+    """Tell whoever granted what the request was sent with how it was answered."""
+    if call.grant is not None and call.grant.heard is not None:
+        call.grant.heard(headers)
 
 
 def _fits(budget: Counts | None, attempts: Attempts) -> bool:

@@ -7,7 +7,7 @@ name, whatever the framework.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -349,13 +349,18 @@ class ClientFields(OwnsClients, BaseModel):
             )
         credentials = ("private_key", "api_key", "wallet")
         later = any(name in self.model_fields_set and self.__dict__[name] is None for name in credentials)
-        if not later and all(self.__dict__[name] is None for name in credentials):
+        if not later and all(self.__dict__[name] is None for name in credentials) and not self._paid_elsewhere():
             from zg_core.wallet import missing_credential
 
             raise missing_credential()
         for place in self._extra:
             if extra := self.__dict__.get(place):
                 self._rules().check_extra(place, extra, self._secrets())
+
+    def _paid_elsewhere(self) -> bool:
+        """Whether the backend has a variable of its own for the wallet's key, and it is set."""
+        named = self._plain_backend(self.backend) == "opengradient"
+        return named and secret_from_env("OG_PRIVATE_KEY")() is not None
 
     @classmethod
     def _rules(cls) -> CallRules:
@@ -397,10 +402,12 @@ class ClientFields(OwnsClients, BaseModel):
 
     @field_serializer("backend")
     def _plain_backend(self, backend: Any) -> Any:
-        """A model that is made again has to be sealed as this one; of Direct's options, the RPC URL may hold a key."""
+        """A model that is made again has to be sealed as this one; an RPC URL may hold a key, and stays here."""
         if backend is None or isinstance(backend, str):
-            return None if backend is None else str(backend)
-        return {"name": backend.name, **{name: each for name, each in asdict(backend).items() if name != "rpc_url"}}
+            return self._plain_text(backend)
+        options = {each.name: getattr(backend, each.name) for each in fields(backend) if "rpc_url" not in each.name}
+        plain = {name: value for name, value in options.items() if isinstance(value, str | int | float | tuple | None)}
+        return {"name": backend.name, **plain}
 
     @field_serializer("network")
     def _plain_network(self, network: Any) -> Any:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
 
-__all__ = ["bounded", "doubted", "upper_bound"]
+__all__ = ["bounded", "capped", "doubted", "upper_bound"]
 
 
 def bounded(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff | None = None) -> Fee:
@@ -32,6 +32,15 @@ def bounded(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
         return fee
     amount = fee.amount if fee.amount.units else Amount(0, tariff.currency)
     return replace(fee, amount=amount, upper=tariff.bound(asked, completion))
+
+
+def capped(fee: Fee, most: Amount | None) -> Fee:
+    """`fee` where what it was paid with allows `most` at the most (`Grant.most`)."""
+    if most is None or fee.exact or (fee.amount.units and fee.amount.currency != most.currency):
+        return fee
+    amount = fee.amount if fee.amount.currency == most.currency else Amount(0, most.currency)
+    known = fee.upper is not None and fee.amount.currency == most.currency
+    return replace(fee, amount=amount, upper=min(fee.upper or 0, most.units) if known else most.units)
 
 
 def doubted(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff | None = None) -> Fee:
