@@ -50,6 +50,14 @@ class _Ended:
     counting: threading.Lock = field(default_factory=threading.Lock)
 
 
+def _keep_images(call: Call) -> None:
+    """The hashes of images are what was signed of them, so they are kept with the proof."""
+    if call.exchange.images:
+        evidence = call.receipt.evidence
+        facts = {**evidence.facts, "images": list(call.exchange.images)}
+        call.receipt.evidence = replace(evidence, facts=facts)
+
+
 class Closing:
     """Ends the calls of one client.
 
@@ -171,6 +179,7 @@ class Closing:
 
     async def _verdict(self, call: Call) -> Verdict:
         verdict = await self._backend.verify(call)
+        _keep_images(call)
         self._replays.judged(call, verdict)
         if not call.exchange.cut:
             return verdict
@@ -212,6 +221,7 @@ class Closing:
         receipt.usage = call.usage
         receipt.signature_ids = exchange.chat_ids
         receipt.complete = exchange.complete and not exchange.cut
+        _keep_images(call)
         receipt.response_body = None if call.kept is None else b"".join(call.kept)
         if outcome == "answered":
             served(receipt, call.route.service)

@@ -54,7 +54,8 @@ def doubted(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
         return replace(fee, exact=False)
     asked = Asked.read(request)
     completion = receipt.response_bytes if asked.most is None else min(receipt.response_bytes, asked.most)
-    upper = tariff.bound(asked, completion)
+    counted = receipt.usage is not None and receipt.usage.seconds  # the answer says that it is billed by the second
+    upper = tariff.dearest[0] * asked.seconds if counted else tariff.bound(asked, completion)
     amount = Amount(min(fee.amount.units, upper), tariff.currency)
     return replace(fee, amount=amount, exact=False, reason=USAGE_IMPLAUSIBLE, lower=0, upper=upper)
 
