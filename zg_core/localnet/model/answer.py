@@ -15,6 +15,7 @@ from zg_core.localnet.model.request import ChatRequest, Tool
 from zg_core.localnet.model.rules import Conversation, text_answer
 from zg_core.localnet.model.schema import fill_schema
 from zg_core.localnet.model.schema_check import check_schema
+from zg_core.localnet.model.spoken import spoken_answer
 from zg_core.localnet.model.values import InvalidRequestError, Message, ToolCall
 from zg_core.localnet.model.words import quoted, squeeze, topic
 
@@ -140,6 +141,9 @@ def _content(request: ChatRequest, turn: Turn) -> str:
         plain = _FORMAT_INSTRUCTIONS.split(turn.text)[0]
         return compact_json(fill_schema(schema, Evidence(plain, results=turn.results), generous=True))
     conversation = _conversation(request.messages, turn)
+    spoken = None if turn.results else spoken_answer(turn.whole[-_LONGEST:], conversation.system)
+    if spoken is not None and request.format == "text":
+        return spoken
     if request.format == "json_object":
         return compact_json(_json_object(conversation))
     return text_answer(conversation)
@@ -167,9 +171,11 @@ def _schema_in(text: str, messages: Sequence[Message]) -> dict[str, Any] | None:
     """The JSON schema a prompt asks to follow, as output parsers of the frameworks write it."""
     for place in (text, *(message.text for message in messages if message.role == "system")):
         if "schema" in place.lower() and '"properties"' in place:
-            found = [value for value in find_objects(place) if "properties" in value and _is_schema(value)]
-            if found:
-                return found[-1]
+            # Templates double the braces of what they hold, and some parsers send it so.
+            for written in (place, place.replace("{{", "{").replace("}}", "}")):
+                found = [value for value in find_objects(written) if "properties" in value and _is_schema(value)]
+                if found:
+                    return found[-1]
     return None
 
 
