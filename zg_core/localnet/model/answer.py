@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from zg_core.localnet.model import react
 from zg_core.localnet.model.evidence import Evidence
+from zg_core.localnet.model.forms import react
+from zg_core.localnet.model.forms.spoken import spoken_answer
 from zg_core.localnet.model.json import compact_json, find_objects
 from zg_core.localnet.model.plan import Plan, PlannedCall, best_tool, fill_call, plan_calls
 from zg_core.localnet.model.render import Answer
@@ -15,7 +16,6 @@ from zg_core.localnet.model.request import ChatRequest, Tool
 from zg_core.localnet.model.rules import Conversation, text_answer
 from zg_core.localnet.model.schema import fill_schema
 from zg_core.localnet.model.schema_check import check_schema
-from zg_core.localnet.model.spoken import spoken_answer
 from zg_core.localnet.model.values import InvalidRequestError, Message, ToolCall
 from zg_core.localnet.model.words import quoted, squeeze, topic
 

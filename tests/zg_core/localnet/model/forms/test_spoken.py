@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from zg_core.localnet.model.spoken import spoken_answer
+from zg_core.localnet.model.forms.spoken import spoken_answer
 
 FACTS = "The capital of France is Paris. Ada is 36 years old."
 TOOLS = '<Tools>\n```json\n{"people": "ages of people such as Ada", "places": "capitals of countries"}\n```\n\n'
