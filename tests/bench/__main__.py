@@ -14,7 +14,7 @@ import time
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import langchain, llamaindex
+from tests.bench import langchain, llamaindex, serving
 from tests.bench.contenders import running_server
 from zg_core.http.library import library
 from zg_core.localnet import Chain, LocalNet
@@ -58,18 +58,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--memory-calls", type=int, default=20_000)
+    parser.add_argument("--part", action="append", choices=("langchain", "llamaindex", "serve"), help="only this part")
     arguments = parser.parse_args()
     rounds = arguments.rounds
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {rounds} rounds\n")
-    print(f"{'start':<40}{'median ms':>12}")
-    for name, milliseconds in [*start_times(rounds), *snapshot_times(rounds)]:
-        print(f"{name:<40}{milliseconds:>12.2f}")
+    if not arguments.part:
+        print(f"{'start':<40}{'median ms':>12}")
+        for name, milliseconds in [*start_times(rounds), *snapshot_times(rounds)]:
+            print(f"{name:<40}{milliseconds:>12.2f}")
     import openai
 
     print(f"\nopenai {openai.__version__}, {library().__name__}\n{'measure':<56}{'found':>12}{'target':>12}")
     missed = 0
     with running_server() as server:
-        for row in chain(langchain.rows(server, rounds, arguments.memory_calls), llamaindex.rows(server, rounds)):
+        parts = {
+            "langchain": lambda: langchain.rows(server, rounds, arguments.memory_calls),
+            "llamaindex": lambda: llamaindex.rows(server, rounds),
+            "serve": lambda: serving.rows(server, rounds),
+        }
+        for row in chain.from_iterable(parts[name]() for name in arguments.part or parts):
             sign = "≥" if row.at_least else "≤"
             target = f"{sign} {row.target:g}{row.unit}"
             print(f"{row.name:<56}{row.value:>9.2f}{row.unit:<3}{target:>12}{'' if row.reached else '  MISSED'}")
