@@ -11,6 +11,7 @@ from llama_index.core.bridge.pydantic import BaseModel, Field
 
 from llama_index_zerog.instrumentation import Relay
 from zg_core.frameworks.fields import ClientFields
+from zg_core.shown.tracebacks import clears_locals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +68,14 @@ class LlamaIndexFields(ClientFields):
     # A model that was written down says what it is.
     _tolerated: ClassVar[frozenset[str]] = frozenset({"class_name"})
     _extra: ClassVar[tuple[str, ...]] = ("additional_kwargs", "extra_body")
+
+    @clears_locals
+    def __init__(self, *model: str, **values: Any) -> None:
+        """The model's name may come first, without a name of its own."""
+        if len(model) == 1 and "model" not in values:
+            values["model"] = model[0]
+            model = ()
+        super().__init__(*model, **values)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """As it was pickled; what could not be pickled is as in a new one.

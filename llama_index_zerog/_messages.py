@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +17,7 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
+from llama_index_zerog._documents import document_part
 from zg_core.errors import ConfigError
 from zg_core.frameworks.history import arguments_text, complete_calls
 from zg_core.frameworks.tool_calls import arguments_in, calls_in
@@ -106,9 +106,7 @@ def _part(block: Any) -> dict[str, Any] | None:
         data = block.resolve_audio(as_base64=True).read().decode()
         return {"type": "input_audio", "input_audio": {"data": data, "format": block.format or "wav"}}
     if isinstance(block, DocumentBlock):
-        encoded = base64.b64encode(block.resolve_document().read()).decode()
-        mime = block.document_mimetype or "application/pdf"
-        return {"type": "file", "file": {"filename": block.title, "file_data": f"data:{mime};base64,{encoded}"}}
+        return document_part(block)
     if isinstance(block, ToolCallBlock | ThinkingBlock):
         return None  # they travel beside the content
     raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from zg_core.receipts.recent import receipt_in
@@ -9,7 +10,21 @@ from zg_core.receipts.recent import receipt_in
 if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
 
-__all__ = ["receipt_of"]
+__all__ = ["note", "receipt_of"]
+
+# Structured answers are of the user's classes, of which many cannot be hashed: kept by identity, while they live.
+_NOTED: dict[int, tuple[weakref.ref[Any], Receipt]] = {}
+
+
+def note(answer: Any, receipt: Receipt | None) -> None:
+    """Remember which call made a structured answer."""
+    if receipt is None:
+        return
+    key = id(answer)
+    try:
+        _NOTED[key] = weakref.ref(answer, lambda _: _NOTED.pop(key, None)), receipt
+    except TypeError:  # of a class with slots: nothing can be remembered of it
+        return
 
 
 def receipt_of(response: Any) -> Receipt | Any:
@@ -18,8 +33,8 @@ def receipt_of(response: Any) -> Receipt | Any:
     It is the live object: with ``verify="background"`` its verdict arrives later, and ``receipt.resolve()`` waits.
 
     Args:
-        response: A ``ChatResponse`` or ``CompletionResponse`` of `ZeroG`, the last one of a stream, or an agent's
-            output, whose ``raw`` holds the same facts.
+        response: A ``ChatResponse`` or ``CompletionResponse`` of `ZeroG`, the last one of a stream, a structured answer
+            (the object, or a response that holds it), or an agent's output, whose ``raw`` holds the same facts.
 
     Returns:
         The receipt, or None where there is none (``Any`` spares a check where there must be one): another model's
@@ -30,5 +45,9 @@ def receipt_of(response: Any) -> Receipt | Any:
         >>> receipt_of(ChatResponse(message=ChatMessage("hello"))) is None
         True
     """
-    places = (getattr(response, name, None) for name in ("additional_kwargs", "raw"))
+    places = [getattr(response, name, None) for name in ("additional_kwargs", "raw", "response")]
+    for place in (response, *places):
+        noted = _NOTED.get(id(place))
+        if noted is not None and noted[0]() is place:
+            return noted[1]
     return next((found for place in places if (found := receipt_in(place)) is not None), None)

@@ -57,6 +57,9 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
     dimensions: int | None = Field(default=None, ge=1)
     """Length of the vectors, where the model can choose."""
 
+    embed_batch_size: int = Field(default=256, gt=0, le=2048)
+    """Most texts in one request: providers allow a wallet 30 requests a minute."""
+
     _service_type: ClassVar[str | None] = EMBEDDINGS.service_type
     _of_requests: ClassVar[frozenset[str]] = parameters.EMBEDDINGS
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from llama_index.core.base.llms.generic_utils import (
-    achat_to_completion_decorator,
-    astream_chat_to_completion_decorator,
-    chat_to_completion_decorator,
-    stream_chat_to_completion_decorator,
-)
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
@@ -31,10 +26,13 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 
+from llama_index_zerog._completions import acompletions_of, completion_of, completions_of
 from llama_index_zerog._fields import LlamaIndexFields, checked
 from llama_index_zerog._messages import assistant_message, openai_messages, tool_arguments, whole_arguments
+from llama_index_zerog._receipts import note
 from llama_index_zerog._stream import ResponseMaker, logprobs_of, token_counts
-from llama_index_zerog.instrumentation import current_sinks, telling
+from llama_index_zerog._structured import amade_of, announced, anoted, by_schema, made_of, noted, partly, wanted
+from llama_index_zerog.instrumentation import current_sinks, get_zerog_receipts, telling
 from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.frameworks.requests import RequestFields, parameters_for, request_of
 from zg_core.frameworks.schemas import rooted
@@ -75,14 +73,15 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
     contradicts it is an error that carries text and receipt (`zg_core.VerificationFailed`).
 
     `metadata` comes from what the provider says about its model (asked once, when it is first looked at), unless
-    `context_window`, `num_output` and `is_function_calling_model` say it. A prompt that has more tokens than the
+    `context_window`, `model` and `is_function_calling_model` say it. A prompt that has more tokens than the
     context window, by a bound that holds for every tokenizer, is refused before it is sent.
     """
 
     context_window: int | None = None
     """Tokens that a request and its answer may have, instead of what the provider says."""
     num_output: int | None = None
-    """Tokens that an answer may have; `max_tokens` if that is given."""
+    """Tokens that LlamaIndex keeps free in its prompts for the answer: `max_tokens` if that is given, else 256. It
+    limits no answer."""
     is_function_calling_model: bool | None = None
     """Whether it calls tools, instead of what the provider says. Without, agents work as `ReActAgent`, and structured
     answers are asked for in words."""
@@ -107,14 +106,14 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
             ConfigError: a `FunctionAgent` looks at it and the model has no function calling; the hint names providers
                 that have it.
         """
-        window, output = self.context_window, self.num_output or self.max_tokens
-        complete = window is not None and output is not None and self.model is not None
-        info = self._told() if complete else self._info()
+        window = self.context_window
+        info = self._told() if window is not None and self.model is not None else self._info()
         calls = self._function_calling(info)
         if not calls and sys._getframe(1).f_globals.get("__name__") in _REFUSE_WITHOUT_TOOLS:  # noqa: SLF001
             raise self._no_tools()  # they would raise, too, and name no provider
         window = window or (info and info.context_window) or DEFAULT_CONTEXT_WINDOW
-        output = output or (info and info.max_output_tokens) or DEFAULT_NUM_OUTPUTS
+        # Room that LlamaIndex keeps free in every prompt: what the model could write at most is often its whole window.
+        output = self.num_output or self.max_tokens or DEFAULT_NUM_OUTPUTS
         return LLMMetadata(
             context_window=window,
             num_output=min(output, window),
@@ -146,18 +145,58 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
         Raises:
             ZeroGError: see `zg_core.errors`; money that may have been spent is on ``error.receipt``.
         """
-        payload, options = self._ask(messages, kwargs)
-        return _response(self._client().create(payload, **options))
+        return self._answer(messages, kwargs)
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Async twin of `chat`."""
-        payload, options = self._ask(messages, kwargs)
-        return _response(await self._async_client().create(payload, **options))
+        return await self._aanswer(messages, kwargs)
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """Ask, and return the answer as it comes; every response holds the message so far."""
+        return self._answers(messages, kwargs)
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """Async twin of `stream_chat`."""
+        return self._aanswers(messages, kwargs)
+
+    # A completion is a chat of one message, and one event for LlamaIndex's callbacks and limiters.
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Ask with one user message, made of `prompt` by `completion_to_prompt` unless it is `formatted`."""
+        return completion_of(self._answer(self._asked(prompt, formatted), kwargs))
+
+    @llm_completion_callback()
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Async twin of `complete`."""
+        return completion_of(await self._aanswer(self._asked(prompt, formatted), kwargs))
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """Streaming form of `complete`."""
+        return completions_of(self._answers(self._asked(prompt, formatted), kwargs))
+
+    @llm_completion_callback()
+    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
+        """Async twin of `stream_complete`."""
+        return acompletions_of(self._aanswers(self._asked(prompt, formatted), kwargs))
+
+    def _asked(self, prompt: str, formatted: bool) -> list[ChatMessage]:
+        text = prompt if formatted or self.completion_to_prompt is None else self.completion_to_prompt(prompt)
+        return [ChatMessage(role=MessageRole.USER, content=text)]
+
+    def _answer(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> ChatResponse:
+        payload, options = self._ask(messages, kwargs)
+        return _response(self._client().create(payload, **options))
+
+    async def _aanswer(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> ChatResponse:
+        payload, options = self._ask(messages, kwargs)
+        return _response(await self._async_client().create(payload, **options))
+
+    def _answers(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> ChatResponseGen:
         (payload, options), sinks = self._ask(messages, kwargs), current_sinks()
 
         def responses() -> Generator[ChatResponse, None, None]:
@@ -179,9 +218,7 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
 
         return responses()
 
-    @llm_chat_callback()
-    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        """Async twin of `stream_chat`."""
+    def _aanswers(self, messages: Sequence[ChatMessage], kwargs: dict[str, Any]) -> ChatResponseAsyncGen:
         (payload, options), sinks = self._ask(messages, kwargs), current_sinks()
 
         async def responses() -> AsyncGenerator[ChatResponse, None]:
@@ -201,26 +238,6 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
             yield maker.last(stream.receipt)
 
         return responses()
-
-    @llm_completion_callback()
-    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: ARG002 - LlamaIndex's signature
-        """Ask with one user message."""
-        return chat_to_completion_decorator(self.chat)(prompt, **kwargs)
-
-    @llm_completion_callback()
-    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:  # noqa: ARG002 - LlamaIndex's signature
-        """Async twin of `complete`."""
-        return await achat_to_completion_decorator(self.achat)(prompt, **kwargs)
-
-    @llm_completion_callback()
-    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:  # noqa: ARG002 - LlamaIndex's signature
-        """Streaming form of `complete`."""
-        return stream_chat_to_completion_decorator(self.stream_chat)(prompt, **kwargs)
-
-    @llm_completion_callback()
-    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:  # noqa: ARG002 - LlamaIndex's signature
-        """Async twin of `stream_complete`."""
-        return await astream_chat_to_completion_decorator(self.astream_chat)(prompt, **kwargs)
 
     # tools
 
@@ -355,25 +372,57 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
 
         return {"react_chat_formatter": ReActChatFormatter(), "output_parser": ReActOutputParser(), **kwargs}
 
-    # structured answers: a model that may answer in words would
+    # structured answers: by JSON schema where the provider has that, else by a tool that must be called
 
     def structured_predict(self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
-        """An answer in the form of `output_cls`."""
-        return super().structured_predict(output_cls, prompt, _forced(llm_kwargs), **prompt_args)
+        """An answer in the form of `output_cls`; `receipt_of` finds its receipt."""
+        if self._by_schema(output_cls):
+            messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+            with announced(output_cls, prompt, prompt_args) as ended:
+                return ended(made_of(self.chat(messages, **wanted(output_cls, llm_kwargs)), output_cls))
+        with get_zerog_receipts() as receipts:
+            made = super().structured_predict(output_cls, prompt, _forced(llm_kwargs), **prompt_args)
+        note(made, receipts.last)
+        return made
 
     async def astructured_predict(
         self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any
     ) -> Any:
         """Async twin of `structured_predict`."""
-        return await super().astructured_predict(output_cls, prompt, _forced(llm_kwargs), **prompt_args)
+        if await self._aby_schema(output_cls):
+            messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+            with announced(output_cls, prompt, prompt_args) as ended:
+                return ended(made_of(await self.achat(messages, **wanted(output_cls, llm_kwargs)), output_cls))
+        with get_zerog_receipts() as receipts:
+            made = await super().astructured_predict(output_cls, prompt, _forced(llm_kwargs), **prompt_args)
+        note(made, receipts.last)
+        return made
 
     def _structured_stream_call(self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any) -> Any:
-        return super()._structured_stream_call(output_cls, prompt, _forced(llm_kwargs), **prompt_args)
+        if self._by_schema(output_cls):
+            messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+            return partly(self.stream_chat(messages, **wanted(output_cls, llm_kwargs)), output_cls)
+        return noted(super()._structured_stream_call(output_cls, prompt, _forced(llm_kwargs), **prompt_args))
 
     async def _structured_astream_call(
         self, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **prompt_args: Any
     ) -> Any:
-        return await super()._structured_astream_call(output_cls, prompt, _forced(llm_kwargs), **prompt_args)
+        if await self._aby_schema(output_cls):
+            messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
+            return amade_of(await self.astream_chat(messages, **wanted(output_cls, llm_kwargs)), output_cls)
+        return await anoted(super()._structured_astream_call(output_cls, prompt, _forced(llm_kwargs), **prompt_args))
+
+    def _by_schema(self, output_cls: Any) -> bool:
+        """Whether the provider is asked by schema: it says that it can, and nobody has said otherwise."""
+        if not by_schema(self.pydantic_program_mode, output_cls):
+            return False
+        info = self._told() if self.is_function_calling_model is not None else self._info()
+        return info is not None and info.structured_output is True
+
+    async def _aby_schema(self, output_cls: Any) -> bool:
+        if self._told() is None and self.is_function_calling_model is None:
+            await asyncio.to_thread(self._info)
+        return self._by_schema(output_cls)
 
     # requests
 

@@ -119,6 +119,7 @@ def conceal(text: str | Secret | None) -> Secret | None:
     return text if text is None or isinstance(text, Secret) else Secret(text)
 
 
+_ENCLAVE = re.compile("0x[0-9a-fA-F]{64}")
 _PLACE = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#\\\s]*@)?(\[[0-9A-Fa-f:.]*\]|[A-Za-z0-9._~-]*)(:[0-9]*)?(?![A-Za-z0-9])"
 )
@@ -294,6 +295,12 @@ class Settings:
             text = pick(name, argument, *variables)
             return check_contract(text, source(name, sources)) if text else None
 
+        def one_who_answers(argument: str | None, *variables: str) -> str | None:
+            text = pick("provider", argument, *variables)
+            if text and _ENCLAVE.fullmatch(text):  # the id of an enclave, not an address
+                return text.lower()
+            return check_contract(text, source("provider", sources)) if text else None
+
         wanted = network if isinstance(network, Network) else pick("network", network, "ZEROG_NETWORK")
         base = _network(DEFAULT_NETWORK if wanted is None else wanted, sources)
         whole = isinstance(network, Network)
@@ -319,7 +326,7 @@ class Settings:
             network=base,
             private_key=key if key is not None and key.reveal() else None,
             api_key=token if token is not None and token.reveal() else None,
-            provider=address("provider", provider, *(("ZEROG_PROVIDER",) if asked else ())),
+            provider=one_who_answers(provider, *(("ZEROG_PROVIDER",) if asked else ())),
             model=pick("model", model, *(("ZEROG_MODEL",) if asked else ())),
             verify=pick("verify", verify, "ZEROG_VERIFY") or "warn",
             backend=pick("backend", None, "ZEROG_BACKEND"),

@@ -11,6 +11,9 @@ from zg_core.errors import ConfigError
 __all__ = ["Amount", "Fee", "either", "neuron", "og"]
 
 
+METERED = "metered_by_gateway"
+"""Of a fee: who was paid says what it was, and does not sign it; the chain tells later."""
+
 # Decimal places of a currency's smallest unit (0g-direct §1.1: 1 0G = 1e18 neuron).
 _DECIMALS = {"0G": 18, "OPG": 18, "USD": 18}
 _UNITS = {"0G": "neuron", "OPG": "wei", "USD": "1e-18 USD"}
@@ -157,7 +160,8 @@ class Fee:
             'unknown (outcome_unknown), at most 0.001 0G'
         """
         upper = "no bound" if self.upper is None else f"at most {Amount(self.upper, self.amount.currency)}"
-        return f"unknown ({self.reason}), {upper}"
+        known = str(self.amount) if self.reason == METERED else "unknown"
+        return f"{known} ({self.reason}), {upper}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data with amounts as decimal strings."""

@@ -14,13 +14,15 @@ import time
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import langchain, llamaindex, serving
+from tests.bench import langchain, llamaindex, serving, stores
 from tests.bench.contenders import running_server
 from zg_core.http.library import library
 from zg_core.localnet import Chain, LocalNet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from tests.bench.langchain import Row
 
 
 def median_ms(work: Callable[[], Any], rounds: int) -> float:
@@ -56,31 +58,48 @@ def snapshot_times(rounds: int) -> list[tuple[str, float]]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument(
+        "part", nargs="?", choices=["calls", "scale", "serve"], default="calls", help="scale: the long ones"
+    )
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--receipts", type=int, default=1_000_000, help="so many are in the store of `scale`")
     parser.add_argument("--memory-calls", type=int, default=20_000)
-    parser.add_argument("--part", action="append", choices=("langchain", "llamaindex", "serve"), help="only this part")
     arguments = parser.parse_args()
     rounds = arguments.rounds
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {rounds} rounds\n")
-    if not arguments.part:
-        print(f"{'start':<40}{'median ms':>12}")
-        for name, milliseconds in [*start_times(rounds), *snapshot_times(rounds)]:
-            print(f"{name:<40}{milliseconds:>12.2f}")
+    if arguments.part in ("scale", "serve"):
+        with running_server() as server:
+            scale = arguments.part == "scale"
+            report(stores.rows(server, rounds, arguments.receipts) if scale else serving.rows(server, rounds))
+        return
+    print(f"{'start':<40}{'median ms':>12}")
+    for name, milliseconds in [*start_times(rounds), *snapshot_times(rounds)]:
+        print(f"{name:<40}{milliseconds:>12.2f}")
     import openai
 
-    print(f"\nopenai {openai.__version__}, {library().__name__}\n{'measure':<56}{'found':>12}{'target':>12}")
-    missed = 0
+    print(f"\nopenai {openai.__version__}, {library().__name__}\n")
     with running_server() as server:
-        parts = {
-            "langchain": lambda: langchain.rows(server, rounds, arguments.memory_calls),
-            "llamaindex": lambda: llamaindex.rows(server, rounds),
-            "serve": lambda: serving.rows(server, rounds),
-        }
-        for row in chain.from_iterable(parts[name]() for name in arguments.part or parts):
-            sign = "≥" if row.at_least else "≤"
-            target = f"{sign} {row.target:g}{row.unit}"
-            print(f"{row.name:<56}{row.value:>9.2f}{row.unit:<3}{target:>12}{'' if row.reached else '  MISSED'}")
-            missed += not row.reached
+        report(
+            chain(
+                langchain.rows(server, rounds, arguments.memory_calls),
+                llamaindex.rows(server, rounds),
+                serving.rows(server, rounds),
+            )
+        )
+
+
+def report(rows: Iterable[Row]) -> None:
+    """Print each measure as it is there, with its target."""
+    print(f"{'measure':<64}{'found':>12}{'target':>14}")
+    missed = 0
+    for row in rows:
+        sign = "≥" if row.at_least else "≤"
+        target = f"{sign} {row.target:,g}{row.unit}"
+        shown = (
+            f"{row.value:,.0f}" if row.value >= 1000 else f"{row.value:.2f}" if row.value >= 0.1 else f"{row.value:.4f}"
+        )
+        print(f"{row.name:<64}{shown:>9}{row.unit:<3}{target:>14}{'' if row.reached else '  MISSED'}", flush=True)
+        missed += not row.reached
     print(f"\n{missed} of the targets missed" if missed else "\nevery target reached")
 
 

@@ -427,7 +427,12 @@ class TestStructured:
         assert isinstance(llm.stream_chat([ChatMessage("hi")]), Generator)
 
     @pytest.mark.parametrize("form", ["whole", "async", "stream", "async stream"])
-    def test_trap_2_a_call_is_forced_in_every_form(self, llm: ZeroG, sent: Any, form: str) -> None:
+    @pytest.mark.parametrize("mode", ["default", "function"])
+    def test_trap_2_a_schema_or_a_call_is_asked_for_in_every_form(
+        self, make_llm: Any, sent: Any, form: str, mode: str
+    ) -> None:
+        llm = make_llm(pydantic_program_mode=mode)
+
         async def astream() -> Any:
             return [each async for each in await llm.astream_structured_predict(Person, ADA, name="Ada")][-1]
 
@@ -438,7 +443,17 @@ class TestStructured:
             "async stream": lambda: asyncio.run(astream()),
         }[form]()
         assert (found.name, found.age) == ("Ada", 36)
-        assert sent()["tool_choice"] == "required"
+        if mode == "function":
+            assert (sent()["tool_choice"], "response_format" in sent()) == ("required", False)
+        else:  # the provider says that it can be held to a schema
+            wanted = sent()["response_format"]
+            assert (wanted["type"], wanted["json_schema"]["name"], "tools" in sent()) == (
+                "json_schema",
+                "Person",
+                False,
+            )
+            assert set(wanted["json_schema"]["schema"]["properties"]) == {"name", "age"}
+        assert receipt_of(found).verdict.status == "verified"
 
     def test_trap_3_streamed_objects_grow(self, llm: ZeroG) -> None:
         objects = list(llm.stream_structured_predict(Person, ADA, name="Ada"))

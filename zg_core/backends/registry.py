@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from zg_core.budget import Spending
     from zg_core.config import Secret
     from zg_core.http.transport import Transport
+    from zg_core.receipts.model import Receipt
     from zg_core.receipts.stored import ReceiptStore
 
-__all__ = ["BACKENDS", "VARIABLE", "appoint", "chosen", "options_named"]
+__all__ = ["BACKENDS", "VARIABLE", "appoint", "chosen", "options_named", "settlement"]
 
 BACKENDS: Mapping[str, str] = {
     "direct": "zg_core.backends.direct.options:Direct",
@@ -85,6 +86,25 @@ def appoint(backend: Backend, spending: Spending, stored: ReceiptStore, transpor
 
         assert isinstance(backend, DirectBackend)  # noqa: S101 - by its name
         referee.appoint(spending, stored, backend.network, transport, payer=lambda: backend.payer, **told)
+
+
+def settlement(receipt: Receipt, options: Any = None, **settings: Any) -> Any:
+    """What the chain says of the payment of a call, where its backend is paid by permits.
+
+    Raises:
+        ConfigError: it is not (code ``no_settlement``).
+        ChainError: the chain cannot be read.
+    """
+    if receipt.backend != "opengradient":
+        raise ConfigError(
+            f"calls of backend {receipt.backend[:40]!r} are settled for all of them together",
+            code="no_settlement",
+            hint="`zerog settlements` shows those of a provider",
+        )
+    from zg_core.backends.opengradient.account import OpenGradientAccount
+
+    with OpenGradientAccount(options, **settings) as account:
+        return account.settlement(receipt)
 
 
 def _checked(backend: Options) -> Options:

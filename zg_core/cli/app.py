@@ -14,6 +14,7 @@ from zg_core.cli.compare import compare
 from zg_core.cli.keys import keys
 from zg_core.cli.market import models, providers
 from zg_core.cli.money import acknowledge, deposit, pending, refund, retrieve, transfer
+from zg_core.cli.opengradient import opengradient
 from zg_core.cli.receipts import receipts
 from zg_core.cli.serve import serve
 from zg_core.cli.terminal.failures import Commands
@@ -60,6 +61,7 @@ cli.add_typer(keys, name="keys", rich_help_panel=MARKET)
 cli.add_typer(serve, name="serve", rich_help_panel=MARKET)
 cli.add_typer(budget, name="budget", rich_help_panel=MONEY)
 cli.add_typer(receipts, name="receipts", rich_help_panel=MONEY)
+cli.add_typer(opengradient, name="opengradient", rich_help_panel=MONEY)
 cli.add_typer(localnet, name="localnet", rich_help_panel=LOCAL)
 
 
@@ -111,10 +113,18 @@ def localnet_up(
     rpc: Annotated[
         str | None, typer.Option(metavar="URL", help="Use the development node that answers here (chain id 31337).")
     ] = None,
+    opengradient: Annotated[
+        bool, typer.Option("--opengradient", help="Start a local OpenGradient instead: its chains and gateways.")
+    ] = False,
 ) -> None:
     """Start a local 0G network in the foreground; end it with Ctrl-C or SIGTERM."""
-    from zg_core.cli.localnet import up
+    from zg_core.cli.localnet import up, up_opengradient
 
+    if opengradient:
+        if tls or production or anvil or rpc or fund or upstream or services:
+            raise typer.BadParameter("goes with --providers, --rpc-port, --env-file and --legacy-names only")
+        up_opengradient(providers, rpc_port=rpc_port, env_file=env_file, legacy_names=legacy_names, out=run.out)
+        return
     up(
         providers=providers,
         services=[name for part in services.split(",") if (name := part.strip())],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zg_core.cli.terminal.output import Output
     from zg_core.localnet import LocalNet
 
-__all__ = ["up", "write_env_file"]
+__all__ = ["up", "up_opengradient", "write_env_file"]
 
 
 FUND = 10 * 10**18
@@ -89,6 +89,58 @@ def up(
             out.line(f"settings: source {env_file}")
         out.line("Ctrl-C ends it")
         out.document(_document(net, env_file, funded=FUND if fund else 0))
+        stop.wait()
+        out.line("stopping")
+    finally:
+        net.stop()
+
+
+def up_opengradient(gateways: int, *, rpc_port: int, env_file: Path | None, legacy_names: bool, out: Output) -> None:
+    """Start a local OpenGradient, write `env_file`, and wait for SIGINT or SIGTERM.
+
+    Raises:
+        ConfigError: the extra is not installed (code ``missing_extra``).
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    if env_file is not None:
+        env_file.unlink(missing_ok=True)
+    began = time.monotonic()
+    with out.waiting("starting a local OpenGradient"):
+        try:
+            from zg_core.localnet.opengradient.network import OpenGradientNet
+
+            net = OpenGradientNet(gateways=gateways, rpc_port=rpc_port).start()
+        except ModuleNotFoundError as error:
+            hint = "pip install 'zerog-integrations[localnet,opengradient]'"
+            raise ConfigError(f"it needs the package {error.name}", code="missing_extra", hint=hint) from None
+    try:
+        out.line(f"payment chain {net.chain.chain_id} at {net.rpc_url}, ready in {time.monotonic() - began:.1f} s")
+        out.line(f"registry chain {net.registry_chain.chain_id} at {net.registry_rpc_url}")
+        for gateway in net.gateways:
+            out.line(f"gateway {gateway.tee_id}  {gateway.url}")
+        out.line(f"wallet {net.wallet.address}: 1000 OPG, 100 approved for payments")
+        if env_file is not None:
+            values = net.env()
+            if legacy_names:
+                values |= {"BASE_MAINNET_RPC": net.rpc_url, "OG_PRIVATE_KEY": net.wallet.private_key}
+            write_env_file(env_file, values)
+            out.line(f"settings: source {env_file}")
+        out.line("Ctrl-C ends it")
+        out.document(
+            {
+                "network": "local",
+                "chain_id": net.chain.chain_id,
+                "rpc_url": net.rpc_url,
+                "registry_rpc_url": net.registry_rpc_url,
+                "nitro_root": net.hypervisor.root_sha256,
+                "blobs_url": net.blobs_url,
+                "wallet": net.wallet.address,
+                "env_file": None if env_file is None else str(env_file),
+                "gateways": [{"tee_id": each.tee_id, "url": each.url} for each in net.gateways],
+            }
+        )
         stop.wait()
         out.line("stopping")
     finally:

@@ -31,6 +31,11 @@ class Collected:
         return self.receipts[position]
 
     @property
+    def last(self) -> Receipt | None:
+        """The newest of them; None if there is none."""
+        return self.receipts[-1] if self.receipts else None
+
+    @property
     def chat_ids(self) -> tuple[str, ...]:
         """The ids under which providers keep their signatures, without calls that got none."""
         return tuple(receipt.chat_id for receipt in self.receipts if receipt.chat_id)

@@ -6,6 +6,8 @@ Installed with the package; nothing is imported or started before a test asks fo
   ``zerog_localnet_options``, which a conftest may override.
 * ``zerog_provider``: its first provider.
 * ``zerog_wallet``: a fresh wallet with 1,000 0G and 3 0G in a sub-account with that provider.
+* ``zerog_opengradient``: a running `OpenGradientNet` (extra ``opengradient``), one for the session, as it was when the
+  session started.
 
 A test that uses the last or the middle one gets the network as it was when the session started, and leaves no trace:
 afterwards chain and providers are reverted, and faults cleared. Time does not go back.
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from zg_core.localnet.network import LocalNet, LocalWallet
+    from zg_core.localnet.opengradient.network import OpenGradientNet
     from zg_core.localnet.provider.provider import LocalProvider
 
 
@@ -62,3 +65,18 @@ def zerog_wallet(_zerog_clean: LocalNet, zerog_provider: LocalProvider) -> Local
     wallet = _zerog_clean.new_wallet()
     _zerog_clean.open_account(wallet, zerog_provider)
     return wallet
+
+
+@pytest.fixture(scope="session")
+def _zerog_opengradient_net() -> Iterator[OpenGradientNet]:
+    from zg_core.localnet.opengradient.network import OpenGradientNet
+
+    with OpenGradientNet() as network:
+        yield network
+
+
+@pytest.fixture
+def zerog_opengradient(_zerog_opengradient_net: OpenGradientNet) -> Iterator[OpenGradientNet]:
+    """A running OpenGradient network; afterwards money, registry and faults are as they were."""
+    with _zerog_opengradient_net.clean():
+        yield _zerog_opengradient_net

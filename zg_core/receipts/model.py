@@ -182,6 +182,40 @@ class Receipt:
 
         return await asyncio.to_thread(self.resolve, timeout)
 
+    @property
+    def payment_hash(self) -> str | None:
+        """Hash of the transaction that paid this call, None while it is not known (`payment_pending` says why)."""
+        found = self.grant.get("settlement")
+        return found.get("transaction") if isinstance(found, dict) else None
+
+    @property
+    def payment_pending(self) -> str:
+        """Why `payment_hash` is None; "" where it is not."""
+        if self.payment_hash is not None:
+            return ""
+        if not self.grant.get("nonce"):
+            return "this call was not paid by a permit of its own"
+        found = self.grant.get("settlement")
+        said = found.get("status") if isinstance(found, dict) else None
+        return f"the permit is {said}" if said else "the chain was not asked yet: receipt.settlement()"
+
+    def settlement(self, options: Any = None, **settings: Any) -> Any:
+        """Ask the chain what became of the permit that this call was paid by, and note it in `grant`.
+
+        Args:
+            options: The backend's (``OpenGradient(rpc_url=…)``), where it is not the default's.
+            settings: What `OpenGradientAccount` takes.
+
+        Raises:
+            ConfigError: this backend is not paid by permits (code ``no_settlement``).
+            ChainError: the chain cannot be read.
+        """
+        from zg_core.backends import registry  # circle: backends make receipts
+
+        found = registry.settlement(self, options, **settings)
+        self.grant = {**self.grant, "settlement": found.to_dict()}
+        return found
+
     def settle(self, verdict: Verdict) -> None:
         """Replace the verdict and wake those who wait for it."""
         self.verdict = verdict

@@ -51,7 +51,7 @@ _WRITTEN = (
 )  # fmt: skip
 # What an appended verdict has written stays.
 _JUDGED = ("status", "verdict")
-_CALL = (  # names of columns only
+CALL = (  # names of columns only
     f"INSERT INTO receipts ({', '.join(_WRITTEN)}) VALUES ({', '.join(f':{name}' for name in _WRITTEN)})"  # noqa: S608
     " ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(
@@ -61,7 +61,7 @@ _CALL = (  # names of columns only
         for name in _WRITTEN[1:]
     )
 )
-_CONTEXT = "INSERT INTO receipt_contexts (name, data) VALUES (:name, :data) ON CONFLICT (name) DO NOTHING"
+CONTEXT = "INSERT INTO receipt_contexts (name, data) VALUES (:name, :data) ON CONFLICT (name) DO NOTHING"
 _FIRST_VERDICT = (
     "UPDATE receipts SET status = :status, verdict = :verdict, judged = :judged WHERE id = :id AND judged IS NULL"
 )
@@ -145,9 +145,9 @@ class ReceiptStore:
             ConfigError: the store cannot be used (code ``store_unavailable``).
         """
         row, context = packed(receipt)
-        statements: _Statements = [(_CALL, row)]
+        statements: _Statements = [(CALL, row)]
         if context.name not in self._known:
-            statements.insert(0, (_CONTEXT, {"name": context.name, "data": context.data}))
+            statements.insert(0, (CONTEXT, {"name": context.name, "data": context.data}))
         self._run(statements)
         if len(self._known) > _MOST_CONTEXTS:
             self._known.clear()

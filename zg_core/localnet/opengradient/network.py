@@ -309,6 +309,8 @@ class OpenGradientNet:
         self._stop.set()
         if self._worker is not None:
             self._worker.join()
+            for gateway in self.gateways:  # connections with TLS that somebody keeps are not waited for
+                self._server.kill(gateway._place)  # noqa: SLF001
         self._server.stop()
         self._rpc.stop()
         self._registry_rpc.stop()

@@ -48,13 +48,13 @@ class Hypervisor:
         """The registry's name of the image."""
         return keccak256(self.pcrs[0] + self.pcrs[1] + self.pcrs[2])
 
-    def document(self, certificate: bytes, public_key: bytes, nonce: bytes, now: float, **changes: Any) -> bytes:
+    def document(self, certificate: bytes, public_key: bytes, asked: bytes, now: float, **changes: Any) -> bytes:
         """A document (CBOR).
 
         Args:
             certificate: The enclave's TLS certificate (DER).
             public_key: Its signing key (DER).
-            nonce: What it was asked for with.
+            asked: The nonce that it was asked for with.
             now: Unix seconds.
             changes: Fields of the payload to be others.
         """
@@ -71,7 +71,7 @@ class Hypervisor:
                 "cabundle": self._bundle,
                 "public_key": None,
                 "user_data": named,
-                "nonce": nonce,
+                "nonce": asked,
                 **changes,
             }
         )

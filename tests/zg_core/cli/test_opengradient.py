@@ -1,0 +1,74 @@
+"""``zerog opengradient …``: approval, balance, doctor and settlement on a local OpenGradient."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from zg_core import ChatClient, OpenGradient
+from zg_core.cli.app import cli
+from zg_core.localnet.opengradient.network import OpenGradientNet
+
+QUESTION = {"messages": [{"role": "user", "content": "What is 2+3?"}], "max_tokens": 50}
+
+
+@pytest.fixture
+def run(zerog_opengradient: OpenGradientNet, tmp_path, monkeypatch) -> Any:
+    """Runs a command in an environment that names the network; its exit status and JSON document."""
+    for name, value in zerog_opengradient.env().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ZEROG_STORE", f"sqlite:///{tmp_path}/store.sqlite")
+
+    def command(*words: str, key: str | None = None) -> tuple[int, Any]:
+        if key is not None:
+            monkeypatch.setenv("ZEROG_PRIVATE_KEY", key)
+        done = CliRunner().invoke(cli, ["opengradient", *words, "--json"])
+        return done.exit_code, json.loads(done.stdout) if done.stdout.strip() else done.output
+
+    return command
+
+
+def test_an_approval_is_made_once(run, zerog_opengradient):
+    wallet = zerog_opengradient.new_wallet()
+    status, done = run("approve", "5", "--yes", key=wallet.private_key)
+    assert (status, done["before"]["units"] if "units" in done["before"] else done["before"]) is not None
+    assert zerog_opengradient.allowance(wallet.address) == 5 * 10**18
+    assert done["transaction"].startswith("0x")
+    status, again = run("approve", "5", "--yes")
+    assert (status, again["transaction"]) == (0, None)
+
+
+def test_a_balance_shows_what_is_held_and_approved(run, zerog_opengradient):
+    status, found = run("balance")
+    assert status == 0
+    assert found["wallet"] == zerog_opengradient.wallet.address
+
+
+def test_the_doctor_looks_at_everything_and_pays_nothing(run, zerog_opengradient):
+    status, found = run("doctor", "--nitro-root", zerog_opengradient.hypervisor.root_sha256)
+    assert (status, found["well"]) == (0, True)
+    zerog_opengradient.gateways[0].fail("wrong_asset")
+    status, found = run("doctor", "--nitro-root", zerog_opengradient.hypervisor.root_sha256)
+    assert (status, found["well"]) == (1, False)
+    assert [each["code"] for each in found["findings"] if each["outcome"] == "fail"] == ["payment_asset"]
+    assert not any(each.permit for gateway in zerog_opengradient.gateways for each in gateway.seen)
+
+
+def test_a_settlement_is_found_for_all_calls_of_a_permit(run, zerog_opengradient, tmp_path):
+    net = zerog_opengradient
+    options = OpenGradient(registry_rpc_url=net.registry_rpc_url, rpc_url=net.rpc_url)
+    with ChatClient(
+        backend=options,
+        model="openai/gpt-5",
+        private_key=net.wallet.private_key,
+        store=f"sqlite:///{tmp_path}/store.sqlite",
+        environ={},
+    ) as client:
+        receipts = [client.create(QUESTION).receipt for _ in range(2)]
+    (hash_,) = net.settle()
+    status, found = run("settlement", receipts[1].id)
+    assert (status, found["status"], found["transaction"], found["calls"]) == (0, "settled", hash_, 2)
+    assert found["amount"] == found["claimed"]
