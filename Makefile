@@ -17,7 +17,7 @@ COMPAT_TESTS ?= tests -m 'not heavy' --ignore=tests/zg_core/localnet --ignore=te
   --ignore=tests/zg_core/chain/test_transactions.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs docs-serve demo test test-heavy fuzz lint format bench contracts contracts-check interop constraints clean \
+.PHONY: help setup docs docs-serve dist demo test test-heavy fuzz lint format bench contracts contracts-check interop constraints clean \
   soak ray env-openai2 env-newest test-openai2 test-newest test-uvloop test-pythons bench-openai2
 
 help: ## list these targets
@@ -104,6 +104,11 @@ docs: setup ## the documentation site, into site/ (strict: a warning is an error
 
 docs-serve: setup ## the same on this machine, built again at every change
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000 $(ARGS)
+
+dist: setup ## wheel and sdist in dist/, checked as the index checks them
+	rm -rf dist
+	@$(BIN)/python -m hatchling build -t wheel -t sdist -d dist
+	@$(BIN)/twine check --strict dist/*
 
 notebooks: setup ## run the notebooks again and write what they show (options: ARGS="NAME…")
 	@$(BIN)/python -m tests.notebooks $(ARGS)

@@ -1,6 +1,6 @@
 """What one run or thread of an agent may spend: a budget of `zg_core.budget` for each currency.
 
-Amounts of other currencies than 0G are counted in it one for one: a purse's counters hold one currency each.
+A purse's counters hold one currency each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["CURRENCIES", "Purse"]
 
 CURRENCIES = ("0G", "USD")
-_ONE = Amount(10**18)
 _NOBODY = "0x" + "0" * 40
 
 
@@ -62,9 +61,8 @@ class Purse:
     def _made(store: Store, limit: Amount, unpriced: Amount | None) -> Spending:
         held = unpriced if unpriced is not None and unpriced.units and unpriced.currency == limit.currency else None
         budget = Budget(
-            per_run=Amount(max(limit.units, 1)),  # of nothing, calls that cost nothing may be made
-            usd=None if limit.currency == "0G" else _ONE,
-            unpriced=None if held is None else Amount(held.units),
+            per_run=Amount(max(limit.units, 1), limit.currency),  # of nothing, calls that cost nothing may be made
+            unpriced=held,
         )
         return Spending(budget, store, 0)
 

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
         ZeroGError,
     )
     from zg_core.http.timeouts import Timeouts
+    from zg_core.media.images import AsyncImageClient, ImageClient, Images
+    from zg_core.media.speech import AsyncSpeechClient, SpeechClient
     from zg_core.money import Amount, Fee, neuron, og
     from zg_core.openai_compat import async_openai_client, openai_client
     from zg_core.progress import Progress
@@ -62,11 +64,13 @@ if TYPE_CHECKING:
     from zg_core.routing.routing import Routing
     from zg_core.store import Store
     from zg_core.tasks.models import ModelInfo
+    from zg_core.tasks.pictures import Image
+    from zg_core.tasks.transcription import Transcript
     from zg_core.types import Kind, Service, Usage
     from zg_core.verify import Policy, Verdict
     from zg_core.wallet import Wallet
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "NETWORKS",
@@ -78,7 +82,9 @@ __all__ = [
     "AsyncBroker",
     "AsyncChatClient",
     "AsyncFunder",
+    "AsyncImageClient",
     "AsyncOpenGradientAccount",
+    "AsyncSpeechClient",
     "AttestationError",
     "AutoFunding",
     "Broker",
@@ -91,6 +97,9 @@ __all__ = [
     "Explanation",
     "Fee",
     "Funder",
+    "Image",
+    "ImageClient",
+    "Images",
     "InsufficientFunds",
     "Kind",
     "Ledger",
@@ -120,12 +129,14 @@ __all__ = [
     "Service",
     "SessionRejected",
     "Settings",
+    "SpeechClient",
     "Store",
     "StreamTruncated",
     "SubAccount",
     "Timeouts",
     "TransactionResult",
     "TransactionReverted",
+    "Transcript",
     "Usage",
     "Verdict",
     "VerificationFailed",
@@ -144,18 +155,16 @@ __all__ = [
 
 _HOMES = {
     "Amount": "money",
-    "AsyncOpenGradientAccount": "backends.opengradient.account",
-    "OpenGradient": "backends.opengradient.options",
-    "OpenGradientAccount": "backends.opengradient.account",
-    "OpenGradientModel": "backends.opengradient.models",
-    "ensure_opg_approval": "backends.opengradient.account",
     "ApiKey": "backends.direct.money.api_keys",
     "ApiKeys": "backends.direct.money.api_keys",
+    "ArgumentError": "errors",
     "AsyncApiKeys": "backends.direct.money.api_keys",
     "AsyncBroker": "backends.direct.money.broker",
     "AsyncChatClient": "client",
     "AsyncFunder": "backends.direct.money.funding",
-    "ArgumentError": "errors",
+    "AsyncImageClient": "media.images",
+    "AsyncOpenGradientAccount": "backends.opengradient.account",
+    "AsyncSpeechClient": "media.speech",
     "AttestationError": "errors",
     "AutoFunding": "backends.direct.money.funding",
     "Broker": "backends.direct.money.broker",
@@ -168,6 +177,9 @@ _HOMES = {
     "Explanation": "routing.candidates",
     "Fee": "money",
     "Funder": "backends.direct.money.funding",
+    "Image": "tasks.pictures",
+    "ImageClient": "media.images",
+    "Images": "media.images",
     "InsufficientFunds": "errors",
     "Kind": "types",
     "Ledger": "backends.direct.money.accounts",
@@ -179,6 +191,9 @@ _HOMES = {
     "Network": "config",
     "NewKey": "backends.direct.money.api_keys",
     "NotAcknowledged": "errors",
+    "OpenGradient": "backends.opengradient.options",
+    "OpenGradientAccount": "backends.opengradient.account",
+    "OpenGradientModel": "backends.opengradient.models",
     "OutcomeUnknown": "errors",
     "PaymentRequired": "errors",
     "Policy": "verify",
@@ -195,12 +210,14 @@ _HOMES = {
     "Service": "types",
     "SessionRejected": "errors",
     "Settings": "config",
+    "SpeechClient": "media.speech",
     "Store": "store",
     "StreamTruncated": "errors",
     "SubAccount": "backends.direct.money.accounts",
     "Timeouts": "http.timeouts",
     "TransactionResult": "chain.transactions",
     "TransactionReverted": "errors",
+    "Transcript": "tasks.transcription",
     "Usage": "types",
     "Verdict": "verify",
     "VerificationFailed": "errors",
@@ -210,6 +227,7 @@ _HOMES = {
     "WrongChain": "errors",
     "ZeroGError": "errors",
     "async_openai_client": "openai_compat",
+    "ensure_opg_approval": "backends.opengradient.account",
     "neuron": "money",
     "og": "money",
     "openai_client": "openai_compat",

@@ -20,6 +20,7 @@ from zg_core.crypto import checksum_address
 from zg_core.errors import BudgetExceeded, ConfigError
 from zg_core.money import Amount
 from zg_core.pricing import Asked, bound_of
+from zg_core.receipts.model import chain_of
 from zg_core.types import MOST_TOKENS
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ MOST = 2**128  # neuron; there are not so many, and a price or count that says s
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most that may be spent; every limit that is given holds. Amounts are 0G.
+    """The most that may be spent; every limit that is given holds. All amounts are of one currency: 0G, OPG or USD.
 
     Attributes:
         per_call: Most that one call may cost, with all requests that are sent for it: one that was refused may have
@@ -49,8 +50,8 @@ class Budget:
         per_day: Most for one wallet on one UTC day; needs a store that outlives the process.
         per_provider: Most for one wallet at one provider, as long as the store lives.
         per_wallet: Most for one wallet, as long as the store lives.
-        usd: What one US dollar costs. With it, calls at providers that bill in USD are counted at this rate; without it
-            they are refused.
+        usd: What one US dollar costs. With it, calls at providers that bill in USD are counted at this rate; without
+            it, and in any other currency than the limits', they are refused.
         unpriced: What to hold for a call whose price is not on chain: providers that bill in USD or model by model. A
             price that they list is signed by nobody, so it is no bound; the larger of both is held. Without it they
             are refused. It is your word, not a bound.
@@ -60,7 +61,7 @@ class Budget:
             is reported, and not counted.
 
     Raises:
-        ConfigError: no limit is given, or one is not a positive amount of 0G.
+        ConfigError: no limit is given, or one is not a positive amount of the same currency.
 
     Example:
         >>> from zg_core.money import og
@@ -80,24 +81,30 @@ class Budget:
     others: bool = False
 
     def __post_init__(self) -> None:
-        given = 0
+        given, currency = 0, ""
         for name in (f.name for f in fields(self) if f.name.startswith("per_") or f.name in ("usd", "unpriced")):
             amount = getattr(self, name)
             if amount is None:
                 continue
             given += name.startswith("per_")
-            if not isinstance(amount, Amount) or amount.currency != "0G" or amount.units <= 0:
-                raise ConfigError(
-                    f"{name} is not a positive amount of 0G: {amount!r}",
-                    code="bad_budget",
-                    hint=f'{name}=og("0.5")',
-                )
+            if not isinstance(amount, Amount) or amount.units <= 0:
+                message = f"{name} is not a positive amount: {amount!r}"
+                raise ConfigError(message, code="bad_budget", hint=f'{name}=og("0.5"), or Amount("0.5", "USD")')
+            if amount.currency != (currency := currency or amount.currency):
+                message = f"{name} is in {amount.currency}, another amount of the budget in {currency}"
+                raise ConfigError(message, code="bad_budget", hint="give all amounts of a budget in one currency")
         if not given:
             raise ConfigError("a budget without a limit", code="bad_budget", hint='Budget(per_run=og("1"))')
         if self.completion_tokens < 1:
             raise ConfigError("completion_tokens must be at least 1", code="bad_budget")
         if not 0 < len(self.run) <= 64:
             raise ConfigError("run is a name of 1 to 64 characters", code="bad_budget")
+
+    @property
+    def currency(self) -> str:
+        """What its limits are in."""
+        limits = (self.per_call, self.per_run, self.per_day, self.per_provider, self.per_wallet)
+        return next(limit.currency for limit in limits if limit is not None)
 
     @property
     def least(self) -> Amount | None:
@@ -200,7 +207,9 @@ class Spending:
         self.budget = budget
         self.store = store
         self.realm = f"eip155:{realm}" if isinstance(realm, int) else realm
-        self.chain_id = int(self.realm.rpartition(":")[2])
+        self.chain_id = chain_of(self.realm)
+        """The chain, where the realm is one of 0G's kind; 0 otherwise."""
+        self.currency = budget.currency
         self._reconcile: Callable[[], list[Discrepancy]] | None = None
         self.referee: Referee | None = None
         """Looks at the chain before calls; None without a store that keeps receipts."""
@@ -285,8 +294,9 @@ class Spending:
         Raises:
             ConfigError: nothing with this id is held as unknown (code ``not_held``), or `cost` is no amount of 0G.
         """
-        if cost.currency != "0G" or cost.units < 0:
-            raise ConfigError("what it cost is 0 0G or more", code="bad_amount", hint='og("0.001")')
+        if cost.currency != self.currency or cost.units < 0:
+            message = f"what it cost is 0 {self.currency} or more"
+            raise ConfigError(message, code="bad_amount", hint=f'Amount("0.001", "{self.currency}")')
         fitting = [each for each in self.held() if each.state == "unknown" and each.receipt.startswith(id_)]
         if len(id_) < 8 or len(fitting) != 1:
             raise ConfigError(
@@ -304,7 +314,7 @@ class Spending:
         mine = [each for each in self.held() if each.payer.lower() == payer.lower()]
         return Spent(
             {name: limit - left[name] for name, limit in scopes.items()},
-            Amount(sum(each.upper.units for each in mine)),
+            Amount(sum(each.upper.units for each in mine if each.upper.currency == self.currency), self.currency),
             tuple(each for each in self.discrepancies() if each.payer.lower() == payer.lower()),
         )
 
@@ -396,13 +406,15 @@ class Spending:
         """Hold `units` under an id, for a payer at a provider, in a state."""
         id_, payer, provider, state = what
         work.run(
-            "INSERT INTO budget_holds VALUES (:id, :chain, :payer, :provider, :state, :units, :scopes, :holder, :at)",
+            "INSERT INTO budget_holds VALUES"
+            " (:id, :realm, :payer, :provider, :state, :units, :currency, :scopes, :holder, :at)",
             id=id_,
-            chain=self.chain_id,
+            realm=self.realm,
             payer=payer,
             provider=provider,
             state=state,
             units=str(units),
+            currency=self.currency,
             scopes=json.dumps(scopes),
             holder=_holder(),
             at=datetime.now(UTC).timestamp(),
@@ -436,14 +448,13 @@ class Spending:
         """
         scopes = self._scopes(payer, provider, datetime.now(UTC), _FUNDING if moving else "")
         with self.store.transaction(durable=False) as work:
-            return {name: Amount(limit.units - spent_of(work, scope)) for scope, (name, limit) in scopes.items()}
+            spent = {scope: spent_of(work, scope) for scope in scopes}
+        return {name: Amount(limit.units - spent[s], self.currency) for s, (name, limit) in scopes.items()}
 
     def held(self) -> list[Held]:
         """What is held in this store, oldest first; calls whose process has ended are ``unknown``."""
         with self.store.transaction(durable=False) as work:
-            rows = work.all(
-                "SELECT * FROM budget_holds WHERE chain = :chain ORDER BY at", lock=True, chain=self.chain_id
-            )
+            rows = work.all("SELECT * FROM budget_holds WHERE realm = :realm ORDER BY at", lock=True, realm=self.realm)
             lost = {row["id"] for row in rows if row["state"] == "open" and _is_lost(row["holder"], row["at"])}
             for id_ in lost:
                 work.run("UPDATE budget_holds SET state = 'unknown' WHERE id = :id", id=id_)
@@ -453,7 +464,7 @@ class Spending:
                 row["payer"],
                 row["provider"],
                 "unknown" if row["id"] in lost else row["state"],
-                Amount(int(row["units"])),
+                Amount(int(row["units"]), row["currency"]),
                 datetime.fromtimestamp(row["at"], UTC),
             )
             for row in rows
@@ -461,7 +472,7 @@ class Spending:
 
     def _most(self, service: Service, request: bytes | Asked, most: Amount | None) -> int:
         asked = Asked.read(request)
-        if most is not None and (capped := self._in_0g(most.units, most.currency)) is not None:
+        if most is not None and (capped := self._in_own(most.units, most.currency)) is not None:
             return capped
         if asked.odd:
             raise ConfigError(
@@ -471,7 +482,7 @@ class Spending:
             )
         tariff = service.tariff
         bound = None if tariff is None else bound_of(tariff, asked, self.budget.completion_tokens)
-        units = None if bound is None else self._in_0g(bound.units, bound.currency)
+        units = None if bound is None else self._in_own(bound.units, bound.currency)
         listed = tariff is not None and tariff.listed
         if units is not None and not listed:
             return units
@@ -480,27 +491,30 @@ class Spending:
         if listed and units is not None:
             how = "lists its prices by itself, where nobody signs them"
             fix = 'say what a call costs at most: Budget(unpriced=og("0.05"), …)'
-        elif service.currency == "USD" and self.budget.usd is None:
-            how = "bills in USD"
+        elif service.currency != self.currency and not (service.currency == "USD" and self.budget.usd is not None):
+            how = f"bills in {service.currency}"
             fix = 'say what a dollar and a call cost: Budget(usd=og("4"), unpriced=og("0.05"), …)'
+            if service.currency != "USD":
+                fix = f'give the budget in it: Budget(per_run=Amount("1", "{service.currency}"))'
         else:
             how = "serves several models at prices of their own, and lists none for this one"
             fix = 'say what to hold for each call: Budget(unpriced=og("0.05"), …)'
         raise ConfigError(
-            f"provider {service.provider} {how}, so a budget in 0G cannot bound the call",
+            f"provider {service.provider} {how}, so a budget in {self.currency} cannot bound the call",
             code="budget_unpriced",
             hint=f"choose another provider, or {fix}",
         )
 
     def cost(self, fee: Fee) -> int | None:
-        """The most that `fee` can be, in neuron; None where that is not known."""
-        units = None if fee.most is None else self._in_0g(fee.most, fee.amount.currency)
+        """The most that `fee` can be, in units of the budget; None where that is not known."""
+        units = None if fee.most is None else self._in_own(fee.most, fee.amount.currency)
         return None if units is None else min(units, MOST)
 
-    def _in_0g(self, units: int, currency: str) -> int | None:
-        if currency == "0G":
+    def _in_own(self, units: int, currency: str) -> int | None:
+        if currency == self.currency:
             return units
-        return None if self.budget.usd is None else -(-units * self.budget.usd.units // 10**18)
+        usd = self.budget.usd
+        return None if usd is None or currency != "USD" else -(-units * usd.units // 10**18)
 
     def _scopes(self, payer: str, provider: str, now: datetime, kind: str) -> dict[str, tuple[str, Amount]]:
         """The counters that a call counts in, in the order in which they are locked."""
@@ -510,11 +524,12 @@ class Spending:
 
     def counters(self, payer: str, provider: str, now: datetime, kind: str) -> dict[str, str]:
         """The counter of each limit."""
-        wallet = f"{self.chain_id}:{payer.lower()}"
+        place = self.realm.removeprefix("eip155:") + ("" if self.currency == "0G" else f":{self.currency}")
+        wallet = f"{place}:{payer.lower()}"
         return {
             "per_day": f"{kind}day:{wallet}:{now:%Y-%m-%d}",
             "per_provider": f"{kind}provider:{wallet}:{provider.lower()}",
-            "per_run": f"{kind}run:{self.chain_id}:{self.budget.run}",
+            "per_run": f"{kind}run:{place}:{self.budget.run}",
             "per_wallet": f"{kind}wallet:{wallet}",
         }
 
@@ -545,15 +560,16 @@ def _exceeded(
     name: str, asked: int, limit: Amount, left: int, until: datetime | None = None, *, kind: str
 ) -> BudgetExceeded:
     end = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
+    rest = Amount(max(left, 0), limit.currency)
     what, fix = "call can cost", "give a lower max_tokens, a shorter prompt, or a larger budget"
     if kind:
         what, fix = "movement is of", "give a lower target, or a larger budget"
     return BudgetExceeded(
-        f"the {what} {Amount(asked)}, and the budget {name} of {limit} has {Amount(max(left, 0))} left{end}",
+        f"the {what} {Amount(asked, limit.currency)}, and the budget {name} of {limit} has {rest} left{end}",
         hint=fix,
         limit=name,
-        asked=Amount(asked),
-        left=Amount(max(left, 0)),
+        asked=Amount(asked, limit.currency),
+        left=rest,
         until=until,
     )
 

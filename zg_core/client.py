@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from zg_core.backends import registry
 from zg_core.backends.base import Setting
@@ -68,6 +68,7 @@ class _Client:
     """What both clients share: settings checked and parts put together, without I/O."""
 
     _transport: SyncTransport | AsyncTransport
+    _service_type: ClassVar[str] = CHAT.service_type
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class _Client:
         ca_file: str | None = None,
         http_client: Any = None,
         headers: Mapping[str, str] | None = None,
-        service_type: str = "chatbot",
+        service_type: str | None = None,
         on_receipt: Callable[[Receipt], None] | None = None,
         on_verdict: Callable[[Receipt], None] | None = None,
         on_progress: Listener | None = None,
@@ -160,7 +161,7 @@ class _Client:
             http_client: An httpx2 (or httpx) client to send everything through; an `AsyncClient` for `AsyncChatClient`.
                 Of its settings only those of its connections apply; closing it is the caller's affair.
             headers: What is sent beside our own headers with every request for an answer.
-            service_type: Which services to choose among.
+            service_type: Which services to choose among; by default those that the client is for.
             on_receipt: Called with the receipt of every request that left, refused ones too.
             on_verdict: Called when a background check has ended.
             on_progress: Called with a `Progress` while a call waits for the provider to see our own transaction.
@@ -179,7 +180,7 @@ class _Client:
             ConfigError: a setting is missing or malformed.
         """
         # A traceback can show the locals of every frame: nothing in this one is a key from here on.
-        private_key, api_key, environ = conceal(private_key), conceal(api_key), Environment(environ)
+        private_key, api_key, environ = conceal(private_key), conceal(api_key), self._environment(environ)
         word = verify if isinstance(verify, str) else None
         check_objects(
             {"wallet": wallet, "budget": budget, "routing": routing, "attestation": attestation, "receipts": receipts}
@@ -231,7 +232,7 @@ class _Client:
             raise ConfigError("routing and provider exclude each other", code="bad_routing", hint=hint)
         self._transport = self._make_transport(ca_file, http_client)
         self._sources = settings.sources
-        self.task = task_selling(service_type)
+        self.task = task_selling(service_type or self._service_type)
         """What this client is for."""
         setting = Setting(
             self._transport,
@@ -247,6 +248,7 @@ class _Client:
             _GUARD,
             careful=budget is not None,
             record_age=record_age,
+            routing=routing,
             attestation=attestation,
             on_progress=on_progress,
             sources=settings.sources,
@@ -262,6 +264,8 @@ class _Client:
 
             routing = Routing()  # one provider is as good as the next: a call goes to the next where one is dead
         self.network = getattr(self.backend, "network", self.network)
+        if getattr(self.backend, "chooses", False):  # it was asked in its own words
+            routing = None
         bound = getattr(self.backend, "provider", None)  # a key may be good for one provider only
         if routing is not None and bound is not None:
             said, hint = (
@@ -314,6 +318,14 @@ class _Client:
             settings=SETTINGS,
             nonce=nonce,
         )
+
+    @classmethod
+    def _environment(cls, environ: Mapping[str, str] | None) -> Environment:
+        """The environment, without what names a service for chats where the client is for something else."""
+        read = Environment(environ)
+        if cls._service_type == CHAT.service_type:
+            return read
+        return Environment({name: said for name, said in read.items() if name not in ("ZEROG_PROVIDER", "ZEROG_MODEL")})
 
     def _make_transport(self, ca_file: str | None, http_client: Any) -> SyncTransport | AsyncTransport:
         raise NotImplementedError
@@ -426,14 +438,14 @@ class ChatClient(_Client):
             VerificationFailed: the evidence contradicts the answer, which is in ``error.text``.
             VerificationUnavailable: the policy asks for more than could be proven.
         """
-        return run(self.calls.create(payload, path, _options(timeout, headers)))
+        return run(self.calls.create(payload, path, options_of(timeout, headers)))
 
     def stream(
         self, payload: Mapping[str, Any], *, timeout: Patience = None, headers: Mapping[str, str] | None = None
     ) -> ReplyStream:
         """Send a payload and iterate over the events of the answer as they come; for the rest see `create`."""
         slot = Slot()
-        return ReplyStream(self.calls.stream(payload, slot, _options(timeout, headers)), slot)
+        return ReplyStream(self.calls.stream(payload, slot, options_of(timeout, headers)), slot)
 
     def service(self) -> Service:
         """The service this client talks to, chosen now if it was not yet; with `routing`, the first choice now."""
@@ -510,14 +522,14 @@ class AsyncChatClient(_Client):
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """See `ChatClient.create`."""
-        return await self.calls.create(payload, path, _options(timeout, headers))
+        return await self.calls.create(payload, path, options_of(timeout, headers))
 
     def stream(
         self, payload: Mapping[str, Any], *, timeout: Patience = None, headers: Mapping[str, str] | None = None
     ) -> AsyncReplyStream:
         """See `ChatClient.stream`."""
         slot = Slot()
-        return AsyncReplyStream(self.calls.stream(payload, slot, _options(timeout, headers)), slot)
+        return AsyncReplyStream(self.calls.stream(payload, slot, options_of(timeout, headers)), slot)
 
     async def service(self) -> Service:
         """See `ChatClient.service`."""
@@ -556,7 +568,8 @@ class AsyncChatClient(_Client):
         await self.close()
 
 
-def _options(timeout: Patience, headers: Mapping[str, str] | None) -> Options | None:
+def options_of(timeout: Patience, headers: Mapping[str, str] | None) -> Options | None:
+    """What one call asks for beside its payload."""
     if timeout is None and headers is None:
         return None
     return Options(None if timeout is None else timeouts_of(timeout), extra_headers(headers))

@@ -67,7 +67,7 @@ class TestBudget:
             {},
             {"unpriced": og("1")},
             {"per_call": og("0")},
-            {"per_day": Amount("1", "USD")},
+            {"per_day": Amount("1", "USD"), "per_run": og("1")},
             {"per_run": 1},
             {"per_run": og("1"), "completion_tokens": 0},
             {"per_run": og("1"), "run": ""},

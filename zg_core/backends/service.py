@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from zg_core.config import SecretHeaders
     from zg_core.errors import ZeroGError
+    from zg_core.http.messages import Upload
     from zg_core.money import Amount, Fee
     from zg_core.pricing import Tariff
     from zg_core.types import Kind, Usage
@@ -142,12 +143,12 @@ class Body:
     """The exact bytes of a request, and what is needed to open a sealed reply.
 
     Attributes:
-        data: The bytes.
+        data: The bytes, or where they are read from while they are sent.
         content_type: What they are.
         key: What opens the reply; in the backend's own form, never shown.
     """
 
-    data: bytes = field(repr=False)
+    data: bytes | Upload = field(repr=False)
     content_type: str = "application/json"
     key: Any = field(default=None, repr=False)
 

@@ -9,6 +9,7 @@ from zg_core.errors import ConfigError
 from zg_core.jsontext import encode_body, parse_json
 from zg_core.tasks.base import CHAT, task_at
 from zg_core.tasks.chat import text_of
+from zg_core.tasks.forms import fields_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,6 +105,13 @@ class Ask:
             ConfigError: they are no JSON object (code ``bad_request_body``), or as above.
         """
         task_at(path)
+        if task_at(path).form == "multipart" and data.startswith(b"--"):
+            if not (fields := fields_in(data)):
+                hint = "send multipart/form-data, up to its last boundary"
+                raise ConfigError("the request is no whole form", code="bad_request_body", hint=hint)
+            if fields.get("stream") == "true":
+                fields["stream"] = True
+            return cls(fields, path, data, options)
         try:
             payload = parse_json(data)
         except (ValueError, RecursionError) as error:
@@ -134,7 +142,7 @@ class Ask:
         if self.payload.get("user") is not None:
             return self
         payload = {**self.payload, "user": name}
-        if self.data is None or "user" in self.payload:
+        if self.data is None or "user" in self.payload or self.data.startswith(b"--"):
             return replace(self, payload=payload, data=None)
         brace = self.data.index(b"{") + 1
         head, rest = self.data[:brace], self.data[brace:]

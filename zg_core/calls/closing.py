@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from zg_core.calls import observing
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError, StreamTruncated
-from zg_core.receipts.bounds import bounded, doubted
+from zg_core.receipts.bounds import bounded, capped, doubted
 from zg_core.receipts.opening import served
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -48,6 +48,14 @@ class _Ended:
     budget: Counts | None = None
     counted: Fee | None = None
     counting: threading.Lock = field(default_factory=threading.Lock)
+
+
+def _keep_images(call: Call) -> None:
+    """The hashes of images are what was signed of them, so they are kept with the proof."""
+    if call.exchange.images:
+        evidence = call.receipt.evidence
+        facts = {**evidence.facts, "images": list(call.exchange.images)}
+        call.receipt.evidence = replace(evidence, facts=facts)
 
 
 class Closing:
@@ -171,6 +179,7 @@ class Closing:
 
     async def _verdict(self, call: Call) -> Verdict:
         verdict = await self._backend.verify(call)
+        _keep_images(call)
         self._replays.judged(call, verdict)
         if not call.exchange.cut:
             return verdict
@@ -212,6 +221,7 @@ class Closing:
         receipt.usage = call.usage
         receipt.signature_ids = exchange.chat_ids
         receipt.complete = exchange.complete and not exchange.cut
+        _keep_images(call)
         receipt.response_body = None if call.kept is None else b"".join(call.kept)
         if outcome == "answered":
             served(receipt, call.route.service)
@@ -221,6 +231,8 @@ class Closing:
             if doubt and call.usage is not None:
                 fee = doubted(fee, receipt, call.asked, call.route.service.tariff)
             receipt.fee = bounded(fee, receipt, call.asked, call.route.service.tariff)
+            if call.grant is not None:
+                receipt.fee = capped(receipt.fee, call.grant.most)
             if doubt:
                 receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
                 logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)

@@ -259,7 +259,7 @@ class StoredPace(Pace):
         self, store: Store, realm: str, payer: str, provider: str, clock: Callable[[], float] = time.time
     ) -> None:
         self._store = store
-        self._key = {"chain": int(realm.rpartition(":")[2]), "payer": payer.lower(), "provider": provider.lower()}
+        self._key = {"realm": realm, "payer": payer.lower(), "provider": provider.lower()}
         self._clock = clock
 
     def now(self) -> float:
@@ -280,9 +280,9 @@ class StoredPace(Pace):
                 work.run(_WRITE, **asdict(level), **self._key)
 
 
-_WHERE = "WHERE chain = :chain AND payer = :payer AND provider = :provider"
+_WHERE = "WHERE realm = :realm AND payer = :payer AND provider = :provider"
 _READ = f"SELECT used, at, drained, per_minute, burst, paused FROM paces {_WHERE}"  # noqa: S608 - constants
-_MAKE = "INSERT INTO paces VALUES (:chain, :payer, :provider, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"
+_MAKE = "INSERT INTO paces VALUES (:realm, :payer, :provider, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"
 _WRITE = (
     "UPDATE paces SET used = :used, at = :at, drained = :drained, per_minute = :per_minute, burst = :burst,"  # noqa: S608
     f" paused = :paused {_WHERE}"

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.calls.call import Ask, Options, Reply, Slot
 from zg_core.calls.closing import Closing
-from zg_core.calls.reading import TAIL_SECONDS, Form, Reading
+from zg_core.calls.media import reading_of
+from zg_core.calls.reading import TAIL_SECONDS, Form
 from zg_core.calls.replays import Replays
 from zg_core.calls.sending import Sending
-from zg_core.errors import ConfigError, RequestError, ZeroGError
+from zg_core.errors import ConfigError, RequestError, VerificationFailed, ZeroGError
 from zg_core.http.bodies import BodyBroken
 from zg_core.receipts.recorder import Recorder
 from zg_core.tasks.base import CHAT
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Backend
     from zg_core.budget import Spending
+    from zg_core.calls.call import Call
     from zg_core.calls.limits import Limits
     from zg_core.calls.retries import Retries
     from zg_core.http.timeouts import Timeouts
@@ -134,8 +136,14 @@ class Calls:
             gives_away=gives_away,
         )
 
-    async def create(self, payload: Mapping[str, Any], path: str = CHAT.path, options: Options | None = None) -> Reply:
-        """Send `payload`, read the whole answer, judge it.
+    async def create(
+        self,
+        payload: Mapping[str, Any],
+        path: str = CHAT.path,
+        options: Options | None = None,
+        slot: Slot | None = None,
+    ) -> Reply:
+        """Send `payload`, read the whole answer, judge it; the call is left in `slot`, where one is given.
 
         Raises:
             ArgumentError: nothing was sent; the payload holds a setting of the client.
@@ -144,7 +152,7 @@ class Calls:
         if payload.get("stream") not in (None, False):
             raise ConfigError("create() gives whole answers", code="bad_request_body", hint="use stream(payload)")
         refuse_settings(payload, self._settings)
-        slot = Slot()
+        slot = slot or Slot()
         ask = Ask(payload, path, options=options or Options())
         (body,) = [body async for body in self._flow(ask, slot, Form.EVENTS)]
         assert slot.receipt is not None  # noqa: S101 - there is a body
@@ -159,6 +167,21 @@ class Calls:
         """
         refuse_settings(payload, self._settings)
         return self._flow(Ask(streaming(payload), options=options or Options()), slot, Form.EVENTS)
+
+    def events(
+        self, payload: Mapping[str, Any], path: str, slot: Slot, options: Options | None = None
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """`stream` for other tasks: `payload` goes as it is."""
+        refuse_settings(payload, self._settings - {"stream"})
+        return self._flow(Ask(payload, path, options=options or Options()), slot, Form.EVENTS)
+
+    async def fetch_images(self, call: Call) -> None:
+        """Fetch the images that the answer of `call` names by address, where that was not done for its verdict."""
+        fetch = getattr(self._backend, "fetch_images", None)
+        if fetch is None:
+            message = f"backend {self._backend.name} names images by address, and they cannot be fetched"
+            raise RequestError(message, code="image_url_refused", hint='ask with response_format="b64_json"')
+        await fetch(call)
 
     async def relay(
         self, data: bytes, path: str = CHAT.path, *, form: Form = Form.RAW, options: Options | None = None
@@ -189,7 +212,7 @@ class Calls:
         call = slot.call
         assert call is not None  # noqa: S101 - the response has begun
         headers = {n: v for n, v in call.exchange.headers.items() if n not in _OF_THE_CONNECTION}
-        if form is Form.TIDY:
+        if form is Form.TIDY and call.task.form == "json":
             headers["content-type"] = "text/event-stream" if call.streamed else "application/json"
         return Head(call.exchange.status, headers, call.receipt), chunks
 
@@ -208,7 +231,7 @@ class Calls:
         slot.call, slot.receipt = call, call.receipt
         response, exchange = call.response, call.exchange
         assert response is not None  # noqa: S101 - `open` returns with one
-        reading = Reading(call, form, self._backend.hear)
+        reading = reading_of(call, form, self._backend.hear)
         held: list[Any] = []
         hold = self.policy.stream == "hold" or not call.streamed
         ending = ended = False
@@ -234,9 +257,11 @@ class Calls:
             except BodyBroken:
                 if not ending:
                     raise  # after the end nothing is missing but the proof that nothing more was said
+            if call.body is not None and not getattr(call.body.key, "complete", True):
+                raise BodyBroken("the sealed answer ended before its final frame")
         except BodyBroken as error:
             raise await self.closing.truncated(call, error.reason, reading.text()) from error
-        except RequestError as error:
+        except (RequestError, VerificationFailed) as error:
             await response.close()
             exchange.complete = reading.whole and reading.done
             error.text = reading.text()

@@ -16,8 +16,10 @@ from zg_core.http.bodies import BodyBroken
 from zg_core.jsontext import encode_body, parse_json
 from zg_core.shown.redaction import blot
 from zg_core.sse import DONE, SSEDecoder
+from zg_core.tasks.base import EMBEDDINGS
 from zg_core.tasks.chat import text_of
 from zg_core.tasks.context import too_long
+from zg_core.tasks.measuring import ESTIMATED, measure_embeddings
 from zg_core.tasks.overflow import overflow_in
 from zg_core.tasks.replies import as_delta, content_text, error_in
 from zg_core.types import Usage
@@ -254,6 +256,14 @@ class Reading:
             return said
         return _tidy(encode_body(said) if mended else data)
 
+    def _counted(self, said: dict[str, Any]) -> None:
+        """Embeddings that state no prompt tokens are billed all the same, by a rule that is known (services §5)."""
+        call = self._call
+        measure = measure_embeddings(said, _request_of(call))
+        call.usage = measure.usage
+        if measure.estimated:
+            call.receipt.flags = (*call.receipt.flags, ESTIMATED)
+
     def _says_nothing(self, data: bytes) -> bool:
         """Whether an event is the end, a heartbeat, or a comment that a gateway has wrapped."""
         if data == DONE:
@@ -279,6 +289,8 @@ class Reading:
         if self._ear is not None and (heard := self._ear(call, said)) is not said:
             said, mended = heard or {}, True
         call.usage, call.odd_usage = Usage.parse(said.get("usage")), Usage.is_odd(said.get("usage"))
+        if call.usage is None and call.task.name == EMBEDDINGS.name:
+            self._counted(said)
         call.exchange.body_id = _id_of(said)
         call.text.append(text_of(said))
         if words := error_in(said):
@@ -292,6 +304,13 @@ class Reading:
         if self._form is Form.EVENTS:
             return said
         return encode_body(said) if mended and self._form is Form.TIDY else raw
+
+
+def _request_of(call: Call) -> Any:
+    try:
+        return parse_json(call.exchange.request)
+    except (ValueError, RecursionError):
+        return {}
 
 
 def _error(message: str, words: str, code: str) -> RequestError:

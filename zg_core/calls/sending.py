@@ -33,7 +33,7 @@ from zg_core.exchange import Exchange
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
 from zg_core.pricing import Asked
-from zg_core.receipts.bounds import bounded
+from zg_core.receipts.bounds import bounded, capped
 from zg_core.receipts.opening import begun
 from zg_core.tasks.base import CHAT
 
@@ -203,6 +203,8 @@ class Sending:
                     grant, until = None, attempts.until
                 else:
                     raise
+                if body.key is not None:  # each attempt is sealed anew, and perhaps to a new key
+                    body = self._backend.body(route, ask.task, ask.payload, ask.data)
 
     async def _once(self, call: Call, ask: Ask, attempts: Attempts) -> Call:
         """Send the one request of `call`."""
@@ -253,7 +255,7 @@ class Sending:
             request_sha256=exchange.request_sha256,
             policy=self._demand,
             request_bytes=len(body.data),
-            request_body=body.data if self._keep_bytes else None,
+            request_body=body.data if self._keep_bytes and isinstance(body.data, bytes) else None,
         )
         receipt.fee = bounded(receipt.fee, receipt, asked, route.service.tariff)
         kept: list[bytes] | None = [] if self._keep_bytes else None
@@ -278,6 +280,7 @@ class Sending:
         try:
             call.grant = grant or await self._grant(call)
             call.receipt.grant = call.grant.facts
+            call.receipt.fee = capped(call.receipt.fee, call.grant.most)
             self._refuse_secrets(call, ask)
             call.receipt.payer = self._backend.payer
             if call.budget is not None:
@@ -306,7 +309,9 @@ class Sending:
         for name, value in call.grant.headers.items():
             if name.lower() in _SECRET_HEADERS and len(value) >= _SECRET_LENGTH:
                 self._granted[call.receipt.provider] = Secret(value.rpartition(" ")[2])
-        for said in (call.exchange.request, *(value.encode() for value in ask.options.headers.values())):
+        sent = call.exchange.sent
+        written = sent if isinstance(sent, bytes) else sent.in_memory()
+        for said in (written, *(value.encode() for value in ask.options.headers.values())):
             if self._gives_away(said) or any(each.reveal().encode() in said for each in self._granted.values()):
                 raise ConfigError(
                     "the request holds the key that pays; nothing was sent",
@@ -345,7 +350,7 @@ class Sending:
             "POST",
             base + call.task.path,
             {**self._headers, **ask.options.headers, **grant.headers, "Content-Type": sealed.content_type},
-            call.exchange.request,
+            call.exchange.sent,
             ask.options.timeouts or self._timeouts,
             once=True,
             public=not service.private,

@@ -215,4 +215,45 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX receipts_by_start ON receipts (started);
     CREATE INDEX receipts_by_provider ON receipts (provider, started)
     """,
+    """
+    CREATE TABLE budget_holds_2 (
+        id VARCHAR(64) NOT NULL PRIMARY KEY,
+        realm VARCHAR(128) NOT NULL,
+        payer VARCHAR(128) NOT NULL,
+        provider VARCHAR(128) NOT NULL,
+        state VARCHAR(16) NOT NULL,
+        units VARCHAR(80) NOT NULL,
+        currency VARCHAR(8) NOT NULL,
+        scopes TEXT NOT NULL,
+        holder VARCHAR(80) NOT NULL,
+        at DOUBLE PRECISION NOT NULL
+    );
+    INSERT INTO budget_holds_2
+        SELECT id, 'eip155:' || chain, payer, provider, state, units, '0G', scopes, holder, at FROM budget_holds;
+    DROP TABLE budget_holds;
+    ALTER TABLE budget_holds_2 RENAME TO budget_holds;
+    CREATE TABLE budget_totals_2 (
+        scope VARCHAR(500) NOT NULL PRIMARY KEY,
+        units VARCHAR(80) NOT NULL
+    );
+    INSERT INTO budget_totals_2 SELECT scope, units FROM budget_totals;
+    DROP TABLE budget_totals;
+    ALTER TABLE budget_totals_2 RENAME TO budget_totals;
+    CREATE TABLE paces_2 (
+        realm VARCHAR(128) NOT NULL,
+        payer VARCHAR(128) NOT NULL,
+        provider VARCHAR(128) NOT NULL,
+        used DOUBLE PRECISION NOT NULL,
+        at DOUBLE PRECISION NOT NULL,
+        drained DOUBLE PRECISION NOT NULL,
+        per_minute INTEGER NOT NULL,
+        burst INTEGER NOT NULL,
+        paused DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (realm, payer, provider)
+    );
+    INSERT INTO paces_2
+        SELECT 'eip155:' || chain, payer, provider, used, at, drained, per_minute, burst, paused FROM paces;
+    DROP TABLE paces;
+    ALTER TABLE paces_2 RENAME TO paces
+    """,
 )

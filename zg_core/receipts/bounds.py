@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
 
-__all__ = ["bounded", "doubted", "upper_bound"]
+__all__ = ["bounded", "capped", "doubted", "upper_bound"]
 
 
 def bounded(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff | None = None) -> Fee:
@@ -34,6 +34,15 @@ def bounded(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
     return replace(fee, amount=amount, upper=tariff.bound(asked, completion))
 
 
+def capped(fee: Fee, most: Amount | None) -> Fee:
+    """`fee` where what it was paid with allows `most` at the most (`Grant.most`)."""
+    if most is None or fee.exact or (fee.amount.units and fee.amount.currency != most.currency):
+        return fee
+    amount = fee.amount if fee.amount.currency == most.currency else Amount(0, most.currency)
+    known = fee.upper is not None and fee.amount.currency == most.currency
+    return replace(fee, amount=amount, upper=min(fee.upper or 0, most.units) if known else most.units)
+
+
 def doubted(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff | None = None) -> Fee:
     """The fee where the counts cannot be true: at most what the bytes exchanged, and the answer asked for, can cost.
 
@@ -45,7 +54,8 @@ def doubted(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
         return replace(fee, exact=False)
     asked = Asked.read(request)
     completion = receipt.response_bytes if asked.most is None else min(receipt.response_bytes, asked.most)
-    upper = tariff.bound(asked, completion)
+    counted = receipt.usage is not None and receipt.usage.seconds  # the answer says that it is billed by the second
+    upper = tariff.dearest[0] * asked.seconds if counted else tariff.bound(asked, completion)
     amount = Amount(min(fee.amount.units, upper), tariff.currency)
     return replace(fee, amount=amount, exact=False, reason=USAGE_IMPLAUSIBLE, lower=0, upper=upper)
 

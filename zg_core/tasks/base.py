@@ -7,7 +7,10 @@ from typing import Literal
 
 from zg_core.errors import ConfigError
 
-__all__ = ["CHAT", "EMBEDDINGS", "TASKS", "Task", "task_at", "task_of", "task_selling"]
+__all__ = [
+    "CHAT", "EMBEDDINGS", "IMAGES", "IMAGE_EDITS", "TASKS", "TRANSCRIPTION", "Task", "task_at", "task_of",
+    "task_selling",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +18,7 @@ class Task:
     """One kind of request.
 
     Attributes:
-        name: ``"chat"``, ``"embeddings"``.
+        name: ``"chat"``, ``"embeddings"``, ``"images"``, ``"image_edits"``, ``"transcription"``.
         service_type: What 0G's chain and Router call services of it.
         path: Where it is asked for, below a service's endpoint.
         form: How a request is encoded: ``"json"`` or ``"multipart"``.
@@ -33,7 +36,17 @@ class Task:
 
 CHAT = Task("chat", "chatbot", "/chat/completions", streams=True)
 EMBEDDINGS = Task("embeddings", "embedding", "/embeddings", counted=("prompt_tokens",))
-TASKS = (CHAT, EMBEDDINGS)
+IMAGES = Task("images", "text-to-image", "/images/generations", counted=("images",))
+IMAGE_EDITS = Task("image_edits", "image-editing", "/images/edits", form="multipart", counted=("images",))
+TRANSCRIPTION = Task(
+    "transcription",
+    "speech-to-text",
+    "/audio/transcriptions",
+    form="multipart",
+    streams=True,
+    counted=("seconds", "prompt_tokens", "completion_tokens", "words"),
+)
+TASKS = (CHAT, EMBEDDINGS, IMAGES, IMAGE_EDITS, TRANSCRIPTION)
 
 
 def task_selling(service_type: str) -> Task:

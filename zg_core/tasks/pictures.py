@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from os import PathLike
 
-__all__ = ["Image", "images_asked", "images_in", "picture_type", "size_of"]
+__all__ = ["Image", "images_asked", "images_in", "picture_type", "size_of", "urls_in"]
 
 BIGGEST = 50 * 1024 * 1024
 """Bytes of an image that a provider still decodes (services §1.1)."""
@@ -183,6 +183,14 @@ def images_asked(request: Mapping[str, Any]) -> int:
         n = int(n)
     counts = isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < 1000  # false for NaN, too
     return int(n) if counts and n is not None else 1
+
+
+def urls_in(said: dict[str, Any]) -> list[str]:
+    """The addresses of an answer that holds nothing else; [] where it holds images, or is none."""
+    entries = said.get("data")
+    urls = [entry.get("url") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    found = [url for url in urls if isinstance(url, str) and url]
+    return found if isinstance(entries, list) and len(found) == len(entries) else []
 
 
 def images_in(body: bytes | dict[str, Any], *, most: int | None = None) -> list[bytes] | None:

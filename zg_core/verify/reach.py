@@ -23,6 +23,7 @@ __all__ = ["ADAPTER_PREFIX", "Answering", "Objection", "Reach", "best_of", "reac
 ADAPTER_PREFIX = "ft-"
 """How the names of adapters begin that were fine-tuned on the model of a provider (0g-direct §8)."""
 
+_NOT_SIGNED_APART = ("text-to-image", "image-editing", "speech-to-text")  # services §0
 _LONGEST_NAME = 120  # a name is a stranger's word, and stands in sentences
 # What a broker may change by its configuration, so that the request it signs cannot be recomputed (0g-direct §4.3).
 _CONFIGURED = "its broker may forward another model name, translate reasoning or token limits, or add fields of its own"
@@ -129,6 +130,15 @@ def reach_of(service: Record, model: str | None = None, accepted: Mapping[str, s
     """
     if service.kind is Kind.STANDARD:
         return _silent(service.provider)
+    if service.kind is Kind.TEE_ML_SEPARATED and service.service_type in _NOT_SIGNED_APART:
+        return Reach(
+            Status.UNAVAILABLE,
+            Objection(
+                "unsigned_task",
+                f"provider {service.provider} does not sign {service.service_type}: its model is in an enclave apart",
+                "choose a TeeML provider (`zerog providers`), or verify='warn'",
+            ),
+        )
     if model is None or model == service.model or model in (accepted or {}) or service.multi_model:
         return _ALL
     adapter = model.startswith(ADAPTER_PREFIX)

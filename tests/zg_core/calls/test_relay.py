@@ -134,7 +134,7 @@ class TestNothingLeaves:
         "path",
         [
             "/responses", "/completions", "/chat/completions/", "/CHAT/completions", "", "/chat/completions?x=1",
-            "//chat/completions", "/images/generations",
+            "//chat/completions", "/images/variations",
         ],
     )  # fmt: skip
     def test_for_what_is_no_task(self, relay: Relay, path: str) -> None:

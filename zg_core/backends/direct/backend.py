@@ -12,12 +12,14 @@ from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, WalletCredential, check_account
+from zg_core.backends.direct.pictures import fetch_images
 from zg_core.backends.direct.records import RECORD_AGE, Records
 from zg_core.backends.direct.services import DirectRoute, Listed, Listing, Watch, listed, unregistered
 from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
 from zg_core.backends.service import Body, Grant
 from zg_core.calls.budgets import is_held
 from zg_core.config import SecretHeaders, blaming, check_url
+from zg_core.crypto import sha256_hex
 from zg_core.errors import (
     ConfigError,
     ModelNotServed,
@@ -34,7 +36,9 @@ from zg_core.jsontext import parse_json
 from zg_core.pricing import Tariff
 from zg_core.progress import tell
 from zg_core.store import Store
-from zg_core.tasks.requests import json_bytes
+from zg_core.tasks.base import TRANSCRIPTION
+from zg_core.tasks.requests import request_bytes
+from zg_core.types import Kind
 from zg_core.verify.reach import ADAPTER_PREFIX, reach_of
 from zg_core.verify.schemes import signed_hashes as response
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -291,9 +295,16 @@ class DirectBackend:
 
     # one request
 
-    def body(self, route: Route, task: Task, payload: Mapping[str, Any], data: bytes | None = None) -> Body:  # noqa: ARG002
+    def body(self, route: Route, task: Task, payload: Mapping[str, Any], data: bytes | None = None) -> Body:
         """See `Backend.body`: as it is, with the model of the route where none is named."""
-        return Body(json_bytes(route.model, payload, data))
+        sold = direct(route).service.on_chain.service_type
+        if sold != task.service_type:
+            raise ConfigError(
+                f"provider {route.service.provider} serves {sold}, not {task.service_type}; nothing was sent",
+                code="wrong_service",
+                hint=f"`zerog providers` lists those that serve {task.service_type}",
+            )
+        return Body(*request_bytes(task, route.model, payload, data))
 
     async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
         """See `Backend.grant`.
@@ -369,7 +380,44 @@ class DirectBackend:
 
     async def verify(self, call: Call) -> Verdict:
         """See `Backend.verify`."""
-        return await self.judge(direct(call.route), call.exchange)
+        if call.task.counted == ("images",):
+            return await self._judge_images(call)
+        verdict = await self.judge(direct(call.route), call.exchange)
+        if call.streamed and call.task.name == TRANSCRIPTION.name and verdict.reason is Reason.CONTENT_MISMATCH:
+            # The enclave hashes all that it was sent, and may have forwarded less (services §4.4): no accusation.
+            return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.INCOMPLETE)
+        return verdict
+
+    async def _judge_images(self, call: Call) -> Verdict:
+        """The verdict on images, which are fetched first where the answer holds addresses."""
+        route, kind = direct(call.route), call.receipt.kind
+        urls = call.heard.get("image_urls")
+        if urls:
+            await self.fetch_images(call)
+        verdict = await self.judge(route, call.exchange)
+        unseen = bool(urls) and (kind is Kind.TEE_TLS or not call.exchange.images)
+        if unseen and verdict.reason is Reason.CONTENT_MISMATCH:
+            # The signed bytes are those of the images, or of an answer that nobody was shown (services §1.2).
+            relayed = kind is Kind.TEE_TLS
+            status, reason = (Status.SIGNER_ONLY, Reason.NONE) if relayed else (Status.UNAVAILABLE, Reason.INCOMPLETE)
+            return replace(verdict, status=status, reason=reason)
+        return verdict
+
+    async def fetch_images(self, call: Call) -> None:
+        """Fetch the images that an answer names by address into ``call.heard["images"]``, once.
+
+        What goes wrong is left in ``call.heard["image_error"]``: the answer is paid, and a verdict is due all the same.
+        """
+        if "images" in call.heard or "image_error" in call.heard:
+            return
+        record, key = direct(call.route).service.on_chain, call.heard.get("image_key") or call.exchange.chat_id
+        try:
+            found = await fetch_images(self._transport, record, key, call.heard["image_urls"])
+        except ZeroGError as error:
+            call.heard["image_error"] = error
+            return
+        call.heard["images"] = found
+        call.exchange.images = tuple(map(sha256_hex, found))
 
     async def judge(self, route: DirectRoute, exchange: Exchange) -> Verdict:
         """The verdict on an exchange along `route`."""

@@ -102,6 +102,10 @@ def refusal(
         return ProviderUnavailable(said, hint=hint, retry_after=retry_after(headers, low), status=status)
     if overflow is not None:
         return too_long(said, *overflow, status=status)
+    if "could not be read unambiguously" in low:
+        return RequestError(said, code="bad_count", hint="send n once, as a number", status=status)
+    if "response_format=url" in low or "image store" in low:
+        return RequestError(said, code="no_image_store", hint='ask with response_format="b64_json"', status=status)
     if status == 413:
         return RequestError(said, code="too_large", hint="a request holds at most 32 MB", status=status)
     return RequestError(said, code="refused", hint="check the request", status=status)

@@ -122,6 +122,10 @@ def change_letter(piece: bytes) -> bytes:
 
 def change_word(piece: bytes) -> bytes:
     """One letter of a transcript changed, in whatever form it has; other bytes as they were."""
+    picture = piece.find(b'"b64_json":"')
+    if picture >= 0:  # in the middle of its pixels
+        place = (picture + piece.find(b'"', picture + 13)) // 2
+        return piece[:place] + (b"A" if piece[place : place + 1] != b"A" else b"B") + piece[place + 1 :]
     for opening in (b'"delta":"', b'"text":"', b"\n"):
         start = piece.find(opening)
         place = start + len(opening)
