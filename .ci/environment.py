@@ -108,6 +108,11 @@ def fingerprint(environment: Environment) -> str:
     for name in ("pyproject.toml", environment.constraints, environment.overrides):
         if name:
             digest.update((ROOT / name).read_bytes())
+    release = ROOT / "zg_core/__init__.py"  # where the version stands
+    if release.exists() and (
+        version := re.search(r"^__version__ = .*$", release.read_text(encoding="utf-8"), re.MULTILINE)
+    ):
+        digest.update(version[0].encode())
     return digest.hexdigest()
 
 

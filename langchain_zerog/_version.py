@@ -1,7 +1,7 @@
-"""The version, in one place."""
+"""The version, which stands in one place."""
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+from zg_core import __version__
 
-__version__ = "0.1.0"
+__all__ = ["__version__"]

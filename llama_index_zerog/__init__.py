@@ -11,15 +11,13 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING
 
-from zg_core import _lazy
+from zg_core import __version__, _lazy
 
 if TYPE_CHECKING:
     from llama_index_zerog._receipts import receipt_of
     from llama_index_zerog.embeddings import ZeroGEmbedding
     from llama_index_zerog.instrumentation import ZeroGReceipts, get_zerog_receipts
     from llama_index_zerog.llm import ZeroG
-
-__version__ = "0.1.0"
 
 __all__ = ["ZeroG", "ZeroGEmbedding", "ZeroGReceipts", "__version__", "get_zerog_receipts", "receipt_of"]
 

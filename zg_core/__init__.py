@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from zg_core.verify import Policy, Verdict
     from zg_core.wallet import Wallet
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "NETWORKS",

@@ -250,6 +250,7 @@ class _Client:
             _GUARD,
             careful=budget is not None,
             record_age=record_age,
+            routing=routing,
             attestation=attestation,
             on_progress=on_progress,
             sources=settings.sources,
@@ -265,6 +266,8 @@ class _Client:
 
             routing = Routing()  # one provider is as good as the next: a call goes to the next where one is dead
         self.network = getattr(self.backend, "network", self.network)
+        if getattr(self.backend, "chooses", False):  # it was asked in its own words
+            routing = None
         bound = getattr(self.backend, "provider", None)  # a key may be good for one provider only
         if routing is not None and bound is not None:
             said, hint = (

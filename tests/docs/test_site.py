@@ -124,3 +124,16 @@ def test_codes_of_errors_are_found_where_they_are_made() -> None:
     shown = next(each for each in found if each.code == "bad_settings")
     assert shown.message == "{path} does not name a network"
     assert shown.hint == "`zerog network NAME` writes it again"
+
+
+@pytest.mark.parametrize("name", ["llms.txt", "AGENTS.md", "README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_of_the_files_at_the_top_lead_somewhere(name: str) -> None:
+    links = re.findall(r"\]\(([^)#:\s]+)[^)]*\)", (ROOT / name).read_text(encoding="utf-8"))
+    assert links or name == "SECURITY.md"
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_page_is_listed_for_language_models() -> None:
+    listed = (ROOT / "llms.txt").read_text(encoding="utf-8")
+    pages = {page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    assert sorted(page for page in pages - {"docs/index.md"} if f"({page})" not in listed) == []

@@ -55,6 +55,7 @@ ERRORS: list[tuple[Fault, dict[str, Any], type[Exception], str]] = [
     (Fault.REDIRECT, {}, RequestError, "redirect"),
     (Fault.RATE_LIMITED, {}, RateLimited, "rate_limited"),
     (Fault.UNAVAILABLE, {}, ProviderUnavailable, "provider_unavailable"),
+    (Fault.REFUSED_AFTER_SERVICE, {}, ProviderUnavailable, "provider_unavailable"),
     (Fault.SESSION_REJECTED, {"reason": "signature"}, SessionRejected, "session_rejected"),
     (Fault.CLOCK_AHEAD, {}, SessionRejected, "expired"),
     (Fault.SIGNER_ROTATED, {"acknowledged": False}, NotAcknowledged, "not_acknowledged"),
@@ -178,4 +179,6 @@ def test_every_fault_has_its_case():
     covered |= {Fault.REPLAY_OTHER, Fault.TRUNCATED_STREAM}
     covered |= {Fault.HANG}  # test_a_provider_that_never_answers_is_given_up_after_the_time_out
     covered |= {Fault.SETTLEMENT_INFLATED}  # of settlements, not of replies: tests/zg_core/cli/test_receipts.py
+    # Of pictures and jobs: tests/zg_core/localnet/services/test_media_faults.py
+    covered |= {fault for fault in Fault if fault.value.startswith(("image", "duration", "job"))}
     assert covered == set(Fault)

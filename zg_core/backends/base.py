@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from zg_core.http.transport import Transport
     from zg_core.money import Fee
     from zg_core.progress import Listener
+    from zg_core.routing.routing import Routing
     from zg_core.tasks.base import Task
     from zg_core.verify.attestation import AttestationOptions
     from zg_core.verify.policy import Policy
@@ -154,6 +155,7 @@ class Setting:
         retries: What may be tried again.
         guard: Knows the requests that were ours.
         careful: Whether a prompt must wait for a young record, because a budget depends on its prices.
+        routing: What the user asks of whoever chooses; a backend that `chooses` itself is asked in its own words.
         record_age: Seconds for which what was read of a service is used as it is; None is the backend's own.
         attestation: How attestations are judged.
         on_progress: Told of what takes more than a moment.
@@ -174,6 +176,7 @@ class Setting:
     guard: ReplayGuard
     careful: bool = False
     record_age: float | None = None
+    routing: Routing | None = None
     attestation: AttestationOptions | None = None
     on_progress: Listener | None = None
     sources: Mapping[str, str] = field(default_factory=dict)

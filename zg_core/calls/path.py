@@ -15,7 +15,7 @@ from zg_core.calls.media import reading_of
 from zg_core.calls.reading import TAIL_SECONDS, Form
 from zg_core.calls.replays import Replays
 from zg_core.calls.sending import Sending
-from zg_core.errors import ConfigError, RequestError, ZeroGError
+from zg_core.errors import ConfigError, RequestError, VerificationFailed, ZeroGError
 from zg_core.http.bodies import BodyBroken
 from zg_core.receipts.recorder import Recorder
 from zg_core.tasks.base import CHAT
@@ -258,9 +258,11 @@ class Calls:
             except BodyBroken:
                 if not ending:
                     raise  # after the end nothing is missing but the proof that nothing more was said
+            if call.body is not None and not getattr(call.body.key, "complete", True):
+                raise BodyBroken("the sealed answer ended before its final frame")
         except BodyBroken as error:
             raise await self.closing.truncated(call, error.reason, reading.text()) from error
-        except RequestError as error:
+        except (RequestError, VerificationFailed) as error:
             await response.close()
             exchange.complete = reading.whole and reading.done
             error.text = reading.text()

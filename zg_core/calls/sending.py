@@ -203,6 +203,8 @@ class Sending:
                     grant, until = None, attempts.until
                 else:
                     raise
+                if body.key is not None:  # each attempt is sealed anew, and perhaps to a new key
+                    body = self._backend.body(route, ask.task, ask.payload, ask.data)
 
     async def _once(self, call: Call, ask: Ask, attempts: Attempts) -> Call:
         """Send the one request of `call`."""

@@ -7,7 +7,7 @@ name, whatever the framework.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -44,6 +44,7 @@ from zg_core.tasks.parameters import CHAT
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from zg_core.backends.base import Options as BackendOptions
     from zg_core.budget import Budget
     from zg_core.calls.limits import Limits
     from zg_core.client import AsyncChatClient, ChatClient
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from zg_core.verify.policy import Policy
     from zg_core.wallet import Wallet
 
+    Backend = str | BackendOptions
     Key = str | SecretStr  # what may be passed; held as a secret
 
 __all__ = ["ClientFields", "Later", "aliases_of"]
@@ -108,7 +110,20 @@ def _patience(value: Any) -> Any:
     return timeouts_of(value)
 
 
+def _backend(value: Any) -> Any:
+    """The name of a backend, or its options; what was serialised is options again."""
+    if isinstance(value, dict):
+        from zg_core.backends.registry import options_named
+
+        kind = type(options_named(str(value.get("name"))))
+        return kind(**{name: each for name, each in value.items() if name != "name"})
+    if value is None or isinstance(value, str) or hasattr(value, "make"):
+        return value
+    raise ValueError("this is neither the name of a backend nor its options")
+
+
 if not TYPE_CHECKING:
+    Backend = Annotated[Any, BeforeValidator(_backend)]
     AttestationOptions = Later.of("zg_core.verify.attestation.options", "AttestationOptions")
     Budget = Later.of("zg_core.budget", "Budget")
     Condition = Later.of("zg_core.verify.conditions", "Condition")
@@ -151,13 +166,14 @@ class ClientFields(OwnsClients, BaseModel):
     """Key of the wallet that pays. Default ``ZEROG_PRIVATE_KEY``. None says that it comes later, as a configurable
     field: else a missing key is an error of the constructor."""
     api_key: Key | None = Field(default_factory=secret_from_env("ZEROG_API_KEY"), exclude=True, repr=False)
-    """A 0G API key (``app-sk-…``) instead of a wallet. Default ``ZEROG_API_KEY``."""
+    """A 0G API key instead of a wallet: ``app-sk-…`` for one provider, ``sk-…`` for 0G Router. Default
+    ``ZEROG_API_KEY``."""
     wallet: Wallet | None = Field(default=None, exclude=True, repr=False)
     """A `zg_core.Wallet` instead of a key, for keystore files and secrets managers; opened when it first signs."""
-    backend: Any = Field(default_factory=from_env("ZEROG_BACKEND"), repr=False)
-    """``"direct"``, ``"router"``, ``"opengradient"``, or the options of one, such as `zg_core.OpenGradient`. By default
-    the one that the API key is for, else ``ZEROG_BACKEND``, else direct."""
 
+    backend: Backend | None = Field(default_factory=from_env("ZEROG_BACKEND"), repr=False)
+    """``"direct"``, ``"router"``, ``"opengradient"``, or the options of one: ``Router(sealed=True)``. If not given,
+    by the API key (``app-sk-`` direct, ``sk-`` router), else ``ZEROG_BACKEND``, else direct."""
     network: str | Network | None = Field(default_factory=from_env("ZEROG_NETWORK"), repr=False)
     """``"mainnet"``, ``"testnet"``, ``"local"`` or a `zg_core.Network`. Default ``ZEROG_NETWORK``, else testnet."""
     rpc_url: str | None = Field(default_factory=from_env("ZEROG_RPC_URL", "ZG_RPC_ENDPOINT"), exclude=True, repr=False)
@@ -386,8 +402,12 @@ class ClientFields(OwnsClients, BaseModel):
 
     @field_serializer("backend")
     def _plain_backend(self, backend: Any) -> Any:
-        """The name alone: options may hold an RPC URL with a key."""
-        return self._plain_text(backend if backend is None or isinstance(backend, str) else backend.name)
+        """A model that is made again has to be sealed as this one; an RPC URL may hold a key, and stays here."""
+        if backend is None or isinstance(backend, str):
+            return self._plain_text(backend)
+        options = {each.name: getattr(backend, each.name) for each in fields(backend) if "rpc_url" not in each.name}
+        plain = {name: value for name, value in options.items() if isinstance(value, str | int | float | tuple | None)}
+        return {"name": backend.name, **plain}
 
     @field_serializer("network")
     def _plain_network(self, network: Any) -> Any:

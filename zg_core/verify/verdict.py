@@ -48,6 +48,7 @@ class Reason(StrEnum):
     SIGNER_NOT_ACKNOWLEDGED = "signer_not_acknowledged"
     MALFORMED = "malformed"
     REPLAYED = "replayed"
+    CLAIM_FAILED = "claim_failed"
     # response_bound
     REQUEST_UNKNOWN = "request_unknown"
     MODEL_RENAMED = "model_renamed"
@@ -225,6 +226,7 @@ _SENTENCES: dict[str, str] = {
     Reason.SIGNER_NOT_ACKNOWLEDGED: "the signing key is not acknowledged on chain",
     Reason.MALFORMED: "the signature does not have the form that this kind of service signs",
     Reason.REPLAYED: "this answer belongs to an earlier exchange",
+    Reason.CLAIM_FAILED: "an intermediary says that the signature of this answer does not hold",
     Reason.REQUEST_UNKNOWN: (
         "the provider's enclave key signed exactly these bytes, "
         "but that they answer this request could not be recomputed"

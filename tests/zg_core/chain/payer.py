@@ -1,4 +1,7 @@
-"""A program that pays, looks, or is killed: each run is a process forked from one that has loaded everything."""
+"""Programs that pay, look, or are killed: processes forked from one that has loaded everything.
+
+A `Run` is a process of its own; `Payers` carry out one run after the other, and only who was killed is replaced.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ importlib.import_module("zg_core.backends.direct.money.broker")
 Wallet.from_key("0x" + "11" * 32).sign_digest(bytes(32))
 
 SECONDS = 120
+_CLOCK = time.monotonic
 KILLED = "killed"
 HASTE = 25  # a run that waits for a second moves its clock by one, and takes a 25th of it
 
@@ -41,7 +45,7 @@ class Run:
 
     def __init__(self, job: dict[str, Any]) -> None:
         self._told, theirs = self._context.Pipe(duplex=False)
-        self._process = self._context.Process(target=work, args=(job, theirs), daemon=True)
+        self._process = self._context.Process(target=alone, args=(job, theirs), daemon=True)
         with _nothing_to_import_again():
             self._process.start()
         theirs.close()
@@ -71,6 +75,88 @@ class Run:
         return said
 
 
+class Payers:
+    """Processes that carry out one run after the other."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Payer] = []
+
+    def run(self, job: dict[str, Any]) -> Turn:
+        """Let one of them do it."""
+        return Turn(self._idle.pop() if self._idle else _Payer(), job, self._idle)
+
+    def close(self) -> None:
+        """Send them home."""
+        while self._idle:
+            self._idle.pop().end()
+
+
+class _Payer:
+    """One such process."""
+
+    def __init__(self) -> None:
+        self.line, theirs = Run._context.Pipe()
+        self.process = Run._context.Process(target=serve, args=(theirs,), daemon=True)
+        with _nothing_to_import_again():
+            self.process.start()
+        theirs.close()
+
+    def end(self) -> None:
+        self.line.close()
+        self.process.join(SECONDS)
+        assert self.process.exitcode in (0, -signal.SIGKILL), f"ended with {self.process.exitcode}"
+        self.process.close()
+
+
+class Turn:
+    """A run by one of the `Payers`; as a `Run`."""
+
+    def __init__(self, payer: _Payer, job: dict[str, Any], idle: list[_Payer]) -> None:
+        self._payer, self._idle = payer, idle
+        self._guard, self._over, self._killed = threading.Lock(), False, False
+        payer.line.send(job)
+
+    def kill(self) -> None:
+        """As ``kill -9``; from any thread, and nothing if it has ended."""
+        with self._guard:
+            if not self._over:
+                self._killed = True
+                self._payer.process.kill()
+
+    def result(self) -> Any:
+        """What it said, or `KILLED`."""
+        said, gone = KILLED, True
+        with suppress(EOFError, ConnectionResetError):
+            assert self._payer.line.poll(SECONDS), "it hangs"
+            said = self._payer.line.recv()
+            assert self._payer.line.poll(SECONDS), "it never closes"
+            gone = self._payer.line.recv() is not None
+        with self._guard:
+            self._over = True
+            gone = gone or self._killed
+        if gone:
+            self._payer.end()
+        else:
+            self._idle.append(self._payer)
+        return said
+
+
+def serve(line: Connection) -> None:
+    """Carry out what is asked, one after the other, until nobody asks any more."""
+    original = Store.transaction
+    with suppress(EOFError):
+        while True:
+            work(line.recv(), line)
+            Store.transaction = original  # type: ignore[method-assign]
+            line.send(None)  # its broker and store are closed
+
+
+def alone(job: dict[str, Any], told: Connection) -> None:
+    """Carry out one."""
+    work(job, told)
+    told.close()
+
+
 def work(job: dict[str, Any], told: Connection) -> None:
     """Do what is asked and tell it.
 
@@ -83,10 +169,12 @@ def work(job: dict[str, Any], told: Connection) -> None:
     _hurry()
     if job.get("dies") is not None:
         _die_at(*job["dies"])
-    where = {**job["broker"], "store": Store.open(job["broker"]["store"]), "sending": Sending(**job["sending"])}
-    with Broker(**where) as broker:
-        told.send(_pay(broker, job["pay"]) if "pay" in job else _look(broker))
-    told.close()
+    store = Store(job["broker"]["store"])
+    try:
+        with Broker(**{**job["broker"], "store": store}, sending=Sending(**job["sending"])) as broker:
+            told.send(_pay(broker, job["pay"]) if "pay" in job else _look(broker))
+    finally:
+        store.close()
 
 
 @contextmanager
@@ -106,7 +194,7 @@ def _nothing_to_import_again() -> Iterator[None]:
 
 def _hurry() -> None:
     """From now on, waiting moves the clock of this process; what takes time takes as long as ever."""
-    clock, ahead = time.monotonic, 0.0
+    clock, ahead = _CLOCK, 0.0
 
     async def sleep(self: SyncTransport, seconds: float) -> None:
         nonlocal ahead

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.effort import tries
-from tests.zg_core.chain.payer import KILLED, Run
+from tests.zg_core.chain.payer import KILLED, Payers, Turn
 from zg_core.localnet import LocalNet
 from zg_core.localnet.gateway.dialects import DIALECTS
 
@@ -106,6 +106,7 @@ class Play:
 
     net: LocalNet
     store: str
+    payers: Payers
     wallet: Any = None
     began: int = 0
     done: set[int] = field(default_factory=set)
@@ -144,7 +145,7 @@ class Play:
     def run(self, it: Round) -> None:
         self.log.append(str(it))
         lies = any(options.get("words") == REFUSAL for _, options in it.faults)
-        running: list[Run] = []
+        running: list[Turn] = []
         self.net.chain.automine = it.mining
         for i, (name, options) in enumerate(it.faults):
             self.net.node_fault(name, **options, then=self.event(it.events.get(i), running))
@@ -160,10 +161,11 @@ class Play:
             self.pay(it.amounts, HONEST, None, [], lies=lies)
         assert self.done >= set(it.amounts), f"not paid through an honest node: {set(it.amounts) - self.done}"
 
-    def pay(self, amounts: list[int], sending: dict[str, float], dies: Any, running: list[Run], *, lies: bool) -> None:
+    def pay(self, amounts: list[int], sending: dict[str, float], dies: Any, running: list[Turn], *, lies: bool) -> None:
         """Pay what is not known to be paid, each amount by a process of its own."""
         due = [amount for amount in amounts if amount not in self.done]
-        running[:] = [Run(self.job(sending, pay=due[i], dies=None if i else dies)) for i in range(len(due))]
+        jobs = [self.job(sending, pay=due[i], dies=None if i else dies) for i in range(len(due))]
+        running[:] = [self.payers.run(job) for job in jobs]
         for amount, one in zip(due, list(running), strict=True):
             said = one.result()
             self.log.append(f"  pay {amount}: {said}")
@@ -179,14 +181,14 @@ class Play:
 
     def look(self, sending: dict[str, float], *, settles: bool = False) -> Any:
         """Look at what is pending, and wait for it."""
-        seen = Run(self.job(sending)).result()
+        seen = self.payers.run(self.job(sending)).result()
         self.log.append(f"  look: {seen}")
         if not isinstance(seen, str):
             self.done |= {amount for amount, became in seen[0] if became == "mined"}
         assert not settles or seen[1] == 0, f"not settled: {seen}"
         return seen
 
-    def event(self, name: str | None, running: list[Run]) -> Callable[[], None] | None:
+    def event(self, name: str | None, running: list[Turn]) -> Callable[[], None] | None:
         def kill() -> None:
             self.log.append("  killed")
             for one in running[:1]:
@@ -209,6 +211,13 @@ def net() -> Iterator[LocalNet]:
         yield network
 
 
+@pytest.fixture(scope="module")
+def payers() -> Iterator[Payers]:
+    made = Payers()
+    yield made
+    made.close()
+
+
 def wanted() -> list[tuple[int, ...]]:
     """The numbers of the schedules, ten by ten."""
     first, colon, last = os.environ.get("ZEROG_SCHEDULES", ":").partition(":")
@@ -219,10 +228,12 @@ def wanted() -> list[tuple[int, ...]]:
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("numbers", wanted(), ids=lambda numbers: f"{numbers[0]}-{numbers[-1]}")
-def test_each_payment_is_made_once_or_is_pending(net: LocalNet, tmp_path: Path, numbers: tuple[int, ...]) -> None:
+def test_each_payment_is_made_once_or_is_pending(
+    net: LocalNet, payers: Payers, tmp_path: Path, numbers: tuple[int, ...]
+) -> None:
     failed = []
     for number in numbers:
-        play = Play(net, f"sqlite:///{tmp_path}/{number}.db")
+        play = Play(net, f"sqlite:///{tmp_path}/{number}.db", payers)
         try:
             play.carry_out(schedule(number))
         except AssertionError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from zg_core.config import Url, check_url, is_loopback
+from zg_core.config import check_url, is_loopback
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,4 +77,4 @@ def router_of(network: Network, base_url: str | None = None) -> RouterNetwork:
         raise ConfigError(f"no Router is known on the network {network.name!r}", code="no_router", hint=hint)
     # Named by the user, so it may be on this machine; a key goes there, so not over plain http to another.
     url = check_url(given, "base_url", private=True)
-    return replace(known, base_url=Url(url if url.endswith("/v1") else f"{url}/v1"))
+    return replace(known, base_url=str(url if url.endswith("/v1") else f"{url}/v1"))

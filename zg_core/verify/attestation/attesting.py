@@ -28,7 +28,7 @@ from zg_core.verify.attestation.quote import MalformedEvidence, NoReport
 from zg_core.verify.attestation.report import AttestationReport, Level
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from zg_core.http.transport import Transport
     from zg_core.types import Service
@@ -53,6 +53,7 @@ async def attest(
     now: datetime | None = None,
     options: AttestationOptions | None = None,
     on_step: Callable[[str], None] | None = None,
+    sealing: dict[str, str] | None = None,
 ) -> AttestationReport:
     """Fetch the evidence of `service` and examine it up to `level`.
 
@@ -66,6 +67,7 @@ async def attest(
         now: The time to verify at (UTC), now by default.
         options: What is accepted, and where evidence is looked up.
         on_step: Told, in words, what is done next.
+        sealing: Asks the broker for the quote that shows its encryption key; gets the headers that came with it.
     """
     options = options or AttestationOptions()
     now = now or datetime.now(UTC)
@@ -78,7 +80,8 @@ async def attest(
         tell(f"asking the {subject} for its report")
         nonces[subject] = secrets.token_hex(32)
         path = _path_of(subject, model or service.model, nonces[subject])
-        evidence = found[subject] = await _evidence(service, transport, path)
+        heard = sealing if subject == "broker" else None
+        evidence = found[subject] = await _evidence(service, transport, path, heard)
         if not isinstance(evidence, Evidence):
             continue
         if level >= Level.DCAP and dcap.installed():
@@ -107,7 +110,11 @@ def _path_of(subject: str, model: str, nonce: str) -> str:
     return f"{PROXY}/attestation/report?model={url_quote(model, safe='', errors='replace')}&nonce={nonce}"
 
 
-async def _evidence(service: Service, transport: Transport, path: str) -> Evidence | MalformedEvidence | Problem:
+async def _evidence(
+    service: Service, transport: Transport, path: str, heard: dict[str, str] | None = None
+) -> Evidence | MalformedEvidence | Problem:
+    if heard is not None:
+        path += "?legacy=false"
     try:
         request = provider_request("GET", service, path)
     except ConfigError as error:
@@ -117,6 +124,9 @@ async def _evidence(service: Service, transport: Transport, path: str) -> Eviden
     for delay in (*_DELAYS, math.inf):
         answer = await _get(transport, request, deadline)
         found = _read(answer)
+        if heard is not None:
+            heard.clear()
+            heard.update(answer.headers)
         again = isinstance(found, NoReport) or answer.status in _PASSING
         pause = max(delay, answer.pause)
         if not again or time.monotonic() + pause >= deadline:
@@ -177,6 +187,7 @@ class _Answer(NamedTuple):
     status: int
     body: bytes | Problem
     pause: float = 0.0
+    headers: Mapping[str, str] = {}
 
 
 async def _get(transport: Transport, request: Request, deadline: float, limit: int = _MAX_BYTES) -> _Answer:
@@ -192,4 +203,4 @@ async def _get(transport: Transport, request: Request, deadline: float, limit: i
     if answer.status != 200:
         problem = Problem(f"{request.url.partition('?')[0]} answered {answer.status}")
         return _Answer(answer.status, problem, retry_after(answer.headers) or 0.0)
-    return _Answer(200, body)
+    return _Answer(200, body, headers=answer.headers)

@@ -24,6 +24,7 @@ __all__ = ["NAMES", "scheme_named"]
 # Name of a scheme to its module; loaded when a receipt names it.
 _HOMES: Mapping[str, str] = {
     "rsa_pss": "zg_core.verify.schemes.rsa_pss",
+    "claims": "zg_core.verify.schemes.claims",
     "sealed": "zg_core.verify.schemes.sealed",
     "signed_hashes": "zg_core.verify.schemes.signed_hashes",
 }

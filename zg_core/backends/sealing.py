@@ -1,0 +1,140 @@
+"""Sealed requests for the backends of 0G: which bytes, what comes back, and the verdict on it (0g-router §10).
+
+Both reach the same enclaves, directly or through the Router, and neither way may see a prompt. Never in the clear.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from zg_core.backends.service import Body
+from zg_core.errors import ChainError, VerificationFailed
+from zg_core.sealing.envelopes import Broken, SealedRequest
+from zg_core.sealing.profiles import profile_of
+from zg_core.tasks.chat import for_model
+from zg_core.types import Kind
+from zg_core.verify.schemes.evidence import Evidence, Kept
+from zg_core.verify.schemes.sealed import Sealed, evidence_of, remade
+from zg_core.verify.schemes.signed_hashes import MalformedSignature, NoDocument
+from zg_core.verify.verdict import Reason, Status, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from zg_core.calls.call import Call
+    from zg_core.sealing.envelopes import EnclaveKey
+    from zg_core.tasks.base import Task
+    from zg_core.types import Service as Record
+
+__all__ = ["SealedKey", "body_of", "hear", "verdict_on"]
+
+_BROKEN = "seal_broken"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedKey:
+    """What opens one answer; see `zg_core.backends.service.Body`."""
+
+    request: SealedRequest
+
+    @property
+    def complete(self) -> bool:
+        """Whether the final frame was there: without it no answer is one."""
+        return self.request.opener.final
+
+    def __repr__(self) -> str:
+        return "SealedKey(***)"
+
+
+def body_of(task: Task, model: str, payload: Mapping[str, Any], key: EnclaveKey) -> Body:
+    """The bytes of a request that is sealed to `key`, each time anew.
+
+    Raises:
+        ConfigError: the rules forbid to send it, or there is no sealed form of its task; nothing was sent.
+    """
+    profile = profile_of(task.name)
+    named = {**for_model(payload, model), "model": model}
+    if named.get("stream") is True:
+        options = named.get("stream_options")
+        named["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    request = SealedRequest.seal(named, profile, key)
+    return Body(request.data, key=SealedKey(request))
+
+
+def hear(call: Call, said: dict[str, Any]) -> dict[str, Any]:
+    """One event or the whole body of a sealed answer, opened.
+
+    Raises:
+        VerificationFailed: it is not what the enclave made of it; nothing of it is shown.
+    """
+    key = call.body.key if call.body is not None else None
+    assert isinstance(key, SealedKey)  # noqa: S101 - its body was made here
+    try:
+        return key.request.opener.open(said)
+    except Broken as error:
+        reason = Reason.CONTENT_MISMATCH if error.altered else Reason.MALFORMED
+        call.heard[_BROKEN] = reason
+        hint = "somebody between you and the enclave changed it: use another provider, and keep the receipt"
+        message = f"the sealed answer of {call.receipt.provider} is not as it was sealed: {error}"
+        raise VerificationFailed(message, code=str(reason), hint=f"{hint} (error.receipt)") from None
+
+
+async def verdict_on(
+    call: Call,
+    record: Record,
+    *,
+    fetch: Callable[[tuple[str, ...]], Awaitable[bytes | None]],
+    reread: Callable[[], Awaitable[Record]],
+) -> Verdict:
+    """The verdict on a sealed exchange; what it rests on is kept with the receipt.
+
+    Args:
+        call: The call, whose answer has ended.
+        record: The provider's record on chain.
+        fetch: Gets the signature document from the provider.
+        reread: Reads the record again, before anybody is accused.
+    """
+    key = call.body.key if call.body is not None else None
+    assert isinstance(key, SealedKey)  # noqa: S101 - its body was made here
+    exchange, opener = call.exchange, key.request.opener
+    blank = Verdict(Status.UNAVAILABLE, kind=record.kind, expected_signer=record.tee_signer, sealed=True)
+    if record.kind is Kind.STANDARD:
+        return replace(blank, status=Status.NOT_VERIFIABLE, reason=Reason.UNSIGNED_SERVICE)
+    if (broken := call.heard.get(_BROKEN)) is not None:
+        return replace(blank, status=Status.FAILED, reason=broken)
+    if not exchange.complete or not opener.final:
+        return replace(blank, reason=Reason.INCOMPLETE)
+    if exchange.known_id or exchange.replayed:
+        return replace(blank, status=Status.FAILED, reason=Reason.REPLAYED)
+    if not exchange.chat_ids:
+        return replace(blank, reason=Reason.NO_CHAT_ID)
+    document = await fetch(exchange.chat_ids)
+    if document is None:
+        return replace(blank, reason=Reason.NO_SIGNATURE)
+    events = exchange.headers.get("content-type", "").startswith("text/event-stream")
+    streamed = call.streamed and (events or len(opener.bindings) != 1)
+    sealed = Sealed.of(key.request.binding, opener.bindings, streamed=streamed)
+    try:
+        evidence = evidence_of(sealed, document, exchange.chat_ids)
+    except NoDocument:
+        return replace(blank, reason=Reason.NO_SIGNATURE)
+    except MalformedSignature:
+        return replace(blank, status=Status.FAILED, reason=Reason.MALFORMED)
+    verdict = _remade(call, evidence, record)
+    if verdict.reason in (Reason.SIGNER_MISMATCH, Reason.SIGNER_NOT_ACKNOWLEDGED) or (
+        verdict.reason is Reason.MALFORMED and verdict.recovered_signer
+    ):
+        try:
+            record = await reread()
+        except ChainError:
+            return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
+        verdict = _remade(call, evidence, record)
+    return verdict
+
+
+def _remade(call: Call, evidence: Evidence, record: Record) -> Verdict:
+    kept = Kept(call.exchange, evidence, record, Verdict(Status.VERIFIED), provider=record.provider, model=record.model)
+    verdict = remade(kept)
+    call.receipt.evidence = replace(evidence, signer=verdict.recovered_signer)
+    return verdict
