@@ -1,4 +1,4 @@
-"""The matrix of LlamaIndex on OpenGradient, every reply proven; what gateways ignore by design is named with its reason."""
+"""The matrix of LlamaIndex on OpenGradient, every reply proven; what gateways ignore by design is named as such."""
 
 from __future__ import annotations
 
