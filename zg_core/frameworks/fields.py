@@ -359,8 +359,12 @@ class ClientFields(OwnsClients, BaseModel):
 
     def _paid_elsewhere(self) -> bool:
         """Whether the backend has a variable of its own for the wallet's key, and it is set."""
-        named = self._plain_backend(self.backend) == "opengradient"
-        return named and secret_from_env("OG_PRIVATE_KEY")() is not None
+        return self._backend_name == "opengradient" and secret_from_env("OG_PRIVATE_KEY")() is not None
+
+    @property
+    def _backend_name(self) -> str:
+        """The backend that was named, "" where none was."""
+        return self._plain_backend(self.backend) or ""
 
     @classmethod
     def _rules(cls) -> CallRules:
