@@ -201,6 +201,9 @@ class ClientFields(OwnsClients, BaseModel):
     """What is allowed in an attestation, and where evidence is looked up."""
     accept_models: dict[str, str] | None = None
     """Renames that you accept, ``{"asked": "forwarded"}``: what a provider calls the same model."""
+    sealed: bool = False
+    """Whether requests are encrypted to the key of the provider's attested enclave, so that nobody on the way reads
+    them; what cannot be sealed is refused (extra ``sealed``)."""
     nonce: bool = False
     """Whether a random value goes into each request's ``user``, where you set none, so that no signature of an earlier
     request fits it."""

@@ -74,8 +74,7 @@ class Router:
                 message = f"{name} is {getattr(self, name)!r}"
                 raise ConfigError(message, code="bad_setting", hint=f"{name}= takes True or False")
         if self.sealed and self.verify_tee:
-            hint = "leave verify_tee out: sealed replies are checked here, and the field would break the seal"
-            raise ConfigError("verify_tee cannot be part of a sealed request", code="bad_setting", hint=hint)
+            raise _no_tee()
         if self.base_url is not None:
             object.__setattr__(self, "base_url", check_url(self.base_url, "base_url", private=True))
         if self.max_price_usd is not None and not isinstance(self.max_price_usd, str):
@@ -110,14 +109,22 @@ class Router:
             hint = f"pass api_key='sk-…' or set ZEROG_API_KEY; keys are made at {router.console}"
             raise ConfigError("0G Router is paid by an API key, and there is none", code="no_credential", hint=hint)
         key = inference_key(given, router)
+        sealed = self.sealed or setting.sealed
+        if sealed and self.verify_tee:
+            raise _no_tee()
         wishes = wishes_of(self.wishes, setting.routing, setting.provider)
         return RouterBackend(
             setting,
             router,
             key,
             wishes,
-            sealed=self.sealed,
+            sealed=sealed,
             verify_tee=self.verify_tee,
             key_signed=self.key_signed,
             given_url=url is not None,
         )
+
+
+def _no_tee() -> ConfigError:
+    hint = "leave verify_tee out: sealed replies are checked here, and the field would break the seal"
+    return ConfigError("verify_tee cannot be part of a sealed request", code="bad_setting", hint=hint)
