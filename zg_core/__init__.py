@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     )
     from zg_core.backends.opengradient.models import OpenGradientModel
     from zg_core.backends.opengradient.options import OpenGradient
+    from zg_core.backends.router.account import AsyncRouterAccount, RouterAccount
+    from zg_core.backends.router.options import Router
     from zg_core.budget import Budget
     from zg_core.calls.call import Reply
     from zg_core.calls.limits import Limits
@@ -84,6 +86,7 @@ __all__ = [
     "AsyncFunder",
     "AsyncImageClient",
     "AsyncOpenGradientAccount",
+    "AsyncRouterAccount",
     "AsyncSpeechClient",
     "AttestationError",
     "AutoFunding",
@@ -124,6 +127,8 @@ __all__ = [
     "Reply",
     "RequestError",
     "Retention",
+    "Router",
+    "RouterAccount",
     "Routing",
     "Sending",
     "Service",
@@ -164,6 +169,7 @@ _HOMES = {
     "AsyncFunder": "backends.direct.money.funding",
     "AsyncImageClient": "media.images",
     "AsyncOpenGradientAccount": "backends.opengradient.account",
+    "AsyncRouterAccount": "backends.router.account",
     "AsyncSpeechClient": "media.speech",
     "AttestationError": "errors",
     "AutoFunding": "backends.direct.money.funding",
@@ -205,6 +211,8 @@ _HOMES = {
     "Reply": "calls.call",
     "RequestError": "errors",
     "Retention": "receipts",
+    "Router": "backends.router.options",
+    "RouterAccount": "backends.router.account",
     "Routing": "routing.routing",
     "Sending": "chain.transactions",
     "Service": "types",

@@ -359,6 +359,9 @@ class RouterBackend:
         trace: Trace | None = call.heard.get(_TRACE)
         number = request_id_of(call.exchange.headers) or (trace.request_id if trace else "")
         call.heard[_REQUEST_ID] = number
+        said = (trace or Trace()).and_then(Trace(request_id=number)).to_dict()
+        evidence = call.receipt.evidence
+        call.receipt.evidence = replace(evidence, facts={**evidence.facts, "trace": said})
 
     async def verify(self, call: Call) -> Verdict:
         """See `Backend.verify`."""
@@ -389,6 +392,7 @@ class RouterBackend:
         read = self._chain.read_at(record.provider)
         age = math.ceil(max(0.0, made - read)) if math.isfinite(read) else None
         verdict = replace(verdict, record_age=age)
+        self._note(call)  # the evidence is another one by now
         if stale and verdict.satisfies(Status.CLAIMED):
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
         return verdict
@@ -422,4 +426,5 @@ class RouterBackend:
             except (ChainError, ConfigError):
                 verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
         call.receipt.evidence = replace(evidence, signer=verdict.recovered_signer)
+        self._note(call)
         return verdict
