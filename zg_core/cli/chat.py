@@ -84,6 +84,13 @@ def chat(
     nonce: Annotated[
         bool, typer.Option("--nonce", help="Make the request unlike any other, so that no old answer can fit it.")
     ] = False,
+    backend: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="direct, router or opengradient; default by the key."),
+    ] = None,
+    sealed: Annotated[
+        bool, typer.Option("--sealed", help="Encrypt to the provider's attested enclave; never sent in the clear.")
+    ] = False,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
 ) -> None:
@@ -106,6 +113,8 @@ def chat(
         "minimum": minimum,
         "accept_models": _renames(accept_model or []),
         "nonce": nonce,
+        "backend": backend,
+        "sealed": sealed,
     }
     receipts: list[Receipt] = []
     with run.client(provider=provider, model=model, on_receipt=receipts.append, **options) as client:
@@ -147,6 +156,8 @@ def _expect_lag(client: ChatClient) -> None:
 
     The client has read the chain before it asks, so a provider that sees less than the chain holds is behind.
     """
+    if client.backend.name != "direct":
+        return
     CHANGES.note(client.network.chain_id, client.backend.payer, client.service().provider)
 
 

@@ -361,9 +361,9 @@ class ClientFields(OwnsClients, BaseModel):
                 self._rules().check_extra(place, extra, self._secrets())
 
     def _paid_elsewhere(self) -> bool:
-        """Whether the backend has a variable of its own for the wallet's key, and it is set."""
-        named = self._plain_backend(self.backend) == "opengradient"
-        return named and secret_from_env("OG_PRIVATE_KEY")() is not None
+        """Whether the backend has a variable of its own for the key that pays, and it is set."""
+        variable = _OWN_KEYS.get(str(getattr(self.backend, "name", self.backend)))
+        return variable is not None and secret_from_env(variable)() is not None
 
     @classmethod
     def _rules(cls) -> CallRules:
@@ -483,6 +483,7 @@ class ClientFields(OwnsClients, BaseModel):
         return settings
 
 
+_OWN_KEYS = {"opengradient": "OG_PRIVATE_KEY", "router": "ZEROG_ROUTER_API_KEY"}
 _SHORTEST = 16  # of what is looked for as a secret: a placeholder is none
 # They go to the client under another name, in one of its forms, or only where they say something.
 _IN_OTHER_FORM = {"stream_policy", "http_client", "http_async_client", "on_receipt", "limits", "max_retries"}

@@ -105,7 +105,7 @@ class Account:
         ours = [receipt for receipt in receipts if receipt.backend == "router"]
         return audited(ours, await self.usage(limit=limit)) if ours else []
 
-    async def keys(self) -> list[ApiKeyRecord]:
+    async def api_keys(self) -> list[ApiKeyRecord]:
         """The inference keys; none of them is shown."""
         return [ApiKeyRecord.parse(row) for row in await self._api.rows("/api-keys", self._own())]
 
@@ -223,9 +223,9 @@ class RouterAccount(_Shell):
         """See `Account.audit`."""
         return run(self.core.audit(receipts, limit=limit))
 
-    def keys(self) -> list[ApiKeyRecord]:
-        """See `Account.keys`."""
-        return run(self.core.keys())
+    def api_keys(self) -> list[ApiKeyRecord]:
+        """See `Account.api_keys`."""
+        return run(self.core.api_keys())
 
     def create_key(self, name: str, **settings: Any) -> ApiKeyRecord:
         """See `Account.create_key`."""
@@ -280,9 +280,9 @@ class AsyncRouterAccount(_Shell):
         """See `Account.audit`."""
         return await self.core.audit(receipts, limit=limit)
 
-    async def keys(self) -> list[ApiKeyRecord]:
-        """See `Account.keys`."""
-        return await self.core.keys()
+    async def api_keys(self) -> list[ApiKeyRecord]:
+        """See `Account.api_keys`."""
+        return await self.core.api_keys()
 
     async def create_key(self, name: str, **settings: Any) -> ApiKeyRecord:
         """See `Account.create_key`."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from zg_core.backends.router.headers import Wishes
-from zg_core.config import check_url
+from zg_core.config import check_url, conceal
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from zg_core.backends.base import Setting
     from zg_core.backends.router.backend import RouterBackend
 
-__all__ = ["URL_VARIABLE", "Router"]
+__all__ = ["KEY_VARIABLE", "URL_VARIABLE", "Router"]
 
 URL_VARIABLE = "ZEROG_ROUTER_URL"
+KEY_VARIABLE = "ZEROG_ROUTER_API_KEY"
+"""For whoever has a key of 0G Direct in ``ZEROG_API_KEY``, or a wallet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +106,9 @@ class Router:
         environ = setting.environ
         url = self.base_url or (environ.first(URL_VARIABLE) if environ is not None else None)
         router = router_of(setting.network, url)
-        given = setting.api_key
+        given = setting.api_key or (None if environ is None else conceal(environ.first(KEY_VARIABLE)))
         if given is None:
-            hint = f"pass api_key='sk-…' or set ZEROG_API_KEY; keys are made at {router.console}"
+            hint = f"pass api_key='sk-…' or set ZEROG_API_KEY or {KEY_VARIABLE}; keys are made at {router.console}"
             raise ConfigError("0G Router is paid by an API key, and there is none", code="no_credential", hint=hint)
         key = inference_key(given, router)
         sealed = self.sealed or setting.sealed

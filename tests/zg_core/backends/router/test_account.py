@@ -60,7 +60,7 @@ def test_balance_and_funds_are_whole_amounts(account: RouterAccount, net: LocalN
 def test_a_scope_that_is_missing_is_said(net: LocalNet) -> None:
     key = net.router.new_key(manages=True, scopes=("keys:read",))
     with RouterAccount(management_key=key, base_url=net.router.base_url, environ={}) as narrow:
-        assert narrow.keys()
+        assert narrow.api_keys()
         with pytest.raises(SessionRejected) as caught:
             narrow.balance()
     assert caught.value.code == "insufficient_scope"
@@ -80,8 +80,8 @@ def test_keys_are_made_and_ended(account: RouterAccount, make: Make) -> None:
     assert made.key is not None
     assert made.key.reveal() not in repr(made)
     assert make(api_key=made.key.reveal()).create(ASK).text
-    assert "for a test" in {record.name for record in account.keys()}
-    assert all(record.key is None for record in account.keys())
+    assert "for a test" in {record.name for record in account.api_keys()}
+    assert all(record.key is None for record in account.api_keys())
     account.revoke_key(made.key_id)
     with pytest.raises(SessionRejected) as caught:
         make(api_key=made.key.reveal()).create(ASK)
@@ -119,4 +119,4 @@ async def test_the_same_with_an_event_loop(net: LocalNet) -> None:
     async with AsyncRouterAccount(**where) as account:
         assert (await account.balance()).total == Amount("10")
         assert await account.models()
-        assert await account.keys()
+        assert await account.api_keys()
