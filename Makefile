@@ -10,11 +10,13 @@ CONTRACTS = zg_core/localnet/contracts
 unexport PYTHONDONTWRITEBYTECODE
 
 # What the client and the framework packages are tested with in the two further environments: everything but the
-# tests of the local network, of money and command line, and of this repository's files.
+# tests of the local network, of chain, stores and attestation, of money and command line, and of this repository's files.
 COMPAT_TESTS ?= tests -m 'not heavy' --ignore=tests/zg_core/localnet --ignore=tests/parity --ignore=tests/interop --ignore=tests/bench --ignore=tests/notebooks --ignore=tests/chaos --ignore=tests/soak --ignore=tests/fleet --ignore-glob='tests/test_*.py' \
   --ignore=tests/zg_core/cli --ignore=tests/zg_core/compare --ignore=tests/zg_core/test_store.py \
   --ignore=tests/zg_core/backends/direct/money --ignore=tests/zg_core/test_faults_of_others.py \
-  --ignore=tests/zg_core/chain/test_transactions.py
+  --ignore=tests/zg_core/chain --ignore=tests/zg_core/databases --ignore=tests/zg_core/verify/attestation \
+  --ignore-glob='tests/adversarial/*flips.py' --ignore=tests/adversarial/test_double_payment.py $(NO_CHAIN)
+NO_CHAIN = --ignore-glob='tests/cases/chain/test_rpc_*' --ignore-glob='tests/cases/chain/test_store_*'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup docs docs-serve dist demo test test-heavy fuzz lint format bench contracts contracts-check interop constraints clean \
@@ -59,7 +61,7 @@ test-openai2: env-openai2 ## client and framework tests with openai 2 and httpx
 
 # What behaves as the event loop does, and what does as Python does.
 LOOP_TESTS ?= tests/zg_core/http tests/zg_core/calls tests/zg_core/test_client.py tests/zg_core/test_openai_compat.py \
-  tests/zg_core/backends/direct/test_backend.py tests/langchain_zerog tests/llama_index_zerog tests/cases
+  tests/zg_core/backends/direct/test_backend.py tests/langchain_zerog tests/llama_index_zerog tests/cases $(NO_CHAIN)
 PYTHON_TESTS ?= $(LOOP_TESTS) tests/zg_core/verify tests/zg_core/receipts tests/standard
 
 test-uvloop: setup ## client and framework tests on uvloop, as uvicorn[standard], FastAPI and LangGraph's server run

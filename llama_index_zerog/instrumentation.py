@@ -7,11 +7,12 @@ stream that is read in another thread still counts where it was asked for.
 
 from __future__ import annotations
 
+import functools
 import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from zg_core.frameworks.collected import Collected
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Relay", "ZeroGReceipts", "current_sinks", "get_zerog_receipts", "telling"]
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 _SINKS: ContextVar[tuple[ZeroGReceipts, ...]] = ContextVar("zerog_llama_index_receipts", default=())
 
 
@@ -36,6 +39,26 @@ class ZeroGReceipts(Collected):
         """Keep a receipt; each call counts once."""
         with self._lock:
             self._receipts[receipt.id] = receipt
+
+    def bound(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
+        """`function`, of which the calls count here whichever thread runs it: plain threads know no ``with``.
+
+        Example:
+            ```python
+            with get_zerog_receipts() as receipts, ThreadPoolExecutor() as pool:
+                answers = list(pool.map(receipts.bound(llm.complete), prompts))
+            ```
+        """
+        sinks = current_sinks()
+        if self not in sinks:
+            sinks = (*sinks, self)
+
+        @functools.wraps(function)
+        def counted(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            with telling(sinks):
+                return function(*args, **kwargs)
+
+        return counted
 
     def __iter__(self) -> Iterator[Receipt]:
         with self._lock:

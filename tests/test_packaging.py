@@ -159,6 +159,10 @@ def test_the_wheel_holds_the_contracts_with_what_was_compiled_but_no_npm_package
     assert not [name for name in contents if "node_modules" in name]
 
 
+def test_the_wheel_holds_the_forms_of_receipts(contents: set[str]) -> None:
+    assert {f"zg_core/receipts/schema-v{version}.json" for version in (1, 2)} <= contents
+
+
 def test_the_metadata_names_the_licence_the_python_and_the_extras(wheel: Path, metadata: Message) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert "Apache License" in info(wheel, "licenses/LICENSE")

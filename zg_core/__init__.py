@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from zg_core import _lazy
 
 if TYPE_CHECKING:
+    from zg_core.backends.direct.adapters import Adapters, AsyncAdapters
     from zg_core.backends.direct.money.accounts import Ledger, SubAccount
     from zg_core.backends.direct.money.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
         ZeroGError,
     )
     from zg_core.http.timeouts import Timeouts
-    from zg_core.media.images import AsyncImageClient, ImageClient, Images
+    from zg_core.media.images import AsyncImageClient, ImageClient, ImageJob, Images
     from zg_core.media.speech import AsyncSpeechClient, SpeechClient
     from zg_core.money import Amount, Fee, neuron, og
     from zg_core.openai_compat import async_openai_client, openai_client
@@ -76,10 +77,12 @@ __version__ = "0.2.0.dev0"
 
 __all__ = [
     "NETWORKS",
+    "Adapters",
     "Amount",
     "ApiKey",
     "ApiKeys",
     "ArgumentError",
+    "AsyncAdapters",
     "AsyncApiKeys",
     "AsyncBroker",
     "AsyncChatClient",
@@ -102,6 +105,7 @@ __all__ = [
     "Funder",
     "Image",
     "ImageClient",
+    "ImageJob",
     "Images",
     "InsufficientFunds",
     "Kind",
@@ -159,10 +163,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Adapters": "backends.direct.adapters",
     "Amount": "money",
     "ApiKey": "backends.direct.money.api_keys",
     "ApiKeys": "backends.direct.money.api_keys",
     "ArgumentError": "errors",
+    "AsyncAdapters": "backends.direct.adapters",
     "AsyncApiKeys": "backends.direct.money.api_keys",
     "AsyncBroker": "backends.direct.money.broker",
     "AsyncChatClient": "client",
@@ -185,6 +191,7 @@ _HOMES = {
     "Funder": "backends.direct.money.funding",
     "Image": "tasks.pictures",
     "ImageClient": "media.images",
+    "ImageJob": "media.images",
     "Images": "media.images",
     "InsufficientFunds": "errors",
     "Kind": "types",

@@ -10,6 +10,7 @@ from zg_core.backends import registry
 from zg_core.backends.base import Setting
 from zg_core.budget import Spending
 from zg_core.calls.call import Options, Reply, Slot
+from zg_core.calls.elsewhere import AsyncJudging, Judging
 from zg_core.calls.limits import Limits
 from zg_core.calls.path import Calls
 from zg_core.calls.retries import Retries
@@ -68,6 +69,7 @@ class _Client:
     """What both clients share: settings checked and parts put together, without I/O."""
 
     _transport: SyncTransport | AsyncTransport
+    calls: Calls
     _service_type: ClassVar[str] = CHAT.service_type
 
     def __init__(
@@ -402,7 +404,7 @@ SETTINGS = frozenset(inspect.signature(_Client.__init__).parameters) - {"self"}
 
 
 @forgetful
-class ChatClient(_Client):
+class ChatClient(_Client, Judging):
     """Calls providers and returns answers with receipts; blocking.
 
     Example:
@@ -509,7 +511,7 @@ class ChatClient(_Client):
 
 
 @forgetful
-class AsyncChatClient(_Client):
+class AsyncChatClient(_Client, AsyncJudging):
     """Async twin of `ChatClient`; one object serves many event loops, one after the other or at once."""
 
     _transport: AsyncTransport

@@ -14,7 +14,7 @@ import time
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import langchain, llamaindex, stores
+from tests.bench import langchain, llamaindex, serving, stores
 from tests.bench.contenders import running_server
 from zg_core.http.library import library
 from zg_core.localnet import Chain, LocalNet
@@ -58,16 +58,19 @@ def snapshot_times(rounds: int) -> list[tuple[str, float]]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=["calls", "scale"], default="calls", help="scale: the long ones")
+    parser.add_argument(
+        "part", nargs="?", choices=["calls", "scale", "serve"], default="calls", help="scale: the long ones"
+    )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--receipts", type=int, default=1_000_000, help="so many are in the store of `scale`")
     parser.add_argument("--memory-calls", type=int, default=20_000)
     arguments = parser.parse_args()
     rounds = arguments.rounds
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {rounds} rounds\n")
-    if arguments.part == "scale":
+    if arguments.part in ("scale", "serve"):
         with running_server() as server:
-            report(stores.rows(server, rounds, arguments.receipts))
+            scale = arguments.part == "scale"
+            report(stores.rows(server, rounds, arguments.receipts) if scale else serving.rows(server, rounds))
         return
     print(f"{'start':<40}{'median ms':>12}")
     for name, milliseconds in [*start_times(rounds), *snapshot_times(rounds)]:
@@ -76,7 +79,13 @@ def main() -> None:
 
     print(f"\nopenai {openai.__version__}, {library().__name__}\n")
     with running_server() as server:
-        report(chain(langchain.rows(server, rounds, arguments.memory_calls), llamaindex.rows(server, rounds)))
+        report(
+            chain(
+                langchain.rows(server, rounds, arguments.memory_calls),
+                llamaindex.rows(server, rounds),
+                serving.rows(server, rounds),
+            )
+        )
 
 
 def report(rows: Iterable[Row]) -> None:

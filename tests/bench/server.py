@@ -23,6 +23,8 @@ from zg_core.localnet.provider.onchain import STAKE, ChainSide, Registration
 
 CHUNKS = 200
 MODEL = "bench-chat"
+THINKS, THOUGHT = b'"user":"thinks"', 0.05
+"""A request with this in it is answered after so many seconds, sooner than any model begins."""
 _USAGE = {"prompt_tokens": 20, "completion_tokens": CHUNKS, "total_tokens": 20 + CHUNKS}
 _ID = "00000000-0000-4000-8000-000000000000"
 
@@ -116,7 +118,11 @@ class Connection(asyncio.Protocol):
             if len(rest) < length:
                 return
             self._data = rest[length:]
-            self._answer(head.split(b" ", 2)[1].decode("latin-1"), rest[:length])
+            path, body = head.split(b" ", 2)[1].decode("latin-1"), rest[:length]
+            if THINKS in body:
+                asyncio.get_running_loop().call_later(THOUGHT, self._answer, path, body)
+            else:
+                self._answer(path, body)
 
     def _answer(self, path: str, body: bytes) -> None:
         if path.endswith("/chat/completions"):

@@ -98,3 +98,53 @@ class TestEmbedding:
     def test_a_lie_is_refused(self, net: LocalNet, embedding: ZeroGEmbedding) -> None:
         with net.providers[2].fault("body_changed"), pytest.raises(zg_core.VerificationFailed):
             embedding.get_text_embedding("one")
+
+
+class TestParts:
+    """Engines and judges that ask for a form in words work on a local network."""
+
+    def test_a_question_is_taken_apart(self, index: Any, make_llm: Any) -> None:
+        from llama_index.core.query_engine import SubQuestionQueryEngine
+        from llama_index.core.question_gen import LLMQuestionGenerator
+        from llama_index.core.tools import QueryEngineTool
+
+        llm = make_llm()
+        tool = QueryEngineTool.from_defaults(
+            index.as_query_engine(llm=llm), name="facts", description="facts of all kinds"
+        )
+        engine = SubQuestionQueryEngine.from_defaults(
+            [tool], llm=llm, use_async=False, verbose=False, question_gen=LLMQuestionGenerator.from_defaults(llm=llm)
+        )
+        with get_zerog_receipts() as receipts:
+            assert str(engine.query("What is the capital of France?"))
+        assert len([receipt for receipt in receipts if receipt.model == "local-chat-1"]) == 3
+
+    def test_judges_and_extractors_understand_the_answers(self, make_llm: Any) -> None:
+        from llama_index.core import evaluation
+        from llama_index.core.extractors import KeywordExtractor
+        from llama_index.core.program import LLMTextCompletionProgram
+        from llama_index.core.schema import TextNode
+        from pydantic import BaseModel
+
+        class Person(BaseModel):
+            """A person."""
+
+            name: str
+            age: int
+
+        llm, facts = make_llm(), "The capital of France is Paris."
+        asked = {"query": "What is the capital of France?", "response": "Paris", "contexts": [facts]}
+        for judge in (evaluation.FaithfulnessEvaluator, evaluation.RelevancyEvaluator):
+            assert judge(llm=llm).evaluate(**asked).passing is True
+            assert judge(llm=llm).evaluate(**{**asked, "response": "Bananas ripen slowly"}).passing is False
+        assert evaluation.CorrectnessEvaluator(llm=llm).evaluate(**asked, reference="Paris").score == 5.0
+        assert evaluation.ContextRelevancyEvaluator(llm=llm).evaluate(**asked).score == 1.0
+        assert (
+            evaluation.PairwiseComparisonEvaluator(llm=llm)
+            .evaluate(**asked, second_response="Rome", reference="Paris")
+            .passing
+        )
+        (found,) = KeywordExtractor(llm=llm, keywords=2, show_progress=False).extract([TextNode(text=facts)])
+        assert found == {"excerpt_keywords": "capital, France"}
+        program = LLMTextCompletionProgram.from_defaults(output_cls=Person, prompt_template_str="{text}", llm=llm)
+        assert program(text="'Ada' is 36 years old.") == Person(name="Ada", age=36)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zg_core.backends.direct.changes import CHANGES
+from zg_core.backends.registry import BACKENDS
 from zg_core.cli.terminal.failures import Interrupted
 from zg_core.cli.terminal.options import command, parse_address
 from zg_core.cli.terminal.output import Output, money
@@ -59,6 +60,12 @@ def token(run: Run, provider: OptionalProvider = None, model: Model = None) -> N
     )
 
 
+def _parse_backend(text: str) -> str:
+    if text not in BACKENDS:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(BACKENDS)}")
+    return text
+
+
 @command
 def chat(
     run: Run,
@@ -67,6 +74,15 @@ def chat(
     ] = None,
     provider: OptionalProvider = None,
     model: Model = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"{', '.join(BACKENDS)}; default what ZEROG_API_KEY is for, else ZEROG_BACKEND, else direct.",
+            parser=_parse_backend,
+            autocompletion=lambda: list(BACKENDS),
+        ),
+    ] = None,
     stream: Annotated[
         bool | None, typer.Option("--stream/--no-stream", help="Print the answer as it comes (default without --json).")
     ] = None,
@@ -156,9 +172,8 @@ def _expect_lag(client: ChatClient) -> None:
 
     The client has read the chain before it asks, so a provider that sees less than the chain holds is behind.
     """
-    if client.backend.name != "direct":
-        return
-    CHANGES.note(client.network.chain_id, client.backend.payer, client.service().provider)
+    if client.backend.name == "direct":
+        CHANGES.note(client.network.chain_id, client.backend.payer, client.service().provider)
 
 
 def _renames(pairs: list[str]) -> dict[str, str] | None:

@@ -169,6 +169,22 @@ def _parsed(line: str, number: int, path: str | Path) -> Any:
         ) from None
 
 
+def by_name(targets: Any) -> list[Choice]:
+    """Models of a backend that chooses itself who answers, each by its name.
+
+    Raises:
+        ConfigError: none is named, or one is no name (code ``no_match``).
+    """
+    named = [targets] if isinstance(targets, str) else list(targets or ())
+    if not named or not all(isinstance(each, str) and each for each in named):
+        hint = 'targets=["openai/gpt-5", "anthropic/claude-opus-5"]'
+        raise ConfigError("nothing to compare: name models", code="no_match", hint=hint)
+    models = list(dict.fromkeys(map(str, named)))
+    return [
+        Choice(model, Service("", CHAT.service_type, "", 0, 0, 0, model, "", "", "", True), model) for model in models
+    ]
+
+
 def choose(
     targets: Iterable[str | Target | Service] | str | Target | Service | None, services: Sequence[Service]
 ) -> list[Choice]:

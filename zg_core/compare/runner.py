@@ -18,7 +18,7 @@ from zg_core.backends.direct.money.broker import AsyncBroker
 from zg_core.budget import Budget
 from zg_core.client import AsyncChatClient
 from zg_core.compare.cache import Cache, default_directory
-from zg_core.compare.inputs import Prompt, choose
+from zg_core.compare.inputs import Prompt, by_name, choose
 from zg_core.compare.plan import Plan, make_plan
 from zg_core.compare.progress import Bar
 from zg_core.compare.result import Comparison
@@ -82,11 +82,17 @@ async def aestimate(
     asked = [Prompt.of(value, number) for number, value in enumerate(_listed(prompts), start=1)]
     if not asked:
         raise ConfigError("nothing to compare: no prompt is given", code="bad_prompts", hint="prompts=[…]")
-    where = {name: options[name] for name in _WHERE if name in options}
-    async with AsyncBroker.read_only(**where) as broker:
-        network = broker.network
-        cap = _cap(budget, options.get("environ"))
-        choices = choose(targets, await broker.services())
+    cap = _cap(budget, options.get("environ"))
+    if _elsewhere(options):
+        choices = by_name(targets)
+        own = {name: value for name, value in options.items() if name not in _OF_THE_POLICY}
+        async with AsyncChatClient(model=choices[0].model, **own) as client:
+            network = client.network
+    else:
+        where = {name: options[name] for name in _WHERE if name in options}
+        async with AsyncBroker.read_only(**where) as broker:
+            network = broker.network
+            choices = choose(targets, await broker.services())
     return make_plan(
         choices,
         asked,
@@ -152,7 +158,8 @@ def compare(
 
     Args:
         targets: Models, provider addresses, ``"ADDRESS/model"``, `Target` or `Service` objects; None takes every chat
-            service on chain. A model stands for every provider that lists it.
+            service on chain. A model stands for every provider that lists it. With another ``backend`` (among the
+            options) these are names of models, such as ``"anthropic/claude-opus-5"``.
         prompts: Texts, lists of messages, or mappings with ``prompt`` or ``messages``, ``id`` and ``expected``.
         repeats: How often each prompt goes to each target.
         concurrency: Calls under way at once, over all targets.
@@ -199,7 +206,7 @@ async def run_plan(
 ) -> Comparison:
     """Make the calls of a plan; arguments and errors as in `compare`."""
     _check(options, concurrency=concurrency)
-    if plan.new and plan.budget is None and plan.network.name != "local":
+    if plan.new and plan.budget is None and plan.network.name != "local" and plan.network.ledger:
         raise ConfigError(
             f"no budget is set, and the calls cost up to {plan.most}",
             code="no_budget",
@@ -250,7 +257,7 @@ class _Run:
                 if job.choice.name not in self._clients:
                     service = job.choice.service
                     client = AsyncChatClient(
-                        provider=service.provider,
+                        provider=service.provider or None,
                         model=job.choice.model,
                         verify=self._policy,
                         budget=self._budget,
@@ -366,6 +373,13 @@ def _check(options: Mapping[str, Any], **numbers: int) -> None:
             raise ConfigError(message, code=f"bad_{name}", hint=f"{name}=1")
     if wrong := sorted(_FIXED & set(options)):
         raise ConfigError(f"a comparison sets {', '.join(wrong)} itself", code="bad_option", hint="leave it out")
+
+
+def _elsewhere(options: Mapping[str, Any]) -> bool:
+    """Whether another backend is asked than the one whose services are on 0G's chain."""
+    environ = options.get("environ")
+    said = options.get("backend") or (os.environ if environ is None else environ).get("ZEROG_BACKEND") or "direct"
+    return (said if isinstance(said, str) else said.name) != "direct"
 
 
 def _listed(prompts: Iterable[Any]) -> list[Any]:

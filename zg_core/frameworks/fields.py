@@ -362,8 +362,13 @@ class ClientFields(OwnsClients, BaseModel):
 
     def _paid_elsewhere(self) -> bool:
         """Whether the backend has a variable of its own for the key that pays, and it is set."""
-        variable = _OWN_KEYS.get(str(getattr(self.backend, "name", self.backend)))
+        variable = _OWN_KEYS.get(self._backend_name)
         return variable is not None and secret_from_env(variable)() is not None
+
+    @property
+    def _backend_name(self) -> str:
+        """The backend that was named, "" where none was."""
+        return str(getattr(self.backend, "name", self.backend) or "")
 
     @classmethod
     def _rules(cls) -> CallRules:

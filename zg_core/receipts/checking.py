@@ -35,8 +35,7 @@ _HASHES_ONLY = "hashes only: the bytes were not kept, so their hashes are taken 
 # What a rewritten request comes to, which only its bytes can show.
 _OF_THE_REQUEST = ("status", "reason", "binding", "asked_model", "signed_model", "signed_adapter")
 _ADDRESSES = ("expected_signer", "recovered_signer")
-# How old the record was that the client had, by its own clock; and the evidence itself, which is not made again.
-_NO_EVIDENCE = ("record_age", "signed_text", "signature")
+_NO_EVIDENCE = ("record_age",)  # how old the record was that the client had, by its own clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +168,7 @@ class _Checking:
             return self._says("unproven", f"nobody signed: {own.explain()}", own)
         if not receipt.complete:
             return self._says("failed", "the signature covers the whole response, of which the receipt says less", own)
-        if (name := self._differs(own)) is not None:
+        if (name := self._differs(own, scheme)) is not None:
             return self._says("failed", f"the verdict's {name} is not what its evidence gives ({own})", own)
         if (name := self._model(own)) is not None:
             return self._says("failed", f"the model is {name!r} in the signed request", own)
@@ -200,21 +199,30 @@ class _Checking:
                 return each
         return scheme.assumed(own, self._with(own))
 
-    def _differs(self, own: Verdict) -> str | None:
+    def _differs(self, own: Verdict, scheme: Scheme) -> str | None:
         """The first field of the verdict that its evidence contradicts."""
+        claimed, left_out = self._receipt.verdict, self._left_out(scheme)
+        if claimed.status is Status.UNAVAILABLE:  # the client could not read the chain then: it claims less
+            left_out |= {"status", "reason"}
+        for each in fields(Verdict):
+            said, found = getattr(claimed, each.name), getattr(own, each.name)
+            same = said == found or (each.name in _ADDRESSES and contradictions.same_id(said, found))
+            if each.name in plain.IN_EVIDENCE and not found:  # the scheme says nothing of it
+                continue
+            if not same and each.name not in left_out:
+                return each.name
+        return None
+
+    def _left_out(self, scheme: Scheme) -> set[str]:
+        """Fields of the verdict that what was kept does not decide."""
         claimed = self._receipt.verdict
         rewritten = claimed.binding in (Binding.REWRITTEN, Binding.RENAMED)
         left_out = {*_NO_EVIDENCE}
         if rewritten and self._receipt.request_body is None:
             left_out |= {*_OF_THE_REQUEST}
-        if claimed.status is Status.UNAVAILABLE:  # the client could not read the chain then: it claims less
-            left_out |= {"status", "reason"}
-        for each in fields(Verdict):
-            said, found = getattr(claimed, each.name), getattr(own, each.name)
-            same = said == found or (each.name in _ADDRESSES and same_address(said, found))
-            if not same and each.name not in left_out:
-                return each.name
-        return None
+        if scheme.needs_bytes and not self._kept:
+            left_out |= {*_OF_THE_REQUEST, "unsigned"}
+        return left_out
 
     def _model(self, own: Verdict) -> str | None:
         """The model in the signed request, where the receipt names another."""
@@ -259,7 +267,15 @@ class _Checking:
     def _proven(self, verdict: Verdict, anchor: Anchor, scheme: Scheme, *, record_known: bool) -> Check:
         reason = f"{verdict.status}, signer anchored by {anchor.source}: {verdict.explain()}"
         signed = frozenset(scheme.vouches(self._with(None), verdict))
-        names = unvouched(self._document, self._receipt, verdict, anchor, signed, record_known=record_known)
+        names = unvouched(
+            self._document,
+            self._receipt,
+            verdict,
+            anchor,
+            signed,
+            open_fields=self._left_out(scheme),
+            record_known=record_known,
+        )
         if not suffices(verdict, self._minimum):
             return self._says("unproven", f"{reason}; the minimum is {self._minimum}", verdict)
         return self._says("passed", reason, verdict, names)

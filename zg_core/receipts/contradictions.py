@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ __all__ = [
 NESTED = ("contracts", "request", "response", "payment", "evidence", "service", "verdict")
 # Words for people, which another version of this package may put differently.
 _PROSE = "verdict.explanation"
+_ADDRESS, _ADDRESS_LENGTH = re.compile(r"0[xX][0-9a-fA-F]{40}"), 42
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -106,12 +108,15 @@ def in_receipt(receipt: Receipt) -> Iterator[str]:
 
 def _addresses(receipt: Receipt) -> Iterator[str]:
     verdict, service = receipt.verdict, receipt.service
-    if receipt.backend != DIRECT:  # ids are the backend's own
-        return
     named = {name: getattr(receipt, name) for name in ("provider", "payer", "ledger", "inference")}
     named |= {name: getattr(verdict, name) for name in ("expected_signer", "recovered_signer")}
     if service is not None:
-        named |= {"service.provider": service.provider, "service.tee_signer": service.tee_signer}
+        record = service if isinstance(service, Service) else service.record
+        signer = record.tee_signer if isinstance(record, Service) else record.get("tee_signer")
+        owner = record.provider if isinstance(record, Service) else record.get("provider")
+        named |= {"service.provider": service.provider, "its record's": owner, "service.tee_signer": signer}
+    if receipt.backend != DIRECT:  # other ids are the backend's own
+        named = {name: each for name, each in named.items() if isinstance(each, str) and _ADDRESS.fullmatch(each)}
     for name, address in named.items():
         try:
             if address:
@@ -240,7 +245,9 @@ def asked_model(request: bytes | None) -> str | None:
 
 def same_id(left: str, right: str) -> bool:
     """Whether two ids of a backend are the same; addresses in any case of their digits."""
-    return left == right != "" or (left[:2] in ("0x", "0X") and same_address(left, right))
+    return left == right != "" or (
+        len(left) == _ADDRESS_LENGTH and left[:2].lower() == "0x" and same_address(left, right)
+    )
 
 
 def is_as_said(value: str | int, said: str | int) -> bool:

@@ -221,10 +221,7 @@ class Receipt:
         self.verdict = verdict
         if verdict.signed_model:
             self.model = verdict.signed_adapter or verdict.signed_model
-        if verdict.signed_text and (self.evidence.signed_text, self.evidence.signature) != (
-            verdict.signed_text,
-            verdict.signature,
-        ):
+        if verdict.signed_text:
             self.evidence = replace(
                 self.evidence,
                 scheme=self.evidence.scheme or _SCHEMES.get(self.backend, ""),

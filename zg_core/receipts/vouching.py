@@ -15,7 +15,7 @@ from zg_core.types import Kind
 from zg_core.verify.verdict import Binding, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from typing import Any
 
     from zg_core.receipts.anchors import Anchor
@@ -44,6 +44,7 @@ def unvouched(
     anchor: Anchor,
     signed: frozenset[str],
     *,
+    open_fields: Collection[str],
     record_known: bool,
 ) -> tuple[str, ...]:
     """Names of the fields that nobody vouches for, in the order of the document.
@@ -54,9 +55,10 @@ def unvouched(
         verdict: The verdict made again, against the anchor.
         anchor: Who says whose key it is.
         signed: Names of the fields that the signature vouches for.
+        open_fields: Names of fields of the verdict that what was kept does not decide.
         record_known: Whether the record in the receipt is one that the anchor had.
     """
-    known = {*_FORM, *_COMPARED, *signed}
+    known = {*_FORM, *signed, *_COMPARED} - {f"verdict.{name}" for name in open_fields}
     if verdict.recovered_signer:
         known.add("evidence.signer")
     same = verdict.status is receipt.verdict.status and verdict.binding is receipt.verdict.binding

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.calls.reading import Form
 from zg_core.errors import ZeroGError
@@ -39,6 +39,7 @@ __all__ = ["Relays", "send_error"]
 
 logger = logging.getLogger(__name__)
 
+_WAITING = 1024 * 1024
 _TRACE = frozenset({b"traceparent", b"tracestate"})
 
 
@@ -153,13 +154,74 @@ async def _forward(
         await answer.begin(head.status, [*shown, *facts_headers(head.receipt)], sum(map(len, parts)))
         await answer.end(b"".join(parts))
         return
-    async for part in chunks:
-        if not answer.begun:  # what goes wrong before the first event has an HTTP status
+    outlet = _Outlet(answer)
+    async with outlet:
+        async for part in chunks:
+            if answer.begun:
+                await outlet.put(part)
+                continue
+            # What goes wrong before the first event has an HTTP status; the event itself goes out at once.
             await answer.begin(head.status, [*shown, *facts_headers(head.receipt, judged=False)])
-        await answer.more(part)
+            await answer.more(part)
     if not answer.begun:
         await answer.begin(head.status, [*shown, *facts_headers(head.receipt)])
     await answer.end(comment(head.receipt))
+
+
+class _Outlet:
+    """Sends parts of a stream as soon as the loop gets to it: those that come in one breath go out in one piece."""
+
+    def __init__(self, answer: _Answer) -> None:
+        self._answer = answer
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._wake, self._room = asyncio.Event(), asyncio.Event()
+        self._ending = False
+        self._sender: asyncio.Task[None] | None = None
+
+    async def put(self, part: bytes) -> None:
+        """Send `part`; waits only where much is waiting already.
+
+        Raises:
+            Gone: whoever asked has left.
+        """
+        if self._sender is None:
+            self._sender = asyncio.get_running_loop().create_task(self._send())
+        self._parts.append(part)
+        self._size += len(part)
+        self._wake.set()
+        if self._size > _WAITING:
+            self._room.clear()
+            await self._room.wait()
+        if self._sender.done():
+            self._sender.result()
+
+    async def _send(self) -> None:
+        try:
+            while self._parts or not self._ending:
+                await self._wake.wait()
+                self._wake.clear()
+                parts, self._parts, self._size = self._parts, [], 0
+                if parts:
+                    await self._answer.more(b"".join(parts))
+                self._room.set()
+        finally:
+            self._room.set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._sender is None:
+            return
+        if kind is not None and not issubclass(kind, ZeroGError):
+            self._sender.cancel()
+            with suppress(asyncio.CancelledError, Gone):
+                await self._sender
+            return
+        self._ending = True  # what was understood before an error is shown before it
+        self._wake.set()
+        await self._sender
 
 
 class _Answer:

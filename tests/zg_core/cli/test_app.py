@@ -21,13 +21,14 @@ ROOT = Path(zg_core.__file__).resolve().parent.parent
 ADDRESS = "0x" + "11" * 20
 SPENDING = {
     "deposit", "transfer", "retrieve", "refund", "acknowledge", "keys revoke", "keys revoke-all", "keys rotate",
-    "compare",
+    "compare", "opengradient approve",
 }  # fmt: skip
 COMMANDS = SPENDING | {
     "providers", "verify", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
     "pending", "receipts list", "receipts show", "receipts export", "receipts verify", "receipts audit", "budget show",
     "budget reconcile", "budget release", "serve keys create", "serve keys list", "serve keys revoke",
     "models", "login", "logout", "status", "network",
+    "opengradient balance", "opengradient doctor", "opengradient settlement",
 }  # fmt: skip
 
 

@@ -215,3 +215,9 @@ def test_the_token_opens_the_door(steady, provider):
     with ChatClient(api_key=document["token"], environ=environ) as client:
         reply = client.create({"messages": [{"role": "user", "content": QUESTION}]})
     assert reply.text == ANSWER
+
+
+def test_a_backend_is_chosen_by_name_and_a_wrong_one_is_told(steady, provider):
+    assert steady.json("chat", QUESTION, "--provider", provider, "--backend", "direct")["answer"] == ANSWER
+    refused = steady.fails("chat", QUESTION, "--backend", "rooter", code=2)
+    assert refused["code"] == "usage"

@@ -13,7 +13,7 @@ from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, WalletCredential, check_account
-from zg_core.backends.direct.pictures import fetch_images
+from zg_core.backends.direct.pictures import fetch_images, look_at_job
 from zg_core.backends.direct.records import RECORD_AGE, Records
 from zg_core.backends.direct.services import DirectRoute, Listed, Listing, Watch, listed, unregistered
 from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
@@ -421,13 +421,22 @@ class DirectBackend:
         if urls:
             await self.fetch_images(call)
         verdict = await self.judge(route, call.exchange)
-        unseen = bool(urls) and (kind is Kind.TEE_TLS or not call.exchange.images)
+        # Of a job, too, nobody sees the bytes that a relay has hashed: they come inside another document.
+        aside = call.heard.get("aside") and kind is Kind.TEE_TLS
+        unseen = aside or (bool(urls) and (kind is Kind.TEE_TLS or not call.exchange.images))
         if unseen and verdict.reason is Reason.CONTENT_MISMATCH:
             # The signed bytes are those of the images, or of an answer that nobody was shown (services §1.2).
             relayed = kind is Kind.TEE_TLS
             status, reason = (Status.SIGNER_ONLY, Reason.NONE) if relayed else (Status.UNAVAILABLE, Reason.INCOMPLETE)
             return replace(verdict, status=status, reason=reason)
         return verdict
+
+    async def look_at(self, call: Call, job_id: str) -> tuple[int, Mapping[str, str], dict[str, Any]]:
+        """What the provider says of a job: status, headers, document."""
+        record = direct(call.route).service.on_chain
+        token = await self._credential.token(self._chain, self._transport, record.provider)
+        headers = SecretHeaders({"Authorization": f"Bearer {token.reveal()}"})
+        return await look_at_job(self._transport, record, job_id, headers)
 
     async def fetch_images(self, call: Call) -> None:
         """Fetch the images that an answer names by address into ``call.heard["images"]``, once.

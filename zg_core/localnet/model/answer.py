@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from zg_core.localnet.model import react
 from zg_core.localnet.model.evidence import Evidence
+from zg_core.localnet.model.forms import react
+from zg_core.localnet.model.forms.spoken import spoken_answer
 from zg_core.localnet.model.json import compact_json, find_objects
 from zg_core.localnet.model.plan import Plan, PlannedCall, best_tool, fill_call, plan_calls
 from zg_core.localnet.model.render import Answer
@@ -140,6 +141,9 @@ def _content(request: ChatRequest, turn: Turn) -> str:
         plain = _FORMAT_INSTRUCTIONS.split(turn.text)[0]
         return compact_json(fill_schema(schema, Evidence(plain, results=turn.results), generous=True))
     conversation = _conversation(request.messages, turn)
+    spoken = None if turn.results else spoken_answer(turn.whole[-_LONGEST:], conversation.system)
+    if spoken is not None and request.format == "text":
+        return spoken
     if request.format == "json_object":
         return compact_json(_json_object(conversation))
     return text_answer(conversation)
@@ -167,9 +171,11 @@ def _schema_in(text: str, messages: Sequence[Message]) -> dict[str, Any] | None:
     """The JSON schema a prompt asks to follow, as output parsers of the frameworks write it."""
     for place in (text, *(message.text for message in messages if message.role == "system")):
         if "schema" in place.lower() and '"properties"' in place:
-            found = [value for value in find_objects(place) if "properties" in value and _is_schema(value)]
-            if found:
-                return found[-1]
+            # Templates double the braces of what they hold, and some parsers send it so.
+            for written in (place, place.replace("{{", "{").replace("}}", "}")):
+                found = [value for value in find_objects(written) if "properties" in value and _is_schema(value)]
+                if found:
+                    return found[-1]
     return None
 
 

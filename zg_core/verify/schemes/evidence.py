@@ -127,6 +127,8 @@ class Scheme:
         assumed: The record without an anchor: as it has to have been, for what the receipt says of it, where the client
             may have read it again after the call.
         proves: Whether somebody signed; a mere claim is never more than unproven.
+        needs_bytes: Whether it shows less than the client saw where the bytes were not kept: what is signed is not
+            their hashes.
         on_chain: Whether the record that it measures against is one of 0G's chain (`zg_core.types.Service`).
     """
 
@@ -135,3 +137,4 @@ class Scheme:
     assumed: Assume = _as_it_is
     proves: bool = True
     on_chain: bool = False
+    needs_bytes: bool = False

@@ -309,7 +309,7 @@ def remade(kept: Kept) -> Verdict:
     }
     signed = Signed.of_text(evidence.signed_text, evidence.signature)
     window = _window(evidence)
-    if signed is None or window is None:
+    if signed is None or window is None or signed.timestamp != evidence.time:
         return Verdict(Status.FAILED, Reason.MALFORMED, Kind.TEE_TLS, expected_signer=tee_id_of(public_key), **hashes)
     if kept.response is None or not exchange.request:
         return _of_hashes(signed, public_key, window, seen=exchange.replayed, hashes=hashes)
@@ -381,4 +381,4 @@ def _vouched(_: Kept, __: Verdict) -> Iterable[str]:
     return ("evidence.time",)
 
 
-SCHEME = Scheme(remade, vouches=_vouched)
+SCHEME = Scheme(remade, vouches=_vouched, needs_bytes=True)

@@ -13,6 +13,7 @@ import pytest
 
 from zg_core import AsyncChatClient, Budget, ChatClient, ConfigError, VerificationUnavailable, og
 from zg_core.backends.direct.records import check_age
+from zg_core.backends.direct.services import DirectRoute
 from zg_core.calls.closing import RECORD_CHANGED
 from zg_core.errors import BudgetExceeded, ChainError, ZeroGError
 from zg_core.localnet import LocalNet, LocalProvider
@@ -97,18 +98,17 @@ class TestPrice:
             assert (doubtful.fee.exact, doubtful.fee.reason) == (False, "price_changed")
             assert doubtful.fee.lower <= billed <= (doubtful.fee.upper or 0)
 
-    def test_one_that_another_call_has_read_meanwhile_corrects_at_once(self, given, provider):
+    def test_one_that_another_call_has_read_meanwhile_corrects_at_once(self, given, provider, monkeypatch):
         with ChatClient(**given, record_age=60) as client:
             client.create(QUESTION)
-            closing = client.calls.closing
-            refreshed = closing._backend.refreshed
+            settled = DirectRoute.settled
 
-            async def overtaken(route: Any, *, patient: bool) -> Any:
-                found = await refreshed(route, patient=patient)
+            async def overtaken(self: DirectRoute, *, patient: bool) -> DirectRoute:
+                found = await settled(self, patient=patient)
                 await client.backend._chain.service(given["provider"], fresh=True)
                 return found
 
-            closing._backend.refreshed = overtaken
+            monkeypatch.setattr(DirectRoute, "settled", overtaken)
             provider.set_price(provider.prices[0] * 3, provider.prices[1] * 3)
             receipt = client.create(QUESTION).receipt
             billed = next(one.fee for one in provider.log if one.chat_id == receipt.chat_id)

@@ -10,7 +10,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.tools import FunctionTool
 
 from zg_core.localnet.model.engine import RuleModel
-from zg_core.localnet.model.react import is_react, read_tools
+from zg_core.localnet.model.forms.react import is_react, read_tools
 from zg_core.localnet.model.values import Message
 
 
