@@ -100,10 +100,6 @@ def chat(
     nonce: Annotated[
         bool, typer.Option("--nonce", help="Make the request unlike any other, so that no old answer can fit it.")
     ] = False,
-    backend: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="direct, router or opengradient; default by the key."),
-    ] = None,
     sealed: Annotated[
         bool, typer.Option("--sealed", help="Encrypt to the provider's attested enclave; never sent in the clear.")
     ] = False,
