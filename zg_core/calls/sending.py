@@ -161,8 +161,10 @@ class Sending:
             except ZeroGError as error:
                 if unknown is not None:
                     raise unknown from error  # an earlier attempt may be billed, and that counts more
-                if isinstance(error, BudgetExceeded) and attempts.refusal is not None:
-                    raise _unaffordable(attempts.refusal, error.details["limit"]) from error
+                refusal = attempts.refusal
+                asked = refusal is None or isinstance(refusal, PaymentRequired)  # a price that was told is no refusal
+                if isinstance(error, BudgetExceeded) and refusal is not None and not asked:
+                    raise _unaffordable(refusal, error.details["limit"]) from error
                 # A read of the chain before anything was sent; what a chooser reports of all candidates has waited.
                 again = isinstance(error, ChainError) and error.code != "all_failed"
                 if not again or (wait := attempts.wait(error)) is None:

@@ -37,6 +37,7 @@ from zg_core.frameworks.environment import (
     from_env,
     secret_from_env,
 )
+from zg_core.money import Amount
 from zg_core.objects import check_objects
 from zg_core.shown.tracebacks import clears_locals
 from zg_core.tasks.parameters import CHAT
@@ -368,7 +369,8 @@ class ClientFields(OwnsClients, BaseModel):
     @property
     def _backend_name(self) -> str:
         """The backend that was named, "" where none was."""
-        return str(getattr(self.backend, "name", self.backend) or "")
+        backend = self.backend
+        return "" if backend is None else str(getattr(backend, "name", backend))
 
     @classmethod
     def _rules(cls) -> CallRules:
@@ -414,7 +416,12 @@ class ClientFields(OwnsClients, BaseModel):
         if backend is None or isinstance(backend, str):
             return self._plain_text(backend)
         options = {each.name: getattr(backend, each.name) for each in fields(backend) if "rpc_url" not in each.name}
-        plain = {name: value for name, value in options.items() if isinstance(value, str | int | float | tuple | None)}
+        options = {
+            name: str(value) if isinstance(value, Amount) else sorted(value) if isinstance(value, frozenset) else value
+            for name, value in options.items()
+        }
+        known = (str, int, float, tuple, list, type(None))
+        plain = {name: value for name, value in options.items() if isinstance(value, known)}
         return {"name": backend.name, **plain}
 
     @field_serializer("network")
