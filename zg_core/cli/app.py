@@ -8,11 +8,13 @@ import typer
 from rich.console import Console
 
 from zg_core.cli.accounts import account, settlements
+from zg_core.cli.adapters import adapters
 from zg_core.cli.budget import budget
 from zg_core.cli.chat import chat, token
 from zg_core.cli.compare import compare
 from zg_core.cli.keys import keys
 from zg_core.cli.market import models, providers
+from zg_core.cli.media import check, image, transcribe
 from zg_core.cli.money import acknowledge, deposit, pending, refund, retrieve, transfer
 from zg_core.cli.opengradient import opengradient
 from zg_core.cli.receipts import receipts
@@ -42,6 +44,9 @@ for name, function, panel in (
     ("models", models, MARKET),
     ("verify", verify, MARKET),
     ("chat", chat, MARKET),
+    ("image", image, MARKET),
+    ("transcribe", transcribe, MARKET),
+    ("check", check, MARKET),
     ("compare", compare, MARKET),
     ("token", token, MARKET),
     ("account", account, MONEY),
@@ -58,6 +63,7 @@ for name, function, panel in (
     ("network", network, LOCAL),
 ):
     cli.command(name, rich_help_panel=panel)(function)
+cli.add_typer(adapters, name="adapters", rich_help_panel=MARKET)
 cli.add_typer(keys, name="keys", rich_help_panel=MARKET)
 cli.add_typer(serve, name="serve", rich_help_panel=MARKET)
 cli.add_typer(budget, name="budget", rich_help_panel=MONEY)
