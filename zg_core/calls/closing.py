@@ -226,18 +226,7 @@ class Closing:
         _keep_images(call)
         receipt.response_body = None if call.kept is None else b"".join(call.kept)
         if outcome == "answered":
-            served(receipt, call.route.service)
-            doubt = implausible(call.usage, exchange.request, exchange.size, call.asked)
-            doubt = doubt or ("counts that are none" if call.odd_usage else "")
-            fee = self._backend.fee(call)
-            if doubt and call.usage is not None:
-                fee = doubted(fee, receipt, call.asked, call.route.service.tariff)
-            receipt.fee = bounded(fee, receipt, call.asked, call.route.service.tariff)
-            if call.grant is not None:
-                receipt.fee = capped(receipt.fee, call.grant.most)
-            if doubt:
-                receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
-                logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
+            self._price(call)
         ended = _Ended(receipt, call.asked, call.budget)
         if ended.budget is not None:
             self._transport.aside(self._count, ended, ended.budget)
@@ -245,6 +234,39 @@ class Closing:
         call.route.rests(call.usage, lambda after: changed(ended, after))
         if self._chooser is not None:
             self._chooser.measured(call, outcome)
+
+    async def elsewhere(self, call: Call) -> Verdict:
+        """The verdict on an exchange that was made elsewhere: nothing is kept of it, since it is no call of ours."""
+        receipt, exchange = call.receipt, call.exchange
+        receipt.outcome = "answered"
+        receipt.chat_id, receipt.signature_ids = exchange.chat_id, exchange.chat_ids
+        receipt.response_sha256, receipt.response_bytes = exchange.response_sha256, exchange.size
+        receipt.usage, receipt.complete = call.usage, exchange.complete and not exchange.cut
+        receipt.response_body = None if call.kept is None else b"".join(call.kept)
+        _keep_images(call)
+        self._price(call)
+        verdict = await self._backend.verify(call)
+        _keep_images(call)
+        if exchange.cut and verdict.reason is Reason.CONTENT_MISMATCH:
+            return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.INCOMPLETE)
+        receipt.complete = receipt.complete or verdict.satisfies(Status.RESPONSE_BOUND)
+        return verdict
+
+    def _price(self, call: Call) -> None:
+        """What an answered call cost."""
+        receipt, exchange = call.receipt, call.exchange
+        served(receipt, call.route.service)
+        doubt = implausible(call.usage, exchange.request, exchange.size, call.asked)
+        doubt = doubt or ("counts that are none" if call.odd_usage else "")
+        fee = self._backend.fee(call)
+        if doubt and call.usage is not None:
+            fee = doubted(fee, receipt, call.asked, call.route.service.tariff)
+        receipt.fee = bounded(fee, receipt, call.asked, call.route.service.tariff)
+        if call.grant is not None:
+            receipt.fee = capped(receipt.fee, call.grant.most)
+        if doubt:
+            receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
+            logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
 
     def _changed(self, ended: _Ended, after: Correction) -> None:
         """The record that an answered call rests on may have changed before it ended: take back what is doubtful.
