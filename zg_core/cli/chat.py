@@ -100,6 +100,9 @@ def chat(
     nonce: Annotated[
         bool, typer.Option("--nonce", help="Make the request unlike any other, so that no old answer can fit it.")
     ] = False,
+    sealed: Annotated[
+        bool, typer.Option("--sealed", help="Encrypt to the provider's attested enclave; never sent in the clear.")
+    ] = False,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
 ) -> None:
@@ -123,6 +126,7 @@ def chat(
         "accept_models": _renames(accept_model or []),
         "nonce": nonce,
         "backend": backend,
+        "sealed": sealed,
     }
     receipts: list[Receipt] = []
     with run.client(provider=provider, model=model, on_receipt=receipts.append, **options) as client:
