@@ -383,7 +383,7 @@ class ChatZeroG(ChatFields, BaseChatModel):
     def _profile_key(self) -> tuple[str, ...]:
         network = self.network.name if isinstance(self.network, Network) else self.network
         provider = (self.provider or "").lower()
-        return (network or "", self.inference or "", self.rpc_url or "", provider, self.model or "")
+        return (self._backend_name, network or "", self.inference or "", self.rpc_url or "", provider, self.model or "")
 
     def with_retry(
         self,
@@ -480,7 +480,10 @@ class ChatZeroG(ChatFields, BaseChatModel):
         Raises:
             ValueError: unknown method, no schema, or `strict` with ``"json_mode"``.
         """
-        chosen = method or default_method(self.profile, recall(self._profile_key), strict=strict)
+        by_default = default_method(self.profile, recall(self._profile_key), strict=strict)
+        if self._backend_name == "opengradient":  # its gateways ignore `tool_choice`: a function need not be called
+            by_default = "json_schema"
+        chosen = method or by_default
         from langchain_zerog._structured import structured_output
 
         return structured_output(self, schema, method=chosen, include_raw=include_raw, strict=strict, kwargs=kwargs)

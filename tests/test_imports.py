@@ -167,6 +167,30 @@ def test_nothing_imports_the_local_network_but_the_command_line() -> None:
     refuse(problems, "only zg_core.cli imports zg_core.localnet")
 
 
+BACKENDS = tuple(path.parent.name for path in sorted((ROOT / "zg_core" / "backends").glob("*/__init__.py")))
+# Who may know one backend: whoever chooses it, the commands, and lists of names that load nothing by themselves.
+KNOWING = ("zg_core.backends.registry", "zg_core.cli")
+LISTS = ("zg_core", "zg_core.receipts")
+# What is about accounts of one wallet on 0G's chain, and not about calls.
+OF_ACCOUNTS = ("zg_core.compare.runner", "zg_core.serve.ledgers")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_is_known_by_its_registry_and_the_command_line_only(backend: str) -> None:
+    folder = f"zg_core.backends.{backend}"
+    problems = [
+        one
+        for one in all_imports()
+        if one.inside(folder)
+        and not is_in(one.importer, folder)
+        and not any(is_in(one.importer, place) for place in KNOWING)
+        and one.importer not in (*LISTS, *OF_ACCOUNTS)
+        # whose sealed answers are proven by the providers' own records and signatures
+        and not (is_in(one.importer, "zg_core.backends.router") and backend == "direct")
+    ]
+    refuse(problems, f"only the registry and the command line know {folder}")
+
+
 def loaded_by(statement: str, after: str) -> set[str]:
     """The modules that a statement adds to those of another before it, in a fresh process."""
     code = f"import sys, json\n{after}\nbefore = set(sys.modules)\n{statement}\n"

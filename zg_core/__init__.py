@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from zg_core import _lazy
 
 if TYPE_CHECKING:
+    from zg_core.backends.direct.adapters import Adapters, AsyncAdapters
     from zg_core.backends.direct.money.accounts import Ledger, SubAccount
     from zg_core.backends.direct.money.api_keys import ApiKey, ApiKeys, AsyncApiKeys, NewKey
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     )
     from zg_core.backends.opengradient.models import OpenGradientModel
     from zg_core.backends.opengradient.options import OpenGradient
+    from zg_core.backends.router.account import AsyncRouterAccount, RouterAccount
+    from zg_core.backends.router.options import Router
     from zg_core.budget import Budget
     from zg_core.calls.call import Reply
     from zg_core.calls.limits import Limits
@@ -54,7 +57,7 @@ if TYPE_CHECKING:
         ZeroGError,
     )
     from zg_core.http.timeouts import Timeouts
-    from zg_core.media.images import AsyncImageClient, ImageClient, Images
+    from zg_core.media.images import AsyncImageClient, ImageClient, ImageJob, Images
     from zg_core.media.speech import AsyncSpeechClient, SpeechClient
     from zg_core.money import Amount, Fee, neuron, og
     from zg_core.openai_compat import async_openai_client, openai_client
@@ -74,16 +77,19 @@ __version__ = "0.2.0.dev0"
 
 __all__ = [
     "NETWORKS",
+    "Adapters",
     "Amount",
     "ApiKey",
     "ApiKeys",
     "ArgumentError",
+    "AsyncAdapters",
     "AsyncApiKeys",
     "AsyncBroker",
     "AsyncChatClient",
     "AsyncFunder",
     "AsyncImageClient",
     "AsyncOpenGradientAccount",
+    "AsyncRouterAccount",
     "AsyncSpeechClient",
     "AttestationError",
     "AutoFunding",
@@ -99,6 +105,7 @@ __all__ = [
     "Funder",
     "Image",
     "ImageClient",
+    "ImageJob",
     "Images",
     "InsufficientFunds",
     "Kind",
@@ -124,6 +131,8 @@ __all__ = [
     "Reply",
     "RequestError",
     "Retention",
+    "Router",
+    "RouterAccount",
     "Routing",
     "Sending",
     "Service",
@@ -154,16 +163,19 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Adapters": "backends.direct.adapters",
     "Amount": "money",
     "ApiKey": "backends.direct.money.api_keys",
     "ApiKeys": "backends.direct.money.api_keys",
     "ArgumentError": "errors",
+    "AsyncAdapters": "backends.direct.adapters",
     "AsyncApiKeys": "backends.direct.money.api_keys",
     "AsyncBroker": "backends.direct.money.broker",
     "AsyncChatClient": "client",
     "AsyncFunder": "backends.direct.money.funding",
     "AsyncImageClient": "media.images",
     "AsyncOpenGradientAccount": "backends.opengradient.account",
+    "AsyncRouterAccount": "backends.router.account",
     "AsyncSpeechClient": "media.speech",
     "AttestationError": "errors",
     "AutoFunding": "backends.direct.money.funding",
@@ -179,6 +191,7 @@ _HOMES = {
     "Funder": "backends.direct.money.funding",
     "Image": "tasks.pictures",
     "ImageClient": "media.images",
+    "ImageJob": "media.images",
     "Images": "media.images",
     "InsufficientFunds": "errors",
     "Kind": "types",
@@ -205,6 +218,8 @@ _HOMES = {
     "Reply": "calls.call",
     "RequestError": "errors",
     "Retention": "receipts",
+    "Router": "backends.router.options",
+    "RouterAccount": "backends.router.account",
     "Routing": "routing.routing",
     "Sending": "chain.transactions",
     "Service": "types",

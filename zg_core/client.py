@@ -10,6 +10,7 @@ from zg_core.backends import registry
 from zg_core.backends.base import Setting
 from zg_core.budget import Spending
 from zg_core.calls.call import Options, Reply, Slot
+from zg_core.calls.elsewhere import AsyncJudging, Judging
 from zg_core.calls.limits import Limits
 from zg_core.calls.path import Calls
 from zg_core.calls.retries import Retries
@@ -68,6 +69,7 @@ class _Client:
     """What both clients share: settings checked and parts put together, without I/O."""
 
     _transport: SyncTransport | AsyncTransport
+    calls: Calls
     _service_type: ClassVar[str] = CHAT.service_type
 
     def __init__(
@@ -91,6 +93,7 @@ class _Client:
         attest: int | None = None,
         accept_models: Mapping[str, str] | None = None,
         nonce: bool = False,
+        sealed: bool = False,
         attestation: AttestationOptions | None = None,
         limits: Limits | None = _AUTO,
         budget: Budget | None = None,
@@ -138,8 +141,8 @@ class _Client:
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
             accept_models: Renames that you accept, ``{"asked": "forwarded"}``: a provider that puts its own name of the
                 model into the request it signs proves that request only if you say that both are the same.
-            nonce: Put a random value into each request's ``user``, where you set none, so that no signature of an
-                earlier request fits it.
+            sealed: Encrypt requests to the attested enclave; what cannot be is refused (extra ``sealed``).
+            nonce: Put a random value into each request's ``user``, so that no signature of an earlier one fits it.
             attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Rate and requests under way, counted for all clients of a process and, as for the rate, for all
                 who share `store`; by default the providers' own, on a local network those of a provider whose replies
@@ -249,6 +252,7 @@ class _Client:
             careful=budget is not None,
             record_age=record_age,
             routing=routing,
+            sealed=sealed,
             attestation=attestation,
             on_progress=on_progress,
             sources=settings.sources,
@@ -398,7 +402,7 @@ SETTINGS = frozenset(inspect.signature(_Client.__init__).parameters) - {"self"}
 
 
 @forgetful
-class ChatClient(_Client):
+class ChatClient(_Client, Judging):
     """Calls providers and returns answers with receipts; blocking.
 
     Example:
@@ -505,7 +509,7 @@ class ChatClient(_Client):
 
 
 @forgetful
-class AsyncChatClient(_Client):
+class AsyncChatClient(_Client, AsyncJudging):
     """Async twin of `ChatClient`; one object serves many event loops, one after the other or at once."""
 
     _transport: AsyncTransport

@@ -21,7 +21,6 @@ from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
 from zg_core.money import Amount
 from zg_core.shown.redaction import blot
-from zg_core.tasks.base import TASKS
 from zg_core.verify.verdict import Status
 
 if TYPE_CHECKING:
@@ -219,7 +218,7 @@ def _facts_before(receipt: Receipt) -> Attributes:
         "gen_ai.request.model": receipt.model,
         "zerog.attempt": receipt.attempts,
     }
-    url = "" if receipt.service is None else receipt.service.url
+    url = getattr(receipt.service, "url", "")
     parts = urlsplit(url)
     if parts.hostname:
         facts["server.address"] = parts.hostname
@@ -280,9 +279,7 @@ def _provider_name(receipt: Receipt) -> str:
 
 
 def _operation(receipt: Receipt) -> str:
-    service_type = "" if receipt.service is None else receipt.service.service_type
-    name = next((task.name for task in TASKS if task.service_type == service_type), "chat")
-    return _OPERATIONS.get(name, name)
+    return _OPERATIONS.get(receipt.task, receipt.task)
 
 
 def _is_of_a_call(span: Any) -> bool:

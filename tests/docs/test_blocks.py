@@ -21,6 +21,8 @@ ELSEWHERE = {
     "docs/opengradient.md": "tests/zg_core/backends/opengradient/test_docs_page.py",
     "docs/money.md": "tests/zg_core/backends/direct/money/test_docs_page.py",
     "docs/verification.md": "tests/zg_core/verify/attestation/test_page.py",
+    "docs/deployment.md": "tests/fleet/test_fleet.py",
+    "docs/testing.md": "tests/docs/test_start.py",
     "docs/start/local.md": "tests/docs/test_start.py",
     "docs/start/testnet.md": "tests/docs/test_start.py",
 }

@@ -101,6 +101,11 @@ def test_the_testnet_on_its_local_twin(tmp_path: Path) -> None:
     assert "free at" in printed[-1] + printed[-2]
 
 
+def test_the_tests_of_ones_own_agent(alone: Reader) -> None:
+    printed = "".join(alone.paste(block) for block in blocks(ROOT / "docs/testing.md"))
+    assert "4 passed" in printed
+
+
 def test_every_block_that_is_left_out_says_why() -> None:
     for page in (ROOT / "docs/start").glob("*.md"):
         for block in blocks(page):

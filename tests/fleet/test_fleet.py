@@ -19,7 +19,7 @@ from zg_core.pricing import estimate
 from zg_core.receipts import ReceiptStore
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/deployment.md").read_text(), re.DOTALL | re.MULTILINE)
 DEPOSIT = og("20")
 pytestmark = [pytest.mark.heavy, pytest.mark.requires("postgres")]
 

@@ -1,4 +1,4 @@
-"""`make notebooks`: run them all and write their outputs, the README's table and its picture.
+"""`make notebooks`: run them all and write their outputs, the table of docs/comparing.md and its picture.
 
 python -m tests.notebooks [NAME…]
 """
@@ -26,7 +26,7 @@ def main() -> None:
         print(name)
         if name == "02_compare_providers":
             FIGURE.write_bytes(base64.b64decode(output_of(notebook, "figure", "image/png")))
-            readme = ROOT / "README.md"
+            readme = ROOT / "docs/comparing.md"
             table = output_of(notebook, "summary", "text/markdown")
             text = readme.read_text(encoding="utf-8")
             readme.write_text(TABLE.sub(lambda m: m[1] + table + m[2], text), encoding="utf-8")

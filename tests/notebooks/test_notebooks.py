@@ -87,14 +87,14 @@ def test_the_first_cell_says_what_it_costs_and_stops_on_a_real_network(name, mon
         exec(compile(first, name, "exec"), {})
 
 
-def test_the_readme_shows_the_table_and_the_picture_of_the_notebook():
+def test_the_page_shows_the_table_and_the_picture_of_the_notebook():
     notebook = committed("02_compare_providers")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "docs/comparing.md").read_text(encoding="utf-8")
     shown = re.search(r"<!-- summary of notebooks/02 -->\n(.*?)\n<!-- end -->", readme, re.DOTALL)
     assert shown is not None
     assert shown[1] == output_of(notebook, "summary", "text/markdown"), "run `make notebooks`"
     assert FIGURE.read_bytes() == base64.b64decode(output_of(notebook, "figure", "image/png"))
-    assert "](docs/compare.png)" in readme
+    assert "](compare.png)" in readme
 
 
 def test_one_of_the_compared_providers_is_dishonest_and_fees_are_settled():

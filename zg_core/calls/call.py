@@ -55,11 +55,13 @@ class Options:
         timeouts: Instead of the client's.
         headers: Beside the client's and our own.
         retries: Instead of the client's.
+        aside: Whether it is handed in as a job.
     """
 
     timeouts: Timeouts | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     retries: Retries | None = None
+    aside: bool = False
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from zg_core.calls import observing
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError, StreamTruncated
+from zg_core.money import either
 from zg_core.receipts.bounds import bounded, capped, doubted
 from zg_core.receipts.opening import served
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
@@ -48,6 +49,7 @@ class _Ended:
     budget: Counts | None = None
     counted: Fee | None = None
     counting: threading.Lock = field(default_factory=threading.Lock)
+    changing: threading.Lock = field(default_factory=threading.Lock)
 
 
 def _keep_images(call: Call) -> None:
@@ -224,18 +226,7 @@ class Closing:
         _keep_images(call)
         receipt.response_body = None if call.kept is None else b"".join(call.kept)
         if outcome == "answered":
-            served(receipt, call.route.service)
-            doubt = implausible(call.usage, exchange.request, exchange.size, call.asked)
-            doubt = doubt or ("counts that are none" if call.odd_usage else "")
-            fee = self._backend.fee(call)
-            if doubt and call.usage is not None:
-                fee = doubted(fee, receipt, call.asked, call.route.service.tariff)
-            receipt.fee = bounded(fee, receipt, call.asked, call.route.service.tariff)
-            if call.grant is not None:
-                receipt.fee = capped(receipt.fee, call.grant.most)
-            if doubt:
-                receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
-                logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
+            self._price(call)
         ended = _Ended(receipt, call.asked, call.budget)
         if ended.budget is not None:
             self._transport.aside(self._count, ended, ended.budget)
@@ -244,23 +235,65 @@ class Closing:
         if self._chooser is not None:
             self._chooser.measured(call, outcome)
 
+    async def elsewhere(self, call: Call) -> Verdict:
+        """The verdict on an exchange that was made elsewhere: nothing is kept of it, since it is no call of ours."""
+        receipt, exchange = call.receipt, call.exchange
+        receipt.outcome = "answered"
+        receipt.chat_id, receipt.signature_ids = exchange.chat_id, exchange.chat_ids
+        receipt.response_sha256, receipt.response_bytes = exchange.response_sha256, exchange.size
+        receipt.usage, receipt.complete = call.usage, exchange.complete and not exchange.cut
+        receipt.response_body = None if call.kept is None else b"".join(call.kept)
+        _keep_images(call)
+        self._price(call)
+        verdict = await self._backend.verify(call)
+        _keep_images(call)
+        if exchange.cut and verdict.reason is Reason.CONTENT_MISMATCH:
+            return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.INCOMPLETE)
+        receipt.complete = receipt.complete or verdict.satisfies(Status.RESPONSE_BOUND)
+        return verdict
+
+    def _price(self, call: Call) -> None:
+        """What an answered call cost."""
+        receipt, exchange = call.receipt, call.exchange
+        served(receipt, call.route.service)
+        doubt = implausible(call.usage, exchange.request, exchange.size, call.asked)
+        doubt = doubt or ("counts that are none" if call.odd_usage else "")
+        fee = self._backend.fee(call)
+        if doubt and call.usage is not None:
+            fee = doubted(fee, receipt, call.asked, call.route.service.tariff)
+        receipt.fee = bounded(fee, receipt, call.asked, call.route.service.tariff)
+        if call.grant is not None:
+            receipt.fee = capped(receipt.fee, call.grant.most)
+        if doubt:
+            receipt.flags = (*receipt.flags, USAGE_IMPLAUSIBLE)
+            logger.warning("receipt %s: %s reports %s", receipt.id, receipt.provider, doubt)
+
     def _changed(self, ended: _Ended, after: Correction) -> None:
         """The record that an answered call rests on may have changed before it ended: take back what is doubtful.
 
         What it cost lies between both prices then, and a key that the record no longer names proves nothing; whether
         it did when it signed cannot be told, so nobody is accused.
         """
+        with ended.changing:
+            self._change(ended, after)
+
+    def _change(self, ended: _Ended, after: Correction) -> None:
         receipt = ended.receipt
-        if RECORD_CHANGED in receipt.flags:
-            return
-        fee, verdict = after.fee, receipt.verdict
+        fee, verdict, before = after.fee, receipt.verdict, receipt.fee
         named = bool(after.signer) and same_address(verdict.recovered_signer, after.signer)
         if verdict.recovered_signer and verdict.status is not Status.FAILED and not named:
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_CHANGED)
         if fee.reason != "price_changed" and verdict is receipt.verdict and after.kind is receipt.kind:
             return  # a change that this receipt says nothing of
-        receipt.flags = (*receipt.flags, RECORD_CHANGED)
-        if fee.reason == "price_changed" and USAGE_IMPLAUSIBLE not in receipt.flags:
+        if fee.reason != "price_changed" or USAGE_IMPLAUSIBLE in receipt.flags:
+            fee = before
+        elif before.reason == "price_changed":  # there was more than one change
+            fee = either(before, fee, "price_changed")
+        if RECORD_CHANGED in receipt.flags and fee == before and verdict == receipt.verdict:
+            return
+        if RECORD_CHANGED not in receipt.flags:
+            receipt.flags = (*receipt.flags, RECORD_CHANGED)
+        if fee != before:
             receipt.fee = fee
             if ended.budget is not None:
                 self._transport.aside(self._count, ended, ended.budget)
@@ -288,8 +321,9 @@ class Closing:
         self._transport.spawn(lambda: self._corrected(receipt))
 
     async def _corrected(self, receipt: Receipt) -> None:
-        await self._recorder.closed(receipt)  # fee and flags, too
-        await self._recorder.judged(receipt)
+        async with self._transport.lock("corrections"):  # of two of one receipt, the later is written last
+            await self._recorder.closed(receipt)  # fee and flags, too
+            await self._recorder.judged(receipt)
         if self._chooser is not None:
             self._chooser.judged(receipt)
         observing.tell("judged", receipt)

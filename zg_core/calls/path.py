@@ -97,7 +97,8 @@ class Calls:
         settings: frozenset[str] = frozenset(),
         nonce: bool = False,
     ) -> None:
-        self._backend = backend
+        self.backend = backend
+        self.transport = transport
         self.policy = policy
         self.retries = retries
         self.timeouts = timeouts
@@ -177,9 +178,9 @@ class Calls:
 
     async def fetch_images(self, call: Call) -> None:
         """Fetch the images that the answer of `call` names by address, where that was not done for its verdict."""
-        fetch = getattr(self._backend, "fetch_images", None)
+        fetch = getattr(self.backend, "fetch_images", None)
         if fetch is None:
-            message = f"backend {self._backend.name} names images by address, and they cannot be fetched"
+            message = f"backend {self.backend.name} names images by address, and they cannot be fetched"
             raise RequestError(message, code="image_url_refused", hint='ask with response_format="b64_json"')
         await fetch(call)
 
@@ -231,7 +232,7 @@ class Calls:
         slot.call, slot.receipt = call, call.receipt
         response, exchange = call.response, call.exchange
         assert response is not None  # noqa: S101 - `open` returns with one
-        reading = reading_of(call, form, self._backend.hear)
+        reading = reading_of(call, form, self.backend.hear)
         held: list[Any] = []
         hold = self.policy.stream == "hold" or not call.streamed
         ending = ended = False

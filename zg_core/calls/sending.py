@@ -117,7 +117,7 @@ class Sending:
         gives_away: Callable[[bytes], bool],
     ) -> None:
         self._backend = backend
-        self._target = target
+        self.target = target
         self._transport = transport
         self._recorder = recorder
         self._closing = closing
@@ -148,7 +148,7 @@ class Sending:
         if chooser is None:
             once = partial(self._unrouted, ask, attempts)
         else:
-            wanted = self._target.model(ask.model)
+            wanted = self.target.model(ask.model)
             once = partial(chooser.open, wanted, ask.payload, partial(self._try, ask, attempts), attempts.wait)
         unknown: OutcomeUnknown | None = None
         while True:
@@ -161,8 +161,10 @@ class Sending:
             except ZeroGError as error:
                 if unknown is not None:
                     raise unknown from error  # an earlier attempt may be billed, and that counts more
-                if isinstance(error, BudgetExceeded) and attempts.refusal is not None:
-                    raise _unaffordable(attempts.refusal, error.details["limit"]) from error
+                refusal = attempts.refusal
+                asked = refusal is None or isinstance(refusal, PaymentRequired)  # a price that was told is no refusal
+                if isinstance(error, BudgetExceeded) and refusal is not None and not asked:
+                    raise _unaffordable(refusal, error.details["limit"]) from error
                 # A read of the chain before anything was sent; what a chooser reports of all candidates has waited.
                 again = isinstance(error, ChainError) and error.code != "all_failed"
                 if not again or (wait := attempts.wait(error)) is None:
@@ -170,7 +172,7 @@ class Sending:
             await self._transport.sleep(wait)
 
     async def _unrouted(self, ask: Ask, attempts: Attempts) -> Call:
-        return await self._try(ask, attempts, await self._target.route(ask.model))
+        return await self._try(ask, attempts, await self.target.route(ask.model))
 
     async def _try(self, ask: Ask, attempts: Attempts, route: Route, hasty: bool = False) -> Call:
         """A call along `route` whose response has begun; each request of it has its own receipt."""
@@ -332,6 +334,10 @@ class Sending:
                 raise
             call.held = await self._transport.blocking(reserve)
 
+    async def pause(self, seconds: float) -> None:
+        """Wait in the way of the transport."""
+        await self._transport.sleep(seconds)
+
     async def _queue(self, call: Call, until: float | None) -> None:
         if self._limits is None and self._later is None:
             return
@@ -348,7 +354,7 @@ class Sending:
         base = check_url(service.url, f"the URL of provider {service.provider}", private=service.private)
         request = Request(
             "POST",
-            base + call.task.path,
+            (base.removesuffix("/proxy") + "/async" if ask.options.aside else base) + call.task.path,
             {**self._headers, **ask.options.headers, **grant.headers, "Content-Type": sealed.content_type},
             call.exchange.sent,
             ask.options.timeouts or self._timeouts,

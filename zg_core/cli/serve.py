@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zg_core.calls.limits import Limits
-from zg_core.cli.terminal.options import command, parse_address
+from zg_core.cli.terminal.options import command
 from zg_core.cli.terminal.output import money
 from zg_core.cli.terminal.run import Run
 from zg_core.config import Secret
 from zg_core.errors import ConfigError
-from zg_core.money import Amount
 from zg_core.serve.access import Key, Keys, new_token
 from zg_core.serve.settings import ANY, ServeSettings, allowance_of, entry_of, read_toml
 from zg_core.store import Store
@@ -40,9 +39,11 @@ _SHORTEST = 16
 def start(
     run: Run,
     context: typer.Context,
-    provider: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", parser=parse_address, help="Serve what this provider serves.")
+    backend: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="direct, router, opengradient; default as for the key."),
     ] = None,
+    provider: Annotated[str | None, typer.Option(metavar="ID", help="Serve what this provider serves.")] = None,
     model: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Serve this model; repeatable. Default: all on chain.")
     ] = None,
@@ -103,6 +104,8 @@ def start(
     }
     if api_key is not None:
         shared["api_key"] = Secret(api_key)
+    if backend is not None:
+        shared["backend"] = backend
     if limits is not None:
         shared["limits"] = _limits(limits)
     told = None if token is None else _checked(token)
@@ -269,13 +272,7 @@ def _json(run: Run, key: Key) -> dict[str, Any]:
         "id": key.id,
         "name": key.name,
         "budget": str(key.allowance),
-        "spent": money(_spent(run, key)),
+        "spent": money(key.spent(Store.open(run.where["store"]))),
         "created_at": key.created.isoformat(),
         "revoked_at": None if key.revoked is None else key.revoked.isoformat(),
     }
-
-
-def _spent(run: Run, key: Key) -> Amount:
-    with run.public() as broker:
-        chain = broker.network.chain_id
-    return key.spent(Store.open(run.where["store"]), chain)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core.errors import ConfigError
 from zg_core.jsontext import encode_body, parse_json
 from zg_core.serve.answers import HttpError
+from zg_core.tasks.forms import fields_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ __all__ = ["Gone", "parsed", "read_body", "renamed"]
 _SECONDS = 120.0
 _DRAINED = 256 * 1024 * 1024
 """What is read and thrown away of a body that is refused: clients listen for the answer once they have sent it all."""
+_MODEL = b'name="model"'
 _BOUNDING = frozenset({"max_completion_tokens", "max_tokens", "messages", "model", "n", "stream", "stream_options"})
 
 
@@ -73,13 +75,19 @@ def _length(scope: Scope) -> int | None:
     return None
 
 
-def parsed(data: bytes) -> dict[str, Any]:
-    """The JSON object that a request is; what different readers would read differently is refused.
+def parsed(data: bytes, form: str = "json") -> dict[str, Any]:
+    """The JSON object, or the fields of the form, that a request is; what readers would read differently is refused.
+
+    Args:
+        data: Its bytes.
+        form: How requests of the task are encoded: ``"json"``, or ``"multipart"``, which may be JSON as well.
 
     Raises:
         ConfigError: it is none, a name is there twice, or one that bounds its cost is spelt in another case, which some
             providers read all the same (code ``bad_request_body``).
     """
+    if form == "multipart" and data.startswith(b"--"):
+        return _fields(data)
     try:
         payload = parse_json(data, unique=True)
     except (ValueError, RecursionError) as error:
@@ -96,18 +104,44 @@ def parsed(data: bytes) -> dict[str, Any]:
     return payload
 
 
-def renamed(payload: Mapping[str, Any], model: str) -> bytes:
+def _fields(data: bytes) -> dict[str, Any]:
+    fields, end = fields_in(data), data.partition(b"\r\n")[0] + b"--"
+    if not fields or not data.rstrip(b"\r\n").endswith(end):
+        raise ConfigError(
+            "the request is no whole form", code="bad_request_body", hint="send multipart/form-data, up to its end"
+        )
+    if data.count(_MODEL) != ("model" in fields) or not isinstance(fields.get("model"), str | None):
+        raise ConfigError("a form names one model, as text", code="bad_request_body", hint="send model=… once")
+    return {**fields, "stream": fields.get("stream") == "true"}
+
+
+def renamed(payload: Mapping[str, Any], model: str, data: bytes = b"") -> bytes:
     """The request, for the model that stands behind the name that was asked for; the rest stays in its order.
 
     Example:
         >>> renamed({"model": "mine", "n": 1}, "theirs"), renamed({"model": "mine", "n": 1}, "")
         (b'{"model":"theirs","n":1}', b'{"n":1}')
     """
+    if data.startswith(b"--"):
+        return _form_renamed(data, model.encode())
     if not model:
         return encode_body({name: value for name, value in payload.items() if name != "model"})
     if "model" in payload:
         return encode_body({name: model if name == "model" else value for name, value in payload.items()})
     return encode_body({"model": model, **payload})
+
+
+def _form_renamed(data: bytes, model: bytes) -> bytes:
+    """A form whose part for the model, of which there is one or none (`_fields`), says `model`, or is gone without."""
+    mark = data.partition(b"\r\n")[0]
+    place = data.find(_MODEL)
+    if place < 0:
+        begin = end = 0
+    else:
+        begin = data.rindex(mark, 0, place)
+        end = data.index(b"\r\n" + mark, place) + 2
+    said = mark + b"\r\nContent-Disposition: form-data; " + _MODEL + b"\r\n\r\n" + model + b"\r\n" if model else b""
+    return data[:begin] + said + data[end:]
 
 
 def _bad(message: str) -> ConfigError:

@@ -179,7 +179,7 @@ class Console:
         lease = self._lease(caller)
         try:
             client = lease.client
-            keys = await asyncio.to_thread(self._key_facts, client.network.chain_id)
+            keys = await asyncio.to_thread(self._key_facts)
             names = [name for name in self._settings.entries if name != ANY]
             demand = next(iter(self._settings.entries.values())).settings
             return shown(
@@ -199,14 +199,14 @@ class Console:
         finally:
             lease.leave()
 
-    def _key_facts(self, chain_id: int) -> list[dict[str, Any]]:
+    def _key_facts(self) -> list[dict[str, Any]]:
         store = Store.open(self._settings.store)
         return [
             {
                 "id": each.id,
                 "name": each.name,
                 "budget": str(each.allowance),
-                "spent": amount_json(each.spent(store, chain_id)),
+                "spent": amount_json(each.spent(store)),
                 "revoked": each.revoked is not None,
             }
             for each in self._keys.all()

@@ -37,11 +37,13 @@ async def _reader(client: AsyncChatClient, ca_file: str | None) -> AsyncIterator
 
 
 async def account_of(client: AsyncChatClient, ca_file: str | None) -> dict[str, Any]:
-    """The wallet that pays, its ledger and its sub-accounts.
+    """The wallet that pays, its ledger and its sub-accounts; of other backends, who pays.
 
     Raises:
         ChainError: the chain cannot be read.
     """
+    if client.backend.name != "direct":
+        return {"backend": client.backend.name, "payer": client.backend.payer, "realm": client.backend.realm}
     async with _reader(client, ca_file) as broker:
         owner = broker.address
         (coins,) = await broker.core.chain.rpc.batch([("eth_getBalance", [owner, "latest"])])
@@ -49,6 +51,7 @@ async def account_of(client: AsyncChatClient, ca_file: str | None) -> dict[str, 
         accounts = await broker.accounts()
         models = {each.provider: each.model for each in await broker.services()} if accounts else {}
         return {
+            "backend": "direct",
             "network": broker.network.name,
             "chain_id": broker.network.chain_id,
             "wallet": owner,
@@ -106,6 +109,7 @@ def service_json(service: Service, attested: int | None) -> dict[str, Any]:
     piece, record = _PER_PIECE.get(service.record.get("service_type", "")), service.record
     output, spent = prices_of(service)
     factor = 1 if piece else _MILLION
+    direct = "service_type" in record  # as the chain has it
     return {
         "provider": service.provider,
         "model": service.model,
@@ -119,8 +123,8 @@ def service_json(service: Service, attested: int | None) -> dict[str, Any]:
         "price_for": piece or "million tokens",
         "usd": service.currency == "USD",
         "attested": attested,
-        "attest": f"zerog verify {service.provider} --level 2",
-        "fund": f"zerog transfer {service.provider} 1",
+        "attest": f"zerog verify {service.provider} --level 2" if direct else "",
+        "fund": f"zerog transfer {service.provider} 1" if direct else "",
     }
 
 

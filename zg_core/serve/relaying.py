@@ -109,10 +109,10 @@ class Relays:
 
             continue_trace(trace)
         try:
-            payload = parsed(data)
+            payload = parsed(data, task.form)
             entry = self._clients.entry(payload.get("model"))
             if entry.model is not None:
-                data = renamed(payload, entry.model)
+                data = renamed(payload, entry.model, data)
             streamed = payload.get("stream") is True
             lease = self._clients.lease(entry, task, caller, payload.get("model"))
             del payload

@@ -145,8 +145,8 @@ def test_a_verdict_in_the_background_is_waited_for_and_judged(steady, market, pr
             receipt.resolve(10)
         judge(client, receipt, answer)
 
-    judge = chat._settle
-    monkeypatch.setattr(chat, "_settle", settle)
+    judge = chat.settle_verdict
+    monkeypatch.setattr(chat, "settle_verdict", settle)
     assert steady.json("chat", "hi", "--provider", provider, ZEROG_VERIFY="background")["verdict"] == "verified"
     market.providers[0].fault("body_changed")
     ran = steady("chat", "hi", "--provider", provider, ok=False, ZEROG_VERIFY="background")
@@ -215,3 +215,9 @@ def test_the_token_opens_the_door(steady, provider):
     with ChatClient(api_key=document["token"], environ=environ) as client:
         reply = client.create({"messages": [{"role": "user", "content": QUESTION}]})
     assert reply.text == ANSWER
+
+
+def test_a_backend_is_chosen_by_name_and_a_wrong_one_is_told(steady, provider):
+    assert steady.json("chat", QUESTION, "--provider", provider, "--backend", "direct")["answer"] == ANSWER
+    refused = steady.fails("chat", QUESTION, "--backend", "rooter", code=2)
+    assert refused["code"] == "usage"

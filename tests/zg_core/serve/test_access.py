@@ -146,7 +146,7 @@ class TestUsers:
         server.stop()
         server.thread.join(60)
         store = keys._store
-        assert alice.spent(store, seen.receipt.chain_id).units == seen.receipt.fee.amount.units > 0
+        assert alice.spent(store).units == seen.receipt.fee.amount.units > 0
 
     def test_see_models_and_nothing_of_the_owners(self, team: tuple[Running, Keys]) -> None:
         server, keys = team

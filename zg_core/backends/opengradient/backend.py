@@ -38,6 +38,7 @@ from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import encode_body, parse_json
 from zg_core.money import METERED, Amount, Fee
 from zg_core.tasks.base import CHAT
+from zg_core.tasks.models import ModelInfo
 from zg_core.types import Kind
 from zg_core.verify.replay import mark_of
 from zg_core.verify.schemes.canonical import Answer
@@ -159,6 +160,11 @@ class OpenGradientBackend:
             pin = found.certificate_sha256
             report = await self._attestations.report(enclave, level, pin=pin, private=self._private)
         return Route(found, wanted, report)
+
+    async def model_info(self, service: Service, model: str) -> ModelInfo:
+        """What gateways can do with any chat model; they ignore `tool_choice`, so a schema is what holds an answer."""
+        takes = frozenset({"tools", "response_format", "structured_outputs", "max_tokens", "temperature"})
+        return ModelInfo(wire_name(model or service.model), CHAT.service_type, capabilities=takes)
 
     async def _enclave(self, tee_id: str) -> Enclave:
         """The enclave, active now as far as is known."""

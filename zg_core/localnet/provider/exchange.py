@@ -123,7 +123,9 @@ class Exchange(Response):
         self._faults = faults
         self._extra_headers = headers
         self.key = str(uuid.uuid4())
-        """The chat key: of its signature, and of its images."""
+        """The chat key: of its signature."""
+        self.image_key = self.key
+        """Of its images: the id of its job, where it is one."""
         self._content_type = SSE if stream else "application/json"
         self._answer = _Answer(stream=stream)
         self._hash = hashlib.sha256()
@@ -300,12 +302,12 @@ class Exchange(Response):
         if not images:
             return piece
         if Fault.IMAGE_SWAPPED in self._faults:
-            state.images.put(self.key, [tamper.swapped_file(images[0]), *images[1:]])
+            state.images.put(self.image_key, [tamper.swapped_file(images[0]), *images[1:]])
         elif Fault.IMAGE_EXPIRED not in self._faults:
-            state.images.put(self.key, images)
+            state.images.put(self.image_key, images)
         foreign = Fault.IMAGE_URL_FOREIGN in self._faults
         origin = self._faults.option(Fault.IMAGE_URL_FOREIGN, "origin") if foreign else state.url
-        return with_urls(piece, f"{origin}/v1/proxy/images/{self.key}", len(images))
+        return with_urls(piece, f"{origin}/v1/proxy/images/{self.image_key}", len(images))
 
     async def _write(self, data: bytes, wire: Wire) -> None:
         delay = self._faults.option(Fault.SLOW_DRIP, "delay") if Fault.SLOW_DRIP in self._faults else None

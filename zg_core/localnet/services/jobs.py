@@ -33,9 +33,11 @@ class Jobs:
         self._ttl = ttl
         self._jobs: dict[str, Job] = {}
 
-    def add(self, user: str, body: bytes | None, headers: list[tuple[str, str]], *, error: str = "") -> Job:
+    def add(
+        self, user: str, body: bytes | None, headers: list[tuple[str, str]], *, error: str = "", job_id: str = ""
+    ) -> Job:
         """Note a new job."""
-        job = Job(str(uuid.uuid4()), user, self._now(), body, headers, error)
+        job = Job(job_id or str(uuid.uuid4()), user, self._now(), body, headers, error)
         self._jobs[job.job_id] = job
         return job
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse, Response
@@ -95,10 +96,12 @@ class Asides:
             answer.drop()
             job = state.jobs.add(answer.user, None, [], error="the model ran out of memory")
             return JSONResponse({"jobId": job.job_id, "status": "pending"}, 202)
+        answer.image_key = str(uuid.uuid4())
         status, headers, data = await answer.aside()
         if status != 200:
             return Response(data, status, dict(headers))
-        job = state.jobs.add(answer.user, data, [(n, v) for n, v in headers if n in ("zg-res-key", "provider")])
+        kept = [(name, value) for name, value in headers if name in ("zg-res-key", "provider")]
+        job = state.jobs.add(answer.user, data, kept, job_id=answer.image_key)
         job.lost = Fault.JOB_LOST in answer.faults
         return JSONResponse({"jobId": job.job_id, "status": "pending"}, 202)
 

@@ -54,7 +54,7 @@ export async function providers() {
   by("providers").replaceChildren(
     ...found.map((each) => {
       const price = (amount) => `${amount.text}${each.usd ? " (bills in USD)" : ""} / ${each.price_for}`;
-      const attested = each.attested === null ? make("code", "", each.attest) : `level ${each.attested}`;
+      const attested = each.attested === null ? (each.attest ? make("code", "", each.attest) : "not asked") : `level ${each.attested}`;
       return row(
         "",
         ["Model", each.model],
@@ -71,6 +71,12 @@ export async function providers() {
 
 export async function account() {
   const found = await read("account");
+  if (found.backend !== "direct") {
+    const said = [["Backend", found.backend], ["Payer", make("span", "mono", found.payer)], ["Realm", found.realm]];
+    by("wallet").replaceChildren(...said.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", value)]));
+    by("accounts").replaceChildren();
+    return;
+  }
   const facts = [
     ["Wallet", make("span", "mono", found.wallet)],
     ["Network", `${found.network}, chain ${found.chain_id}`],

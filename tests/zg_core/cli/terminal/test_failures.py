@@ -33,7 +33,7 @@ def test_an_error_has_the_documented_exit_code(error, code):
     assert exit_code(error) == code
 
 
-@pytest.mark.parametrize("document", ["docs/cli.md", "README.md"])
+@pytest.mark.parametrize("document", ["docs/cli.md"])
 def test_the_documents_list_every_exit_code_and_no_other(document):
     text = (Path(__file__).parents[4] / document).read_text(encoding="utf-8")
     rows = text.partition("| exit code | meaning |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()
