@@ -114,6 +114,9 @@ class OpenGradient:
 
     def make(self, setting: Setting) -> Backend:
         """See `zg_core.backends.base.Options.make`."""
+        if setting.sealed:
+            hint = "leave sealed= out, or use backend='router' or 'direct'"
+            raise ConfigError("OpenGradient has no sealed requests", code="cannot_seal", hint=hint)
         from zg_core.backends.opengradient.backend import OpenGradientBackend  # circle: it is made with these options
 
         return OpenGradientBackend(self, setting)
