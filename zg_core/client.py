@@ -93,6 +93,7 @@ class _Client:
         attest: int | None = None,
         accept_models: Mapping[str, str] | None = None,
         nonce: bool = False,
+        sealed: bool = False,
         attestation: AttestationOptions | None = None,
         limits: Limits | None = _AUTO,
         budget: Budget | None = None,
@@ -140,8 +141,8 @@ class _Client:
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
             accept_models: Renames that you accept, ``{"asked": "forwarded"}``: a provider that puts its own name of the
                 model into the request it signs proves that request only if you say that both are the same.
-            nonce: Put a random value into each request's ``user``, where you set none, so that no signature of an
-                earlier request fits it.
+            sealed: Encrypt requests to the attested enclave; what cannot be is refused (extra ``sealed``).
+            nonce: Put a random value into each request's ``user``, so that no signature of an earlier one fits it.
             attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Rate and requests under way, counted for all clients of a process and, as for the rate, for all
                 who share `store`; by default the providers' own, on a local network those of a provider whose replies
@@ -251,6 +252,7 @@ class _Client:
             careful=budget is not None,
             record_age=record_age,
             routing=routing,
+            sealed=sealed,
             attestation=attestation,
             on_progress=on_progress,
             sources=settings.sources,
@@ -277,7 +279,7 @@ class _Client:
             raise ConfigError(said, code="bad_routing", hint=hint)
         self.spending = None if budget is None else Spending(budget, kept, self.backend.realm)
         """What is spent, held and left of the budget; None without one."""
-        if self.spending is not None and self.stored is not None:
+        if self.spending is not None:
             told: dict[str, Any] = {"wallet": wallet, "ca_file": ca_file, "listener": on_progress}
             registry.appoint(self.backend, self.spending, self.stored, self._transport, **told)
         self._model = settings.model

@@ -62,7 +62,7 @@ __all__ = ["Sending"]
 
 _MENDED = (InsufficientFunds, NotAcknowledged, PaymentRequired, SessionRejected)
 """Refusals that a moment, a new session or a payment may mend: the backend is asked."""
-_SECRET_HEADERS = frozenset({"authorization", "payment-signature", "x-api-key", "x-payment"})
+_SECRET_HEADERS = frozenset({"authorization", "payment-signature", "x-api-key", "x-payment", "x-upto-session"})
 _SECRET_LENGTH = 32  # with its scheme: what is shorter opens nothing, and may be a word
 _UNSEEN = "the provider does not see your last transaction yet"
 _STEP = 5.0  # seconds between two attempts while the other side may not see our own change yet
@@ -161,8 +161,10 @@ class Sending:
             except ZeroGError as error:
                 if unknown is not None:
                     raise unknown from error  # an earlier attempt may be billed, and that counts more
-                if isinstance(error, BudgetExceeded) and attempts.refusal is not None:
-                    raise _unaffordable(attempts.refusal, error.details["limit"]) from error
+                refusal = attempts.refusal
+                asked = refusal is None or isinstance(refusal, PaymentRequired)  # a price that was told is no refusal
+                if isinstance(error, BudgetExceeded) and refusal is not None and not asked:
+                    raise _unaffordable(refusal, error.details["limit"]) from error
                 # A read of the chain before anything was sent; what a chooser reports of all candidates has waited.
                 again = isinstance(error, ChainError) and error.code != "all_failed"
                 if not again or (wait := attempts.wait(error)) is None:

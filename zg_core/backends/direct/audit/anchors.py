@@ -185,6 +185,6 @@ def _unresolved(stored: ReceiptStore, chain: ChainReader) -> Sequence[Receipt]:
 
 def _is_late(receipt: Receipt) -> bool:
     verdict = receipt.verdict
-    if receipt.service is None or not receipt.complete:
+    if receipt.backend != DIRECT or receipt.service is None or not receipt.complete:
         return False
     return verdict.status is Status.PENDING or (verdict.status is Status.UNAVAILABLE and verdict.reason in _LATE)
