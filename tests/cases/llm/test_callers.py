@@ -66,7 +66,7 @@ class Echo:
         for n in range(10):
             choice = {"index": 0, "delta": {"content": f"{question}{n} "}}
             yield b"data: " + json.dumps({"id": "e", "choices": [choice]}).encode() + b"\n\n"
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.03)  # long enough to be left half-way
         end = {"id": "e", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": _USAGE}
         yield b"data: " + json.dumps(end).encode() + b"\n\ndata: [DONE]\n\n"
 
@@ -164,4 +164,4 @@ def test_every_answer_belongs_to_its_question(shared: Path, made: Made, name: st
         assert "echo b" in answers or answers[0][1:] == ("echo b",) or answers == ["echo b"], (label, result)
         assert outcomes[-1] == "answered", (label, result)
         assert set(outcomes[:-1]) <= {"abandoned", "unknown"}, (label, result)
-        assert len(outcomes) == 2, (label, result)
+        assert len(outcomes) <= 2, "a request that was cancelled before it left has none"
