@@ -29,6 +29,10 @@ def test_every_check_holds():
         "the altered answer was caught",
     ):
         assert claim in output, output
+    for title in ("Embeddings", "An image", "A transcription"):
+        assert f"\n{title}\n" in output
+    assert output.count("receipt fee == settled fee") == 4
+    assert output.count("the receipt is verified again, offline") == 3
 
 
 def test_a_client_that_skips_the_hash_is_noticed():
