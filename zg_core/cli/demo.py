@@ -110,7 +110,7 @@ class Demo:
 
     def _other_vendors(self) -> None:
         """OpenGradient: one call paid by a permit, its settlement on chain, and an altered answer that is caught."""
-        self._title("OpenGradient: another vendor's model, paid by x402")
+        self.title("OpenGradient: another vendor's model, paid by x402")
         try:
             from zg_core.localnet.opengradient.network import OpenGradientNet
 
@@ -118,7 +118,7 @@ class Demo:
             with self._step("starting a local OpenGradient (two chains, contracts, facilitator, a gateway over TLS)"):
                 net.start()
         except ModuleNotFoundError as error:
-            self._line("left out", f"it needs {error.name}: pip install 'zerog-integrations[opengradient]'")
+            self.line("left out", f"it needs {error.name}: pip install 'zerog-integrations[opengradient]'")
             return
         try:
             self._pay_and_catch(net)
@@ -134,26 +134,26 @@ class Demo:
         backend = OpenGradient(registry_rpc_url=net.registry_rpc_url, rpc_url=net.rpc_url)
         own: dict[str, Any] = {"backend": backend, "private_key": net.wallet.private_key}
         model = ChatZeroG(model=VENDOR_MODEL, verify="require", on_receipt=self._receipts.append, **own)
-        self._line("question", QUESTION)
-        self._line("answer", str(model.invoke(QUESTION).text))
+        self.line("question", QUESTION)
+        self.line("answer", str(model.invoke(QUESTION).text))
         receipt = self._receipts[-1]
-        self._line("verdict", f"{receipt.verdict}: {receipt.verdict.explain()}")
-        self._check("verified, by the enclave's RSA key", receipt.verdict.status is Status.VERIFIED)
+        self.line("verdict", f"{receipt.verdict}: {receipt.verdict.explain()}")
+        self.check("verified, by the enclave's RSA key", receipt.verdict.status is Status.VERIFIED)
         with self._step("settling the permit on the payment chain"):
             net.settle()
         with OpenGradientAccount(backend, private_key=net.wallet.private_key, environ={}) as account:
             found = account.settlement(receipt)
-        self._line("permit", f"at most {Amount(int(receipt.grant['cap']), 'OPG')}, number {receipt.grant['nonce']}")
-        self._line("settled", f"{found.amount} by transaction {found.transaction}")
-        self._check("settled fee == what the gateway metered", found.amount == receipt.fee.amount, str(found))
+        self.line("permit", f"at most {Amount(int(receipt.grant['cap']), 'OPG')}, number {receipt.grant['nonce']}")
+        self.line("settled", f"{found.amount} by transaction {found.transaction}")
+        self.check("settled fee == what the gateway metered", found.amount == receipt.fee.amount, str(found))
         gateway.fail("tamper")
         try:
             accepted = str(model.invoke(QUESTION).text)
         except VerificationFailed as error:
-            self._line("altered answer", f"{error.text} [refused: {error.code}]")
-            self._check("the altered answer was caught", error.code == "content_mismatch", error.code)
+            self.line("altered answer", f"{error.text} [refused: {error.code}]")
+            self.check("the altered answer was caught", error.code == "content_mismatch", error.code)
         else:
-            self._check("the altered answer was caught", holds=False, otherwise=f"{accepted} was accepted")
+            self.check("the altered answer was caught", holds=False, otherwise=f"{accepted} was accepted")
         model.close()
 
     def _substitute(self, operator: Operator, model: Any) -> None:
