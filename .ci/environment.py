@@ -53,7 +53,7 @@ class Environment:
 FRAMEWORKS = ("langchain", "llama-index", "localnet", "serve", "cli", "attestation", "postgres", "otel")
 ENVIRONMENTS = {
     "main": Environment(".venv", "constraints.txt", ("all",), ("dev",)),
-    "demo": Environment(".venv-demo", "constraints.txt", ("localnet", "langchain", "cli"), lock=False),
+    "demo": Environment(".venv-demo", "constraints.txt", ("localnet", "langchain", "cli", "opengradient"), lock=False),
     "openai2": Environment(".venv-openai2", "constraints-openai2.txt", FRAMEWORKS, ("test", "openai2")),
     "newest": Environment(
         ".venv-newest", "constraints-newest.txt", FRAMEWORKS, ("test", "newest"), ".ci/overrides-newest.txt"

@@ -278,7 +278,7 @@ class _Client:
             raise ConfigError(said, code="bad_routing", hint=hint)
         self.spending = None if budget is None else Spending(budget, kept, self.backend.realm)
         """What is spent, held and left of the budget; None without one."""
-        if self.spending is not None and self.stored is not None:
+        if self.spending is not None:
             told: dict[str, Any] = {"wallet": wallet, "ca_file": ca_file, "listener": on_progress}
             registry.appoint(self.backend, self.spending, self.stored, self._transport, **told)
         self._model = settings.model

@@ -63,7 +63,7 @@ __all__ = ["Sending"]
 
 _MENDED = (InsufficientFunds, NotAcknowledged, PaymentRequired, SessionRejected)
 """Refusals that a moment, a new session or a payment may mend: the backend is asked."""
-_SECRET_HEADERS = frozenset({"authorization", "payment-signature", "x-api-key", "x-payment"})
+_SECRET_HEADERS = frozenset({"authorization", "payment-signature", "x-api-key", "x-payment", "x-upto-session"})
 _SECRET_LENGTH = 32  # with its scheme: what is shorter opens nothing, and may be a word
 _UNSEEN = "the provider does not see your last transaction yet"
 _STEP = 5.0  # seconds between two attempts while the other side may not see our own change yet
