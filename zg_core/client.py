@@ -139,7 +139,7 @@ class _Client:
             stream: ``"after"`` (default) or ``"hold"``: whether chunks wait for the verdict.
             identity: TeeTLS: the upstream vendor that must have answered.
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
-            accept_models: Renames that you accept, ``{"asked": "forwarded"}``: requests signed under that name are proven.
+            accept_models: Renames that you accept, ``{"asked": "forwarded"}``: a request signed so is then proven.
             sealed: Encrypt requests to the attested enclave; what cannot be is refused (extra ``sealed``).
             nonce: Put a random value into each request's ``user``, so that no signature of an earlier one fits it.
             attestation: What is allowed in an attestation, and where evidence is looked up.
