@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from langchain_zerog.callbacks import ZeroGReceiptsHandler, get_zerog_receipts
     from langchain_zerog.chat_models import ChatZeroG
     from langchain_zerog.embeddings import ZeroGEmbeddings
+    from langchain_zerog.media.document_loaders import ZeroGTranscriptionLoader
+    from langchain_zerog.media.images import ZeroGImageGenerator
 
 __all__ = [
     "ChatZeroG",
     "ZeroGEmbeddings",
+    "ZeroGImageGenerator",
     "ZeroGReceiptsHandler",
+    "ZeroGTranscriptionLoader",
     "__version__",
     "get_zerog_receipts",
     "receipt_of",
@@ -35,7 +39,9 @@ __all__ = [
 _HOMES = {
     "ChatZeroG": "chat_models",
     "ZeroGEmbeddings": "embeddings",
+    "ZeroGImageGenerator": "media.images",
     "ZeroGReceiptsHandler": "callbacks",
+    "ZeroGTranscriptionLoader": "media.document_loaders",
     "get_zerog_receipts": "callbacks",
     "receipt_of": "_receipts",
     "register": "_register",

@@ -97,9 +97,9 @@ def combined_usage(outputs: Iterable[Mapping[str, Any] | None]) -> dict[str, Any
     return {"token_usage": total, **combined} if combined or total else {}
 
 
-def reasoning_kwargs_of(said: Mapping[str, Any]) -> dict[str, str]:
-    """What a message or delta says of its reasoning, where LangChain looks for it."""
-    text = reasoning_of(said)
+def reasoning_kwargs_of(said: Mapping[str, Any], *, named: bool = False) -> dict[str, str]:
+    """What a message or delta says of its reasoning (`reasoning_of`), where LangChain looks for it."""
+    text = reasoning_of(said, named=named)
     return {"reasoning_content": text} if text else {}
 
 

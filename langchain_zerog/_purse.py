@@ -1,7 +1,4 @@
-"""What one run or thread of an agent may spend: a budget of `zg_core.budget` for each currency.
-
-A purse's counters hold one currency each.
-"""
+"""What one run or thread of an agent may spend: a budget of `zg_core.budget` for each currency."""
 
 from __future__ import annotations
 
@@ -22,9 +19,8 @@ if TYPE_CHECKING:
     from zg_core.pricing import Asked
     from zg_core.receipts.model import Receipt
 
-__all__ = ["CURRENCIES", "Purse"]
+__all__ = ["Purse"]
 
-CURRENCIES = ("0G", "USD")
 _NOBODY = "0x" + "0" * 40
 
 

@@ -74,7 +74,7 @@ class ChunkMaker:
         self._text.append(content)
         beside = beside_of(delta)
         self._beside.take(beside)
-        if thought := reasoning_kwargs_of(delta):
+        if thought := reasoning_kwargs_of(delta, named=bool(self._thought)):
             self._thought = self._thought or reasoning_name(delta)
         if isinstance(refusal := beside.get("refusal"), str):  # what is in pieces is shown in pieces
             thought["refusal"] = refusal
@@ -96,7 +96,7 @@ class ChunkMaker:
         return ChatGenerationChunk(
             message=AIMessageChunk(
                 # In the v1 format content is what LangChain made of the chunks, before this was known.
-                content=blocks_beside(self._beside.whole) if self._v1 and self._beside.whole else "",
+                content=_numbered(blocks_beside(self._beside.whole)) if self._v1 and self._beside.whole else "",
                 additional_kwargs={name: value for name, value in self._beside.whole.items() if name != "refusal"},
                 usage_metadata=usage_metadata(self._usage),
                 response_metadata=reply_metadata(self._about, receipt, said, self._thought),
@@ -105,6 +105,11 @@ class ChunkMaker:
             ),
             generation_info={"finish_reason": self._finish_reason} if self._finish_reason else None,
         )
+
+
+def _numbered(blocks: list[Any]) -> list[Any]:
+    """`blocks` under numbers of their own: LangChain gives neighbours of one type the same, and merges them."""
+    return [{**block, "index": _FIRST_INDEX_V1 * 2 + number} for number, block in enumerate(blocks)]
 
 
 @cache

@@ -23,7 +23,7 @@ from langchain_core.messages import AIMessage
 from langgraph.config import get_config
 
 from langchain_zerog._errors import as_model_error
-from langchain_zerog._purse import CURRENCIES, Purse
+from langchain_zerog._purse import Purse
 from langchain_zerog._receipts import is_what_was_said, receipt_of
 from zg_core.calls.budgets import held_to
 from zg_core.errors import BudgetExceeded, ConfigError, VerificationFailed, VerificationUnavailable, ZeroGError
@@ -168,7 +168,7 @@ class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
     limits is held for 32,768 tokens.
 
     Args:
-        limit: The most that may be spent, ``og("0.1")``; two amounts, 0G and USD, which are never added up. A call
+        limit: The most that may be spent, ``og("0.1")``; several amounts for several currencies, never added up. A call
             paid in a currency without a limit is refused.
         per: ``"run"`` (one invocation) or ``"thread"`` (all invocations of one ``thread_id``: kept in the agent's
             checkpoints, so it needs a checkpointer).
@@ -177,7 +177,7 @@ class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
             such a call is refused (``budget_unpriced``).
 
     Raises:
-        ConfigError: no limit, one that is negative or in another currency, two in one currency, or an unknown word.
+        ConfigError: no limit, one that is negative, two in one currency, or an unknown word.
 
     The agent raises:
         BudgetExceeded: nothing was sent; ``error.details`` has ``asked`` and ``left``.
@@ -206,8 +206,6 @@ class ZeroGBudgetMiddleware(AgentMiddleware[_BudgetState, Any, Any]):
         self._limits = {one.currency: one for one in limits}
         if len(self._limits) != len(limits):
             raise ConfigError("two limits in one currency", code="bad_budget", hint="pass one amount per currency")
-        if other := sorted(self._limits.keys() - set(CURRENCIES)):
-            raise ConfigError(f"no call is paid in {other[0]}", code="bad_budget", hint="limits are in 0G or USD")
         for name, word, allowed in (
             ("per", per, ("run", "thread")),
             ("exit_behavior", exit_behavior, ("error", "end")),

@@ -18,14 +18,27 @@ if TYPE_CHECKING:
     from llama_index_zerog.embeddings import ZeroGEmbedding
     from llama_index_zerog.instrumentation import ZeroGReceipts, get_zerog_receipts
     from llama_index_zerog.llm import ZeroG
+    from llama_index_zerog.readers import ZeroGAudioReader
+    from llama_index_zerog.tools import ZeroGImageToolSpec
 
-__all__ = ["ZeroG", "ZeroGEmbedding", "ZeroGReceipts", "__version__", "get_zerog_receipts", "receipt_of"]
+__all__ = [
+    "ZeroG",
+    "ZeroGAudioReader",
+    "ZeroGEmbedding",
+    "ZeroGImageToolSpec",
+    "ZeroGReceipts",
+    "__version__",
+    "get_zerog_receipts",
+    "receipt_of",
+]
 
 if importlib.util.find_spec("llama_index") is None or importlib.util.find_spec("llama_index.core") is None:
     raise ImportError("llama_index_zerog needs llama-index-core: pip install 'zerog-integrations[llama-index]'")
 
 _HOMES = {
     "ZeroG": "llm",
+    "ZeroGAudioReader": "readers",
+    "ZeroGImageToolSpec": "tools",
     "ZeroGEmbedding": "embeddings",
     "ZeroGReceipts": "instrumentation",
     "get_zerog_receipts": "instrumentation",

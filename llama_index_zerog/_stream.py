@@ -60,7 +60,7 @@ class ResponseMaker:
         if len(delta) == 1 and type(delta.get("content")) is str:  # what nearly all of them are
             thought, fragments = "", []
         else:
-            if thought := reasoning_of(delta):
+            if thought := reasoning_of(delta, named=bool(self._thought)):
                 self._thought = self._thought or reasoning_name(delta)
                 self._thoughts.append(thought)
             fragments = self._calls.take(delta)

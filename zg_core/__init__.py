@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     )
     from zg_core.backends.opengradient.models import OpenGradientModel
     from zg_core.backends.opengradient.options import OpenGradient
+    from zg_core.backends.router.account import AsyncRouterAccount, RouterAccount
+    from zg_core.backends.router.options import Router
     from zg_core.budget import Budget
     from zg_core.calls.call import Reply
     from zg_core.calls.limits import Limits
@@ -87,6 +89,7 @@ __all__ = [
     "AsyncFunder",
     "AsyncImageClient",
     "AsyncOpenGradientAccount",
+    "AsyncRouterAccount",
     "AsyncSpeechClient",
     "AttestationError",
     "AutoFunding",
@@ -128,6 +131,8 @@ __all__ = [
     "Reply",
     "RequestError",
     "Retention",
+    "Router",
+    "RouterAccount",
     "Routing",
     "Sending",
     "Service",
@@ -170,6 +175,7 @@ _HOMES = {
     "AsyncFunder": "backends.direct.money.funding",
     "AsyncImageClient": "media.images",
     "AsyncOpenGradientAccount": "backends.opengradient.account",
+    "AsyncRouterAccount": "backends.router.account",
     "AsyncSpeechClient": "media.speech",
     "AttestationError": "errors",
     "AutoFunding": "backends.direct.money.funding",
@@ -212,6 +218,8 @@ _HOMES = {
     "Reply": "calls.call",
     "RequestError": "errors",
     "Retention": "receipts",
+    "Router": "backends.router.options",
+    "RouterAccount": "backends.router.account",
     "Routing": "routing.routing",
     "Sending": "chain.transactions",
     "Service": "types",

@@ -93,6 +93,7 @@ class _Client:
         attest: int | None = None,
         accept_models: Mapping[str, str] | None = None,
         nonce: bool = False,
+        sealed: bool = False,
         attestation: AttestationOptions | None = None,
         limits: Limits | None = _AUTO,
         budget: Budget | None = None,
@@ -138,10 +139,9 @@ class _Client:
             stream: ``"after"`` (default) or ``"hold"``: whether chunks wait for the verdict.
             identity: TeeTLS: the upstream vendor that must have answered.
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
-            accept_models: Renames that you accept, ``{"asked": "forwarded"}``: a provider that puts its own name of the
-                model into the request it signs proves that request only if you say that both are the same.
-            nonce: Put a random value into each request's ``user``, where you set none, so that no signature of an
-                earlier request fits it.
+            accept_models: Renames that you accept, ``{"asked": "forwarded"}``: a request signed so is then proven.
+            sealed: Encrypt requests to the attested enclave; what cannot be is refused (extra ``sealed``).
+            nonce: Put a random value into each request's ``user``, so that no signature of an earlier one fits it.
             attestation: What is allowed in an attestation, and where evidence is looked up.
             limits: Rate and requests under way, counted for all clients of a process and, as for the rate, for all
                 who share `store`; by default the providers' own, on a local network those of a provider whose replies
@@ -251,6 +251,7 @@ class _Client:
             careful=budget is not None,
             record_age=record_age,
             routing=routing,
+            sealed=sealed,
             attestation=attestation,
             on_progress=on_progress,
             sources=settings.sources,
@@ -277,7 +278,7 @@ class _Client:
             raise ConfigError(said, code="bad_routing", hint=hint)
         self.spending = None if budget is None else Spending(budget, kept, self.backend.realm)
         """What is spent, held and left of the budget; None without one."""
-        if self.spending is not None and self.stored is not None:
+        if self.spending is not None:
             told: dict[str, Any] = {"wallet": wallet, "ca_file": ca_file, "listener": on_progress}
             registry.appoint(self.backend, self.spending, self.stored, self._transport, **told)
         self._model = settings.model
@@ -581,7 +582,8 @@ def _keys(wallet: Wallet | None, key: Secret | None) -> Callable[[bytes], bool]:
     """Whether bytes hold a key of the user's."""
 
     def gives_away(data: bytes) -> bool:
-        return (wallet is not None and wallet.is_in(data)) or (key is not None and key.reveal().encode() in data)
+        named = key is not None and key.reveal().removeprefix("sk-").encode() in data
+        return named or (wallet is not None and wallet.is_in(data))
 
     return gives_away
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["DONE", "MAX_EVENT_BYTES", "SSEDecoder"]
+from typing import Any
+
+from zg_core.jsontext import parse_json
+
+__all__ = ["DONE", "MAX_EVENT_BYTES", "SSEDecoder", "document_in"]
 
 
 DONE = b"[DONE]"
@@ -74,3 +78,26 @@ class SSEDecoder:
     def flush(self) -> list[bytes]:
         """The event that a stream without its last blank line leaves behind."""
         return self.feed(b"\n\n")
+
+
+def document_in(body: bytes) -> Any:
+    r"""What a response says, parsed: its object, of a stream the list of its events; None where it is neither.
+
+    Example:
+        >>> document_in(b'{"a": 1}'), document_in(b'data: {"a": 1}\n\ndata: [DONE]\n\n'), document_in(b"<html>")
+        ({'a': 1}, [{'a': 1}], None)
+    """
+    try:
+        return parse_json(body)
+    except (ValueError, RecursionError):
+        pass
+    decoder, events = SSEDecoder(), []
+    try:
+        for data in [*decoder.feed(body.removeprefix(b"\xef\xbb\xbf")), *decoder.flush()]:
+            try:
+                events.append(parse_json(data))
+            except (ValueError, RecursionError):
+                continue
+    except ValueError:  # one event is too large
+        return None
+    return events or None

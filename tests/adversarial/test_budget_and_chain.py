@@ -55,6 +55,7 @@ class TestPricesRaisedInBetween:
     """A record that was read is used for `record_age`; the operator bills ten thousand times as much from now on."""
 
     def raised(self, provider: LocalProvider) -> None:
+        assert provider.log, "what was asked is billed before"
         provider.set_price(provider.prices[0] * 10_000, provider.prices[1] * 10_000)
 
     def test_a_record_that_is_read_for_every_call_lets_none_through(self, given, provider, tally):
@@ -96,6 +97,7 @@ class TestPricesRaisedInBetween:
             assert sum(receipt.fee.upper or 0 for receipt in receipts) >= taken
             left = client.spending.left(client.backend.payer, provider.address)["per_run"]
             assert left.units <= PER_RUN.units - taken
+            assert provider.log, "what was asked is billed before"
             provider.set_price(provider.prices[0] // 10_000, provider.prices[1] // 10_000)
             client.backend._chain.forget(provider.address)
             with pytest.raises(BudgetExceeded) as caught:
@@ -120,6 +122,9 @@ class TestPricesRaisedInBetween:
             assert left == {"per_run": og("1") - spent, "per_wallet": og("1") - spent}
             client.backend._chain.forget(provider.address)
             client.service()
+            stored = client.stored
+            assert stored is not None
+            wait_until(lambda: all(RECORD_CHANGED in receipt.flags for receipt in stored.select()))
             assert client.spending.reconcile() == [], "what the receipts allow is no discrepancy any more"
             corrected = [honest, *receipts]
             most = sum(receipt.fee.most or 0 for receipt in corrected)

@@ -21,6 +21,7 @@ from tests.chaos import plan
 from tests.chaos.plan import Task
 from zg_core import AsyncChatClient, Broker, Budget, ChatClient, VerificationWarning, ZeroGError, og
 from zg_core.backends.direct.records import RECORD_AGE
+from zg_core.http.transport import _WORKERS
 from zg_core.localnet import Fault, LocalNet, LocalProvider, LocalWallet, ProviderSettings
 from zg_core.receipts import Receipt
 
@@ -334,14 +335,14 @@ class Storm:
             await parties.close()
 
     def _settled_down(self) -> None:
-        """Wait until no provider is at work any more: what was hung up on is billed then."""
+        """Wait until no provider and no client is at work any more: what was hung up on is billed, and corrected."""
         running = self.net._server._running
         ended = threading.Event()
-        for _ in range(1000):
-            if not self.net._server.call(lambda: len(running)):
+        for _ in range(6000):
+            if not self.net._server.call(lambda: len(running)) and not _WORKERS._busy and not _WORKERS._queues:
                 return
             ended.wait(0.01)
-        raise AssertionError(f"{len(running)} requests never end")
+        raise AssertionError(f"{len(running)} requests and {_WORKERS._busy} checks never end")
 
 
 def _payload(task: Task) -> dict[str, Any]:

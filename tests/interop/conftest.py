@@ -44,11 +44,11 @@ PATIENCE = 120.0  # seconds for what takes two, on a machine that has other thin
 class LocalNetwork:
     """`zerog localnet up`, running; `settings` is its env file."""
 
-    def __init__(self, directory: Path, *, providers: int) -> None:
+    def __init__(self, directory: Path, *, providers: int, options: tuple[str, ...] = ()) -> None:
         self.output: list[str] = []
         self._env_file = directory / "local.env"
         self._ready = threading.Event()
-        command = [sys.executable, "-m", "zg_core.cli", "localnet", "up", "--providers", str(providers)]
+        command = [sys.executable, "-m", "zg_core.cli", "localnet", "up", "--providers", str(providers), *options]
         self._process = subprocess.Popen(
             [*command, "--env-file", str(self._env_file), "--legacy-names"],
             cwd=ROOT,

@@ -156,6 +156,7 @@ class Setting:
         guard: Knows the requests that were ours.
         careful: Whether a prompt must wait for a young record, because a budget depends on its prices.
         routing: What the user asks of whoever chooses; a backend that `chooses` itself is asked in its own words.
+        sealed: Whether requests are sealed to an enclave; a backend that cannot refuses to be made.
         record_age: Seconds for which what was read of a service is used as it is; None is the backend's own.
         attestation: How attestations are judged.
         on_progress: Told of what takes more than a moment.
@@ -177,6 +178,7 @@ class Setting:
     careful: bool = False
     record_age: float | None = None
     routing: Routing | None = None
+    sealed: bool = False
     attestation: AttestationOptions | None = None
     on_progress: Listener | None = None
     sources: Mapping[str, str] = field(default_factory=dict)

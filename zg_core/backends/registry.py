@@ -78,9 +78,17 @@ def options_named(name: str, source: str = "backend=") -> Options:
     return cast("Options", getattr(found, kind)())
 
 
-def appoint(backend: Backend, spending: Spending, stored: ReceiptStore, transport: Transport, **told: Any) -> None:
+def appoint(
+    backend: Backend, spending: Spending, stored: ReceiptStore | None, transport: Transport, **told: Any
+) -> None:
     """Make a chain the referee of a client's budget, where the backend's calls are settled on one that tells."""
-    if backend.name == "direct":
+    if backend.name == "opengradient":
+        from zg_core.backends.opengradient.backend import OpenGradientBackend
+        from zg_core.backends.opengradient.referee import Referee
+
+        assert isinstance(backend, OpenGradientBackend)  # noqa: S101 - by its name
+        spending.referee = Referee(spending, backend.permits, backend.rpc)
+    if backend.name == "direct" and stored is not None:
         from zg_core.backends.direct.audit import referee
         from zg_core.backends.direct.backend import DirectBackend
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.service import Body
-from zg_core.errors import ChainError, VerificationFailed
+from zg_core.errors import ChainError, SessionRejected, VerificationFailed, VerificationUnavailable
+from zg_core.http.refusals import error_text
 from zg_core.sealing.envelopes import Broken, SealedRequest
 from zg_core.sealing.profiles import profile_of
 from zg_core.tasks.chat import for_model
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from zg_core.calls.call import Call
+    from zg_core.errors import ZeroGError
     from zg_core.sealing.envelopes import EnclaveKey
     from zg_core.tasks.base import Task
     from zg_core.types import Service as Record
 
-__all__ = ["SealedKey", "body_of", "hear", "verdict_on"]
+__all__ = ["KEY_MISMATCH", "SealedKey", "body_of", "hear", "key_changed", "verdict_on"]
 
+KEY_MISMATCH = "e2ee_key_mismatch"
+"""The enclave has another key than the one that a request was sealed to: nothing was opened, nothing billed."""
 _BROKEN = "seal_broken"
 
 
@@ -47,12 +51,27 @@ class SealedKey:
         return "SealedKey(***)"
 
 
-def body_of(task: Task, model: str, payload: Mapping[str, Any], key: EnclaveKey) -> Body:
+def key_changed(status: int, body: bytes) -> ZeroGError | None:
+    """The error for a refusal that says so; None for every other refusal."""
+    if status != 409 or not (said := error_text(body)).startswith(KEY_MISMATCH):
+        return None
+    hint = "the enclave has a new key: retry"
+    return SessionRejected(
+        f"the enclave answered 409: {said}", code=KEY_MISMATCH, hint=hint, retryable=True, status=409
+    )
+
+
+def body_of(task: Task, model: str, payload: Mapping[str, Any], key: EnclaveKey | None) -> Body:
     """The bytes of a request that is sealed to `key`, each time anew.
 
     Raises:
         ConfigError: the rules forbid to send it, or there is no sealed form of its task; nothing was sent.
+        VerificationUnavailable: there is no key: it was forgotten since the route was made.
     """
+    if key is None:
+        raise VerificationUnavailable(
+            "there is no key to seal to; nothing was sent", code="no_sealing_key", hint="retry"
+        )
     profile = profile_of(task.name)
     named = {**for_model(payload, model), "model": model}
     if named.get("stream") is True:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from zg_core.calls import observing
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError, StreamTruncated
+from zg_core.money import either
 from zg_core.receipts.bounds import bounded, capped, doubted
 from zg_core.receipts.opening import served
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
@@ -48,6 +49,7 @@ class _Ended:
     budget: Counts | None = None
     counted: Fee | None = None
     counting: threading.Lock = field(default_factory=threading.Lock)
+    changing: threading.Lock = field(default_factory=threading.Lock)
 
 
 def _keep_images(call: Call) -> None:
@@ -272,17 +274,26 @@ class Closing:
         What it cost lies between both prices then, and a key that the record no longer names proves nothing; whether
         it did when it signed cannot be told, so nobody is accused.
         """
+        with ended.changing:
+            self._change(ended, after)
+
+    def _change(self, ended: _Ended, after: Correction) -> None:
         receipt = ended.receipt
-        if RECORD_CHANGED in receipt.flags:
-            return
-        fee, verdict = after.fee, receipt.verdict
+        fee, verdict, before = after.fee, receipt.verdict, receipt.fee
         named = bool(after.signer) and same_address(verdict.recovered_signer, after.signer)
         if verdict.recovered_signer and verdict.status is not Status.FAILED and not named:
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_CHANGED)
         if fee.reason != "price_changed" and verdict is receipt.verdict and after.kind is receipt.kind:
             return  # a change that this receipt says nothing of
-        receipt.flags = (*receipt.flags, RECORD_CHANGED)
-        if fee.reason == "price_changed" and USAGE_IMPLAUSIBLE not in receipt.flags:
+        if fee.reason != "price_changed" or USAGE_IMPLAUSIBLE in receipt.flags:
+            fee = before
+        elif before.reason == "price_changed":  # there was more than one change
+            fee = either(before, fee, "price_changed")
+        if RECORD_CHANGED in receipt.flags and fee == before and verdict == receipt.verdict:
+            return
+        if RECORD_CHANGED not in receipt.flags:
+            receipt.flags = (*receipt.flags, RECORD_CHANGED)
+        if fee != before:
             receipt.fee = fee
             if ended.budget is not None:
                 self._transport.aside(self._count, ended, ended.budget)
@@ -310,8 +321,9 @@ class Closing:
         self._transport.spawn(lambda: self._corrected(receipt))
 
     async def _corrected(self, receipt: Receipt) -> None:
-        await self._recorder.closed(receipt)  # fee and flags, too
-        await self._recorder.judged(receipt)
+        async with self._transport.lock("corrections"):  # of two of one receipt, the later is written last
+            await self._recorder.closed(receipt)  # fee and flags, too
+            await self._recorder.judged(receipt)
         if self._chooser is not None:
             self._chooser.judged(receipt)
         observing.tell("judged", receipt)

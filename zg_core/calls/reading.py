@@ -42,6 +42,10 @@ _SPACE = b" \t\r\n"
 _EVENT_LINE = re.compile(rb"(?:\A|[\r\n])(?:(?:data|event|id|retry)(?:[:\r\n]|\Z)|:)")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
 _MOST_SHOWN = 10_000
+# Half of a character, written as JSON writes characters beyond the first plane.
+_HALF = re.compile(
+    rb"\\u[dD][89aAbB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89aAbB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
 
 
 class Form(Enum):
@@ -224,6 +228,8 @@ class Reading:
             said = parse_json(data)
         except (ValueError, RecursionError):
             said, mended = _mended(data), True
+        if b"\\u" in data and _HALF.search(data):
+            said, mended = _whole_characters(said), True
         if not isinstance(said, dict):
             raise RequestError("the stream holds an event that is no JSON object", code="malformed_reply")
         call, self._opening = self._call, None
@@ -280,6 +286,8 @@ class Reading:
             said = parse_json(raw)
         except (ValueError, RecursionError):
             said, mended = _mended(raw), True
+        if b"\\u" in raw and _HALF.search(raw):
+            said, mended = _whole_characters(said), True
         if not isinstance(said, dict):
             raise RequestError(
                 f"provider {call.receipt.provider} answered {call.exchange.status} with a body that is no JSON object",
@@ -326,6 +334,17 @@ def _mended(data: bytes) -> Any:
         return parse_json(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return None
+
+
+def _whole_characters(said: Any) -> Any:
+    """`said` with U+FFFD for each half of a character, which no text can hold that is written anywhere."""
+    if isinstance(said, str):
+        return said.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(said, list):
+        return [_whole_characters(entry) for entry in said]
+    if isinstance(said, dict):
+        return {_whole_characters(name): _whole_characters(value) for name, value in said.items()}
+    return said
 
 
 def _tidy(data: bytes) -> bytes:

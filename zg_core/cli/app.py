@@ -8,14 +8,17 @@ import typer
 from rich.console import Console
 
 from zg_core.cli.accounts import account, settlements
+from zg_core.cli.adapters import adapters
 from zg_core.cli.budget import budget
 from zg_core.cli.chat import chat, token
 from zg_core.cli.compare import compare
 from zg_core.cli.keys import keys
 from zg_core.cli.market import models, providers
+from zg_core.cli.media import check, image, transcribe
 from zg_core.cli.money import acknowledge, deposit, pending, refund, retrieve, transfer
 from zg_core.cli.opengradient import opengradient
 from zg_core.cli.receipts import receipts
+from zg_core.cli.router import router as router_commands
 from zg_core.cli.serve import serve
 from zg_core.cli.terminal.failures import Commands
 from zg_core.cli.terminal.options import command
@@ -41,6 +44,9 @@ for name, function, panel in (
     ("models", models, MARKET),
     ("verify", verify, MARKET),
     ("chat", chat, MARKET),
+    ("image", image, MARKET),
+    ("transcribe", transcribe, MARKET),
+    ("check", check, MARKET),
     ("compare", compare, MARKET),
     ("token", token, MARKET),
     ("account", account, MONEY),
@@ -57,11 +63,13 @@ for name, function, panel in (
     ("network", network, LOCAL),
 ):
     cli.command(name, rich_help_panel=panel)(function)
+cli.add_typer(adapters, name="adapters", rich_help_panel=MARKET)
 cli.add_typer(keys, name="keys", rich_help_panel=MARKET)
 cli.add_typer(serve, name="serve", rich_help_panel=MARKET)
 cli.add_typer(budget, name="budget", rich_help_panel=MONEY)
 cli.add_typer(receipts, name="receipts", rich_help_panel=MONEY)
 cli.add_typer(opengradient, name="opengradient", rich_help_panel=MONEY)
+cli.add_typer(router_commands, name="router", rich_help_panel=MONEY)
 cli.add_typer(localnet, name="localnet", rich_help_panel=LOCAL)
 
 
@@ -113,6 +121,9 @@ def localnet_up(
     rpc: Annotated[
         str | None, typer.Option(metavar="URL", help="Use the development node that answers here (chain id 31337).")
     ] = None,
+    router: Annotated[
+        bool, typer.Option("--router", help="Put a Router before the providers: one key, one balance.")
+    ] = False,
     opengradient: Annotated[
         bool, typer.Option("--opengradient", help="Start a local OpenGradient instead: its chains and gateways.")
     ] = False,
@@ -121,7 +132,7 @@ def localnet_up(
     from zg_core.cli.localnet import up, up_opengradient
 
     if opengradient:
-        if tls or production or anvil or rpc or fund or upstream or services:
+        if tls or production or anvil or rpc or fund or upstream or services or router:
             raise typer.BadParameter("goes with --providers, --rpc-port, --env-file and --legacy-names only")
         up_opengradient(providers, rpc_port=rpc_port, env_file=env_file, legacy_names=legacy_names, out=run.out)
         return
@@ -137,6 +148,7 @@ def localnet_up(
         production=production,
         anvil=anvil,
         rpc=rpc,
+        router=router,
         out=run.out,
     )
 

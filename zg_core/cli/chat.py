@@ -18,9 +18,9 @@ from zg_core.errors import VerificationFailed, VerificationWarning, ZeroGError
 from zg_core.receipts.model import Receipt
 from zg_core.verify.verdict import Status
 
-__all__ = ["chat", "token"]
+__all__ = ["MODES", "Model", "OptionalProvider", "chat", "expect_lag", "settle_verdict", "show_receipt", "token"]
 
-_MODES = ("off", "warn", "require")
+MODES = ("off", "warn", "require")
 _BACKGROUND_SECONDS = 120.0
 OptionalProvider = Annotated[
     str | None,
@@ -88,7 +88,7 @@ def chat(
     ] = None,
     hold: Annotated[bool, typer.Option("--hold", help="With --stream, print nothing before the verdict.")] = False,
     verify: Annotated[
-        str | None, typer.Option(metavar="MODE", help=f"{', '.join(_MODES)}; default ZEROG_VERIFY, else warn.")
+        str | None, typer.Option(metavar="MODE", help=f"{', '.join(MODES)}; default ZEROG_VERIFY, else warn.")
     ] = None,
     minimum: Annotated[
         str | None, typer.Option(metavar="VERDICT", help="Least verdict that will do: verified (default), …")
@@ -100,6 +100,9 @@ def chat(
     nonce: Annotated[
         bool, typer.Option("--nonce", help="Make the request unlike any other, so that no old answer can fit it.")
     ] = False,
+    sealed: Annotated[
+        bool, typer.Option("--sealed", help="Encrypt to the provider's attested enclave; never sent in the clear.")
+    ] = False,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
 ) -> None:
@@ -108,8 +111,8 @@ def chat(
     It is paid from the sub-account at the provider, without asking. Exit code 1 if the evidence contradicts the
     answer, 3 if less was proven than --minimum asks for.
     """
-    if verify is not None and verify not in _MODES:
-        raise typer.BadParameter(f"{verify!r} is none of {', '.join(_MODES)}", param_hint="--verify")
+    if verify is not None and verify not in MODES:
+        raise typer.BadParameter(f"{verify!r} is none of {', '.join(MODES)}", param_hint="--verify")
     text = _question(prompt)
     payload: dict[str, Any] = {"messages": [{"role": "system", "content": system}] if system else []}
     payload["messages"].append({"role": "user", "content": text})
@@ -123,27 +126,28 @@ def chat(
         "accept_models": _renames(accept_model or []),
         "nonce": nonce,
         "backend": backend,
+        "sealed": sealed,
     }
     receipts: list[Receipt] = []
     with run.client(provider=provider, model=model, on_receipt=receipts.append, **options) as client:
         try:
-            _expect_lag(client)
+            expect_lag(client)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", VerificationWarning)  # the verdict is shown below, whatever it is
                 answer = _streamed(run.out, client, payload) if as_it_comes else _whole(run.out, client, payload)
         except ZeroGError as error:
             if error.receipt is not None:
-                _show(run.out, error.receipt)
+                show_receipt(run.out, error.receipt)
             raise
         except KeyboardInterrupt:  # it left, so it may be billed
             if not receipts:
                 raise
-            _show(run.out, receipts[-1])
+            show_receipt(run.out, receipts[-1])
             raise Interrupted("interrupted", receipt=receipts[-1]) from None
         receipt = receipts[-1]
-        _settle(client, receipt, answer)
+        settle_verdict(client, receipt, answer)
         demand = client.policy.demand if client.policy.mode != "off" else None
-    _show(run.out, receipt)
+    show_receipt(run.out, receipt)
     run.out.document(
         {
             "answer": answer,
@@ -159,7 +163,7 @@ def chat(
         raise typer.Exit(3)
 
 
-def _expect_lag(client: ChatClient) -> None:
+def expect_lag(client: ChatClient) -> None:
     """Let the client wait for a provider that has not yet seen a transfer, which another process of `zerog` sent.
 
     The client has read the chain before it asks, so a provider that sees less than the chain holds is behind.
@@ -217,7 +221,7 @@ def _streamed(out: Output, client: ChatClient, payload: dict[str, Any]) -> str:
     return "".join(pieces)
 
 
-def _settle(client: ChatClient, receipt: Receipt, answer: str) -> None:
+def settle_verdict(client: ChatClient, receipt: Receipt, answer: str) -> None:
     """With the policy ``background``, wait for the verdict all the same: the process ends here."""
     if client.policy.mode != "background":
         return  # the client has judged
@@ -227,7 +231,8 @@ def _settle(client: ChatClient, receipt: Receipt, answer: str) -> None:
         raise VerificationFailed(message, code=str(verdict.reason), receipt=receipt, text=answer)
 
 
-def _show(out: Output, receipt: Receipt) -> None:
+def show_receipt(out: Output, receipt: Receipt) -> None:
+    """What a call cost and what was proven, on stderr."""
     fee = receipt.fee
     out.note(f"chat id  {receipt.chat_id or '-'}")
     out.note(f"provider {receipt.provider} ({receipt.model}, {receipt.kind})")

@@ -17,8 +17,10 @@ from rich.table import Table
 from zg_core import Amount, ChatClient, Kind, Receipt, VerificationFailed, VerificationUnavailable, neuron, og
 from zg_core.backends.direct.contracts.settlements import Settlement, SettlementStatus, read_settlements
 from zg_core.chain.rpc import JsonRpc
+from zg_core.cli.demo_media import MODELS, show
 from zg_core.crypto import same_address
 from zg_core.http.transport import SyncTransport, run
+from zg_core.tasks.base import CHAT
 from zg_core.verify.verdict import Binding, Reason, Status
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zg_core.localnet import LocalNet, LocalProvider
+    from zg_core.localnet.opengradient.network import OpenGradientNet
     from zg_core.localnet.provider.operator import Operator
     from zg_core.pricing import Tariff
 
@@ -36,6 +39,7 @@ CLIENT_SKIPS_HASH = "client-skips-hash"
 BREAKS = (CLIENT_SKIPS_HASH,)
 QUESTION = "What is the capital of France?"
 SUBSTITUTE = "What is 500 + 500?"
+VENDOR_MODEL = "anthropic/claude-sonnet-4-6"
 TOOL_QUESTION = "Use the multiply tool: what is 6 times 7?"
 
 
@@ -59,14 +63,16 @@ class Demo:
         from zg_core.localnet.provider.settings import standard_specs
 
         began = time.monotonic()
-        net = LocalNet(providers=[replace(spec, token_delay=0.02) for spec in standard_specs(3)])
-        with self._step("starting a local 0G network (EVM, contracts, 3 providers)"):
+        specs = [*standard_specs(3), *standard_specs(len(MODELS), MODELS)]
+        net = LocalNet(providers=[replace(spec, token_delay=0.02) for spec in specs])
+        with self._step(f"starting a local 0G network (EVM, contracts, {len(specs)} providers)"):
             net.start()
         try:
             with _breaking(self._broken):
                 self._main_job(net)
         finally:
             net.stop()
+        self._other_vendors()
         seconds = time.monotonic() - began
         if self._failures:
             self._console.print()
@@ -94,48 +100,101 @@ class Demo:
         self._stream(model)
         self._tools(model)
         self._settle(net, provider, wallet.address)
+        for name in ("local-embed-1", "local-image-1", "local-speech-1"):
+            net.open_account(wallet, net.provider(name), og("1.1").units)
+        show(self, net, _network(net), wallet.address, options)
         self._catch(model, provider)
         with net.operator(provider) as operator:
             fresh = ChatZeroG(provider=provider.address, verify="require", on_receipt=self._receipts.append, **options)
             self._substitute(operator, fresh)
 
+    def _other_vendors(self) -> None:
+        """OpenGradient: one call paid by a permit, its settlement on chain, and an altered answer that is caught."""
+        self.title("OpenGradient: another vendor's model, paid by x402")
+        try:
+            from zg_core.localnet.opengradient.network import OpenGradientNet
+
+            net = OpenGradientNet(gateways=1)
+            with self._step("starting a local OpenGradient (two chains, contracts, facilitator, a gateway over TLS)"):
+                net.start()
+        except ModuleNotFoundError as error:
+            self.line("left out", f"it needs {error.name}: pip install 'zerog-integrations[opengradient]'")
+            return
+        try:
+            self._pay_and_catch(net)
+        finally:
+            net.stop()
+
+    def _pay_and_catch(self, net: OpenGradientNet) -> None:
+        from langchain_zerog import ChatZeroG
+        from zg_core.backends.opengradient.account import OpenGradientAccount
+        from zg_core.backends.opengradient.options import OpenGradient
+
+        (gateway,) = net.gateways
+        backend = OpenGradient(registry_rpc_url=net.registry_rpc_url, rpc_url=net.rpc_url)
+        own: dict[str, Any] = {"backend": backend, "private_key": net.wallet.private_key}
+        model = ChatZeroG(model=VENDOR_MODEL, verify="require", on_receipt=self._receipts.append, **own)
+        self.line("question", QUESTION)
+        self.line("answer", str(model.invoke(QUESTION).text))
+        receipt = self._receipts[-1]
+        self.line("verdict", f"{receipt.verdict}: {receipt.verdict.explain()}")
+        self.check("verified, by the enclave's RSA key", receipt.verdict.status is Status.VERIFIED)
+        with self._step("settling the permit on the payment chain"):
+            net.settle()
+        with OpenGradientAccount(backend, private_key=net.wallet.private_key, environ={}) as account:
+            found = account.settlement(receipt)
+        self.line("permit", f"at most {Amount(int(receipt.grant['cap']), 'OPG')}, number {receipt.grant['nonce']}")
+        self.line("settled", f"{found.amount} by transaction {found.transaction}")
+        self.check("settled fee == what the gateway metered", found.amount == receipt.fee.amount, str(found))
+        gateway.fail("tamper")
+        try:
+            accepted = str(model.invoke(QUESTION).text)
+        except VerificationFailed as error:
+            self.line("altered answer", f"{error.text} [refused: {error.code}]")
+            self.check("the altered answer was caught", error.code == "content_mismatch", error.code)
+        else:
+            self.check("the altered answer was caught", holds=False, otherwise=f"{accepted} was accepted")
+        model.close()
+
     def _substitute(self, operator: Operator, model: Any) -> None:
-        self._title("An operator who serves the enclave's answer to a question of his own")
+        self.title("An operator who serves the enclave's answer to a question of his own")
         operator.substitute(SUBSTITUTE)
-        self._line("question", QUESTION)
-        self._line("his question", SUBSTITUTE)
+        self.line("question", QUESTION)
+        self.line("his question", SUBSTITUTE)
         refused: VerificationUnavailable | None = None
         try:
-            self._line("answer", f"{model.invoke(QUESTION).text} [accepted]")
+            self.line("answer", f"{model.invoke(QUESTION).text} [accepted]")
         except VerificationUnavailable as error:
             refused = error
-            self._line("answer", f"{error.text} [refused]")
+            self.line("answer", f"{error.text} [refused]")
         verdict = self._receipts[-1].verdict
-        self._line("sent sha256", verdict.request_sha256)
-        self._line("signed sha256", verdict.signed_request_sha256)
-        self._line("verdict", f"{verdict}: {verdict.explain()}")
-        self._check(
+        self.line("sent sha256", verdict.request_sha256)
+        self.line("signed sha256", verdict.signed_request_sha256)
+        self.line("verdict", f"{verdict}: {verdict.explain()}")
+        self.check(
             "the substituted answer was refused",
             refused is not None and verdict.status is Status.RESPONSE_BOUND,
             "the substituted answer was accepted" if refused is None else str(verdict),
         )
 
     def _fund(self, net: LocalNet, provider: LocalProvider) -> Any:
-        self._title("Wallet")
+        self.title("Wallet")
         wallet = net.new_wallet()
         with self._step("depositing into the ledger and opening a sub-account"):
             net.open_account(wallet, provider, og("3").units)
-        self._line("wallet", f"{wallet.address}, 1000 0G from the local faucet")
-        self._line("sub-account", f"3 0G at {provider.address}, two transactions signed by the wallet")
+        self.line("wallet", f"{wallet.address}, 1000 0G from the local faucet")
+        self.line("sub-account", f"3 0G at {provider.address}, two transactions signed by the wallet")
         return wallet
 
     def _providers(self, options: dict[str, Any]) -> None:
-        self._title("Providers, as the chain lists them")
+        self.title("Providers, as the chain lists them")
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("provider", "model", "kind", "in/1M tokens", "out/1M tokens", "prompt"):
             table.add_column(heading, no_wrap=True)
         with ChatClient(model="any", **options) as client:
             for service in client.services():
+                if service.task != CHAT.name:
+                    continue  # what an image or a second costs is no price of tokens
                 table.add_row(
                     service.provider,
                     service.model,
@@ -146,8 +205,8 @@ class Demo:
         self._console.print(table)
 
     def _stream(self, model: Any) -> None:
-        self._title("A streamed answer")
-        self._line("question", QUESTION)
+        self.title("A streamed answer")
+        self.line("question", QUESTION)
         self._console.print("  answer        ", end="")
         pieces = 0
         for chunk in model.stream(QUESTION):
@@ -156,7 +215,7 @@ class Demo:
                 self._console.print(chunk.content, end="", markup=False, highlight=False)
         self._console.print(f"  [dim]({pieces} pieces)[/]")
         self._show(self._receipts[-1])
-        self._check("the answer came in pieces", pieces > 1)
+        self.check("the answer came in pieces", pieces > 1)
         self._check_verified(self._receipts[-1])
 
     def _tools(self, model: Any) -> None:
@@ -168,27 +227,27 @@ class Demo:
             """Multiply two numbers."""
             return a * b
 
-        self._title("A tool-calling turn")
-        self._line("question", TOOL_QUESTION)
+        self.title("A tool-calling turn")
+        self.line("question", TOOL_QUESTION)
         agent = model.bind_tools([multiply])
         messages: list[Any] = [HumanMessage(TOOL_QUESTION)]
         asked = agent.invoke(messages)
-        self._check("the model called the tool", bool(asked.tool_calls))
+        self.check("the model called the tool", bool(asked.tool_calls))
         messages.append(asked)
         for call in asked.tool_calls:
             result = multiply.invoke(call)
             messages.append(result)
             arguments = ", ".join(f"{k}={v}" for k, v in call["args"].items())
-            self._line("tool", f"{call['name']}({arguments}) = {result.content}")
+            self.line("tool", f"{call['name']}({arguments}) = {result.content}")
         answer = agent.invoke(messages)
-        self._line("answer", answer.text)
-        self._check("the answer holds the tool's result", "42" in answer.text)
+        self.line("answer", answer.text)
+        self.check("the answer holds the tool's result", "42" in answer.text)
         for receipt in self._receipts[-2:]:
             self._show(receipt)
             self._check_verified(receipt)
 
     def _settle(self, net: LocalNet, provider: LocalProvider, user: str) -> None:
-        self._title("Settlement, read back from the chain")
+        self.title("Settlement, read back from the chain")
         with self._step("waiting for the provider to settle"):
             provider.settle()
         transport = SyncTransport()
@@ -201,75 +260,78 @@ class Demo:
             self._show_settlement(item)
         fees = neuron(sum(receipt.fee.amount.units for receipt in self._receipts))
         settled = neuron(sum(item.paid.units for item in found))
-        self._line("receipt fee", f"{fees} over {len(self._receipts)} receipts")
-        self._line("settled fee", str(settled))
-        self._check("every receipt's fee is exact", all(receipt.fee.exact for receipt in self._receipts))
-        self._check("receipt fee == settled fee", fees == settled and settled.units > 0)
-        self._check("every settlement succeeded", all(item.status is SettlementStatus.SUCCESS for item in found))
-        self._check(
+        self.line("receipt fee", f"{fees} over {len(self._receipts)} receipts")
+        self.line("settled fee", str(settled))
+        self.check("every receipt's fee is exact", all(receipt.fee.exact for receipt in self._receipts))
+        self.check("receipt fee == settled fee", fees == settled and settled.units > 0)
+        self.check("every settlement succeeded", all(item.status is SettlementStatus.SUCCESS for item in found))
+        self.check(
             "the settlement is signed by the TEE signer on chain",
             bool(found) and all(same_address(item.signer, provider.tee_signer) for item in found),
         )
 
     def _show_settlement(self, item: Settlement) -> None:
-        self._line("block", f"{item.block}, transaction {item.transaction}")
-        self._line(
+        self.line("block", f"{item.block}, transaction {item.transaction}")
+        self.line(
             "TEESettlementResult",
             f"user {item.user}, status {int(item.status)} ({item.status.name}), unsettled {item.unsettled}",
         )
-        self._line("BalanceUpdated", f"balance {item.balance}, pending refund {item.pending_refund}")
-        self._line("signer", f"{item.signer}, recovered from the calldata")
+        self.line("BalanceUpdated", f"balance {item.balance}, pending refund {item.pending_refund}")
+        self.line("signer", f"{item.signer}, recovered from the calldata")
 
     def _catch(self, model: Any, provider: LocalProvider) -> None:
-        self._title("A provider that alters one byte after signing")
+        self.title("A provider that alters one byte after signing")
         provider.fault("body_changed")
-        self._line("question", QUESTION)
+        self.line("question", QUESTION)
         caught: VerificationFailed | None = None
         try:
             answer = model.invoke(QUESTION)
-            self._line("answer", f"{answer.text} [accepted]")
+            self.line("answer", f"{answer.text} [accepted]")
         except VerificationFailed as error:
             caught = error
-            self._line("answer", f"{error.text} [refused]")
+            self.line("answer", f"{error.text} [refused]")
         receipt = self._receipts[-1]
-        self._line("received sha256", receipt.verdict.response_sha256)
-        self._line("signed sha256", receipt.verdict.signed_response_sha256)
-        self._line("verdict", f"{receipt.verdict}: {receipt.verdict.explain()}")
-        self._check(
+        self.line("received sha256", receipt.verdict.response_sha256)
+        self.line("signed sha256", receipt.verdict.signed_response_sha256)
+        self.line("verdict", f"{receipt.verdict}: {receipt.verdict.explain()}")
+        self.check(
             "the altered reply was caught",
             caught is not None and receipt.verdict.reason is Reason.CONTENT_MISMATCH,
             "the altered reply was accepted" if caught is None else str(receipt.verdict),
         )
-        self._check("the two hashes differ", receipt.verdict.response_sha256 != receipt.verdict.signed_response_sha256)
-        self._title("The same question, answered honestly")
+        self.check("the two hashes differ", receipt.verdict.response_sha256 != receipt.verdict.signed_response_sha256)
+        self.title("The same question, answered honestly")
         provider.clear_faults()
         answer = model.invoke(QUESTION)
-        self._line("answer", answer.text)
+        self.line("answer", answer.text)
         self._show(self._receipts[-1])
         self._check_verified(self._receipts[-1])
 
     def _show(self, receipt: Receipt) -> None:
         usage = receipt.usage
         tokens = f"{usage.prompt_tokens} + {usage.completion_tokens} tokens" if usage else "no usage"
-        self._line("chat id", receipt.chat_id)
-        self._line("fee", f"{receipt.fee.amount} ({tokens})")
-        self._line("verdict", f"{receipt.verdict}: {receipt.verdict.explain()}")
+        self.line("chat id", receipt.chat_id)
+        self.line("fee", f"{receipt.fee.amount} ({tokens})")
+        self.line("verdict", f"{receipt.verdict}: {receipt.verdict.explain()}")
 
     def _check_verified(self, receipt: Receipt) -> None:
         verdict = receipt.verdict
         exact = verdict.binding is Binding.EXACT and verdict.kind is Kind.TEE_ML
         same = verdict.response_sha256 == verdict.signed_response_sha256
-        self._check("verified, bytes and request bound", verdict.status is Status.VERIFIED and exact and same)
+        self.check("verified, bytes and request bound", verdict.status is Status.VERIFIED and exact and same)
 
-    def _check(self, claim: str, holds: bool, otherwise: str = "") -> None:
+    def check(self, claim: str, holds: bool, otherwise: str = "") -> None:
+        """One claim, checked."""
         self._console.print(f"  [{'green' if holds else 'bold red'}]{'✓' if holds else '✗'} {escape(claim)}[/]")
         if not holds:
             self._failures.append(f"{claim}: {otherwise}" if otherwise else claim)
 
-    def _title(self, text: str) -> None:
+    def title(self, text: str) -> None:
+        """What comes next."""
         self._console.print(f"\n[bold]{escape(text)}[/]")
 
-    def _line(self, name: str, value: str) -> None:
+    def line(self, name: str, value: str) -> None:
+        """One fact."""
         self._console.print(f"  {name:<20}", end="")
         self._console.print(value, markup=False, highlight=False, soft_wrap=True)
 

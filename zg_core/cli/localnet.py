@@ -38,6 +38,7 @@ def up(
     production: bool,
     anvil: str | None,
     rpc: str | None,
+    router: bool = False,
     out: Output,
 ) -> None:
     """Start the network, write `env_file`, and wait for SIGINT or SIGTERM.
@@ -67,6 +68,7 @@ def up(
                 upstream=upstream,
                 anvil=anvil,
                 rpc=rpc,
+                router=router,
             ).start()
         except NodeUnfit as error:
             raise ConfigError(str(error), code="bad_node", hint=error.hint) from None
@@ -80,6 +82,8 @@ def up(
         for provider in net.providers:
             out.line(f"provider {provider.address}  {provider.kind}  {provider.model}  {provider.url}")
         out.line(f"status service {net.status_url}")
+        if router:
+            out.line(f"router {net.router.base_url}, key {net.router.api_key}")
         if fund:
             out.line(f"wallet {net.wallet.address}: {FUND // 10**18} 0G at every provider")
         if net.ca_file is not None:
@@ -88,7 +92,11 @@ def up(
             write_env_file(env_file, _settings(net, legacy_names=legacy_names))
             out.line(f"settings: source {env_file}")
         out.line("Ctrl-C ends it")
-        out.document(_document(net, env_file, funded=FUND if fund else 0))
+        routed: dict[str, Any] = {}
+        if router:
+            keys = {"api_key": net.router.api_key, "management_key": net.router.management_key}
+            routed = {"router": {"base_url": net.router.base_url, **keys}}
+        out.document(_document(net, env_file, funded=FUND if fund else 0) | routed)
         stop.wait()
         out.line("stopping")
     finally:

@@ -16,13 +16,13 @@ from zg_core.backends.direct.audit.auditing import audit as compare
 from zg_core.backends.direct.audit.charges import read_charges
 from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED, OK
 from zg_core.cli.terminal.keystore import own_wallet
-from zg_core.cli.terminal.options import User, command, parse_address
+from zg_core.cli.terminal.options import User, command
 from zg_core.cli.terminal.run import Run
 from zg_core.config import NETWORKS
 from zg_core.errors import ChainError, ConfigError
 from zg_core.http.transport import run as drive
 from zg_core.jsontext import parse_json
-from zg_core.receipts.anchors import Anchor, read_pins
+from zg_core.receipts.anchors import Anchor, id_of, read_pins
 from zg_core.receipts.bundles import is_bundle, read_bundle, write_bundle
 from zg_core.receipts.checking import Check, check
 from zg_core.receipts.documents import Documents, as_csv, as_json
@@ -41,6 +41,13 @@ _MOST_BYTES = 512 * 1024 * 1024
 _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
+def _id(text: str) -> str:
+    try:
+        return id_of(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 class Format(StrEnum):
     """Forms of an export."""
 
@@ -49,7 +56,7 @@ class Format(StrEnum):
 
 
 OfProvider = Annotated[
-    str | None, typer.Option("--provider", metavar="ADDRESS", help="Only of this provider.", parser=parse_address)
+    str | None, typer.Option("--provider", metavar="ADDRESS", help="Only of this provider.", parser=_id)
 ]
 Since = Annotated[datetime | None, typer.Option(formats=_TIMES, help="Only calls begun at this time (UTC) or later.")]
 Until = Annotated[datetime | None, typer.Option(formats=_TIMES, help="Only calls begun before this time (UTC).")]
@@ -224,9 +231,7 @@ def verify(
     rpc: Annotated[
         str | None, typer.Option(metavar="URL", help="Ask this JSON-RPC endpoint who the signer is.")
     ] = None,
-    signer: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="The signer must be this.", parser=parse_address)
-    ] = None,
+    signer: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The signer must be this.", parser=_id)] = None,
     pins: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSON object: provider address to signer address or list.")
     ] = None,

@@ -37,6 +37,7 @@ from zg_core.frameworks.environment import (
     from_env,
     secret_from_env,
 )
+from zg_core.money import Amount
 from zg_core.objects import check_objects
 from zg_core.shown.tracebacks import clears_locals
 from zg_core.tasks.parameters import CHAT
@@ -201,6 +202,9 @@ class ClientFields(OwnsClients, BaseModel):
     """What is allowed in an attestation, and where evidence is looked up."""
     accept_models: dict[str, str] | None = None
     """Renames that you accept, ``{"asked": "forwarded"}``: what a provider calls the same model."""
+    sealed: bool = False
+    """Whether requests are encrypted to the key of the provider's attested enclave, so that nobody on the way reads
+    them; what cannot be sealed is refused (extra ``sealed``)."""
     nonce: bool = False
     """Whether a random value goes into each request's ``user``, where you set none, so that no signature of an earlier
     request fits it."""
@@ -358,13 +362,15 @@ class ClientFields(OwnsClients, BaseModel):
                 self._rules().check_extra(place, extra, self._secrets())
 
     def _paid_elsewhere(self) -> bool:
-        """Whether the backend has a variable of its own for the wallet's key, and it is set."""
-        return self._backend_name == "opengradient" and secret_from_env("OG_PRIVATE_KEY")() is not None
+        """Whether the backend has a variable of its own for the key that pays, and it is set."""
+        variable = _OWN_KEYS.get(self._backend_name)
+        return variable is not None and secret_from_env(variable)() is not None
 
     @property
     def _backend_name(self) -> str:
         """The backend that was named, "" where none was."""
-        return self._plain_backend(self.backend) or ""
+        backend = self.backend
+        return "" if backend is None else str(getattr(backend, "name", backend))
 
     @classmethod
     def _rules(cls) -> CallRules:
@@ -410,7 +416,12 @@ class ClientFields(OwnsClients, BaseModel):
         if backend is None or isinstance(backend, str):
             return self._plain_text(backend)
         options = {each.name: getattr(backend, each.name) for each in fields(backend) if "rpc_url" not in each.name}
-        plain = {name: value for name, value in options.items() if isinstance(value, str | int | float | tuple | None)}
+        options = {
+            name: str(value) if isinstance(value, Amount) else sorted(value) if isinstance(value, frozenset) else value
+            for name, value in options.items()
+        }
+        known = (str, int, float, tuple, list, type(None))
+        plain = {name: value for name, value in options.items() if isinstance(value, known)}
         return {"name": backend.name, **plain}
 
     @field_serializer("network")
@@ -484,6 +495,7 @@ class ClientFields(OwnsClients, BaseModel):
         return settings
 
 
+_OWN_KEYS = {"opengradient": "OG_PRIVATE_KEY", "router": "ZEROG_ROUTER_API_KEY"}
 _SHORTEST = 16  # of what is looked for as a secret: a placeholder is none
 # They go to the client under another name, in one of its forms, or only where they say something.
 _IN_OTHER_FORM = {"stream_policy", "http_client", "http_async_client", "on_receipt", "limits", "max_retries"}

@@ -451,7 +451,7 @@ class LocalNet:
         if self._router is not None:
             values |= {
                 "ZEROG_ROUTER_URL": self._router.base_url,
-                "ROUTER_API_KEY": self._router.api_key,
+                "ZEROG_ROUTER_API_KEY": self._router.api_key,
                 "ZEROG_ROUTER_MANAGEMENT_KEY": self._router.management_key,
             }
         return values

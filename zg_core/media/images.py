@@ -66,6 +66,12 @@ class Images(Sequence[Image]):
     def __repr__(self) -> str:
         return f"Images({len(self)}, verdict={str(self.receipt.verdict)!r})"
 
+    def __str__(self) -> str:
+        """One sentence for a model that has asked for them: it gets no pixels."""
+        sizes = ", ".join("unknown size" if one.size is None else "{}x{}".format(*one.size) for one in self._images)
+        made = "1 image was made" if len(self) == 1 else f"{len(self)} images were made"
+        return f"{made} ({sizes}); verdict: {self.receipt.verdict}"
+
     def _repr_html_(self) -> str:
         shown = [f'<img src="data:{one.content_type};base64,{one.b64}">' for one in self._images]
         return "".join(shown) + self.receipt._repr_html_()

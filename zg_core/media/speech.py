@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["AsyncSpeechClient", "AsyncTranscriptStream", "SpeechClient", "TranscriptStream"]
 
 
-async def _transcribed(calls: Calls, payload: Mapping[str, Any], options: Options | None) -> Transcript:
+async def transcribed(calls: Calls, payload: Mapping[str, Any], options: Options | None) -> Transcript:
+    """Ask for a transcript."""
     reply = await calls.create(payload, TRANSCRIPTION.path, options)
     return transcript_of(reply.body, payload["response_format"], reply.receipt)
 
@@ -87,7 +88,7 @@ class SpeechClient(ChatClient):
             granularities=timestamp_granularities,
             more=more,
         )
-        return run(_transcribed(self.calls, payload, options_of(timeout, headers)))
+        return run(transcribed(self.calls, payload, options_of(timeout, headers)))
 
     def transcribe_stream(
         self,
@@ -138,7 +139,7 @@ class AsyncSpeechClient(AsyncChatClient):
             granularities=timestamp_granularities,
             more=more,
         )
-        return await _transcribed(self.calls, payload, options_of(timeout, headers))
+        return await transcribed(self.calls, payload, options_of(timeout, headers))
 
     def transcribe_stream(
         self,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zg_core.crypto import same_address, typed_address
+from zg_core.crypto import typed_address
 from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Anchor", "read_pins"]
+__all__ = ["Anchor", "id_of", "read_pins"]
+
+_LONG_ID = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Anchor:
 def read_pins(path: Path, provider: str, chain_id: int) -> Anchor:
     """The signers that a pins file names for a provider.
 
-    The file is a JSON object: a provider's address, or ``chain id:address``, to a signer or a list of signers.
+    The file is a JSON object: a provider's address, or ``chain id:address``, to a signer or a list of signers. Ids of
+    32 bytes, as enclaves of other backends have, stand in place of addresses.
 
     Raises:
         ConfigError: it cannot be read, or is of another form (code ``bad_pins``).
@@ -58,16 +62,29 @@ def read_pins(path: Path, provider: str, chain_id: int) -> Anchor:
         if chain and not chain.isdigit():
             raise _bad_pins(path, f"{name[:60]!r} is no address with its signers")
         try:
-            owner, addresses = typed_address(address), [typed_address(each) for each in listed]
+            owner, addresses = id_of(address), [id_of(each) for each in listed]
         except ValueError as error:
             raise _bad_pins(path, f"{name[:60]!r} is no address with its signers ({error})") from None
-        if same_address(owner, provider) and chain in ("", str(chain_id)):
+        if owner.lower() == provider.lower() and chain in ("", str(chain_id)):
             found += addresses
             chains.add(chain)
     facts: dict[str, str | int] = {"provider": provider} if found else {}
     if chains == {str(chain_id)}:
         facts["realm"] = f"eip155:{chain_id}"
     return Anchor(f"pins file {path.name}", tuple(found), facts=facts)
+
+
+def id_of(text: Any) -> str:
+    """The address, or id of 32 bytes, in what somebody has typed.
+
+    Raises:
+        ValueError: it is neither.
+
+    Example:
+        >>> id_of("0x" + "AB" * 32) == "0x" + "ab" * 32
+        True
+    """
+    return text.lower() if isinstance(text, str) and _LONG_ID.fullmatch(text) else typed_address(text)
 
 
 def _bad_pins(path: Path, why: str) -> ConfigError:

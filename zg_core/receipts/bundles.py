@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from zg_core.crypto import SignatureError, recover_personal, same_address, sha256_hex
 from zg_core.errors import ConfigError
@@ -238,10 +238,13 @@ def _places(steps: Sequence[Step]) -> dict[str, tuple[int, str, str]]:
     return found
 
 
-def read_bundle(path: str | os.PathLike[str]) -> Bundle:
+def read_bundle(path: str | os.PathLike[str] | IO[bytes]) -> Bundle:
     """Read a bundle, and refuse it if anything in it is not what its manifest says.
 
     Nothing is unpacked to the disk, and no more than 512 MB into memory.
+
+    Args:
+        path: The file, or one that is open for reading bytes.
 
     Raises:
         ConfigError: it is no bundle, it was changed, or its signature is not by whom it names (code ``bad_bundle``).

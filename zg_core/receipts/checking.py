@@ -34,6 +34,7 @@ Result = Literal["passed", "failed", "unproven"]
 _HASHES_ONLY = "hashes only: the bytes were not kept, so their hashes are taken on trust"
 # What a rewritten request comes to, which only its bytes can show.
 _OF_THE_REQUEST = ("status", "reason", "binding", "asked_model", "signed_model", "signed_adapter")
+_ADDRESS = 42  # characters; what is longer, a person may have mistaken for one: it is not repeated
 _ADDRESSES = ("expected_signer", "recovered_signer")
 _NO_EVIDENCE = ("record_age",)  # how old the record was that the client had, by its own clock
 
@@ -242,7 +243,7 @@ class _Checking:
                 return self._proven(own, anchor, scheme, record_known=False)
             if not anchor.signers:
                 return self._says("unproven", f"consistent, signer not anchored: {anchor.source} names no key", own)
-            known = ", ".join(anchor.signers)
+            known = ", ".join(each if len(each) <= _ADDRESS else f"{each[:10]}…" for each in anchor.signers)
             reason = f"signed by {own.recovered_signer}, but {anchor.source} names {known} for {receipt.provider}"
             return self._says("failed", reason, own)
         verdicts = [scheme.remade(self._with(record)) for record in anchor.services]

@@ -13,6 +13,7 @@ from zg_core import display
 from zg_core.receipts import plain
 from zg_core.receipts.runs import current_run
 from zg_core.receipts.upgrade import upgraded
+from zg_core.sse import document_in
 from zg_core.types import Kind
 from zg_core.verify.schemes.evidence import Evidence
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -158,6 +159,14 @@ class Receipt:
         elif not self.chain_id:
             self.chain_id = chain_of(self.realm)
         self.payment = self.payment or _PAYMENTS.get(self.backend, "")
+
+    @property
+    def body(self) -> Any:
+        """The whole reply as its server sent it, parsed: an object, of a stream the list of its events.
+
+        None where the client did not keep bytes (``keep_bytes=True``).
+        """
+        return None if self.response_body is None else document_in(self.response_body)
 
     @property
     def prompt(self) -> Prompt:

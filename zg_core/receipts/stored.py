@@ -51,6 +51,7 @@ _WRITTEN = (
 )  # fmt: skip
 # What an appended verdict has written stays.
 _JUDGED = ("status", "verdict")
+_FIXED = ("id", "chain", "realm", "provider", "started")  # once the call has begun
 CALL = (  # names of columns only
     f"INSERT INTO receipts ({', '.join(_WRITTEN)}) VALUES ({', '.join(f':{name}' for name in _WRITTEN)})"  # noqa: S608
     " ON CONFLICT (id) DO UPDATE SET "
@@ -58,7 +59,8 @@ CALL = (  # names of columns only
         f"{name} = CASE WHEN receipts.judged IS NULL THEN :{name} ELSE receipts.{name} END"
         if name in _JUDGED
         else f"{name} = :{name}"
-        for name in _WRITTEN[1:]
+        for name in _WRITTEN
+        if name not in _FIXED
     )
 )
 CONTEXT = "INSERT INTO receipt_contexts (name, data) VALUES (:name, :data) ON CONFLICT (name) DO NOTHING"
@@ -265,10 +267,11 @@ class ReceiptStore:
 
     def _may_exceed(self, work: Work, count: int) -> bool:
         """Whether there may be more rows than `count`, where that can be told without counting them."""
-        if self._store.kind != "sqlite":
-            return True
-        ends = work.one("SELECT COALESCE(MAX(rowid), 0) - COALESCE(MIN(rowid), 0) AS n FROM receipts")
-        return int(ends["n"]) >= count
+        if self._store.kind == "sqlite":  # two selects: of both ends in one, it would look at every row
+            last = work.one("SELECT COALESCE(MAX(rowid), 0) AS n FROM receipts")["n"]
+            return int(last) - int(work.one("SELECT COALESCE(MIN(rowid), 0) AS n FROM receipts")["n"]) >= count
+        known = work.one("SELECT COALESCE(MAX(reltuples), -1) AS n FROM pg_class WHERE oid = to_regclass('receipts')")
+        return float(known["n"]) < 0 or 1.5 * float(known["n"]) >= count
 
     # reading
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from zg_core.sealing.hpke import Context
     from zg_core.sealing.profiles import Profile
 
-__all__ = ["Broken", "EnclaveKey", "Opener", "SealedRequest", "is_sealed", "unseal_error"]
+__all__ = ["Broken", "EnclaveKey", "Opener", "SealedRequest"]
 
 REQUEST, RESPONSE = b"0g-pc/v1/seal", b"0g-pc/v1/resp"
 _ANSWERS_UNBOUND = frozenset({"model", "x_0g_trace"})
@@ -216,16 +216,6 @@ class Opener:
 
 def _names(value: Any) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(each, str) for each in value) and len(set(value)) == len(value)
-
-
-def is_sealed(said: Mapping[str, Any]) -> bool:
-    """Whether a body or event is an envelope: its presence is the only sign (0g-router §4)."""
-    return isinstance(said.get("_e2ee"), dict)
-
-
-def unseal_error(words: str) -> bool:
-    """Whether a refusal says that the enclave has another key than the one sealed to: then nothing was billed."""
-    return words.startswith("e2ee_key_mismatch")
 
 
 _OTHER = "choose another provider"

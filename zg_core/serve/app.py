@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core.errors import ZeroGError
 from zg_core.serve.access import OWNER, Access, Keys, Refused
 from zg_core.serve.answers import GUARDS, HttpError
+from zg_core.serve.bodies import Gone, read_body
 from zg_core.serve.clients import Clients
 from zg_core.serve.console import PAGE_GUARDS, Console, page
 from zg_core.serve.metrics import CONTENT_TYPE
@@ -17,6 +18,7 @@ from zg_core.serve.relaying import Relays, send_error
 from zg_core.serve.seen import Seen
 from zg_core.serve.settings import is_loopback
 from zg_core.serve.visitors import objection
+from zg_core.shown.escaping import line
 from zg_core.store import Store
 from zg_core.tasks.base import CHAT, TASKS
 
@@ -72,6 +74,10 @@ class Server:
         except (HttpError, ZeroGError) as error:
             self.seen.metrics.refused(error.code)
             await send_error(send, error)
+        except Exception:  # whatever it is, callers get one line of ours
+            logger.exception("a request for %s failed", line(scope["path"])[:100])
+            self.seen.metrics.refused("internal")
+            await send_error(send, HttpError(500, "internal", "the server failed; its log says more"))
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         method, path = scope["method"], scope["path"]
@@ -98,8 +104,12 @@ class Server:
             await send_bytes(send, text.encode(), CONTENT_TYPE)
         elif path.startswith(_CONSOLE):
             _owners(caller)
+            try:
+                body = await read_body(scope, receive, self.settings.max_body) if method == "POST" else b""
+            except Gone:
+                return
             told, kind = await self._console.answer(
-                method, path.removeprefix(_CONSOLE), scope.get("query_string", b""), caller
+                method, path.removeprefix(_CONSOLE), scope.get("query_string", b""), body, caller
             )
             await (send_bytes(send, told.encode(), kind) if kind else send_json(send, told))
         else:

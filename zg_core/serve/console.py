@@ -8,21 +8,23 @@ them into text, never into HTML.
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs
 
 from zg_core.errors import ConfigError
 from zg_core.money import Amount
+from zg_core.receipts.bundles import read_bundle
 from zg_core.receipts.export import to_csv
 from zg_core.receipts.stored import ReceiptStore
 from zg_core.serve.answers import HttpError
-from zg_core.serve.ledgers import account_of, amount_json, checked_again, prices_of, service_json
+from zg_core.serve.ledgers import account_of, amount_json, anchors_of, checked_again, prices_of, service_json
 from zg_core.serve.settings import ANY
-from zg_core.serve.showing import facts_of, shown, steps_of
+from zg_core.serve.showing import bundled, facts_of, shown, steps_of
 from zg_core.store import Store
 from zg_core.tasks.base import CHAT
 
@@ -98,7 +100,7 @@ class Console:
         self._seeding = asyncio.Lock()
         self._spent: tuple[float, list[dict[str, Any]]] = (float("-inf"), [])
 
-    async def answer(self, method: str, path: str, query: bytes, caller: Caller) -> tuple[Any, str]:
+    async def answer(self, method: str, path: str, query: bytes, body: bytes, caller: Caller) -> tuple[Any, str]:
         """What is shown at `path` below ``/console/api/``: JSON, or text of the content type that stands beside it.
 
         Raises:
@@ -109,6 +111,8 @@ class Console:
         head, _, rest = path.partition("/")
         if method == "POST" and head == "receipts" and rest.endswith("/verify"):
             return await self._verify(rest.removesuffix("/verify"), caller), ""
+        if method == "POST" and path == "bundle":
+            return await self._bundle(body, asked, caller), ""
         if method != "GET":
             raise HttpError(405, "wrong_method", "use GET here")
         if head == "receipts" and rest:
@@ -172,6 +176,26 @@ class Console:
         finally:
             lease.leave()
         return shown({**found.to_dict(), "checked_at": datetime.now(UTC).isoformat()})
+
+    async def _bundle(self, body: bytes, asked: Query, caller: Caller) -> Any:
+        """Check a bundle of receipts, from whom ever: offline, but for the chain where that is asked for."""
+        found = await asyncio.to_thread(read_bundle, cast("Any", io.BytesIO(body)))  # a file as good as a path
+        lease = self._lease(caller)
+        try:
+            on_chain = asked.get("anchor", [""])[0] == "chain"
+            anchors = await anchors_of(lease.client, found.documents, self._ca_file) if on_chain else {}
+        finally:
+            lease.leave()
+        lines = await asyncio.to_thread(found.check, lambda receipt: anchors.get(receipt.id))
+        return shown(
+            {
+                "run": found.run,
+                "sha256": found.sha256,
+                "signer": found.signer or None,
+                "made_at": found.made_at,
+                "lines": [{**each.to_dict(), **bundled(each)} for each in lines],
+            }
+        )
 
     # money
 

@@ -14,17 +14,18 @@ from zg_core.chain.rpc import quantity
 from zg_core.errors import ConfigError
 from zg_core.money import Amount
 from zg_core.receipts.checking import check
+from zg_core.receipts.model import Receipt
 from zg_core.verify.verdict import Status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from zg_core.backends.base import Service
     from zg_core.client import AsyncChatClient
+    from zg_core.receipts.anchors import Anchor
     from zg_core.receipts.checking import Check
-    from zg_core.receipts.model import Receipt
 
-__all__ = ["account_of", "amount_json", "checked_again", "service_json"]
+__all__ = ["account_of", "amount_json", "anchors_of", "checked_again", "service_json"]
 
 _PER_PIECE = {"text-to-image": "image", "image-editing": "image", "speech-to-text": "second", "video": "second"}
 _MILLION = 10**6
@@ -96,6 +97,30 @@ async def checked_again(client: AsyncChatClient, receipt: Receipt, ca_file: str 
                     receipt.settle(each.verdict)
         anchor = await chain_anchor(receipt, broker.core.chain)
     return check(receipt.to_dict(), anchor)
+
+
+async def anchors_of(
+    client: AsyncChatClient, documents: Sequence[dict[str, Any]], ca_file: str | None
+) -> dict[str, Anchor]:
+    """What the chain says of who must have signed, for each of these receipts that it knows of, by their ids.
+
+    Raises:
+        ChainError: the chain cannot be read.
+        ConfigError: a document is no receipt (code ``bad_receipt``).
+    """
+    found: dict[str, Anchor] = {}
+    if client.backend.name != "direct":
+        return found
+    async with _reader(client, ca_file) as broker:
+        for document in documents:
+            receipt = Receipt.from_dict(document)
+            if receipt.backend != "direct":
+                continue
+            try:
+                found[receipt.id] = await chain_anchor(receipt, broker.core.chain)
+            except ConfigError:  # of another chain: nothing here vouches for it
+                continue
+    return found
 
 
 def prices_of(service: Service) -> tuple[int, int]:

@@ -10,10 +10,11 @@ from zg_core.shown.escaping import terminal
 from zg_core.verify.verdict import Binding, Status
 
 if TYPE_CHECKING:
+    from zg_core.receipts.bundles import Line
     from zg_core.receipts.model import Receipt
     from zg_core.serve.seen import Sighting
 
-__all__ = ["facts_of", "shown", "steps_of"]
+__all__ = ["bundled", "facts_of", "shown", "steps_of"]
 
 _MADE = (Status.VERIFIED, Status.RESPONSE_BOUND, Status.SIGNER_ONLY, Status.FAILED)
 
@@ -57,6 +58,16 @@ def facts_of(sighting: Sighting) -> dict[str, Any]:
         "prompt_tokens": None if usage is None else usage.prompt_tokens,
         "completion_tokens": None if usage is None else usage.completion_tokens,
         "flags": list(receipt.flags),
+    }
+
+
+def bundled(line: Line) -> dict[str, Any]:
+    """What the table of a bundle shows beside the check of one receipt."""
+    fee, made = line.receipt.fee, line.check.verdict
+    return {
+        "verdict": str((line.receipt.verdict if made is None else made).status),
+        "fee": str(fee.amount) if fee.exact else fee.bounds,
+        "unvouched": list(line.unvouched) if line.check.result == "passed" else ["all of it"],
     }
 
 

@@ -146,8 +146,12 @@ def usage_in(said: Mapping[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def reasoning_of(said: Mapping[str, Any]) -> str:
+def reasoning_of(said: Mapping[str, Any], *, named: bool = False) -> str:
     """What a message or delta says of its reasoning, wherever it says it; "" if it says nothing.
+
+    Args:
+        said: The message or delta.
+        named: Whether earlier deltas had it under a name of its own: ``reasoning_details`` repeat it then.
 
     Example:
         >>> reasoning_of({"reasoning_content": None, "reasoning": "because"})
@@ -160,7 +164,7 @@ def reasoning_of(said: Mapping[str, Any]) -> str:
             return text
     if isinstance(content := said.get("content"), list) and (text := thoughts_in(content)):
         return text
-    details = said.get("reasoning_details")
+    details = None if named else said.get("reasoning_details")
     texts = [_thought(detail) for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
     return "".join(texts)
 

@@ -14,7 +14,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from langchain_zerog import ChatZeroG
-from zg_core import OpenGradient
+from zg_core import Amount, OpenGradient
 from zg_core.localnet.opengradient.network import OpenGradientNet
 
 pytestmark = [
@@ -134,3 +134,10 @@ def test_a_structure_comes_by_schema_because_a_function_need_not_be_called(og: O
     with ChatZeroG(backend=backend, model="openai/gpt-5", private_key=og.wallet.private_key, verify="require") as model:
         found = model.with_structured_output(Person).invoke("'Ada' is 36 years old.")
     assert found == Person(name="Ada", age=36)
+
+
+def test_a_model_that_is_made_again_keeps_its_cap_and_images(og: OpenGradientNet) -> None:
+    backend = OpenGradient(cap=Amount("0.5", "OPG"), pcrs=["0x" + "11" * 32], settlement="private")
+    model = ChatZeroG(backend=backend, model="openai/gpt-5", private_key=og.wallet.private_key)
+    again = ChatZeroG(**{**model.model_dump(), "private_key": og.wallet.private_key})
+    assert again.backend == backend

@@ -145,8 +145,8 @@ def test_a_verdict_in_the_background_is_waited_for_and_judged(steady, market, pr
             receipt.resolve(10)
         judge(client, receipt, answer)
 
-    judge = chat._settle
-    monkeypatch.setattr(chat, "_settle", settle)
+    judge = chat.settle_verdict
+    monkeypatch.setattr(chat, "settle_verdict", settle)
     assert steady.json("chat", "hi", "--provider", provider, ZEROG_VERIFY="background")["verdict"] == "verified"
     market.providers[0].fault("body_changed")
     ran = steady("chat", "hi", "--provider", provider, ok=False, ZEROG_VERIFY="background")

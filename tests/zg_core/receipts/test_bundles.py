@@ -61,6 +61,7 @@ def rewritten(path: Path, changes: dict[str, Any], *, leave_out: tuple[str, ...]
 def test_what_is_opened_is_what_was_put_in(made: Path) -> None:
     assert is_bundle(made)
     found = read_bundle(made)
+    assert read_bundle(io.BytesIO(made.read_bytes())) == found
     assert (found.run, found.signer) == ("r", WALLET.address)
     assert found.evidence == {"quote/report.json": b"{}"}
     assert [Receipt.from_dict(each).to_dict() for each in found.documents] == list(found.documents)

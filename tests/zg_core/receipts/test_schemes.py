@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -187,3 +188,18 @@ def test_a_record_of_the_chain_is_read_through_another_backend() -> None:
     assert flat(document)["service.record"]["tee_signer"] == sealing.SIGNER
     assert Receipt.from_dict(document).service.record == document["service"]["record"]
     assert service(Kind.TEE_ML).kind is Kind.TEE_ML
+
+
+def test_an_enclave_is_named_by_its_id_on_the_command_line_and_in_pins(tmp_path: Path) -> None:
+    from tests.zg_core.cli.running import Zerog
+
+    case, tee_id = CASES["rsa_pss bytes signer"], pss.VECTORS["tee_id"]
+    path, pins, wrong = tmp_path / "receipt.json", tmp_path / "pins.json", "0x" + "5e" * 32
+    path.write_text(json.dumps(case.document))
+    pins.write_text(json.dumps({tee_id: [tee_id.upper().replace("0X", "0x")]}))
+    zerog = Zerog({"ZEROG_HOME": str(tmp_path)})
+    for anchor in (("--signer", tee_id), ("--pins", str(pins))):
+        assert "passed" in zerog("receipts", "verify", str(path), *anchor).out
+    refused = zerog("receipts", "verify", str(path), "--signer", wrong, ok=None)
+    assert (refused.code, wrong in refused.out + refused.err) == (1, False), "it may be a key"
+    assert zerog("receipts", "verify", str(path), "--signer", "0x12", ok=None).code == 2

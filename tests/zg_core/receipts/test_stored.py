@@ -155,6 +155,11 @@ class TestRows:
         assert [each.to_dict() for each in other] == [each.to_dict() for each in kept]
         other._store.close()
 
+    def test_ids_of_other_backends_are_as_long_as_they_are(self, kept: ReceiptStore) -> None:
+        one = receipt(backend="opengradient", provider="0x" + "ab" * 32, payer="p" * 128, chain_id=0, realm="r" * 128)
+        kept.write(one)
+        assert kept.select(provider=one.provider, payer=one.payer)[0].to_dict() == one.to_dict()
+
     def test_an_audit_is_of_one_backend(self, kept: ReceiptStore) -> None:
         ours, theirs = receipt(), receipt(backend="router")
         for each in (ours, theirs):

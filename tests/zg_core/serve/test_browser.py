@@ -13,6 +13,7 @@ import pytest
 from tests.zg_core.serve.serving import ANSWER, PATIENCE, QUESTION, TOKEN, Running, running, settings_of
 from zg_core.localnet import LocalNet, LocalProvider, LocalWallet, ProviderSpec
 from zg_core.money import Amount
+from zg_core.receipts import write_bundle
 from zg_core.serve.settings import Allowance
 
 pytestmark = pytest.mark.requires("chromium")
@@ -180,10 +181,25 @@ def test_everything_is_reached_with_the_keyboard(page: Any, shop: Running) -> No
     page.wait_for_selector("dialog[open]", state="detached")
 
 
+def test_a_bundle_is_checked_line_by_line(page: Any, shop: Running, tmp_path: Path) -> None:
+    sent = shop.chat(GOOD).headers["x-zerog-receipt"]
+    write_bundle(tmp_path / "run.zip", [shop.server.seen.get(sent).receipt], run="the run")
+    page.goto(f"{shop.url}/#bundle")
+    page.set_input_files("#bundle-file", tmp_path / "run.zip")
+    page.click("#bundle-form button")
+    page.wait_for_selector("#bundle-lines tr >> text=passed")
+    assert "the run" in page.inner_text("#bundle-facts")
+    (tmp_path / "run.zip").write_bytes(b"no zip")
+    page.set_input_files("#bundle-file", tmp_path / "run.zip")
+    page.click("#bundle-form button")
+    page.wait_for_selector("#problem:not([hidden])")
+
+
 PAGES = {
     "spend": "Left of 5 0G per day",
     "providers": "chat-separated",
     "account": "zerog deposit 3",
+    "bundle": "Check a bundle",
     "use": "OpenAI(base_url=",
 }
 

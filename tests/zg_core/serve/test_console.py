@@ -12,6 +12,7 @@ import zg_core.serve
 from tests.zg_core.serve.serving import QUESTION, Running, running, settings_of
 from zg_core.localnet import LocalNet, LocalProvider, LocalWallet
 from zg_core.money import Amount
+from zg_core.receipts import write_bundle
 from zg_core.serve.access import Keys
 from zg_core.serve.settings import Allowance, allowance_of
 from zg_core.store import Store
@@ -96,6 +97,23 @@ def test_a_refused_answer_shows_which_check_failed(kept: Running, provider: Loca
     results = {each["name"]: each["result"] for each in told["steps"]}
     assert results["The signed hash is that of the bytes received"] == "failed"
     assert kept.post(f"{API}/receipts/{found}/verify", {}).json["result"] == "failed"
+
+
+def test_a_bundle_is_checked_against_the_chain_or_offline(kept: Running, tmp_path: Path) -> None:
+    for _ in range(2):
+        kept.chat(GOOD)
+    receipts = [each.receipt for each in kept.server.seen.after(0) if str(each.receipt.verdict.status) == "verified"]
+    write_bundle(tmp_path / "run.zip", receipts[-2:], run="r")
+    data = (tmp_path / "run.zip").read_bytes()
+    told = kept.post(f"{API}/bundle?anchor=chain", data).json
+    assert [(each["result"], each["verdict"]) for each in told["lines"]] == [("passed", "verified")] * 2
+    assert (told["run"], told["signer"]) == ("r", None)
+    assert "seconds" in told["lines"][0]["unvouched"]
+    offline = kept.post(f"{API}/bundle", data).json
+    assert [each["result"] for each in offline["lines"]] == ["unproven"] * 2
+    for wrong in (b"", b"PK", data[: len(data) // 2]):
+        assert kept.post(f"{API}/bundle", wrong).error["code"] == "bad_bundle"
+    assert kept.get(f"{API}/bundle").status == 404
 
 
 def test_spend_and_what_is_left_agree_with_the_receipts(kept: Running) -> None:

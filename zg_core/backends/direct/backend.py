@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from zg_core.backends import sealing
 from zg_core.backends.direct import refusals
 from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
@@ -26,6 +27,7 @@ from zg_core.errors import (
     NotAcknowledged,
     ProviderUnavailable,
     SessionRejected,
+    VerificationUnavailable,
     ZeroGError,
 )
 from zg_core.http.bodies import BodyBroken
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from zg_core.tasks.models import ModelInfo
     from zg_core.types import Service as Record
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
+    from zg_core.verify.attestation.sealing_keys import SealingKeys
     from zg_core.verify.policy import Policy
     from zg_core.verify.reach import Reach
     from zg_core.verify.replay import ReplayGuard
@@ -97,6 +100,7 @@ class DirectBackend:
             can ask for that, too.
         retries: How often reading a record is tried again where a verdict waits for it.
         on_progress: Told when a call waits for the provider to see our own transaction.
+        sealing_keys: The keys of enclaves, where requests are sealed.
     """
 
     name = "direct"
@@ -120,7 +124,9 @@ class DirectBackend:
         careful: bool = False,
         retries: Retries | None = None,
         on_progress: Listener | None = None,
+        sealing_keys: SealingKeys | None = None,
     ) -> None:
+        self._sealing = sealing_keys
         self.network = network
         self.realm = f"eip155:{network.chain_id}"
         if provider is None and isinstance(credential, ApiKeyCredential):
@@ -274,6 +280,13 @@ class DirectBackend:
             VerificationUnavailable: it cannot be had.
         """
         level = self._policy.demand.level
+        if self._sealing is not None:
+            if service.kind is Kind.STANDARD:
+                said = f"provider {service.provider} has no enclave to seal to; nothing was sent"
+                raise VerificationUnavailable(said, code="cannot_seal", hint="choose another provider")
+            _, sealed = await self._sealing.of(service, model)
+            self._policy.admit(service, sealed, model=model)
+            return sealed
         if level is None:
             return None
         if self._attestations is None:
@@ -304,6 +317,8 @@ class DirectBackend:
                 code="wrong_service",
                 hint=f"`zerog providers` lists those that serve {task.service_type}",
             )
+        if self._sealing is not None:
+            return sealing.body_of(task, route.model, payload, self._sealing.in_hand(route.service.provider))
         return Body(*request_bytes(task, route.model, payload, data))
 
     async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
@@ -314,6 +329,13 @@ class DirectBackend:
         """
         if error is None:
             return await self._grant(call, "")
+        if error.code == sealing.KEY_MISMATCH and self._sealing is not None:
+            if call.grant is None or call.grant.facts.get("session") == "new key":
+                return None
+            provider = call.route.service.provider
+            self._sealing.forget(provider)
+            await self._sealing.of(await self._chain.service(provider, fresh=True))
+            return await self._grant(call, "new key")
         if not call.hasty and (left := await self._patience(call, error)) > 0:
             self._tell_of(call, error, left)
             return left
@@ -349,6 +371,8 @@ class DirectBackend:
         """See `Backend.refusal`."""
         signed_here, route = isinstance(self._credential, WalletCredential), direct(call.route)
         record = route.service.on_chain
+        if self._sealing is not None and (changed := sealing.key_changed(status, body)) is not None:
+            return changed
         error = refusals.refusal(record, route.model, status, headers, body, signed_here=signed_here)
         if isinstance(error, ModelNotServed):  # the next such call ends here: five of them would block the user
             self._served.pop(record.provider, None)
@@ -370,9 +394,9 @@ class DirectBackend:
 
     # its reply
 
-    def hear(self, call: Call, said: dict[str, Any]) -> dict[str, Any] | None:  # noqa: ARG002 - the interface's
-        """See `Backend.hear`: all that a reply says here is its answer."""
-        return said
+    def hear(self, call: Call, said: dict[str, Any]) -> dict[str, Any] | None:
+        """See `Backend.hear`: all that a reply says here is its answer, opened where it is sealed."""
+        return said if self._sealing is None else sealing.hear(call, said)
 
     def fee(self, call: Call) -> Fee:
         """See `Backend.fee`."""
@@ -380,6 +404,8 @@ class DirectBackend:
 
     async def verify(self, call: Call) -> Verdict:
         """See `Backend.verify`."""
+        if self._sealing is not None:
+            return await self._judge_sealed(call)
         if call.task.counted == ("images",):
             return await self._judge_images(call)
         verdict = await self.judge(direct(call.route), call.exchange)
@@ -455,6 +481,25 @@ class DirectBackend:
         )
         verdict = replace(verdict, record_age=route.record_age)
         if route.stale and verdict.satisfies(Status.CLAIMED):  # what it names may hold no more
+            verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
+        return verdict
+
+    async def _judge_sealed(self, call: Call) -> Verdict:
+        route = direct(call.route)
+        record = route.service.on_chain
+
+        async def fetch(ids: tuple[str, ...]) -> bytes | None:
+            return await fetch_signature(self._transport, record, record.model, ids)
+
+        async def reread() -> Record:
+            try:
+                return await self._chain.service(record.provider, fresh=True)
+            except ConfigError:
+                return unregistered(record)
+
+        verdict = await sealing.verdict_on(call, record, fetch=fetch, reread=reread)
+        verdict = replace(verdict, record_age=route.record_age)
+        if route.stale and verdict.satisfies(Status.CLAIMED):
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
         return verdict
 

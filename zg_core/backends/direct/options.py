@@ -25,6 +25,9 @@ class Direct:
         ledger: LedgerManager address instead of the network's own.
         inference: InferenceServing address instead of the network's own.
         record_age: Seconds for which a service's record on chain is used as it is.
+        sealed: Encrypt each request to the key of the provider's attested enclave (extra ``sealed``).
+        key_signed: Sealed: whether the provider's key on chain must have signed the quote that shows the encryption
+            key, as for `Router`.
 
     Raises:
         ConfigError: one of them is malformed.
@@ -42,6 +45,8 @@ class Direct:
     ledger: str | None = None
     inference: str | None = None
     record_age: float | None = None
+    sealed: bool = False
+    key_signed: bool = True
 
     def __post_init__(self) -> None:
         """Check what can be checked, and hide the path of the RPC endpoint."""
@@ -65,6 +70,12 @@ class Direct:
             provider = check_contract(provider, source("provider", setting.sources))
         with blaming("api_key", setting.sources):
             credential = credential_of(setting.wallet, setting.api_key)
+        keys = None
+        if self.sealed or setting.sealed:
+            from zg_core.verify.attestation.sealing_keys import SealingKeys
+
+            level, options = setting.policy.demand.level, setting.attestation
+            keys = SealingKeys(setting.transport, level, options, signed=self.key_signed)
         age = setting.record_age if self.record_age is None else self.record_age
         if age is None:  # a local network's clock and records are moved by hand
             age = 0.0 if network.name == "local" else RECORD_AGE
@@ -84,6 +95,7 @@ class Direct:
             careful=setting.careful,
             retries=setting.retries,
             on_progress=setting.on_progress,
+            sealing_keys=keys,
         )
 
     def _network(self, network: Network) -> Network:

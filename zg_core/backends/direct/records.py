@@ -15,6 +15,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from zg_core.backends.direct.contracts.updates import read_updates
 from zg_core.calls.retries import Attempts, Retries
 from zg_core.errors import ChainError, ConfigError
 
@@ -49,9 +50,10 @@ def check_age(seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Resting:
-    """A finished call: which record it rests on, when it ended, and who is told when that record had changed."""
+    """A finished call: which record it rests on, as of which block, when it ended, and who is told of its change."""
 
     record: Service
+    block: int | None
     ended: float
     wall: float
     changed: Callable[[Service], None]
@@ -117,7 +119,7 @@ class Records:
         """
         with self._lock:
             waiting = self._resting.setdefault(provider, deque(maxlen=_MOST))
-            waiting.append(_Resting(record, time.monotonic(), time.time(), changed))
+            waiting.append(_Resting(record, self._chain.block_of(provider), time.monotonic(), time.time(), changed))
         if (newest := self._chain.in_hand(provider)) is not None and _differs(record, newest):
             changed(newest)
 
@@ -131,6 +133,23 @@ class Records:
         for one in settled:
             if _differs(one.record, record) and not _later(one, record):
                 one.changed(record)
+        between = [one for one in settled if one.block is not None and one.record.updated_at != record.updated_at]
+        if between:
+            self._transport.spawn(lambda: self._between(record.provider, between), f"changes of {record.provider}")
+
+    async def _between(self, provider: str, resting: list[_Resting]) -> None:
+        """Tell of prices that were raised and taken back between two reads, which neither of them shows."""
+        chain, first = self._chain, min(one.block for one in resting if one.block is not None) + 1
+        try:
+            updates = await read_updates(chain.rpc, chain.network, provider, first, sleep=self._transport.sleep)
+        except ChainError as error:  # what was settled will show it
+            logger.warning("what %s changed in between cannot be read: %s", provider, error.message)
+            return
+        for one in resting:
+            for update in updates:
+                was = replace(one.record, input_price=update.input_price, output_price=update.output_price)
+                if was != one.record and update.at <= one.wall + _SLACK:
+                    one.changed(was)
 
 
 def _differs(before: Service, after: Service) -> bool:

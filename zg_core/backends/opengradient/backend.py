@@ -6,6 +6,7 @@ import base64
 import hashlib
 import logging
 import time
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +19,7 @@ from zg_core.backends.opengradient.attesting import Attestations
 from zg_core.backends.opengradient.funds import funds_of, short_of
 from zg_core.backends.opengradient.models import wire_name
 from zg_core.backends.opengradient.options import is_local
+from zg_core.backends.opengradient.referee import Permits
 from zg_core.backends.opengradient.refusals import check_clock, refusal
 from zg_core.backends.opengradient.registry import HEARTBEAT_SECONDS, Enclave, Registry
 from zg_core.backends.opengradient.sessions import Session, seat_of
@@ -111,6 +113,11 @@ class OpenGradientBackend:
         self.rpc = JsonRpc(payment_url, setting.transport)
         self._attestations = Attestations(options, setting.transport)
         self._warmed = False
+        self.permits = Permits()
+        """What this client was charged with by permits, until the chain tells more."""
+        # A budget counts what its own clients' permits allow: they share none with clients that have another, or none.
+        self._own = uuid.uuid4().hex if setting.careful else ""
+        self._offered: set[tuple[str, str]] = set()
 
     @property
     def payer(self) -> str:
@@ -238,6 +245,7 @@ class OpenGradientBackend:
         found = await seat.take(self._transport, call, alone=renewed > 1)
         facts = {"renewed": renewed} if renewed else {}
         if isinstance(found, Session):
+            await self._offer(call)
             headers = self._headers({"X-Upto-Session": found.id.reveal()})
             self._bound(call, found.cap)
             return Grant(headers, Amount(0, "OPG"), {**found.facts, **facts})
@@ -251,6 +259,7 @@ class OpenGradientBackend:
         headers = self._headers({payment.HEADER: permit.header.reveal()})
         most = Amount(permit.cap, "OPG")
         self._bound(call, permit.cap)
+        self.permits.brought(call.receipt)
         return Grant(headers, most, {**permit.facts, **facts}, heard=partial(self._paid, seat, call, permit))
 
     @staticmethod
@@ -259,7 +268,8 @@ class OpenGradientBackend:
         call.receipt.fee = replace(call.receipt.fee, upper=cap)
 
     def _seat(self, call: Call) -> Seat:
-        return seat_of(self.realm, self.payer.lower(), call.route.service.url, call.task.path, self.options.settlement)
+        where = call.route.service.url, call.task.path, self.options.settlement
+        return seat_of(self.realm, self.payer.lower(), *where, self._own)
 
     def _headers(self, more: Mapping[str, str]) -> SecretHeaders:
         fixed = {"Authorization": _BEARER, "X-SETTLEMENT-TYPE": self.options.settlement}
@@ -316,6 +326,11 @@ class OpenGradientBackend:
         if (short := short_of(funds, terms.amount)) is not None:
             raise short
 
+    async def _offer(self, call: Call) -> None:
+        """Ask once for each model whether the gateway has it, before a prompt for it leaves within a session."""
+        if (call.route.service.url, call.route.model) not in self._offered:
+            await self._challenge(call)
+
     async def _challenge(self, call: Call) -> asking.Challenge | None:
         service = call.route.service
         asked = {"model": call.route.model, "messages": [{"role": "user", "content": "."}], "max_tokens": 1}
@@ -338,6 +353,7 @@ class OpenGradientBackend:
             return None
         if response.status != 402:
             raise self._refused(service, call.route.model, response.status, response.headers, body)
+        self._offered.add((service.url, call.route.model))
         check_clock(response.headers, self.options.skew)
         challenge = asking.read(response.headers)
         if challenge is None:
@@ -390,8 +406,9 @@ class OpenGradientBackend:
         most = int(facts.get("cap", 0) or 0)
         if claimed is None or claimed > most:
             return Fee(Amount(0, "OPG"), exact=False, reason="not_metered_yet", upper=most)
-        # The first call of a permit answers for all that can be taken by it; the others for what they say.
-        return Fee(Amount(claimed, "OPG"), exact=False, reason=METERED, upper=max(cap or 0, claimed))
+        if cap:  # the call that brought the permit answers for all that can be taken by it
+            return Fee(Amount(claimed, "OPG"), exact=False, reason=METERED, upper=cap)
+        return Fee(Amount(claimed, "OPG"), exact=False, reason=METERED, upper=claimed)
 
     async def verify(self, call: Call) -> Verdict:
         """See `Backend.verify`."""

@@ -79,6 +79,9 @@ class OpenGradient:
     def __post_init__(self) -> None:
         """Check all, and bring it into one form."""
         cap: Any = self.cap
+        if isinstance(cap, str) and cap.endswith(" OPG"):  # as it is serialised
+            cap = Amount(cap.removesuffix(" OPG"), "OPG")
+            object.__setattr__(self, "cap", cap)
         if not isinstance(cap, Amount) or cap.currency != "OPG" or cap.units <= 0:
             raise _bad(f"cap is {cap!r}", 'an amount of OPG above nothing: cap=Amount("5", "OPG")')
         if self.settlement not in MODES:
@@ -111,6 +114,9 @@ class OpenGradient:
 
     def make(self, setting: Setting) -> Backend:
         """See `zg_core.backends.base.Options.make`."""
+        if setting.sealed:
+            hint = "leave sealed= out, or use backend='router' or 'direct'"
+            raise ConfigError("OpenGradient has no sealed requests", code="cannot_seal", hint=hint)
         from zg_core.backends.opengradient.backend import OpenGradientBackend  # circle: it is made with these options
 
         return OpenGradientBackend(self, setting)

@@ -16,7 +16,7 @@ from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, Missed, fetch_s
 from zg_core.backends.router.api import RouterApi
 from zg_core.backends.router.catalogue import Catalogue, abilities_of, tariff_of
 from zg_core.backends.router.headers import routing_headers
-from zg_core.backends.router.refusals import KEY_MISMATCH, refusal, request_id_of
+from zg_core.backends.router.refusals import refusal, request_id_of
 from zg_core.backends.router.trace import Trace, fee_of_trace, only_trace
 from zg_core.backends.service import Body, Grant, Offer, Route, Service
 from zg_core.config import SecretHeaders
@@ -25,7 +25,6 @@ from zg_core.errors import (
     ChainError,
     ConfigError,
     ModelNotServed,
-    SessionRejected,
     VerificationUnavailable,
     ZeroGError,
 )
@@ -288,9 +287,6 @@ class RouterBackend:
         """See `Backend.body`."""
         if self.sealed:
             key = self._sealing_keys().in_hand(route.service.provider)
-            if key is None:  # forgotten since: the next attempt looks again
-                said = f"there is no key to seal to for {route.service.provider}"
-                raise VerificationUnavailable(said, code="no_sealing_key", hint="try again")
             return sealing.body_of(task, route.model, payload, key)
         if self._verify_tee and task.form == "json":
             return Body(encode_body({**payload, "model": payload.get("model") or route.model, "verify_tee": True}))
@@ -301,7 +297,7 @@ class RouterBackend:
         facts: dict[str, Any] = {}
         if error is not None:
             again = call.grant is not None and call.grant.facts.get("sealed_to") == "new key"
-            if error.code != KEY_MISMATCH or again or not self.sealed:
+            if error.code != sealing.KEY_MISMATCH or again or not self.sealed:
                 return None
             keys, provider = self._sealing_keys(), call.route.service.provider
             keys.forget(provider)
@@ -314,11 +310,10 @@ class RouterBackend:
 
     def refusal(self, call: Call, status: int, headers: Mapping[str, str], body: bytes) -> ZeroGError:
         """See `Backend.refusal`."""
-        error = refusal(self.router, call.route.model, status, headers, body, sealed=self.sealed)
         call.heard[_REQUEST_ID] = request_id_of(headers, body)
-        if error.code == KEY_MISMATCH:  # a session of the enclave's that is over
-            return SessionRejected(error.message, code=error.code, hint=error.hint, retryable=True, **error.details)
-        return error
+        if self.sealed and (changed := sealing.key_changed(status, body)) is not None:
+            return changed
+        return refusal(self.router, call.route.model, status, headers, body, sealed=self.sealed)
 
     # its reply
 
@@ -364,6 +359,9 @@ class RouterBackend:
         trace: Trace | None = call.heard.get(_TRACE)
         number = request_id_of(call.exchange.headers) or (trace.request_id if trace else "")
         call.heard[_REQUEST_ID] = number
+        said = (trace or Trace()).and_then(Trace(request_id=number)).to_dict()
+        evidence = call.receipt.evidence
+        call.receipt.evidence = replace(evidence, facts={**evidence.facts, "trace": said})
 
     async def verify(self, call: Call) -> Verdict:
         """See `Backend.verify`."""
@@ -394,6 +392,7 @@ class RouterBackend:
         read = self._chain.read_at(record.provider)
         age = math.ceil(max(0.0, made - read)) if math.isfinite(read) else None
         verdict = replace(verdict, record_age=age)
+        self._note(call)  # the evidence is another one by now
         if stale and verdict.satisfies(Status.CLAIMED):
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
         return verdict
@@ -427,4 +426,5 @@ class RouterBackend:
             except (ChainError, ConfigError):
                 verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
         call.receipt.evidence = replace(evidence, signer=verdict.recovered_signer)
+        self._note(call)
         return verdict

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from zg_core.backends.router.headers import Wishes
-from zg_core.config import check_url
+from zg_core.config import check_url, conceal
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from zg_core.backends.base import Setting
     from zg_core.backends.router.backend import RouterBackend
 
-__all__ = ["URL_VARIABLE", "Router"]
+__all__ = ["KEY_VARIABLE", "URL_VARIABLE", "Router"]
 
 URL_VARIABLE = "ZEROG_ROUTER_URL"
+KEY_VARIABLE = "ZEROG_ROUTER_API_KEY"
+"""For whoever has a key of 0G Direct in ``ZEROG_API_KEY``, or a wallet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,7 @@ class Router:
                 message = f"{name} is {getattr(self, name)!r}"
                 raise ConfigError(message, code="bad_setting", hint=f"{name}= takes True or False")
         if self.sealed and self.verify_tee:
-            hint = "leave verify_tee out: sealed replies are checked here, and the field would break the seal"
-            raise ConfigError("verify_tee cannot be part of a sealed request", code="bad_setting", hint=hint)
+            raise _no_tee()
         if self.base_url is not None:
             object.__setattr__(self, "base_url", check_url(self.base_url, "base_url", private=True))
         if self.max_price_usd is not None and not isinstance(self.max_price_usd, str):
@@ -105,19 +106,27 @@ class Router:
         environ = setting.environ
         url = self.base_url or (environ.first(URL_VARIABLE) if environ is not None else None)
         router = router_of(setting.network, url)
-        given = setting.api_key
+        given = setting.api_key or (None if environ is None else conceal(environ.first(KEY_VARIABLE)))
         if given is None:
-            hint = f"pass api_key='sk-…' or set ZEROG_API_KEY; keys are made at {router.console}"
+            hint = f"pass api_key='sk-…' or set ZEROG_API_KEY or {KEY_VARIABLE}; keys are made at {router.console}"
             raise ConfigError("0G Router is paid by an API key, and there is none", code="no_credential", hint=hint)
         key = inference_key(given, router)
+        sealed = self.sealed or setting.sealed
+        if sealed and self.verify_tee:
+            raise _no_tee()
         wishes = wishes_of(self.wishes, setting.routing, setting.provider)
         return RouterBackend(
             setting,
             router,
             key,
             wishes,
-            sealed=self.sealed,
+            sealed=sealed,
             verify_tee=self.verify_tee,
             key_signed=self.key_signed,
             given_url=url is not None,
         )
+
+
+def _no_tee() -> ConfigError:
+    hint = "leave verify_tee out: sealed replies are checked here, and the field would break the seal"
+    return ConfigError("verify_tee cannot be part of a sealed request", code="bad_setting", hint=hint)

@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
     from zg_core.backends.router.networks import RouterNetwork
 
-__all__ = ["KEY_MISMATCH", "refusal", "request_id_of"]
+__all__ = ["refusal", "request_id_of"]
 
-KEY_MISMATCH = "e2ee_key_mismatch"
-"""The enclave has another key than the one that a request was sealed to: nothing was opened, nothing billed."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _HINTS = {
     "invalid_provider_header": "this package sends only headers that it knows: is something in between, or headers=?",
@@ -74,8 +72,6 @@ def refusal(
     hint = _HINTS.get(code, "")
     if 300 <= status < 400:
         return RequestError("the Router redirects; not followed", code="redirect", hint="check base_url=", **facts)
-    if status == 409 and text.startswith(KEY_MISMATCH):
-        return RequestError(said, code=KEY_MISMATCH, hint="the enclave has a new key: retry", retryable=True, **facts)
     if status == 401:
         hint = f"keys are of one network: this is {router.name}; make one at {router.console}"
         return SessionRejected(said, code=code or "invalid_api_key", hint=hint, **facts)

@@ -15,7 +15,7 @@ from zg_core.money import Amount, Fee
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FIELD", "Billing", "Trace", "fee_of_trace", "only_trace"]
+__all__ = ["FIELD", "Billing", "Trace", "amount_of", "fee_of_trace", "only_trace"]
 
 FIELD = "x_0g_trace"
 _LONGEST = 128
@@ -163,6 +163,17 @@ def fee_of_trace(trace: Trace | None, upper: int | None, currency: str = "0G") -
     parts = billing.input.units + billing.output.units
     lower = 0 if beyond else max(0, min(total.units - (0 if billing.exact else 1), parts))
     return Fee(total, exact=False, reason=reason, lower=lower, upper=max(total.units, parts))
+
+
+def amount_of(value: Any, currency: Any = None) -> Amount | None:
+    """An amount as the Router writes it, ``currency`` beside it: neuron, or micro-USD; None if it is none.
+
+    Example:
+        >>> amount_of("42"), amount_of("1.5", "usd"), amount_of("1", "eur")
+        (Amount('0.000000000000000042', '0G'), Amount('0.0000015', 'USD'), None)
+    """
+    billing = Billing.parse({"total_cost": value, "currency": currency})
+    return None if billing is None else billing.total
 
 
 def _decimal(value: Any) -> Decimal | None:

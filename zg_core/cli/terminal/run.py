@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zg_core.cli.terminal import remembered
 from zg_core.config import DEFAULT_NETWORK
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from zg_core.receipts.stored import ReceiptStore
 
 __all__ = ["Run"]
+
+_C = TypeVar("_C", bound="ChatClient")
 
 
 class Run:
@@ -122,10 +124,15 @@ class Run:
 
     def client(self, *, provider: str | None, model: str | None, **options: Any) -> ChatClient:
         """A client for `provider` or `model`; what is given replaces both of the environment's."""
-        from zg_core.cli.terminal.keystore import own_wallet
         from zg_core.client import ChatClient
+
+        return self.client_of(ChatClient, provider=provider, model=model, **options)
+
+    def client_of(self, kind: type[_C], *, provider: str | None, model: str | None, **options: Any) -> _C:
+        """The same of another class: `ImageClient`, `SpeechClient`."""
+        from zg_core.cli.terminal.keystore import own_wallet
 
         options.setdefault("store", self._store_url())
         if not os.environ.get("ZEROG_API_KEY"):
             options.setdefault("wallet", own_wallet())
-        return ChatClient(provider=provider, model=model, **self._where, **options)
+        return kind(provider=provider, model=model, **self._where, **options)

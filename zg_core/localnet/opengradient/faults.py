@@ -55,7 +55,10 @@ _MEANINGS: Mapping[Fault, tuple[str, Mapping[str, Any]]] = MappingProxyType(
         Fault.CUT_BEFORE_ANSWER: ("the request is served and paid, and the connection reset before the first byte", {}),
         Fault.MID_STREAM_ERROR: ("an error comes in the stream, and no end", {}),
         Fault.GZIP: ("the answer is compressed, asked for or not", {}),
-        Fault.UNAVAILABLE: ("an error before anything is served", {"status": 503, "retryable": True}),
+        Fault.UNAVAILABLE: (
+            "an error before anything is served; granted: only of requests that are paid",
+            {"status": 503, "retryable": True, "granted": False},
+        ),
         Fault.GREEDY_AMOUNT: ("the challenge asks for so many times as much", {"factor": 1000}),
         Fault.WRONG_PAYEE: ("the challenge names another payee than the registry", {}),
         Fault.WRONG_ASSET: ("the challenge asks for another token", {}),
@@ -112,10 +115,11 @@ class FaultPlan:
         with self._lock:
             self._active.append(ActiveFault(named, times, {**known, **options}))
 
-    def take(self, fault: Fault) -> ActiveFault | None:
-        """Use a fault up once, if it is set."""
+    def take(self, fault: Fault, *, granted: bool = True) -> ActiveFault | None:
+        """Use a fault up once, if it is set; one for paid requests only where this is one."""
         with self._lock:
-            found = next((each for each in self._active if each.fault is fault), None)
+            fitting = (each for each in self._active if granted or not each.options.get("granted"))
+            found = next((each for each in fitting if each.fault is fault), None)
             if found is None:
                 return None
             if found.times is not None:

@@ -1,6 +1,7 @@
 // Which page is shown, and what keeps it fresh.
 
 import { Refused, headers, read, takeToken, token } from "./api.js";
+import * as bundle from "./bundle.js";
 import * as calls from "./calls.js";
 import * as chat from "./chat.js";
 import { by, choices } from "./dom.js";
@@ -8,7 +9,7 @@ import * as money from "./money.js";
 import * as receipt from "./receipt.js";
 import { use } from "./use.js";
 
-const PAGES = ["calls", "chat", "spend", "providers", "account", "use"];
+const PAGES = ["calls", "chat", "spend", "providers", "account", "bundle", "use"];
 const EVERY = 1500;
 let overview = null;
 let shown = "";
@@ -84,6 +85,7 @@ by("token-form").addEventListener("submit", (event) => {
   go();
 });
 by("use-model").addEventListener("change", use);
+bundle.start(guard);
 calls.start(guard);
 receipt.start(guard);
 chat.start();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.zg_core.conftest import CALM
 from zg_core import AsyncChatClient, Budget, ChatClient, ConfigError, VerificationUnavailable, og
 from zg_core.backends.direct.records import check_age
 from zg_core.backends.direct.services import DirectRoute
@@ -29,12 +31,30 @@ def given(net: LocalNet, options: dict[str, Any], provider: LocalProvider) -> It
     net.revert(snapshot)
 
 
+@pytest.fixture
+def changing() -> Iterator[tuple[LocalNet, dict[str, Any], LocalProvider]]:
+    """A network whose clock may be moved."""
+    with LocalNet(providers=1, settings=CALM) as network:
+        provider = network.providers[0]
+        network.open_account(network.wallet, provider)
+        where = {"network": "local", "rpc_url": network.rpc_url, "private_key": network.wallet.private_key}
+        yield network, {**where, "provider": provider.address, "environ": {}, "verify": "off"}, provider
+
+
 def reads(net: LocalNet, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The methods that the node is asked from now on."""
     asked: list[str] = []
     answer = net.chain.rpc
     monkeypatch.setattr(net.chain, "rpc", lambda method, params: asked.append(method) or answer(method, params))
     return asked
+
+
+def wait_for(true: Any) -> None:
+    """Wait for what another thread does."""
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end, "it never happens"
+        time.sleep(0.01)
 
 
 class TestReads:
@@ -115,6 +135,66 @@ class TestPrice:
             assert (receipt.fee.exact, receipt.fee.reason, receipt.flags) == (False, "price_changed", (RECORD_CHANGED,))
             assert receipt.fee.lower <= billed <= (receipt.fee.upper or 0)
 
+    @pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+    def test_one_that_was_taken_back_before_the_next_read_corrects_it_too(self, changing, loop):
+        """Both reads show the same price: what was in force in between stands in the chain's events."""
+        net, settings, provider = changing
+        honest = provider.prices
+        corrected: dict[str, threading.Event] = defaultdict(threading.Event)
+        settings |= {"record_age": 60, "on_verdict": lambda told: corrected[told.id].set()}
+
+        def raised() -> None:
+            assert len(provider.log) == 1, "the first is billed"
+            provider.set_price(honest[0] * 3, honest[1] * 3)
+
+        def back() -> None:
+            assert len(provider.log) == 2, "both are billed"
+            net.clock.advance(60)  # long after the call, and that is all that the record shows
+            provider.set_price(*honest)
+
+        async def twice() -> Any:
+            async with AsyncChatClient(**settings) as client:
+                await client.create(QUESTION)
+                raised()
+                receipt = (await client.create(QUESTION)).receipt
+                back()
+                client.backend._chain.forget(settings["provider"])
+                await client.service()
+                assert await asyncio.to_thread(corrected[receipt.id].wait, 60)
+                return receipt
+
+        if loop:
+            receipt = asyncio.run(twice())
+        else:
+            with ChatClient(**settings) as client:
+                client.create(QUESTION)
+                raised()
+                receipt = client.create(QUESTION).receipt
+                back()
+                client.backend._chain.forget(settings["provider"])
+                client.service()
+                assert corrected[receipt.id].wait(60)
+        billed = next(one.fee for one in provider.log if one.chat_id == receipt.chat_id)
+        assert (receipt.fee.exact, receipt.fee.reason, receipt.flags) == (False, "price_changed", (RECORD_CHANGED,))
+        assert receipt.fee.lower <= billed == receipt.fee.upper
+
+    def test_a_record_that_is_written_again_as_it_was_corrects_nothing(self, given, provider):
+        with ChatClient(**given, record_age=60) as client:
+            receipt = client.create(QUESTION).receipt
+            looked: list[Any] = []
+            between = client.backend._records._between
+
+            async def watched(*asked: Any) -> None:
+                await between(*asked)
+                looked.append(asked)
+
+            client.backend._records._between = watched
+            provider.set_price(*provider.prices)
+            client.backend._chain.forget(given["provider"])
+            client.service()
+            wait_for(lambda: looked)
+            assert (receipt.fee.exact, receipt.flags) == (True, ())
+
     @pytest.mark.parametrize(
         ("fault", "status", "outcome"),
         [("cut_before_first_byte", None, "unknown"), ("refused_after_service", 503, "refused")],
@@ -128,6 +208,7 @@ class TestPrice:
             client.backend._records.age = 0.0
             client.service()  # nothing rests on an earlier one
             client.backend._records.age = 60.0
+            assert provider.log, "what was asked is billed"
             provider.set_price(provider.prices[0] * 30, provider.prices[1] * 30)
             with provider.fault(fault, **options), pytest.raises(ZeroGError) as caught:
                 client.create(QUESTION)

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from tests.zg_core.backends.opengradient.conftest import ASKS_TOOL, QUESTION, TOOLS
+from zg_core import Budget
 from zg_core.errors import (
     AttestationError,
+    BudgetExceeded,
     ConfigError,
     InsufficientFunds,
     ModelNotServed,
@@ -20,6 +22,7 @@ from zg_core.errors import (
     PaymentRequired,
     ProviderUnavailable,
     RequestError,
+    SessionRejected,
     StreamTruncated,
     VerificationFailed,
     VerificationUnavailable,
@@ -165,29 +168,44 @@ class TestSharing:
         assert len(replies) == 8
         assert sum(gateway.served for gateway in og.gateways) == 9
 
-    def test_a_permit_that_was_not_sent_is_used_by_the_next(self, og, make):
-        from zg_core import Budget
-
-        og.gateways[0].behave()
-        poor = make(budget=Budget(per_call=Amount("0.001", "OPG"))) if _budgets_in("OPG") else None
-        if poor is None:
-            pytest.skip("budgets count 0G only")
-        with pytest.raises(ZeroGError):
-            poor.create(QUESTION)
-        make().create(QUESTION)
-        assert permits(og) == 1
+    def test_a_permit_that_was_not_sent_is_used_by_the_next_call(self, og, make):
+        client = make()
+        with pytest.raises(ConfigError) as refused:
+            client.create({"messages": [{"role": "user", "content": og.wallet.private_key}]})
+        assert refused.value.code == "secret_in_request"
+        client.create(QUESTION)
         challenges = [each for each in seen(og) if not each.permit and not each.session]
-        assert len(challenges) == 1
+        assert (permits(og), len(challenges)) == (1, 1)
 
 
-def _budgets_in(currency: str) -> bool:
-    from zg_core import Budget
+class TestBudgets:
+    def test_64_calls_fit_a_budget_of_one_permit_and_never_exceed_it(self, og, make):
+        client = make(budget=Budget(per_run=Amount("6", "OPG")))
+        with ThreadPoolExecutor(16) as pool:
+            receipts = [each.receipt for each in pool.map(lambda _: client.create(QUESTION), range(64))]
+        assert permits(og) == 1
+        left = client.spending.left(og.wallet.address, receipts[0].provider)["per_run"]
+        assert left == Amount("1", "OPG")  # the permit's cap answers for all of them
 
-    try:
-        Budget(per_call=Amount(1, currency))
-    except ConfigError:
-        return False
-    return True
+    def test_a_second_permit_fits_once_the_chain_says_what_the_first_has_taken(self, og, make):
+        client = make(budget=Budget(per_run=Amount("6", "OPG")))
+        first = client.create(QUESTION).receipt
+        for gateway in og.gateways:
+            gateway.fail("session_expired", times=2)
+        with pytest.raises(SessionRejected, match="counts against the budget"):
+            client.create(QUESTION)
+        og.settle()
+        second = client.create(QUESTION).receipt
+        assert first.grant["nonce"] != second.grant["nonce"]
+        assert first.payment_hash is not None
+        assert client.spending.left(og.wallet.address, second.provider)["per_run"] < Amount("1", "OPG")
+
+    def test_a_budget_that_a_permit_does_not_fit_refuses_before_anything_is_sent(self, og, make):
+        make().create(QUESTION)  # a session that is another client's
+        before = len(seen(og))
+        with pytest.raises(BudgetExceeded):
+            make(budget=Budget(per_call=Amount("0.1", "OPG"))).create(QUESTION)
+        assert not any(each.permit or each.session for each in seen(og)[before:])
 
 
 class TestRefusedBeforeSigning:

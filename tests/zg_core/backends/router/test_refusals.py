@@ -9,6 +9,7 @@ import pytest
 
 from zg_core.backends.router.networks import ROUTERS
 from zg_core.backends.router.refusals import refusal, request_id_of
+from zg_core.backends.sealing import key_changed
 from zg_core.errors import (
     InsufficientFunds,
     ModelNotServed,
@@ -71,8 +72,11 @@ def test_a_gateway_in_between_says_nothing_about_what_was_served() -> None:
 
 def test_a_key_mismatch_of_the_enclave_is_told_apart() -> None:
     body = b'{"error":"e2ee_key_mismatch: sealed to another key"}'
-    error = refusal(ROUTERS["testnet"], "m", 409, {}, body, sealed=True)
+    error = key_changed(409, body)
+    assert error is not None
     assert error.code == "e2ee_key_mismatch"
+    assert key_changed(409, b'{"error":"video_not_ready"}') is None
+    assert key_changed(400, body) is None
 
 
 def test_a_provider_that_cannot_seal_says_so_and_nothing_goes_in_the_clear() -> None:

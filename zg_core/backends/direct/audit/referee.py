@@ -30,6 +30,7 @@ from zg_core.errors import ConfigError, ZeroGError
 from zg_core.http.transport import SyncTransport, run
 from zg_core.pricing import PROMPT_ALLOWANCE, Tariff
 from zg_core.progress import tell
+from zg_core.receipts.plain import DIRECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -245,6 +246,8 @@ class Referee:
         held = {each.receipt: each.upper.units for each in self._spending.held()}
         receipts = self._stored.select(payer=payer, provider=service.provider, chain_id=self._chain_id, since=begun)
         for receipt in receipts:
+            if receipt.backend != DIRECT:  # paid elsewhere: it allows nothing here
+                continue
             at = receipt.started_at.timestamp()
             if at < since and receipt.outcome != "unknown" and at + receipt.seconds < since - _GRACE:
                 continue  # in what was unsettled then

@@ -188,6 +188,12 @@ class TestLate:
         verdict = self.late(kept, broker)
         assert (verdict.status, verdict.expected_signer) == (Status.VERIFIED, own.tee_signer)
 
+    def test_those_of_other_backends_are_not_looked_at(self, options, own, kept, broker):
+        receipt = asked(options, own)
+        receipt.backend = "opengradient"  # on a chain of the same number
+        self.pending(kept, receipt)
+        assert run(resolve_late(kept, broker.core.chain, broker.transport)) == []
+
     def test_a_provider_that_moved_is_asked_where_it_is(self, options, own, net, kept, broker):
         receipt = asked(options, own)
         real = net._states[0].url

@@ -1,0 +1,54 @@
+"""``zerog router``, ``zerog chat --backend router`` and ``zerog localnet up --router`` on a local network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.zg_core.cli.running import Zerog, zerog_of
+from zg_core.localnet import LocalNet
+
+
+@pytest.fixture(scope="module")
+def routed() -> Iterator[LocalNet]:
+    with LocalNet(providers=2, router=True) as net:
+        yield net
+
+
+@pytest.fixture
+def zerog(routed: LocalNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Zerog:
+    monkeypatch.setenv("ZEROG_ROUTER_URL", routed.router.base_url)
+    monkeypatch.setenv("ZEROG_ROUTER_API_KEY", routed.router.api_key)
+    monkeypatch.setenv("ZEROG_ROUTER_MANAGEMENT_KEY", routed.router.management_key)
+    return zerog_of(routed, tmp_path, routed.new_wallet())
+
+
+def test_a_chat_through_the_router_is_shown_with_what_it_proves(zerog: Zerog, routed: LocalNet) -> None:
+    asked = ("chat", "Say: hello", "--backend", "router", "--model", "local-chat-1", "--json")
+    ran = zerog(*asked, ok=False)
+    assert (ran.code, ran.document["answer"]) == (3, "hello")  # less than verified, which is asked for unless named
+    document = zerog(*asked, "--minimum", "signer_only").document
+    assert document["answer"] == "hello"
+    assert document["receipt"]["verdict"]["status"] == "signer_only"
+    entry = routed.router.history[-1]
+    found = zerog("router", "usage", "--limit", "1", "--json").document["requests"][0]
+    assert found["request_id"] == entry["request_id"]
+    audit = zerog("router", "audit", "--json")
+    assert (audit.code, audit.document["agrees"] > 0, audit.document["differs"]) == (0, True, 0)
+
+
+def test_the_account_is_shown(zerog: Zerog, routed: LocalNet) -> None:
+    document = zerog("router", "balance", "--json").document
+    assert int(document["total"]["neuron"]) == routed.router.balance
+    assert "local-chat-1" in zerog("router", "models").out
+
+
+def test_a_key_is_made_and_ended(zerog: Zerog, routed: LocalNet) -> None:
+    made = zerog("router", "keys", "create", "of the command line", "--json").document
+    assert routed.router.key_record(made["key"]).name == "of the command line"
+    assert made["key"] not in zerog("router", "keys", "list", "--json").out
+    assert zerog("router", "keys", "revoke", made["key_id"], ok=False).code == 2  # nobody to ask
+    assert zerog("router", "keys", "revoke", made["key_id"], "--yes").code == 0
+    assert routed.router.key_record(made["key"]).revoked

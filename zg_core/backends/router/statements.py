@@ -1,0 +1,257 @@
+"""What the Router says of an account, as values: every amount an integer of its currency (0g-router §9.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from zg_core.backends.router.trace import amount_of
+from zg_core.config import Secret
+from zg_core.errors import RequestError
+from zg_core.money import Amount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from zg_core.receipts.model import Receipt
+
+__all__ = ["ApiKeyRecord", "Audited", "Balance", "Funds", "Page", "UsageEntry", "audited"]
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RequestError(f"the Router said no {what}", code="malformed_reply", hint="check base_url=")
+    return value
+
+
+def _amount(value: Any, currency: Any, what: str) -> Amount:
+    found = amount_of(value, currency)
+    if found is None:
+        raise RequestError(f"the Router said no {what}", code="malformed_reply", hint="check base_url=")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What the Router's ledger holds.
+
+    Attributes:
+        address: The account.
+        total: All that can be spent now.
+        deposit: Of it, what was deposited.
+        credit: Of it, what was given.
+    """
+
+    address: str
+    total: Amount
+    deposit: Amount
+    credit: Amount
+
+    @classmethod
+    def parse(cls, value: Any) -> Balance:
+        """Read ``/account/balance``.
+
+        Raises:
+            RequestError: it is none.
+        """
+        said = _object(value, "balance")
+        currency = said.get("currency")
+        total, deposit, credit = (
+            _amount(said.get(name), currency, name) for name in ("total_balance", "deposit_balance", "credit_balance")
+        )
+        return cls(str(said.get("address") or ""), total, deposit, credit)
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """All that an account holds, as the Router sees it.
+
+    Attributes:
+        router: In the Router's ledger.
+        pending: Charged, and not taken from it yet.
+        vault: In the vault that other products of 0G share.
+    """
+
+    router: Amount
+    pending: Amount
+    vault: Amount
+
+    @classmethod
+    def parse(cls, value: Any) -> Funds:
+        """Read ``/account/funds``.
+
+        Raises:
+            RequestError: it is none.
+        """
+        said = _object(value, "funds")
+        currency, router = said.get("currency"), _object(said.get("router"), "ledger")
+        layer = _object(said.get("payment_layer"), "vault")
+        return cls(
+            _amount(router.get("subtotal"), currency, "subtotal"),
+            _amount(router.get("pending_charge"), currency, "pending charge"),
+            _amount(layer.get("balance"), currency, "vault"),
+        )
+
+    @property
+    def available(self) -> Amount:
+        """An estimate of what requests can spend: half of the vault counts (0g-router §9.1)."""
+        half = Amount(max(0, self.vault.units // 2 - self.pending.units), self.router.currency)
+        return self.router + half
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEntry:
+    """What one request cost, by the Router's book.
+
+    Attributes:
+        request_id: Its number.
+        provider: Who served it.
+        model: Canonical id.
+        cost: What was charged.
+        input_tokens: Of the prompt.
+        output_tokens: Of the answer.
+        trust_mode: Tier of the provider.
+        created_at: When, as it was written.
+    """
+
+    request_id: str
+    provider: str
+    model: str
+    cost: Amount
+    input_tokens: int
+    output_tokens: int
+    trust_mode: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of the book."""
+
+    entries: list[UsageEntry]
+    next_cursor: str | None
+
+    @classmethod
+    def parse(cls, value: Any) -> Page:
+        """Read ``/account/usage/history``; entries without number or cost are left out.
+
+        Raises:
+            RequestError: it is none.
+        """
+        said = _object(value, "usage")
+        rows = said.get("data")
+        entries = []
+        for row in rows if isinstance(rows, list) else ():
+            cost = amount_of(row.get("cost"), said.get("currency")) if isinstance(row, dict) else None
+            if cost is None or not isinstance(row.get("request_id"), str):
+                continue
+            counts = [row.get(name) for name in ("input_tokens", "output_tokens")]
+            inward, outward = (each if isinstance(each, int) else 0 for each in counts)
+            texts = (
+                str(row.get(name) or "") for name in ("provider_address", "canonical_id", "trust_mode", "created_at")
+            )
+            provider, model, tier, created = texts
+            entries.append(UsageEntry(row["request_id"], provider, model, cost, inward, outward, tier, created))
+        cursor = said.get("next_cursor")
+        return cls(entries, cursor if isinstance(cursor, str) and cursor else None)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRecord:
+    """An inference key, as far as the Router shows it.
+
+    Attributes:
+        key_id: Its id.
+        name: Its name.
+        preview: Beginning and end of it.
+        status: ``"active"``, ``"revoked"``, ``"expired"``.
+        trust_mode: The least tier that it is pinned to, "" if it is not.
+        allowed_models: The only models that it may ask for; all if empty.
+        key: The key itself, only where it was made just now.
+    """
+
+    key_id: str
+    name: str
+    preview: str
+    status: str
+    trust_mode: str = ""
+    allowed_models: tuple[str, ...] = ()
+    key: Secret | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, value: Any) -> ApiKeyRecord:
+        """Read one.
+
+        Raises:
+            RequestError: it is none.
+        """
+        said = _object(value, "key")
+        texts = (str(said.get(name) or "") for name in ("key_id", "name", "key_preview", "status", "trust_mode"))
+        key_id, name, preview, status, tier = texts
+        models, key = said.get("allowed_models"), said.get("key")
+        allowed = tuple(str(each) for each in models) if isinstance(models, list) else ()
+        return cls(key_id, name, preview, status, tier, allowed, Secret(key) if isinstance(key, str) and key else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """One receipt beside the Router's book.
+
+    Attributes:
+        receipt_id: Of the receipt.
+        request_id: Number of its request, "" if the receipt knows none.
+        result: ``"agrees"``; ``"differs"``; ``"missing"`` (the book has no such request, as far as it was read);
+            ``"unknown"`` (the receipt has no number, or says no exact cost).
+        said: What the receipt says that it cost.
+        charged: What the book says; None where it has none.
+        provider: Who served it, by the book.
+    """
+
+    receipt_id: str
+    request_id: str
+    result: Literal["agrees", "differs", "missing", "unknown"]
+    said: Amount
+    charged: Amount | None = None
+    provider: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        charged = (
+            None if self.charged is None else {"units": str(self.charged.units), "currency": self.charged.currency}
+        )
+        return {
+            "receipt_id": self.receipt_id,
+            "request_id": self.request_id,
+            "result": self.result,
+            "said": {"units": str(self.said.units), "currency": self.said.currency},
+            "charged": charged,
+            "provider": self.provider,
+        }
+
+
+def audited(receipts: Iterable[Receipt], book: Iterable[UsageEntry]) -> list[Audited]:
+    """Receipts beside the entries of the book."""
+    entries = {entry.request_id: entry for entry in book}
+    return [_one(receipt, entries.get(_number(receipt))) for receipt in receipts]
+
+
+def _number(receipt: Receipt) -> str:
+    trace = receipt.evidence.facts.get("trace")
+    number = trace.get("request_id") if isinstance(trace, dict) else None
+    return number if isinstance(number, str) else ""
+
+
+def _one(receipt: Receipt, entry: UsageEntry | None) -> Audited:
+    number, said = _number(receipt), receipt.fee.amount
+    if not number:
+        return Audited(receipt.id, "", "unknown", said)
+    if entry is None:
+        free = receipt.outcome == "refused"
+        return Audited(receipt.id, number, "agrees" if free else "missing", said)
+    same_provider = entry.provider.lower() == receipt.provider.lower()
+    if not receipt.fee.exact:
+        most = receipt.fee.upper
+        beyond = most is not None and entry.cost.currency == said.currency and entry.cost.units > most
+        return Audited(receipt.id, number, "differs" if beyond else "unknown", said, entry.cost, entry.provider)
+    agrees = entry.cost == said and same_provider
+    return Audited(receipt.id, number, "agrees" if agrees else "differs", said, entry.cost, entry.provider)
