@@ -50,10 +50,10 @@ class Environment:
         return self.path / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-FRAMEWORKS = ("langchain", "llama-index", "localnet", "serve", "cli", "attestation", "postgres", "otel")
+FRAMEWORKS = ("langchain", "llama-index", "localnet", "serve", "cli", "attestation", "postgres", "otel", "opengradient")
 ENVIRONMENTS = {
     "main": Environment(".venv", "constraints.txt", ("all",), ("dev",)),
-    "demo": Environment(".venv-demo", "constraints.txt", ("localnet", "langchain", "cli"), lock=False),
+    "demo": Environment(".venv-demo", "constraints.txt", ("localnet", "langchain", "cli", "opengradient"), lock=False),
     "openai2": Environment(".venv-openai2", "constraints-openai2.txt", FRAMEWORKS, ("test", "openai2")),
     "newest": Environment(
         ".venv-newest", "constraints-newest.txt", FRAMEWORKS, ("test", "newest"), ".ci/overrides-newest.txt"

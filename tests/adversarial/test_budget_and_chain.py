@@ -122,6 +122,9 @@ class TestPricesRaisedInBetween:
             assert left == {"per_run": og("1") - spent, "per_wallet": og("1") - spent}
             client.backend._chain.forget(provider.address)
             client.service()
+            stored = client.stored
+            assert stored is not None
+            wait_until(lambda: all(RECORD_CHANGED in receipt.flags for receipt in stored.select()))
             assert client.spending.reconcile() == [], "what the receipts allow is no discrepancy any more"
             corrected = [honest, *receipts]
             most = sum(receipt.fee.most or 0 for receipt in corrected)

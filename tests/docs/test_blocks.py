@@ -19,6 +19,7 @@ ELSEWHERE = {
     "docs/llamaindex.md": "tests/llama_index_zerog/test_docs_page.py",
     "docs/localnet.md": "tests/zg_core/backends/direct/money/test_docs_page.py",
     "docs/opengradient.md": "tests/zg_core/backends/opengradient/test_docs_page.py",
+    "docs/router.md": "tests/zg_core/backends/router/test_docs_page.py",
     "docs/money.md": "tests/zg_core/backends/direct/money/test_docs_page.py",
     "docs/verification.md": "tests/zg_core/verify/attestation/test_page.py",
     "docs/deployment.md": "tests/fleet/test_fleet.py",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zg_core.localnet import LocalNet, LocalProvider
+    from zg_core.localnet.opengradient.network import OpenGradientNet
     from zg_core.localnet.provider.operator import Operator
     from zg_core.pricing import Tariff
 
@@ -38,6 +39,7 @@ CLIENT_SKIPS_HASH = "client-skips-hash"
 BREAKS = (CLIENT_SKIPS_HASH,)
 QUESTION = "What is the capital of France?"
 SUBSTITUTE = "What is 500 + 500?"
+VENDOR_MODEL = "anthropic/claude-sonnet-4-6"
 TOOL_QUESTION = "Use the multiply tool: what is 6 times 7?"
 
 
@@ -70,6 +72,7 @@ class Demo:
                 self._main_job(net)
         finally:
             net.stop()
+        self._other_vendors()
         seconds = time.monotonic() - began
         if self._failures:
             self._console.print()
@@ -104,6 +107,54 @@ class Demo:
         with net.operator(provider) as operator:
             fresh = ChatZeroG(provider=provider.address, verify="require", on_receipt=self._receipts.append, **options)
             self._substitute(operator, fresh)
+
+    def _other_vendors(self) -> None:
+        """OpenGradient: one call paid by a permit, its settlement on chain, and an altered answer that is caught."""
+        self.title("OpenGradient: another vendor's model, paid by x402")
+        try:
+            from zg_core.localnet.opengradient.network import OpenGradientNet
+
+            net = OpenGradientNet(gateways=1)
+            with self._step("starting a local OpenGradient (two chains, contracts, facilitator, a gateway over TLS)"):
+                net.start()
+        except ModuleNotFoundError as error:
+            self.line("left out", f"it needs {error.name}: pip install 'zerog-integrations[opengradient]'")
+            return
+        try:
+            self._pay_and_catch(net)
+        finally:
+            net.stop()
+
+    def _pay_and_catch(self, net: OpenGradientNet) -> None:
+        from langchain_zerog import ChatZeroG
+        from zg_core.backends.opengradient.account import OpenGradientAccount
+        from zg_core.backends.opengradient.options import OpenGradient
+
+        (gateway,) = net.gateways
+        backend = OpenGradient(registry_rpc_url=net.registry_rpc_url, rpc_url=net.rpc_url)
+        own: dict[str, Any] = {"backend": backend, "private_key": net.wallet.private_key}
+        model = ChatZeroG(model=VENDOR_MODEL, verify="require", on_receipt=self._receipts.append, **own)
+        self.line("question", QUESTION)
+        self.line("answer", str(model.invoke(QUESTION).text))
+        receipt = self._receipts[-1]
+        self.line("verdict", f"{receipt.verdict}: {receipt.verdict.explain()}")
+        self.check("verified, by the enclave's RSA key", receipt.verdict.status is Status.VERIFIED)
+        with self._step("settling the permit on the payment chain"):
+            net.settle()
+        with OpenGradientAccount(backend, private_key=net.wallet.private_key, environ={}) as account:
+            found = account.settlement(receipt)
+        self.line("permit", f"at most {Amount(int(receipt.grant['cap']), 'OPG')}, number {receipt.grant['nonce']}")
+        self.line("settled", f"{found.amount} by transaction {found.transaction}")
+        self.check("settled fee == what the gateway metered", found.amount == receipt.fee.amount, str(found))
+        gateway.fail("tamper")
+        try:
+            accepted = str(model.invoke(QUESTION).text)
+        except VerificationFailed as error:
+            self.line("altered answer", f"{error.text} [refused: {error.code}]")
+            self.check("the altered answer was caught", error.code == "content_mismatch", error.code)
+        else:
+            self.check("the altered answer was caught", holds=False, otherwise=f"{accepted} was accepted")
+        model.close()
 
     def _substitute(self, operator: Operator, model: Any) -> None:
         self.title("An operator who serves the enclave's answer to a question of his own")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from langchain_core.exceptions import ContextOverflowError
 
 import zg_core
 from tests.cases.llm.asking import Face
@@ -90,6 +91,8 @@ def test_a_refusal(stage: Stage, face: Face, case: Case, stream: bool) -> None:
         assert error.receipt.outcome == "unknown"
     if code == "malformed_reply":
         assert ("Just a moment" in (error.text or "")) == bool(case.body)
+    if code == "context_length_exceeded" and face.name == "langchain":
+        assert isinstance(got.raised, ContextOverflowError)
     if "wallet" in error.hint:
         pytest.fail(f"it sends the user to his wallet: {error.hint}")
     assert len(stage.enclave.prompts()) == 1

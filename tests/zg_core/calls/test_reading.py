@@ -218,6 +218,41 @@ class TestErrors:
             Seen(body, form=form, streamed=False)
         assert caught.value.code == "error_in_reply"
 
+    @pytest.mark.parametrize("form", Form)
+    def test_that_say_the_prompt_is_too_long_are_named_so(self, form: Form) -> None:
+        said = {"error": {"message": "prompt is too long: 205000 tokens > 200000 maximum"}}
+        body = json.dumps(said).encode()
+        for streamed, sent in ((True, b"data: " + body + b"\n\n"), (False, body)):
+            with pytest.raises(RequestError) as caught:
+                Seen(sent, form=form, streamed=streamed)
+            assert caught.value.code == "context_length_exceeded"
+            assert caught.value.details == {"context_window": 200000, "prompt_tokens": 205000}
+
+    @pytest.mark.parametrize("form", Form)
+    def test_a_page_where_a_stream_was_asked_for_is_none(self, form: Form) -> None:
+        for body in (b"<html><title>Just a moment</title></html>", b"Bad Gateway\n\n", b"[1, 2]"):
+            reading = Reading(made(), form)
+            shown: list[Any] = []
+            with pytest.raises(RequestError) as caught:
+                shown += [*reading.feed(body[:7]), *reading.feed(body[7:]), *reading.close()]
+            assert (caught.value.code, reading.text(), shown) == ("malformed_reply", body.decode(), [])
+
+    @pytest.mark.parametrize("said", ["a\ud83d!", "\ude00", "\ud83d\ud83d\ude00"])
+    @pytest.mark.parametrize("escaped", [True, False])
+    def test_half_a_character_is_shown_as_one_that_is_missing(self, said: str, escaped: bool) -> None:
+        body = json.dumps({"choices": [{"delta": {"content": said}}]}, ensure_ascii=escaped)
+        data = b"data: " + body.encode("utf-8", "surrogatepass") + b"\n\n" + DONE
+        text = Seen(data).text
+        text.encode()
+        assert "\N{REPLACEMENT CHARACTER}" in text
+        assert ("\U0001f600" in text) == (said.endswith("\ud83d\ude00") and escaped)
+        assert b"\xef\xbf\xbd" in Seen(data, form=Form.TIDY).bytes
+        assert Seen(data, form=Form.RAW).bytes == data
+
+    def test_characters_that_are_whole_are_left_alone(self) -> None:
+        body = b'data: {"choices":[{"delta":{"content":"\\ud83d\\ude00 \\u00e9 \\\\ud83d"}}]}\n\n'
+        assert Seen(body + DONE).text == "\U0001f600 \u00e9 \\ud83d"
+
     @pytest.mark.parametrize("error", [None, {}, "", [], {"message": None, "code": None}])
     def test_that_are_empty_are_none(self, error: Any) -> None:
         data = json.dumps({"choices": [{"delta": {"content": "lo"}, "error": error}], "error": error})

@@ -21,7 +21,13 @@ def test_every_check_holds():
     assert code == 0, output
     assert "OK every check holds" in output
     assert "✗" not in output
-    for claim in ("receipt fee == settled fee", "the altered reply was caught", "signed by the TEE signer on chain"):
+    for claim in (
+        "receipt fee == settled fee",
+        "the altered reply was caught",
+        "signed by the TEE signer on chain",
+        "settled fee == what the gateway metered",
+        "the altered answer was caught",
+    ):
         assert claim in output, output
     for title in ("Embeddings", "An image", "A transcription"):
         assert f"\n{title}\n" in output

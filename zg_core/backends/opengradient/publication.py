@@ -157,7 +157,7 @@ async def _batch(
     blob = name.decode("ascii", "replace")
     if not blob or not all(each.isalnum() or each in "-_" for each in blob):
         return None
-    response = await transport.send(Request("GET", f"{blobs_url}/{blob}", timeouts=_TIMEOUTS))
+    response = await transport.send(Request("GET", f"{blobs_url}/{blob}", timeouts=_TIMEOUTS, public=False))
     body = await read_all(response, _MOST_BLOB)
     if response.status != 200:
         raise RequestError(f"status {response.status} for blob {blob}", code="no_blob")

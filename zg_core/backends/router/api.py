@@ -64,7 +64,7 @@ class RouterApi:
         data = None
         if body is not None:
             data, sent["Content-Type"] = json.dumps(body).encode(), "application/json"
-        request = Request(method, self.router.base_url + path, SecretHeaders(sent), data, _TIMEOUTS)
+        request = Request(method, self.router.base_url + path, SecretHeaders(sent), data, _TIMEOUTS, public=False)
         sent.clear()
         answer = await self._transport.send(request)
         try:
