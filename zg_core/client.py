@@ -139,8 +139,7 @@ class _Client:
             stream: ``"after"`` (default) or ``"hold"``: whether chunks wait for the verdict.
             identity: TeeTLS: the upstream vendor that must have answered.
             attest: Level up to which the enclave must be attested before it sees a prompt (extra ``attestation``).
-            accept_models: Renames that you accept, ``{"asked": "forwarded"}``: a provider that puts its own name of the
-                model into the request it signs proves that request only if you say that both are the same.
+            accept_models: Renames that you accept, ``{"asked": "forwarded"}``: a request signed so is then proven.
             sealed: Encrypt requests to the attested enclave; what cannot be is refused (extra ``sealed``).
             nonce: Put a random value into each request's ``user``, so that no signature of an earlier one fits it.
             attestation: What is allowed in an attestation, and where evidence is looked up.
@@ -318,7 +317,7 @@ class _Client:
             store=kept,
             chooser=self._chooser,
             headers=extra_headers(headers),
-            gives_away=_keys(wallet, settings.api_key),
+            gives_away=_keys(getattr(self.backend, "pays_with", None) or wallet, settings.api_key),
             settings=SETTINGS,
             nonce=nonce,
         )
@@ -583,7 +582,8 @@ def _keys(wallet: Wallet | None, key: Secret | None) -> Callable[[bytes], bool]:
     """Whether bytes hold a key of the user's."""
 
     def gives_away(data: bytes) -> bool:
-        return (wallet is not None and wallet.is_in(data)) or (key is not None and key.reveal().encode() in data)
+        named = key is not None and key.reveal().removeprefix("sk-").encode() in data
+        return named or (wallet is not None and wallet.is_in(data))
 
     return gives_away
 

@@ -19,6 +19,7 @@ ELSEWHERE = {
     "docs/llamaindex.md": "tests/llama_index_zerog/test_docs_page.py",
     "docs/localnet.md": "tests/zg_core/backends/direct/money/test_docs_page.py",
     "docs/opengradient.md": "tests/zg_core/backends/opengradient/test_docs_page.py",
+    "docs/router.md": "tests/zg_core/backends/router/test_docs_page.py",
     "docs/money.md": "tests/zg_core/backends/direct/money/test_docs_page.py",
     "docs/verification.md": "tests/zg_core/verify/attestation/test_page.py",
     "docs/deployment.md": "tests/fleet/test_fleet.py",
@@ -36,7 +37,7 @@ def test_blocks_run_in_order(page: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("ZEROG_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     shared: dict[str, object] = {"__name__": page}
-    with LocalNet(services=["chat", "embedding"]) as net:
+    with LocalNet(services=["chat", "embedding", "image", "edit", "speech"]) as net:
         for provider in net.providers:
             net.open_account(net.wallet, provider)
         for name, value in net.env().items():

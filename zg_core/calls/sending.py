@@ -32,6 +32,7 @@ from zg_core.errors import (
 from zg_core.exchange import Exchange
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
+from zg_core.jsontext import encode_body
 from zg_core.pricing import Asked
 from zg_core.receipts.bounds import bounded, capped
 from zg_core.receipts.opening import begun
@@ -313,7 +314,9 @@ class Sending:
                 self._granted[call.receipt.provider] = Secret(value.rpartition(" ")[2])
         sent = call.exchange.sent
         written = sent if isinstance(sent, bytes) else sent.in_memory()
-        for said in (written, *(value.encode() for value in ask.options.headers.values())):
+        sealed = call.body is not None and call.body.key is not None
+        meant = (encode_body(ask.payload),) if sealed else ()  # what was written before it was sealed
+        for said in (written, *meant, *(value.encode() for value in ask.options.headers.values())):
             if self._gives_away(said) or any(each.reveal().encode() in said for each in self._granted.values()):
                 raise ConfigError(
                     "the request holds the key that pays; nothing was sent",

@@ -57,7 +57,10 @@ _MEANINGS: Mapping[RouterFault, tuple[str, Mapping[str, Any]]] = MappingProxyTyp
         RouterFault.FRAMES_REORDERED: ("two frames of a sealed stream change places", {"index": 1}),
         RouterFault.FRAME_REPLAYED: ("a frame of a sealed stream is sent twice", {"index": 1}),
         RouterFault.FRAME_FROM_ANOTHER_CALL: ("the frames of an earlier sealed answer are sent", {}),
-        RouterFault.CUT_BEFORE_FINAL: ("a sealed answer ends before its final frame, with [DONE]", {}),
+        RouterFault.CUT_BEFORE_FINAL: (
+            "a sealed answer ends before its final frame, a stream in the clear at once",
+            {},
+        ),
         RouterFault.FIELD_CHANGED: ("a clear field of a sealed answer is changed", {"field": "created"}),
         RouterFault.PREVIEW_STRANGER: ("the preview names a provider that the chain does not know", {}),
         RouterFault.PREVIEW_OTHER_ENDPOINT: (

@@ -75,6 +75,7 @@ class Answer:
         chooses = self.sealed and self._chosen()
         last: dict[str, Any] | None = None
         error_at_end = self.faults.take(_F.ERROR_AT_THE_END)
+        cut = not self.sealed and self.faults.take(_F.CUT_BEFORE_FINAL)
         async for event in events:
             if event.startswith(b":") or not event.startswith(b"data:"):
                 yield event
@@ -95,6 +96,8 @@ class Answer:
                 self.frames.append(compact(said))
             if last is not None:
                 yield _event(last)
+                if cut and last.get("choices"):
+                    return
             last = said
         if chooses:
             for said in self._arranged(held):

@@ -41,13 +41,18 @@ async def chain_anchor(receipt: Receipt, chain: ChainReader) -> Anchor:
         ChainError: the chain cannot be read.
     """
     network = chain.network
-    if receipt.backend != DIRECT:
+    routed = (
+        receipt.backend == "router" and receipt.evidence.scheme == "sealed"
+    )  # its provider is on chain all the same
+    if receipt.backend != DIRECT and not routed:
         raise ConfigError(
             f"receipt {receipt.id} is of the backend {receipt.backend[:40]!r}, whose services are on no chain of 0G's",
             code="other_network",
             hint="anchor it with --signer or --pins",
         )
-    if receipt.chain_id != network.chain_id or not same_address(receipt.inference or "0x", network.inference):
+    if (receipt.chain_id != network.chain_id and not routed) or not same_address(
+        receipt.inference or "0x", network.inference
+    ):
         raise ConfigError(
             f"receipt {receipt.id} is of chain {receipt.chain_id}, contract {receipt.inference or 'unknown'}; "
             f"{network.name} is chain {network.chain_id}, contract {network.inference}",
@@ -57,6 +62,8 @@ async def chain_anchor(receipt: Receipt, chain: ChainReader) -> Anchor:
     records = await _Records(receipt, chain).read()
     facts: dict[str, str | int] = {"backend": receipt.backend, "realm": f"eip155:{network.chain_id}"}
     facts |= {"inference": network.inference, "ledger": network.ledger, "provider": receipt.provider}
+    if routed:  # what only the Router says
+        facts = {"inference": network.inference, "provider": receipt.provider}
     services, complete = records
     if not services:
         return Anchor("the chain, where the provider is not registered", complete=complete, facts=facts)
