@@ -50,7 +50,7 @@ class Environment:
         return self.path / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-FRAMEWORKS = ("langchain", "llama-index", "localnet", "serve", "cli", "attestation", "postgres", "otel")
+FRAMEWORKS = ("langchain", "llama-index", "localnet", "serve", "cli", "attestation", "postgres", "otel", "opengradient")
 ENVIRONMENTS = {
     "main": Environment(".venv", "constraints.txt", ("all",), ("dev",)),
     "demo": Environment(".venv-demo", "constraints.txt", ("localnet", "langchain", "cli", "opengradient"), lock=False),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -90,5 +92,40 @@ def test_a_changed_stream_is_an_error(steps: dict[str, Any], client: str) -> Non
 
 def test_nothing_was_paid_twice(steps: dict[str, Any], server: Running) -> None:
     verdicts = [str(each.receipt.verdict.status) for each in server.server.seen.after(0)]
-    assert (verdicts.count("verified"), verdicts.count("failed")) == (4, 4)
+    assert (verdicts.count("verified"), verdicts.count("failed")) == (4, 4), "before the README's own"
     assert steps
+
+
+README = (HERE.parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def pasted(language: str, server: Running) -> str:
+    """The example of the README in this language, for the server of these tests."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert "http://127.0.0.1:3000/v1" in block
+    return str(block).replace("http://127.0.0.1:3000", server.url).replace("local-chat-1", "good")
+
+
+@pytest.mark.parametrize("language", ["js", "ts"])
+def test_an_example_of_the_readme_runs(server: Running, language: str) -> None:
+    done = subprocess.run(
+        [make_node_modules(), "--input-type=module", "-"],
+        cwd=HERE,
+        env={"PATH": os.environ["PATH"], "ZEROG_SERVE_TOKEN": TOKEN},
+        input=pasted(language, server),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith(" verified")
+
+
+def test_curl_of_the_readme_shows_the_verdict(server: Running) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed here")
+    command = "curl" + pasted("sh", server).partition("curl")[2]
+    environ = {"PATH": os.environ["PATH"], "ZEROG_SERVE_TOKEN": TOKEN}
+    done = subprocess.run(["bash", "-c", command], env=environ, capture_output=True, text=True, check=False)
+    assert "x-zerog-verdict: verified" in done.stdout.lower()

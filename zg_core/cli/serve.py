@@ -16,12 +16,12 @@ from zg_core.cli.terminal.output import money
 from zg_core.cli.terminal.run import Run
 from zg_core.config import Secret
 from zg_core.errors import ConfigError
-from zg_core.serve.access import Key, Keys, new_token
-from zg_core.serve.settings import ANY, ServeSettings, allowance_of, entry_of, read_toml
 from zg_core.store import Store
 
 if TYPE_CHECKING:
+    from zg_core.serve.access import Key, Keys
     from zg_core.serve.app import Server
+    from zg_core.serve.settings import ServeSettings
 
 __all__ = ["serve"]
 
@@ -97,6 +97,9 @@ def start(
     """
     if context.invoked_subcommand is not None:
         return
+    from zg_core.serve.access import new_token
+    from zg_core.serve.settings import ANY, ServeSettings, allowance_of, entry_of, read_toml
+
     shared: dict[str, Any] = {
         **{name: value for name, value in run.where.items() if name != "store"},
         "verify": verify,
@@ -129,12 +132,13 @@ def start(
         settings = read_toml(config, settings, shared)
     else:
         said = {name: value for name, value in (("provider", provider), ("routing", routing)) if value is not None}
-        entries = [entry_of(name, {**said, **_named(name)}, shared, hold=hold) for name in model or [ANY]]
+        named = [(name, {**said, "model": name}) for name in model or ()] or [(ANY, said)]
+        entries = [entry_of(name, each, shared, hold=hold) for name, each in named]
         settings = replace(settings, entries={each.name: each for each in entries})
     _run(run, settings, told is None and not no_token)
 
 
-def _run(run: Run, settings: ServeSettings, fresh: bool) -> None:
+def _run(run: Run, settings: "ServeSettings", fresh: bool) -> None:
     try:
         from zg_core.serve.running import bound
         from zg_core.serve.running import serve as serving
@@ -159,6 +163,8 @@ def _run(run: Run, settings: ServeSettings, fresh: bool) -> None:
 
 
 def _announce(run: Run, server: "Server", url: str, *, fresh: bool) -> None:
+    from zg_core.serve.settings import ANY
+
     settings = server.settings
     shown = "every model on chain" if ANY in settings.entries else ", ".join(settings.entries)
     run.out.line(f"serving  {shown} at {url}/v1")
@@ -180,7 +186,7 @@ def _announce(run: Run, server: "Server", url: str, *, fresh: bool) -> None:
     )
 
 
-def _store(settings: ServeSettings) -> str:
+def _store(settings: "ServeSettings") -> str:
     return settings.store.partition("://")[0]  # the rest may hold a password
 
 
@@ -193,10 +199,6 @@ def _checked(token: str) -> Secret:
     if len(token) < _SHORTEST or _UNLIKE_A_TOKEN.search(token):
         raise typer.BadParameter(f"a token has {_SHORTEST} or more printable ASCII characters", param_hint="--token")
     return Secret(token)
-
-
-def _named(name: str) -> dict[str, str]:
-    return {} if name == ANY else {"model": name}
 
 
 def _one(name: str | None) -> list[str]:
@@ -220,6 +222,8 @@ def create(
     budget: Annotated[str, typer.Option(metavar="0G/PERIOD", help="Most that its calls cost: 2/day, 10/total.")],
 ) -> None:
     """Make a key for a user and print it. It is a secret, shown this once; only its hash is kept."""
+    from zg_core.serve.settings import allowance_of
+
     allowance = allowance_of(budget)
     secret, key = _keys(run).create(name, allowance)
     run.out.line(secret.reveal())
@@ -263,11 +267,13 @@ def revoke(run: Run, key: Annotated[str, typer.Argument(metavar="KEY", help="Its
     run.out.document(_json(run, gone))
 
 
-def _keys(run: Run) -> Keys:
+def _keys(run: Run) -> "Keys":
+    from zg_core.serve.access import Keys
+
     return Keys(Store.open(run.where["store"]))
 
 
-def _json(run: Run, key: Key) -> dict[str, Any]:
+def _json(run: Run, key: "Key") -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from zg_core.localnet.hardware.attestation import ATTESTATION_FAULTS, AttestationFault
     from zg_core.localnet.media.wav import speak
     from zg_core.localnet.network import LocalNet, LocalWallet
+    from zg_core.localnet.opengradient.network import OpenGradientNet
+    from zg_core.localnet.opengradient.settings import GatewaySettings
     from zg_core.localnet.provider.faults import Fault, fault_meanings
     from zg_core.localnet.provider.provider import LocalProvider
     from zg_core.localnet.provider.settings import ProviderSettings, ProviderSpec, Tier, standard_specs
@@ -31,11 +33,13 @@ __all__ = [
     "Chain",
     "Clock",
     "Fault",
+    "GatewaySettings",
     "LocalNet",
     "LocalProvider",
     "LocalWallet",
     "NodeFault",
     "NodeUnfit",
+    "OpenGradientNet",
     "ProviderSettings",
     "ProviderSpec",
     "Tier",
@@ -51,11 +55,13 @@ _HOMES = {
     "Chain": "chain.chain",
     "Clock": "base.clock",
     "Fault": "provider.faults",
+    "GatewaySettings": "opengradient.settings",
     "LocalNet": "network",
     "LocalProvider": "provider.provider",
     "LocalWallet": "network",
     "NodeFault": "gateway.faults",
     "NodeUnfit": "chain.node",
+    "OpenGradientNet": "opengradient.network",
     "ProviderSettings": "provider.settings",
     "ProviderSpec": "provider.settings",
     "Tier": "provider.settings",

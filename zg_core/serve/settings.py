@@ -8,6 +8,7 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from zg_core.backends.registry import options_named
 from zg_core.budget import Budget
 from zg_core.config import Secret
 from zg_core.errors import ConfigError
@@ -213,9 +214,11 @@ def entry_of(name: str, said: Mapping[str, Any], shared: Mapping[str, Any], *, h
         raise _bad(f"{where[:200]!r} is no name of a model")
     _refuse_others(said, _OF_A_MODEL, where)
     settings: dict[str, Any] = dict(shared)
-    for key, kind in (("provider", str), ("verify", str), ("minimum", str), ("backend", str), ("attest", int)):
+    for key, kind in (("provider", str), ("verify", str), ("minimum", str), ("attest", int)):
         if key in said:
             settings[key] = _typed(said, key, kind, None)
+    if "backend" in said:
+        settings["backend"] = _backend(said["backend"], where)
     if "kinds" in said:
         settings["kinds"] = _texts(said["kinds"], f"{where}: kinds")
     if "accept_models" in said:
@@ -239,6 +242,19 @@ def entry_of(name: str, said: Mapping[str, Any], shared: Mapping[str, Any], *, h
     if entry_hold:
         settings["stream"] = "hold"
     return Entry(name, settings, None if model == name else model, entry_hold)
+
+
+def _backend(said: Any, where: str) -> Any:
+    """The name of a backend, or the options of one that a table names: ``{ name = "router", sealed = true }``."""
+    if isinstance(said, str):
+        return said
+    if not isinstance(said, dict) or not isinstance(said.get("name"), str):
+        raise _bad(f"{where}: backend is a name, or a table with one")
+    made = type(options_named(said["name"], f"{where}: backend"))
+    try:
+        return made(**{name: value for name, value in said.items() if name != "name"})
+    except TypeError as error:
+        raise _bad(f"{where}: backend: {error}") from None
 
 
 def _routing(said: Any, where: str) -> Routing:

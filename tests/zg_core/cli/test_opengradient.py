@@ -72,3 +72,38 @@ def test_a_settlement_is_found_for_all_calls_of_a_permit(run, zerog_opengradient
     status, found = run("settlement", receipts[1].id)
     assert (status, found["status"], found["transaction"], found["calls"]) == (0, "settled", hash_, 2)
     assert found["amount"] == found["claimed"]
+
+
+def test_a_network_comes_up_in_the_foreground_and_names_itself(tmp_path):
+    import os
+    import shlex
+    import signal
+    import subprocess
+    import sys
+
+    env_file = tmp_path / "og.env"
+    command = [sys.executable, "-m", "zg_core.cli", "localnet", "up", "--opengradient", "--env-file", str(env_file)]
+    with subprocess.Popen(
+        [*command, "--legacy-names", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stdout is not None
+        try:
+            lines = []
+            while True:  # the document is there when the network is
+                lines.append(running.stdout.readline())
+                try:
+                    document = json.loads("".join(lines))
+                    break
+                except ValueError:
+                    assert lines[-1], running.stderr and running.stderr.read()
+            lines = shlex.split(env_file.read_text().replace("export ", ""))
+            settings = dict(line.split("=", 1) for line in lines)
+            assert settings["BASE_MAINNET_RPC"] == settings["ZEROG_BASE_RPC_URL"] == document["rpc_url"]
+            own = {name: value for name, value in os.environ.items() if not name.startswith("ZEROG_")}
+            with ChatClient(model="openai/gpt-5", environ={**own, **settings}) as client:
+                receipt = client.create(QUESTION).receipt
+            assert (receipt.backend, str(receipt.verdict.status)) == ("opengradient", "verified")
+            assert receipt.provider in {each["tee_id"] for each in document["gateways"]}
+        finally:
+            running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 0
