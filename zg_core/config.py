@@ -120,6 +120,9 @@ def conceal(text: str | Secret | None) -> Secret | None:
 
 
 _ENCLAVE = re.compile("0x[0-9a-fA-F]{64}")
+LONGEST_ID = 128
+"""Characters that the id of a provider has at most; the store has room for no more."""
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _PLACE = re.compile(
     r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^/?#\\\s]*@)?(\[[0-9A-Fa-f:.]*\]|[A-Za-z0-9._~-]*)(:[0-9]*)?(?![A-Za-z0-9])"
 )
@@ -295,12 +298,6 @@ class Settings:
             text = pick(name, argument, *variables)
             return check_contract(text, source(name, sources)) if text else None
 
-        def one_who_answers(argument: str | None, *variables: str) -> str | None:
-            text = pick("provider", argument, *variables)
-            if text and _ENCLAVE.fullmatch(text):  # the id of an enclave, not an address
-                return text.lower()
-            return check_contract(text, source("provider", sources)) if text else None
-
         wanted = network if isinstance(network, Network) else pick("network", network, "ZEROG_NETWORK")
         base = _network(DEFAULT_NETWORK if wanted is None else wanted, sources)
         whole = isinstance(network, Network)
@@ -326,7 +323,7 @@ class Settings:
             network=base,
             private_key=key if key is not None and key.reveal() else None,
             api_key=token if token is not None and token.reveal() else None,
-            provider=one_who_answers(provider, *(("ZEROG_PROVIDER",) if asked else ())),
+            provider=_provider(pick("provider", provider, *(("ZEROG_PROVIDER",) if asked else ())), sources),
             model=pick("model", model, *(("ZEROG_MODEL",) if asked else ())),
             verify=pick("verify", verify, "ZEROG_VERIFY") or "warn",
             backend=pick("backend", None, "ZEROG_BACKEND"),
@@ -378,6 +375,16 @@ def _switch(env: Environment, name: str) -> bool | None:
     if word.lower() not in ("1", "true", "yes", "on", "0", "false", "no", "off"):
         raise ConfigError(f"{name} is neither on nor off: {word!r}", code="bad_setting", hint=f"{name}=1 or {name}=0")
     return word.lower() in ("1", "true", "yes", "on")
+
+
+def _provider(text: str | None, sources: Mapping[str, str]) -> str | None:
+    """The id of a provider: an address as chains write it, or what else its backend calls it."""
+    if not text:
+        return None
+    if isinstance(text, str) and _ENCLAVE.fullmatch(text):
+        return text.lower()
+    opaque = isinstance(text, str) and text.isprintable() and " " not in text and len(text) <= LONGEST_ID
+    return text if opaque and not _ADDRESS.fullmatch(text) else check_contract(text, source("provider", sources))
 
 
 def check_contract(text: str, name: str) -> str:

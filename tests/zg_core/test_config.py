@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from zg_core import ChatClient
 from zg_core.config import NETWORKS, Environment, Network, Secret, SecretHeaders, Settings, check_url, is_loopback
 from zg_core.errors import ConfigError
 
@@ -125,7 +126,7 @@ class TestSettings:
         both = environ | {"ZEROG_RPC_URL": "http://127.0.0.1:6"}
         assert Settings.resolve(environ=both).network.rpc_url == "http://127.0.0.1:6"
 
-    @pytest.mark.parametrize("name", ["ledger", "inference", "provider"])
+    @pytest.mark.parametrize("name", ["ledger", "inference"])
     @pytest.mark.parametrize("text", ["0x12", "19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A", ADDRESS + "0", "vitalik.eth"])
     def test_a_malformed_address_is_an_error_that_names_the_setting(self, name: str, text: str) -> None:
         with pytest.raises(ConfigError, match=f"ZEROG_{name.upper()}") as caught:
@@ -133,6 +134,21 @@ class TestSettings:
         assert caught.value.code == "bad_address"
         with pytest.raises(ConfigError, match=name):
             Settings.resolve(**{name: text}, environ={})
+
+    @pytest.mark.parametrize("text", ["0x12", "19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A", ADDRESS + "0", "vitalik.eth"])
+    def test_an_id_of_a_provider_is_an_address_only_where_providers_have_addresses(self, text: str) -> None:
+        assert Settings.resolve(provider=text, environ={}).provider == text
+        with pytest.raises(ConfigError, match="ZEROG_PROVIDER") as caught:
+            ChatClient(environ={"ZEROG_PROVIDER": text, "ZEROG_PRIVATE_KEY": KEY})
+        assert caught.value.code == "bad_address"
+        with pytest.raises(ConfigError, match="provider"):
+            ChatClient(provider=text, private_key=KEY, environ={})
+
+    @pytest.mark.parametrize("text", ["two words", "x" * 129, "line\nbreak"])
+    def test_what_can_be_no_id_is_refused_for_every_backend(self, text: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            Settings.resolve(provider=text, environ={})
+        assert caught.value.code == "bad_address"
 
     @pytest.mark.parametrize("name", ["ledger", "inference", "provider"])
     def test_a_mistyped_address_is_refused(self, name: str) -> None:

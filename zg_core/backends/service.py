@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from zg_core.config import LONGEST_ID
 from zg_core.verify.verdict import Status
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from zg_core.verify.attestation import AttestationReport
 
 __all__ = ["LONGEST_ID", "Body", "Correction", "Grant", "Offer", "Route", "Service"]
-
-LONGEST_ID = 128
-"""Characters that the id of a provider has at most; the store has room for no more."""
 
 
 @dataclass(frozen=True, slots=True)

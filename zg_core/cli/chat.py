@@ -10,7 +10,7 @@ import typer
 from zg_core.backends.direct.changes import CHANGES
 from zg_core.backends.registry import BACKENDS
 from zg_core.cli.terminal.failures import Interrupted
-from zg_core.cli.terminal.options import command, parse_address
+from zg_core.cli.terminal.options import command, parse_provider
 from zg_core.cli.terminal.output import Output, money
 from zg_core.cli.terminal.run import Run
 from zg_core.client import ChatClient
@@ -24,7 +24,7 @@ MODES = ("off", "warn", "require")
 _BACKGROUND_SECONDS = 120.0
 OptionalProvider = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", parser=parse_address, help="Provider address; default ZEROG_PROVIDER."),
+    typer.Option(metavar="ADDRESS", parser=parse_provider, help="Provider address; default ZEROG_PROVIDER."),
 ]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model; alone, a funded provider of it is chosen.")]
 

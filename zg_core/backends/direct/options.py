@@ -63,9 +63,11 @@ class Direct:
         from zg_core.backends.direct.backend import DirectBackend
         from zg_core.backends.direct.contracts.reader import ChainReader
         from zg_core.backends.direct.credentials import credential_of
-        from zg_core.config import blaming
+        from zg_core.config import blaming, source
 
-        network = self._network(setting.network)
+        network, provider = self._network(setting.network), setting.provider
+        if provider is not None:
+            provider = check_contract(provider, source("provider", setting.sources))
         with blaming("api_key", setting.sources):
             credential = credential_of(setting.wallet, setting.api_key)
         keys = None
@@ -84,7 +86,7 @@ class Direct:
             transport=setting.transport,
             policy=setting.policy,
             guard=setting.guard,
-            provider=setting.provider,
+            provider=provider,
             model=setting.model,
             store=setting.store,
             attestation=setting.attestation,

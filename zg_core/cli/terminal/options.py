@@ -34,6 +34,7 @@ __all__ = [
     "sending_of",
 ]
 
+_ENCLAVE = re.compile("0x[0-9a-fA-F]{64}")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?|\.[0-9]+")
 
 
@@ -43,6 +44,11 @@ def parse_address(text: str) -> str:
         return typed_address(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def parse_provider(text: str) -> str:
+    """The id of a provider: an address, or an enclave's where the backend calls providers by that."""
+    return text.lower() if _ENCLAVE.fullmatch(text) else parse_address(text)
 
 
 def _parse_network(text: str) -> str:
