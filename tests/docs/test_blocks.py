@@ -37,7 +37,7 @@ def test_blocks_run_in_order(page: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("ZEROG_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     shared: dict[str, object] = {"__name__": page}
-    with LocalNet(services=["chat", "embedding"]) as net:
+    with LocalNet(services=["chat", "embedding", "image", "edit", "speech"]) as net:
         for provider in net.providers:
             net.open_account(net.wallet, provider)
         for name, value in net.env().items():
