@@ -218,7 +218,7 @@ class RouterBackend:
         self._refuse_more_than_claims()
         wanted = model or service.model
         if not wanted:
-            hint = "pass model='…', one that `zerog models --backend router` lists"
+            hint = "pass model='…', one that `zerog router models` lists"
             raise ConfigError("no model is named", code="no_target", hint=hint)
         if service.url:
             return Route(service, wanted)
@@ -278,7 +278,7 @@ class RouterBackend:
             said = f"the Router of {self.router.name} offers no {task.service_type} service"
             return ModelNotServed(said, code="task_not_offered", hint="use backend='direct' for it", model=model)
         names = sorted({str(row.get("canonical_id")) for row in await self.catalogue.providers(task, None)})
-        hint = f"it has {', '.join(names[:8]) or 'none'}; `zerog models --backend router` lists them"
+        hint = f"it has {', '.join(names[:8]) or 'none'}; `zerog router models` lists them"
         return ModelNotServed(f"the Router of {self.router.name} has no model {model!r}", hint=hint, model=model)
 
     # one request
