@@ -317,7 +317,7 @@ class _Client:
             store=kept,
             chooser=self._chooser,
             headers=extra_headers(headers),
-            gives_away=_keys(wallet, settings.api_key),
+            gives_away=_keys(getattr(self.backend, "pays_with", None) or wallet, settings.api_key),
             settings=SETTINGS,
             nonce=nonce,
         )

@@ -5,6 +5,7 @@ Both reach the same enclaves, directly or through the Router, and neither way ma
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from zg_core.http.refusals import error_text
 from zg_core.sealing.envelopes import Broken, SealedRequest
 from zg_core.sealing.profiles import profile_of
 from zg_core.tasks.chat import for_model
+from zg_core.tasks.forms import FilePart
 from zg_core.types import Kind
 from zg_core.verify.schemes.evidence import Evidence, Kept
 from zg_core.verify.schemes.sealed import Sealed, evidence_of, remade
@@ -73,12 +75,27 @@ def body_of(task: Task, model: str, payload: Mapping[str, Any], key: EnclaveKey 
             "there is no key to seal to; nothing was sent", code="no_sealing_key", hint="retry"
         )
     profile = profile_of(task.name)
-    named = {**for_model(payload, model), "model": model}
+    named = {**for_model(_without_file(payload), model), "model": model}
     if named.get("stream") is True:
         options = named.get("stream_options")
         named["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
     request = SealedRequest.seal(named, profile, key)
     return Body(request.data, key=SealedKey(request))
+
+
+def _without_file(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A form with a file as the JSON that is sealed in its place (services §7).
+
+    An answer has to say in the clear how many seconds are billed, which only ``verbose_json`` does for sure.
+    """
+    part = payload.get("file")
+    if not isinstance(part, FilePart):
+        return payload
+    data = part.source if isinstance(part.source, bytes) else part.source.read_bytes()
+    plain = {name.removesuffix("[]"): value for name, value in payload.items() if name != "file"}
+    if plain.get("response_format", "json") == "json":
+        plain["response_format"] = "verbose_json"
+    return {**plain, "file_base64": base64.b64encode(data).decode(), "filename": part.name}
 
 
 def hear(call: Call, said: dict[str, Any]) -> dict[str, Any]:

@@ -315,7 +315,9 @@ class Sending:
         sent = call.exchange.sent
         written = sent if isinstance(sent, bytes) else sent.in_memory()
         sealed = call.body is not None and call.body.key is not None
-        meant = (encode_body(ask.payload),) if sealed else ()  # what was written before it was sealed
+        meant = (
+            (encode_body(ask.payload),) if sealed and call.task.form == "json" else ()
+        )  # what was written before it was sealed
         for said in (written, *meant, *(value.encode() for value in ask.options.headers.values())):
             if self._gives_away(said) or any(each.reveal().encode() in said for each in self._granted.values()):
                 raise ConfigError(

@@ -218,4 +218,4 @@ def passed_on(headers: Mapping[str, str]) -> Headers:
 
 def _header_text(text: str) -> str:
     """`text` of a stranger in a header: what could end it, or is not ASCII, in per cent."""
-    return quote(text[:300], safe=" !#$&'()*+,-./:;<=>?@[]^_`{|}~").strip()
+    return quote(text[:300], safe=" !#$&'()*+,-./:;<=>?@[]^_`{|}~", errors="replace").strip()

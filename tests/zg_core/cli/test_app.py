@@ -21,7 +21,7 @@ ROOT = Path(zg_core.__file__).resolve().parent.parent
 ADDRESS = "0x" + "11" * 20
 SPENDING = {
     "deposit", "transfer", "retrieve", "refund", "acknowledge", "keys revoke", "keys revoke-all", "keys rotate",
-    "compare", "opengradient approve",
+    "compare", "opengradient approve", "router keys revoke",
 }  # fmt: skip
 COMMANDS = SPENDING | {
     "providers", "verify", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
@@ -30,6 +30,7 @@ COMMANDS = SPENDING | {
     "image", "transcribe", "check", "adapters list", "adapters status", "adapters deploy",
     "models", "login", "logout", "status", "network",
     "opengradient balance", "opengradient doctor", "opengradient settlement",
+    "router balance", "router usage", "router audit", "router models", "router keys list", "router keys create",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -123,6 +124,11 @@ class OpenGradientBackend:
     def payer(self) -> str:
         """Address of the account that pays."""
         return self.wallet.address
+
+    @property
+    def pays_with(self) -> Wallet | None:
+        """The wallet, None where nobody pays: its key must be part of no request."""
+        return self._wallet
 
     @property
     def wallet(self) -> Wallet:
@@ -295,7 +301,7 @@ class OpenGradientBackend:
         """
         attempts = Attempts(self._retries)
         if not self._warmed:  # beside the question
-            self._transport.aside(payment.warm)
+            self._transport.aside(_warm)
             self._warmed = True
         while True:
             try:
@@ -460,6 +466,12 @@ class OpenGradientBackend:
             accept_models=self._policy.accept_models,
         )
         return replace(verdict, request_sha256=exchange.request_sha256, response_sha256=exchange.response_sha256)
+
+
+def _warm() -> None:
+    """Load what signing needs; where that is missing, signing says so."""
+    with suppress(ConfigError):
+        payment.warm()
 
 
 def _own_wallet(setting: Setting) -> Wallet | None:

@@ -31,7 +31,7 @@ from zg_core.errors import (
 from zg_core.jsontext import encode_body
 from zg_core.pricing import Tariff, fee_of
 from zg_core.sealing.profiles import profile_of
-from zg_core.tasks.requests import json_bytes
+from zg_core.tasks.requests import request_bytes
 from zg_core.types import Kind
 from zg_core.verify.schemes.claims import claim_evidence
 from zg_core.verify.schemes.claims import remade as claimed_again
@@ -161,7 +161,7 @@ class RouterBackend:
             task.name,
             self.router.base_url,
             Kind.STANDARD,
-            tariff,
+            tariff if "seconds" not in task.counted else None,  # nobody knows how long a recording is
             Status.SIGNER_ONLY,
             private=self._private,
             record={"router": str(self.router.base_url), "sealed": False},
@@ -218,7 +218,7 @@ class RouterBackend:
         self._refuse_more_than_claims()
         wanted = model or service.model
         if not wanted:
-            hint = "pass model='…', one that `zerog models --backend router` lists"
+            hint = "pass model='…', one that `zerog router models` lists"
             raise ConfigError("no model is named", code="no_target", hint=hint)
         if service.url:
             return Route(service, wanted)
@@ -278,7 +278,7 @@ class RouterBackend:
             said = f"the Router of {self.router.name} offers no {task.service_type} service"
             return ModelNotServed(said, code="task_not_offered", hint="use backend='direct' for it", model=model)
         names = sorted({str(row.get("canonical_id")) for row in await self.catalogue.providers(task, None)})
-        hint = f"it has {', '.join(names[:8]) or 'none'}; `zerog models --backend router` lists them"
+        hint = f"it has {', '.join(names[:8]) or 'none'}; `zerog router models` lists them"
         return ModelNotServed(f"the Router of {self.router.name} has no model {model!r}", hint=hint, model=model)
 
     # one request
@@ -290,7 +290,7 @@ class RouterBackend:
             return sealing.body_of(task, route.model, payload, key)
         if self._verify_tee and task.form == "json":
             return Body(encode_body({**payload, "model": payload.get("model") or route.model, "verify_tee": True}))
-        return Body(json_bytes(route.model, payload, data))
+        return Body(*request_bytes(task, route.model, payload, data))
 
     async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
         """See `Backend.grant`: the key and what is asked of the Router; once more where the enclave has a new key."""
@@ -352,6 +352,8 @@ class RouterBackend:
     @staticmethod
     def _most(call: Call) -> int | None:
         tariff, usage = call.route.service.tariff, call.usage
+        if "prompt_tokens" not in call.task.counted:  # what is billed is not in it
+            return None
         return None if tariff is None or usage is None else tariff.most(usage.prompt_tokens, usage.completion_tokens)
 
     def _note(self, call: Call) -> None:

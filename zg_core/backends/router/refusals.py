@@ -83,7 +83,7 @@ def refusal(
         hint = "the key itself may be pinned to a tier, to models or providers, or lack this scope: look at it in "
         return SessionRejected(said, code=code or "access_denied", hint=hint + router.console, **facts)
     if status == 404 and (code == "model_not_found" or "model" in text.lower()):
-        hint = "`zerog models --backend router` lists what there is; ids are the canonical ones"
+        hint = "`zerog router models` lists what there is; ids are the canonical ones"
         return ModelNotServed(said, code=code or "model_not_served", hint=hint, model=model, **facts)
     if status in (423, 425):
         return ProviderUnavailable(said, code=code or "refund_pending", hint=hint or _HINTS["refund_pending"], **facts)

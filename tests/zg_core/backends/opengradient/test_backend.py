@@ -273,6 +273,9 @@ class TestRefusedBeforeSigning:
     def test_the_key_may_come_from_opengradient_s_variable(self, og, make):
         client = make(private_key=None, environ={"OG_PRIVATE_KEY": og.wallet.private_key})
         assert client.create(QUESTION).receipt.payer == og.wallet.address
+        with pytest.raises(ConfigError) as refused:
+            client.create({"messages": [{"role": "user", "content": og.wallet.private_key}]})
+        assert refused.value.code == "secret_in_request"
 
 
 class TestConnections:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.zg_core.backends.router.conftest import Make
-from zg_core import ChatClient, VerificationWarning
+from tests.zg_core.backends.router.conftest import Make, settings_for
+from zg_core import ChatClient, ImageClient, SpeechClient, VerificationWarning
 from zg_core.backends.router.options import Router
 from zg_core.errors import (
     ConfigError,
@@ -21,7 +21,7 @@ from zg_core.errors import (
     VerificationUnavailable,
     ZeroGError,
 )
-from zg_core.localnet import LocalNet
+from zg_core.localnet import LocalNet, speak
 from zg_core.localnet.router.faults import RouterFault
 from zg_core.routing.routing import Routing
 from zg_core.types import Prompt
@@ -266,3 +266,36 @@ def _events(client: ChatClient) -> tuple[Any, str]:
     events, receipt = streamed(client)
     texts = [choice["delta"].get("content") or "" for event in events for choice in event.get("choices") or []]
     return receipt, "".join(texts)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+class TestOtherTasks:
+    """Embeddings, images and transcripts, where the Router offers them."""
+
+    def where(self, net: LocalNet, sealed: bool, model: str) -> dict[str, Any]:
+        demand = {"verify": "require"} if sealed else {"verify": "warn"}
+        return settings_for(net, sealed=sealed, **demand) | {"model": model}
+
+    def proven(self, net: LocalNet, receipt: Any, *, sealed: bool) -> None:
+        assert receipt.verdict.status is (Status.VERIFIED if sealed else Status.SIGNER_ONLY)
+        assert any(b"swordfish" in passed for passed in net.router.seen) is not sealed
+
+    def test_embeddings(self, net: LocalNet, sealed: bool) -> None:
+        payload = {"input": ["a swordfish", "b"], "encoding_format": "float"}
+        with ChatClient(**self.where(net, sealed, "local-embed-1"), service_type="embedding") as client:
+            reply = client.create(payload, path="/embeddings")
+        assert len(reply.body["data"]) == 2
+        self.proven(net, reply.receipt, sealed=sealed)
+
+    def test_images(self, net: LocalNet, sealed: bool) -> None:
+        with ImageClient(**self.where(net, sealed, "local-image-1")) as client:
+            made = client.generate("a swordfish")
+        self.proven(net, made.receipt, sealed=sealed)
+        assert made.receipt.fee.upper is None or made.receipt.fee.upper > 0
+
+    def test_transcripts(self, net: LocalNet, sealed: bool) -> None:
+        with SpeechClient(**self.where(net, sealed, "local-speech-1")) as client:
+            heard = client.transcribe(speak("a swordfish"), prompt="swordfish")
+        assert "swordfish" in heard.text
+        assert heard.receipt.fee.upper is None or heard.receipt.fee.upper > 0
+        self.proven(net, heard.receipt, sealed=sealed)
