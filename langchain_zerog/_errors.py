@@ -140,6 +140,7 @@ _BY_CODE: dict[str, type[errors.ZeroGError]] = {
     "bad_keystore": CredentialError,
     "bad_private_key": CredentialError,
     "no_credential": CredentialError,
+    "wrong_key": CredentialError,
     "bad_message": InvalidRequest,
     "bad_request_body": InvalidRequest,
     "bad_headers": InvalidRequest,

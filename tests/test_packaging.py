@@ -159,6 +159,12 @@ def test_the_wheel_holds_the_contracts_with_what_was_compiled_but_no_npm_package
     assert not [name for name in contents if "node_modules" in name]
 
 
+def test_the_wheel_holds_every_page_of_the_console(contents: set[str]) -> None:
+    pages = {f"zg_core/serve/static/{each.name}" for each in (ROOT / "zg_core" / "serve" / "static").iterdir()}
+    assert {"zg_core/serve/static/index.html", "zg_core/serve/static/main.js"} <= pages
+    assert pages <= contents
+
+
 def test_the_wheel_holds_the_forms_of_receipts(contents: set[str]) -> None:
     assert {f"zg_core/receipts/schema-v{version}.json" for version in (1, 2)} <= contents
 

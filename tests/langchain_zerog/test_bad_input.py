@@ -38,7 +38,7 @@ CASES: dict[str, tuple[Callable[[LocalNet], dict[str, Any]], type[Exception], ty
         "ZEROG_PRIVATE_KEY",
     ),
     "malformed API key": (
-        lambda _: {"api_key": "sk-of-another-vendor"},
+        lambda _: {"api_key": "key-of-another-vendor"},
         zg_core.ConfigError,
         exceptions.ModelAuthenticationError,
         "zerog keys create",

@@ -167,7 +167,8 @@ def test_nothing_is_logged_that_should_not_be(
     model = make_model(**paying)
     talk.invoke(model, "Hello")
     talk.stream(model, "Hello")
-    assert logged.getvalue(), "nothing was logged at all: the test sees nothing"
+    logging.getLogger("zg_core").debug("a line of ours")  # a call that goes well may log nothing
+    assert "a line of ours" in logged.getvalue(), "the test sees nothing"
     hidden("logs", logged.getvalue())
 
 

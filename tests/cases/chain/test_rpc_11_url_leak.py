@@ -72,7 +72,7 @@ def test_no_object_shows_it(tail: str, expect: Expectations) -> None:
         "network": repr(broker.network),
         "rpc": repr(broker.core.chain.rpc),
         "client": repr(client),
-        "description": repr(client.backend.describe()),
+        "description": repr(client.backend),
         "settings": repr(Settings.resolve(rpc_url=url, environ={})),
         "ChatZeroG": repr(chat),
         "dumps": dumps(chat),
