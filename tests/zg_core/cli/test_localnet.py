@@ -157,3 +157,22 @@ def test_the_settings_file_appears_whole_and_quoted(tmp_path):
 def test_help_lists_the_commands():
     result = subprocess.run([*ZEROG, "--help"], capture_output=True, text=True, timeout=60, check=True)
     assert {"localnet", "demo"} <= set(re.findall(r"\w+", result.stdout))
+
+
+def test_with_a_router_its_settings_file_leads_to_it(tmp_path: Path) -> None:
+    env_file = tmp_path / "local.env"
+    words = [*ZEROG, "localnet", "up", "--router", "--env-file", str(env_file)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        deadline = time.monotonic() + READY_SECONDS
+        while not env_file.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"not ready: {process.communicate()[0]}")
+            time.sleep(0.02)
+        values = read_env(env_file)
+        values.pop("ZEROG_PROVIDER")
+        with ChatClient(backend="router", model="local-chat-1", verify="off", environ=values) as client:
+            assert client.create({"messages": [{"role": "user", "content": "Say: hello"}]}).text == "hello"
+    finally:
+        process.kill()
+        process.communicate()

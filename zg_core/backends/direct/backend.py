@@ -409,7 +409,7 @@ class DirectBackend:
         if call.task.counted == ("images",):
             return await self._judge_images(call)
         verdict = await self.judge(direct(call.route), call.exchange)
-        if call.streamed and call.task.name == TRANSCRIPTION.name and verdict.reason is Reason.CONTENT_MISMATCH:
+        if call.task.name == TRANSCRIPTION.name and call.streamed and verdict.reason is Reason.CONTENT_MISMATCH:
             # The enclave hashes all that it was sent, and may have forwarded less (services §4.4): no accusation.
             return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.INCOMPLETE)
         return verdict
