@@ -115,7 +115,7 @@ def made_up(layout: str) -> Exhibit:
     if layout == "model":
         body = enclave.model_report(key, bytes(range(32)))
     else:
-        body = json.loads(enclave.quote_body(key, legacy=layout == "legacy"))
+        body = json.loads(enclave.quote_body(key, legacy=layout == "legacy", encryption_key=bytes(range(1, 33))))
     parts = _parts(body, key.address, Collateral.parse(enclave.platform.collateral))
     options = AttestationOptions(root=maker.root, os_images=[os_image()])
     return Exhibit(layout, *parts, options=options, now=datetime.fromtimestamp(now, UTC))

@@ -65,7 +65,7 @@ def test_a_first_transfer_with_its_own_gas_limit_fails_as_on_the_real_chain(step
 
 def test_the_signer_it_reads_is_the_one_that_signs_and_the_one_we_read(steps, network):
     with network.client() as client:
-        signer = client.service().signer
+        signer = client.service().on_chain.signer
     assert steps["acknowledgement"]["signer"] == steps["signature_check"]["signer"] == signer
 
 

@@ -60,7 +60,7 @@ def test_it_finds_our_providers_without_being_told_addresses_and_takes_the_chain
 
 def test_the_signer_it_reads_is_the_one_we_read(steps, network):
     with network.client() as client:
-        signer = client.service().signer
+        signer = client.service().on_chain.signer
     assert steps["discovery"]["signer"] == steps["acknowledgement"]["signer"] == signer
 
 

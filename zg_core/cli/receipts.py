@@ -187,7 +187,9 @@ def bundle(
     evidence: Annotated[
         list[Path] | None,
         typer.Option(
-            "--evidence", metavar="FILE|DIR", help="Put this in, too: what `zerog verify --save` wrote, for example."
+            "--evidence",
+            metavar="FILE|DIR",
+            help="Put this in, too: what `zerog verify --report-dir` wrote, for example.",
         ),
     ] = None,
 ) -> None:

@@ -25,7 +25,7 @@ SPENDING = {
 }  # fmt: skip
 COMMANDS = SPENDING | {
     "providers", "verify", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
-    "pending", "receipts list", "receipts show", "receipts export", "receipts verify", "receipts audit", "budget show",
+    "pending", "receipts list", "receipts show", "receipts export", "receipts verify", "receipts audit", "receipts bundle", "budget show",
     "budget reconcile", "budget release", "serve keys create", "serve keys list", "serve keys revoke",
     "image", "transcribe", "check", "adapters list", "adapters status", "adapters deploy",
     "models", "login", "logout", "status", "network",

@@ -73,7 +73,7 @@ def settings(net: LocalNet, provider: LocalProvider, **more: Any) -> dict[str, A
 def attested(net: LocalNet, provider: LocalProvider, *, loop: bool = False, level: int = 3, **more: Any) -> Any:
     more.setdefault("options", options(net, provider))
     with ChatClient(**settings(net, provider)) as client:
-        service = client.service()
+        service = client.service().on_chain
     if not loop:
         transport = SyncTransport()
         try:
