@@ -112,3 +112,24 @@ def test_adapters_are_listed_and_deployed(zerog: Zerog, fair: LocalNet) -> None:
     assert f"{name} is active" in ran.out
     assert f"--model {name}" in ran.err
     assert zerog.fails("adapters", "deploy", "ft-nothing", *where, code=1)["code"] == "unknown_adapter"
+
+
+def test_a_receipt_of_every_task_is_verified_again_offline(zerog: Zerog, fair: LocalNet, tmp_path: Path) -> None:
+    (tmp_path / "said.wav").write_bytes(speak("one two three", seconds=2.5))
+    (tmp_path / "in.png").write_bytes(draw("in", 16, 16))
+    asked = {
+        "chat": ("chat", ("chat", "hi", "--model", "chat")),
+        "images": ("local-image-1", ("image", "a fox", "--model", "local-image-1", "-o", "a")),
+        "image_edits": ("local-edit-1", ("image", "x", "--edit", "in.png", "--model", "local-edit-1", "-o", "b")),
+        "transcription": ("local-speech-1", ("transcribe", "said.wav", "--model", "local-speech-1")),
+    }
+    for task, (model, words) in asked.items():
+        receipt = zerog.json(*words)["receipt"]
+        assert receipt["task"] == task
+        file = tmp_path / f"{task}.json"
+        file.write_text(json.dumps(receipt))
+        signer = fair.provider(model).tee_signer
+        (found,) = zerog.json("receipts", "verify", str(file), "--signer", signer)["results"]
+        assert found["result"] == "passed", found
+        (found,) = zerog.json("receipts", "verify", str(file), "--rpc", fair.rpc_url)["results"]
+        assert found["result"] == "passed", found
