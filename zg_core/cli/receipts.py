@@ -189,7 +189,7 @@ def bundle(
         typer.Option(
             "--evidence",
             metavar="FILE|DIR",
-            help="Put this in, too: what `zerog verify --report-dir` wrote, for example.",
+            help="Put this in, too: what `zerog verify` wrote (--report-dir), for example.",
         ),
     ] = None,
 ) -> None:

@@ -25,10 +25,10 @@ SPENDING = {
 }  # fmt: skip
 COMMANDS = SPENDING | {
     "providers", "verify", "account", "settlements", "token", "chat", "keys create", "keys list", "localnet up", "demo",
-    "pending", "receipts list", "receipts show", "receipts export", "receipts verify", "receipts audit", "receipts bundle", "budget show",
+    "pending", "receipts list", "receipts show", "receipts export", "receipts verify", "receipts audit", "budget show",
     "budget reconcile", "budget release", "serve keys create", "serve keys list", "serve keys revoke",
     "image", "transcribe", "check", "adapters list", "adapters status", "adapters deploy",
-    "models", "login", "logout", "status", "network",
+    "models", "login", "logout", "status", "network", "receipts bundle",
     "opengradient balance", "opengradient doctor", "opengradient settlement",
     "router balance", "router usage", "router audit", "router models", "router keys list", "router keys create",
 }  # fmt: skip
