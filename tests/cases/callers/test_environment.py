@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,8 +42,8 @@ def test_a_fallback_to_another_model_works(callers_net: LocalNet, lc: Any) -> No
         assert chain.invoke(SENTENCE).text == "other"
 
 
-def test_the_model_named_on_the_command_line_is_asked(callers_net: LocalNet) -> None:
-    environment = {**callers_net.env(), "PATH": "", "ZEROG_HOME": ""}
+def test_the_model_named_on_the_command_line_is_asked(callers_net: LocalNet, tmp_path: Path) -> None:
+    environment = {**callers_net.env(), "PATH": "", "ZEROG_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-m", "zg_core.cli", "chat", "--model", OTHER, SENTENCE],
         env=environment, capture_output=True, text=True, timeout=120, check=False,
