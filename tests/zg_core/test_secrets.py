@@ -495,7 +495,7 @@ BROKEN: dict[str, Callable[[Path], Any]] = {
     "a key of a callable": lambda folder: Wallet.from_callable(lambda: KEY + "00").address,
     "a key in the settings": lambda folder: ChatClient(provider=PROVIDER, private_key=KEY + "00", environ={}),
     "a key beside a wrong setting": lambda folder: Settings.resolve(private_key=KEY, network="x", environ={}),
-    "a token beside a wrong setting": lambda folder: Settings.resolve(api_key=TOKEN, provider="x", environ={}),
+    "a token beside a wrong setting": lambda folder: ChatClient(api_key=TOKEN, provider="x", network="x", environ={}),
     "an environment beside a wrong setting": lambda folder: Settings.resolve(ledger="x", environ={"PRIVATE_KEY": KEY}),
     "a digest too short": lambda folder: Wallet.from_key(KEY).sign_digest(b"short"),
     "a wrong password": lambda folder: Wallet.from_keystore(keystore(folder), PASSWORD + "x").address,
