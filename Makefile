@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # What the client and the framework packages are tested with in the two further environments: everything but the
 # tests of the local network, of chain, stores and attestation, of money and command line, and of this repository's files.
-COMPAT_TESTS ?= tests -m 'not heavy' --ignore=tests/zg_core/localnet --ignore=tests/parity --ignore=tests/interop --ignore=tests/bench --ignore=tests/notebooks --ignore=tests/chaos --ignore=tests/soak --ignore=tests/fleet --ignore-glob='tests/test_*.py' \
+COMPAT_TESTS ?= tests -m 'not heavy' --ignore=tests/zg_core/localnet --ignore=tests/parity --ignore=tests/interop --ignore=tests/bench --ignore=tests/notebooks --ignore=tests/chaos --ignore=tests/soak --ignore=tests/fleet --ignore=tests/docs --ignore-glob='tests/test_*.py' \
   --ignore=tests/zg_core/cli --ignore=tests/zg_core/compare --ignore=tests/zg_core/test_store.py \
   --ignore=tests/zg_core/backends/direct/money --ignore=tests/zg_core/test_faults_of_others.py \
   --ignore=tests/zg_core/chain --ignore=tests/zg_core/databases --ignore=tests/zg_core/verify/attestation \
