@@ -355,7 +355,7 @@ class Suite:
             assert most is not None
             if receipt.fee.exact:
                 assert plenty - left.units == receipt.fee.amount.units
-                assert client.spending.held() == []
+                assert [held for held in client.spending.held() if held.receipt == receipt.id] == []
             else:
                 assert plenty - left.units <= 10**19
 
