@@ -210,7 +210,7 @@ def slipped_through(case: Case, path: tuple[Any, ...], value: Any) -> bool:
     found = case.checked(document)
     if found is None or found.result == "failed":
         return False
-    if len(path) > 1 or not isinstance(value, dict):
+    if not isinstance(value, dict):
         return not field_of(path) & set(found.unvouched)
     before, after = flat(case.document), flat(document)
     moved = {name for name in after if not alike(tuple(name.split(".")), before.get(name), after[name])}
