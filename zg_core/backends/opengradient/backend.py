@@ -507,7 +507,7 @@ def _certificate_problem(data: bytes) -> str | None:
             return "its certificate has ended"
         if certificate.not_valid_before_utc > now:
             return "its certificate has not begun"
-    except ValueError:
+    except Exception:  # noqa: BLE001 - cryptography raises many kinds for what a stranger made
         return "its certificate cannot be read"
     return None
 

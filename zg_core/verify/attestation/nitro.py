@@ -152,9 +152,11 @@ class NitroDocument:
         if hashlib.sha256(self.bundle[0]).hexdigest() != root_sha256.lower():
             return "its certificates do not lead to AWS's root"
         try:
-            chain = [_certificate(each) for each in (*self.bundle, self.certificate)]
-        except ValueError:
+            return self._broken_link([_certificate(each) for each in (*self.bundle, self.certificate)], now)
+        except Exception:  # noqa: BLE001 - cryptography raises many kinds for what a stranger made
             return "one of its certificates cannot be read"
+
+    def _broken_link(self, chain: list[Certificate], now: datetime) -> str:
         for number, certificate in enumerate(chain):
             if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
                 return "one of its certificates has ended, or has not begun"
