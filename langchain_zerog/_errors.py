@@ -7,6 +7,9 @@ repeated unasked.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from langchain_core.exceptions import (
     ContextOverflowError,
     ModelAPIError,
@@ -23,7 +26,10 @@ from langchain_core.exceptions import (
 from zg_core import errors
 from zg_core.errors import never_served
 
-__all__ = ["NeverServed", "as_model_error"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["NeverServed", "as_model_error", "model_errors"]
 
 
 class ZeroGError(errors.ZeroGError, ModelError):
@@ -202,6 +208,15 @@ def as_model_error(error: errors.ZeroGError) -> errors.ZeroGError:
     if isinstance(result, ModelError):
         result.is_retryable = error.retryable
     return result.with_traceback(error.__traceback__)
+
+
+@contextmanager
+def model_errors() -> Iterator[None]:
+    """Whatever our error inside is, it leaves as LangChain's own kind."""
+    try:
+        yield
+    except errors.ZeroGError as error:
+        raise as_model_error(error) from error.__cause__
 
 
 def _class_for(ours: type[errors.ZeroGError]) -> type[errors.ZeroGError]:

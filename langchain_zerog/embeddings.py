@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.embeddings import Embeddings
 from pydantic import AliasChoices, Field
 
 from langchain_zerog._bridge import scope, sink_of
-from langchain_zerog._errors import as_model_error
+from langchain_zerog._errors import model_errors
 from langchain_zerog._fields import LangChainFields
-from zg_core.errors import ZeroGError
 from zg_core.tasks import parameters
 from zg_core.tasks.base import EMBEDDINGS
 from zg_core.tasks.embeddings import payload_of, vectors_of
@@ -84,7 +82,7 @@ class ZeroGEmbeddings(LangChainFields, Embeddings):
         """
         vectors: list[list[float]] = []
         for batch in self._batches(texts):
-            with _model_errors(), scope(sink_of(None)):
+            with model_errors(), scope(sink_of(None)):
                 reply = self._client().create(self._payload(batch), path=EMBEDDINGS.path)
                 vectors += vectors_of(reply, len(batch))
         return vectors
@@ -97,7 +95,7 @@ class ZeroGEmbeddings(LangChainFields, Embeddings):
         """Async twin of `embed_documents`."""
         vectors: list[list[float]] = []
         for batch in self._batches(texts):
-            with _model_errors(), scope(sink_of(None)):
+            with model_errors(), scope(sink_of(None)):
                 vectors += vectors_of(
                     await self._async_client().create(self._payload(batch), path=EMBEDDINGS.path), len(batch)
                 )
@@ -114,11 +112,3 @@ class ZeroGEmbeddings(LangChainFields, Embeddings):
 
     def _payload(self, texts: list[str]) -> dict[str, Any]:
         return payload_of(texts, self.model, self.dimensions) | self.model_kwargs
-
-
-@contextmanager
-def _model_errors() -> Iterator[None]:
-    try:
-        yield
-    except ZeroGError as error:
-        raise as_model_error(error) from error.__cause__

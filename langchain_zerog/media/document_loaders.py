@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,8 @@ from langchain_core.document_loaders import BaseLoader
 from langchain_core.documents import Document
 
 from langchain_zerog._bridge import scope, sink_of
-from langchain_zerog._errors import as_model_error
+from langchain_zerog._errors import model_errors
 from langchain_zerog.media.settings import SpeechSettings
-from zg_core.errors import ZeroGError
 from zg_core.http.transport import run
 from zg_core.media.speech import transcribed
 from zg_core.shown.tracebacks import clears_locals
@@ -70,14 +68,14 @@ class ZeroGTranscriptionLoader(BaseLoader):
     def lazy_load(self) -> Iterator[Document]:
         """The documents, each asked for when it is needed."""
         for file in self.files:
-            with _model_errors(), scope(sink_of(None)):
+            with model_errors(), scope(sink_of(None)):
                 said = run(transcribed(self._settings._client().calls, self._payload(file), None))  # noqa: SLF001
             yield from self._documents(file, said)
 
     async def alazy_load(self) -> AsyncIterator[Document]:
         """Async twin of `lazy_load`."""
         for file in self.files:
-            with _model_errors(), scope(sink_of(None)):
+            with model_errors(), scope(sink_of(None)):
                 said = await transcribed(self._settings._async_client().calls, self._payload(file), None)  # noqa: SLF001
             for document in self._documents(file, said):
                 yield document
@@ -103,11 +101,3 @@ class ZeroGTranscriptionLoader(BaseLoader):
     def close(self) -> None:
         """Close the connections; the loader stays usable."""
         self._settings.close()
-
-
-@contextmanager
-def _model_errors() -> Iterator[None]:
-    try:
-        yield
-    except ZeroGError as error:
-        raise as_model_error(error) from error.__cause__

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, Field, PrivateAttr
 
 from langchain_zerog._bridge import scope, sink_of
-from langchain_zerog._errors import as_model_error
+from langchain_zerog._errors import model_errors
 from langchain_zerog.media.settings import ImageSettings
-from zg_core.errors import ZeroGError
 from zg_core.http.transport import run
 from zg_core.media.images import Images, generated
 from zg_core.shown.tracebacks import clears_locals
@@ -19,8 +17,6 @@ from zg_core.tasks.base import IMAGES
 from zg_core.tasks.images import generation_payload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 
 __all__ = ["ZeroGImageGenerator"]
@@ -81,12 +77,12 @@ class ZeroGImageGenerator(BaseTool):
         self._settings = settings
 
     def _run(self, prompt: str, run_manager: CallbackManagerForToolRun | None = None) -> tuple[str, Images]:
-        with _model_errors(), scope(sink_of(run_manager)):
+        with model_errors(), scope(sink_of(run_manager)):
             images = run(generated(self._settings._client().calls, self._payload(prompt), IMAGES.path, None))  # noqa: SLF001
         return str(images), images
 
     async def _arun(self, prompt: str, run_manager: AsyncCallbackManagerForToolRun | None = None) -> tuple[str, Images]:
-        with _model_errors(), scope(sink_of(run_manager)):
+        with model_errors(), scope(sink_of(run_manager)):
             calls = self._settings._async_client().calls  # noqa: SLF001
             images = await generated(calls, self._payload(prompt), IMAGES.path, None)
         return str(images), images
@@ -100,11 +96,3 @@ class ZeroGImageGenerator(BaseTool):
     def close(self) -> None:
         """Close the connections; the tool stays usable."""
         self._settings.close()
-
-
-@contextmanager
-def _model_errors() -> Iterator[None]:
-    try:
-        yield
-    except ZeroGError as error:
-        raise as_model_error(error) from error.__cause__

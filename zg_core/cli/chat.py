@@ -2,6 +2,8 @@
 
 import sys
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -18,7 +20,18 @@ from zg_core.errors import VerificationFailed, VerificationWarning, ZeroGError
 from zg_core.receipts.model import Receipt
 from zg_core.verify.verdict import Status
 
-__all__ = ["MODES", "Model", "OptionalProvider", "chat", "expect_lag", "settle_verdict", "show_receipt", "token"]
+__all__ = [
+    "MODES",
+    "Model",
+    "OptionalProvider",
+    "chat",
+    "check_mode",
+    "expect_lag",
+    "settle_verdict",
+    "show_receipt",
+    "token",
+    "told",
+]
 
 MODES = ("off", "warn", "require")
 _BACKGROUND_SECONDS = 120.0
@@ -111,8 +124,7 @@ def chat(
     It is paid from the sub-account at the provider, without asking. Exit code 1 if the evidence contradicts the
     answer, 3 if less was proven than --minimum asks for.
     """
-    if verify is not None and verify not in MODES:
-        raise typer.BadParameter(f"{verify!r} is none of {', '.join(MODES)}", param_hint="--verify")
+    check_mode(verify)
     text = _question(prompt)
     payload: dict[str, Any] = {"messages": [{"role": "system", "content": system}] if system else []}
     payload["messages"].append({"role": "user", "content": text})
@@ -130,27 +142,53 @@ def chat(
     }
     receipts: list[Receipt] = []
     with run.client(provider=provider, model=model, on_receipt=receipts.append, **options) as client:
-        try:
+        with told(run.out, receipts):
             expect_lag(client)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", VerificationWarning)  # the verdict is shown below, whatever it is
-                answer = _streamed(run.out, client, payload) if as_it_comes else _whole(run.out, client, payload)
-        except ZeroGError as error:
-            if error.receipt is not None:
-                show_receipt(run.out, error.receipt)
-            raise
-        except KeyboardInterrupt:  # it left, so it may be billed
-            if not receipts:
-                raise
-            show_receipt(run.out, receipts[-1])
-            raise Interrupted("interrupted", receipt=receipts[-1]) from None
+            answer = _streamed(run.out, client, payload) if as_it_comes else _whole(run.out, client, payload)
         receipt = receipts[-1]
         settle_verdict(client, receipt, answer)
-        demand = client.policy.demand if client.policy.mode != "off" else None
+        ended(run, client, receipt, {"answer": answer})
+
+
+def check_mode(verify: str | None) -> None:
+    """Refuse a value of ``--verify`` that is none.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    if verify is not None and verify not in MODES:
+        raise typer.BadParameter(f"{verify!r} is none of {', '.join(MODES)}", param_hint="--verify")
+
+
+@contextmanager
+def told(out: Output, receipts: Sequence[Receipt]) -> Iterator[None]:
+    """Show the receipt of a call that goes wrong; the verdict is shown in any case, so no warning is.
+
+    Args:
+        out: Where it is shown.
+        receipts: Of the calls that left so far.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VerificationWarning)
+            yield
+    except ZeroGError as error:
+        if error.receipt is not None:
+            show_receipt(out, error.receipt)
+        raise
+    except KeyboardInterrupt:  # it left, so it may be billed
+        if not receipts:
+            raise
+        show_receipt(out, receipts[-1])
+        raise Interrupted("interrupted", receipt=receipts[-1]) from None
+
+
+def ended(run: Run, client: ChatClient, receipt: Receipt, said: dict[str, Any]) -> None:
+    """Show what the call cost and what was proven; exit code 3 if that is less than was asked for."""
     show_receipt(run.out, receipt)
     run.out.document(
         {
-            "answer": answer,
+            **said,
             "model": receipt.model,
             "provider": receipt.provider,
             "chat_id": receipt.chat_id,
@@ -159,7 +197,7 @@ def chat(
             "receipt": receipt.to_dict(),
         }
     )
-    if demand is not None and demand.objects(receipt):
+    if client.policy.mode != "off" and client.policy.demand.objects(receipt):
         raise typer.Exit(3)
 
 

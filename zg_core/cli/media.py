@@ -1,25 +1,21 @@
 """``zerog image``, ``zerog transcribe`` and ``zerog check``: pictures, recordings, and exchanges made elsewhere."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zg_core.cli.chat import MODES, Model, expect_lag, settle_verdict, show_receipt
-from zg_core.cli.terminal.failures import Interrupted
+from zg_core.cli.chat import MODES, Model, check_mode, ended, expect_lag, settle_verdict, show_receipt, told
 from zg_core.cli.terminal.options import command, parse_address
-from zg_core.cli.terminal.output import money
 from zg_core.cli.terminal.run import Run
-from zg_core.client import ChatClient
-from zg_core.errors import ConfigError, VerificationWarning, ZeroGError
+from zg_core.errors import ConfigError
 from zg_core.media.images import ImageClient
 from zg_core.media.speech import SpeechClient
-from zg_core.receipts.model import Receipt
 from zg_core.tasks.base import IMAGE_EDITS, TASKS
 from zg_core.tasks.transcription import ANSWERS
+
+if TYPE_CHECKING:
+    from zg_core.receipts.model import Receipt
 
 __all__ = ["check", "image", "transcribe"]
 
@@ -35,47 +31,6 @@ Minimum = Annotated[
 
 
 _ENDINGS = (".png", ".jpg", ".webp", ".gif", ".bin")
-
-
-@contextmanager
-def _told(run: Run, receipts: list[Receipt], what: str) -> Iterator[None]:
-    """Show the receipt of a call that goes wrong; the verdict is shown in any case, so no warning is."""
-    try:
-        with warnings.catch_warnings(), run.out.waiting(what):
-            warnings.simplefilter("ignore", VerificationWarning)
-            yield
-    except ZeroGError as error:
-        if error.receipt is not None:
-            show_receipt(run.out, error.receipt)
-        raise
-    except KeyboardInterrupt:  # it left, so it may be billed
-        if not receipts:
-            raise
-        show_receipt(run.out, receipts[-1])
-        raise Interrupted("interrupted", receipt=receipts[-1]) from None
-
-
-def _mode(verify: str | None) -> None:
-    if verify is not None and verify not in MODES:
-        raise typer.BadParameter(f"{verify!r} is none of {', '.join(MODES)}", param_hint="--verify")
-
-
-def _ended(run: Run, client: ChatClient, receipt: Receipt, said: dict[str, Any]) -> None:
-    """Show what the call cost and what was proven; exit code 3 if that is less than was asked for."""
-    show_receipt(run.out, receipt)
-    run.out.document(
-        {
-            **said,
-            "model": receipt.model,
-            "provider": receipt.provider,
-            "chat_id": receipt.chat_id,
-            "fee": money(receipt.fee.amount),
-            "verdict": str(receipt.verdict.status),
-            "receipt": receipt.to_dict(),
-        }
-    )
-    if client.policy.mode != "off" and client.policy.demand.objects(receipt):
-        raise typer.Exit(3)
 
 
 @command
@@ -97,14 +52,14 @@ def image(
 
     It is paid from the sub-account at the provider, without asking. Exit codes as of `zerog chat`.
     """
-    _mode(verify)
+    check_mode(verify)
     receipts: list[Receipt] = []
     options: dict[str, Any] = {"verify": verify, "minimum": minimum, "on_receipt": receipts.append}
     if edit:
         options["service_type"] = IMAGE_EDITS.service_type
     places = _places(output, n)
     with run.client_of(ImageClient, provider=provider, model=model, **options) as client:
-        with _told(run, receipts, "waiting for the images"):
+        with told(run.out, receipts), run.out.waiting("waiting for the images"):
             expect_lag(client)
             images = (
                 client.edit(list(edit), prompt, n=n, size=size) if edit else client.generate(prompt, n=n, size=size)
@@ -118,7 +73,7 @@ def image(
             {"file": str(file), "content_type": one.content_type, "size": list(one.size or ()), "sha256": one.sha256}
             for file, one in zip(files, images, strict=True)
         ]
-        _ended(run, client, images.receipt, {"images": listed})
+        ended(run, client, images.receipt, {"images": listed})
 
 
 def _places(output: Path, n: int) -> list[Path]:
@@ -129,9 +84,7 @@ def _places(output: Path, n: int) -> list[Path]:
     if not output.parent.is_dir():
         raise ConfigError(f"there is no folder {output.parent}", code="unwritable_file", hint="give another --output")
     for place in places:
-        taken = (
-            [place] if place.suffix else [place.with_suffix(end) for end in (".png", ".jpg", ".webp", ".gif", ".bin")]
-        )
+        taken = [place] if place.suffix else [place.with_suffix(end) for end in _ENDINGS]
         if any(one.exists() for one in taken):
             message = f"there is a file {place.name} already; nothing was sent"
             raise ConfigError(message, code="file_exists", hint="give another --output")
@@ -154,16 +107,16 @@ def transcribe(
 
     It is paid from the sub-account at the provider, without asking. Exit codes as of `zerog chat`.
     """
-    _mode(verify)
+    check_mode(verify)
     receipts: list[Receipt] = []
     options: dict[str, Any] = {"verify": verify, "minimum": minimum, "on_receipt": receipts.append}
     with run.client_of(SpeechClient, provider=provider, model=model, **options) as client:
-        with _told(run, receipts, "waiting for the words"):
+        with told(run.out, receipts), run.out.waiting("waiting for the words"):
             expect_lag(client)
             text = _heard(run, client, file, response_format, language, stream)
             receipt = receipts[-1]
             settle_verdict(client, receipt, text)
-        _ended(run, client, receipt, {"text": text})
+        ended(run, client, receipt, {"text": text})
 
 
 def _heard(run: Run, client: SpeechClient, file: Path, form: str, language: str | None, stream: bool) -> str:
@@ -210,7 +163,7 @@ def check(
             show_receipt(run.out, receipt)
             run.out.document({"receipt": receipt.to_dict(), "verdict": "failed"})
             raise typer.Exit(1)
-        _ended(run, client, receipt, {"task": task})
+        ended(run, client, receipt, {"task": task})
 
 
 def _bytes(path: Path) -> bytes:

@@ -98,13 +98,7 @@ class Catalogue:
             ConfigError: its URL is none that may be used.
             ProviderUnavailable: it cannot be asked now.
         """
-        listed = await self._listing(service)
-        entries = listed.get("data") if isinstance(listed, dict) else None
-        known = (
-            [each.get("id") for each in entries[:_MAX_ENTRIES] if isinstance(each, dict)]
-            if isinstance(entries, list)
-            else []
-        )
+        known = [entry.get("id") for entry in _entries(await self._listing(service))]
         names = [each for each in known if isinstance(each, str) and 0 < len(each) <= _MAX_NAME]
         return list(dict.fromkeys(names)) or [service.model]
 
@@ -137,9 +131,13 @@ class Catalogue:
             return None
 
 
-def _entry(service: Service, model: str, listed: Any) -> dict[str, Any]:
+def _entries(listed: Any) -> list[dict[str, Any]]:
     entries = listed.get("data") if isinstance(listed, dict) else None
-    known = [e for e in entries[:_MAX_ENTRIES] if isinstance(e, dict)] if isinstance(entries, list) else []
+    return [each for each in entries[:_MAX_ENTRIES] if isinstance(each, dict)] if isinstance(entries, list) else []
+
+
+def _entry(service: Service, model: str, listed: Any) -> dict[str, Any]:
+    known = _entries(listed)
     for wanted in (model, service.model) if model.startswith(ADAPTER_PREFIX) else (model,):
         for name in ("id", "canonical_id"):
             for entry in known:

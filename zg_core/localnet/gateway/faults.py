@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from zg_core.localnet.base.meanings import fault_lines
 from zg_core.localnet.gateway.dialects import DIALECTS
 
 if TYPE_CHECKING:
@@ -154,11 +155,7 @@ _CHOICES: Mapping[tuple[NodeFault, str], tuple[str, ...]] = MappingProxyType(
 
 def node_fault_meanings() -> dict[str, str]:
     """One line on each fault, by public name, with the options it takes and their defaults."""
-    lines = {}
-    for fault, (meaning, options, _) in _MEANINGS.items():
-        shown = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        lines[fault.value] = f"{meaning} ({shown})" if shown else meaning
-    return lines
+    return fault_lines((fault, meaning, options) for fault, (meaning, options, _) in _MEANINGS.items())
 
 
 @dataclass

@@ -8,6 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from zg_core.localnet.base.meanings import fault_lines
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -74,11 +76,7 @@ _MEANINGS: Mapping[Fault, tuple[str, Mapping[str, Any]]] = MappingProxyType(
 
 def fault_meanings() -> dict[str, str]:
     """One line on each fault, by public name, with the options it takes and their defaults."""
-    lines = {}
-    for fault, (meaning, options) in _MEANINGS.items():
-        shown = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        lines[fault.value] = f"{meaning} ({shown})" if shown else meaning
-    return lines
+    return fault_lines((fault, meaning, options) for fault, (meaning, options) in _MEANINGS.items())
 
 
 @dataclass

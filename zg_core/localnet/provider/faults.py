@@ -8,6 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from zg_core.localnet.base.meanings import fault_lines
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
@@ -155,11 +157,7 @@ _STREAM_ONLY = {Fault.TRUNCATED_STREAM, Fault.TRAILING_EVENT, Fault.COMMENT_AFTE
 
 def fault_meanings() -> dict[str, str]:
     """One line on each fault, by public name, with the options it takes and their defaults."""
-    lines = {}
-    for fault, (meaning, options) in _MEANINGS.items():
-        shown = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        lines[fault.value] = f"{meaning} ({shown})" if shown else meaning
-    return lines
+    return fault_lines((fault, meaning, options) for fault, (meaning, options) in _MEANINGS.items())
 
 
 @dataclass
