@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
-from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from langchain_zerog import ChatZeroG
+from tests.standard.langchain.suite import Suite
 from zg_core.backends.direct.session import make_token
 from zg_core.errors import VerificationFailed
 from zg_core.http.library import library
@@ -24,7 +24,7 @@ from zg_core.wallet import Wallet
 pytestmark = pytest.mark.filterwarnings("ignore:OpenAI may require a filename")
 
 
-class ChatZeroGSuite(ChatModelIntegrationTests):
+class ChatZeroGSuite(Suite):
     """All fifty tests."""
 
     parameters: ClassVar[dict[str, Any]] = {}
@@ -35,15 +35,6 @@ class ChatZeroGSuite(ChatModelIntegrationTests):
     def on_the_network(cls, net: LocalNet) -> None:
         """The parameters name nothing of the network: it is in the environment."""
         cls.network = net
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def shared(cls) -> Iterator[ChatZeroG]:
-        """One model for the class: a new one would read the chain first in every test."""
-        suite = cls()
-        model = ChatZeroG(**{**suite.standard_chat_model_params, **suite.chat_model_params})
-        yield model
-        model.close()
 
     @pytest.fixture
     def model(self, request: pytest.FixtureRequest, shared: ChatZeroG) -> Iterator[BaseChatModel]:
@@ -60,46 +51,10 @@ class ChatZeroGSuite(ChatModelIntegrationTests):
             yield ChatZeroG(**{**self.standard_chat_model_params, **self.chat_model_params, **changes})
 
     @property
-    def chat_model_class(self) -> type[BaseChatModel]:
-        return ChatZeroG
-
-    @property
     def chat_model_params(self) -> dict[str, Any]:
         # An adapter is asked for by its name and signed as the model it was made of: that is the user's own word.
         first = self.network.providers[0]
         return {"verify": "require", "accept_models": {first.adapter: first.model}, **self.parameters}
-
-    @property
-    def supports_json_mode(self) -> bool:
-        return True
-
-    @property
-    def supports_image_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_urls(self) -> bool:
-        return True
-
-    @property
-    def supports_pdf_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_audio_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_anthropic_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_tool_message(self) -> bool:
-        return True
-
-    @property
-    def supports_pdf_tool_message(self) -> bool:
-        return True
 
     @property
     def supports_model_override(self) -> bool:

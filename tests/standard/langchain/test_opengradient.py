@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.language_models import BaseChatModel
-from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from langchain_zerog import ChatZeroG
+from tests.standard.langchain.suite import Suite
 from zg_core import Amount, OpenGradient
 from zg_core.localnet.opengradient.network import OpenGradientNet
 
@@ -34,7 +33,7 @@ def vcr_cassette_dir(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-class TestOpenGradient(ChatModelIntegrationTests):
+class TestOpenGradient(Suite):
     """All of it but what is said not to be there."""
 
     network: OpenGradientNet
@@ -43,22 +42,6 @@ class TestOpenGradient(ChatModelIntegrationTests):
     @classmethod
     def on_the_network(cls, og: OpenGradientNet) -> None:
         cls.network = og
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def shared(cls) -> Iterator[ChatZeroG]:
-        suite = cls()
-        model = ChatZeroG(**{**suite.standard_chat_model_params, **suite.chat_model_params})
-        yield model
-        model.close()
-
-    @pytest.fixture
-    def model(self, shared: ChatZeroG) -> BaseChatModel:
-        return shared
-
-    @property
-    def chat_model_class(self) -> type[BaseChatModel]:
-        return ChatZeroG
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
@@ -79,38 +62,6 @@ class TestOpenGradient(ChatModelIntegrationTests):
     def structured_output_kwargs(self) -> dict[str, Any]:
         """Without `tool_choice` a function need not be called."""
         return {"method": "json_schema"}
-
-    @property
-    def supports_json_mode(self) -> bool:
-        return True
-
-    @property
-    def supports_image_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_urls(self) -> bool:
-        return True
-
-    @property
-    def supports_pdf_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_audio_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_anthropic_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_tool_message(self) -> bool:
-        return True
-
-    @property
-    def supports_pdf_tool_message(self) -> bool:
-        return True
 
     @property
     def supports_model_override(self) -> bool:

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from langchain_core.language_models import BaseChatModel
-from langchain_tests.integration_tests import ChatModelIntegrationTests
 
-from langchain_zerog import ChatZeroG
+from tests.standard.langchain.suite import Suite
 from zg_core import Router
 from zg_core.localnet import LocalNet, ProviderSettings
 from zg_core.verify.attestation import AttestationOptions
@@ -35,7 +33,7 @@ def vcr_cassette_dir(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-class RouterSuite(ChatModelIntegrationTests):
+class RouterSuite(Suite):
     """All but what is recorded."""
 
     parameters: ClassVar[dict[str, Any]] = {}
@@ -45,22 +43,6 @@ class RouterSuite(ChatModelIntegrationTests):
     @classmethod
     def on_the_network(cls, routed: LocalNet) -> None:
         cls.network = routed
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def shared(cls) -> Iterator[ChatZeroG]:
-        suite = cls()
-        model = ChatZeroG(**{**suite.standard_chat_model_params, **suite.chat_model_params})
-        yield model
-        model.close()
-
-    @pytest.fixture
-    def model(self, shared: ChatZeroG) -> BaseChatModel:
-        return shared
-
-    @property
-    def chat_model_class(self) -> type[BaseChatModel]:
-        return ChatZeroG
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
@@ -76,38 +58,6 @@ class RouterSuite(ChatModelIntegrationTests):
             "verify": "require",
             **self.parameters,
         }
-
-    @property
-    def supports_json_mode(self) -> bool:
-        return True
-
-    @property
-    def supports_image_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_urls(self) -> bool:
-        return True
-
-    @property
-    def supports_pdf_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_audio_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_anthropic_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_tool_message(self) -> bool:
-        return True
-
-    @property
-    def supports_pdf_tool_message(self) -> bool:
-        return True
 
 
 class TestSealed(RouterSuite):
