@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from zg_core.cli.terminal.private import write_private
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -190,8 +190,4 @@ def _document(net: LocalNet, env_file: Path | None, *, funded: int) -> dict[str,
 def write_env_file(path: Path, values: Mapping[str, str]) -> None:
     """Write ``export`` lines, readable by the owner only; the file appears whole or not at all."""
     text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    draft.replace(path)
+    write_private(path, text)

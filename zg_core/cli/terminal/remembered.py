@@ -7,14 +7,16 @@ environment.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from zg_core.cli.terminal.private import write_private
 from zg_core.config import NETWORKS
 from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
 from zg_core.store import home_directory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["keep", "keystore", "network", "remember_network", "settings_file"]
 
@@ -59,17 +61,10 @@ def remember_network(name: str | None) -> None:
 
 
 def keep(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all.
+    """Keep a file of ours, in a directory that only its owner may enter.
 
     Raises:
         OSError: it cannot be written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(made).replace(path)
-    except BaseException:
-        Path(made).unlink()
-        raise
+    write_private(path, text)
