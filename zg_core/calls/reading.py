@@ -223,13 +223,7 @@ class Reading:
             return None
         if self.done:
             raise RequestError("the stream goes on after its end", code="malformed_reply")
-        mended = False
-        try:
-            said = parse_json(data)
-        except (ValueError, RecursionError):
-            said, mended = _mended(data), True
-        if b"\\u" in data and _HALF.search(data):
-            said, mended = _whole_characters(said), True
+        said, mended = _parsed(data)
         if not isinstance(said, dict):
             raise RequestError("the stream holds an event that is no JSON object", code="malformed_reply")
         call, self._opening = self._call, None
@@ -281,13 +275,7 @@ class Reading:
     def _body(self) -> Any:
         """What the caller may see of a body that came whole."""
         call, raw = self._call, b"".join(self._whole)
-        mended = False
-        try:
-            said = parse_json(raw)
-        except (ValueError, RecursionError):
-            said, mended = _mended(raw), True
-        if b"\\u" in raw and _HALF.search(raw):
-            said, mended = _whole_characters(said), True
+        said, mended = _parsed(raw)
         if not isinstance(said, dict):
             raise RequestError(
                 f"provider {call.receipt.provider} answered {call.exchange.status} with a body that is no JSON object",
@@ -326,6 +314,18 @@ def _error(message: str, words: str, code: str) -> RequestError:
     if (overflow := overflow_in(words)) is not None:
         return too_long(message, *overflow)
     return RequestError(message, code=code)
+
+
+def _parsed(data: bytes) -> tuple[Any, bool]:
+    """What `data` says, None where it is no JSON; and whether half a character was replaced in it."""
+    mended = False
+    try:
+        said = parse_json(data)
+    except (ValueError, RecursionError):
+        said, mended = _mended(data), True
+    if b"\\u" in data and _HALF.search(data):
+        said, mended = _whole_characters(said), True
+    return said, mended
 
 
 def _mended(data: bytes) -> Any:
