@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from langchain_zerog._blocks import blocks_beside
 from zg_core.receipts.recent import hash_of, is_of, receipt_in
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ def is_what_was_said(message: AIMessage, receipt: Receipt) -> bool:
 
 def said_of(message: AIMessage) -> str:
     """The hash of what `message` says, shows and which tools it calls; of a stream, of the sum of its chunks."""
-    from langchain_zerog._blocks import blocks_beside
-
     # In the v1 format images and audio stand twice, and must be the same.
     beside = media_of(blocks_beside(message.additional_kwargs))
     content = message.content if isinstance(message.content, list) else []
