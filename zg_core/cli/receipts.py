@@ -17,6 +17,7 @@ from zg_core.backends.direct.audit.charges import read_charges
 from zg_core.backends.opengradient import places
 from zg_core.backends.opengradient.anchors import registry_anchor
 from zg_core.backends.opengradient.registry import Registry
+from zg_core.cli.budget import elsewhere
 from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED, OK
 from zg_core.cli.terminal.keystore import own_wallet
 from zg_core.cli.terminal.options import User, command
@@ -308,6 +309,8 @@ def audit(
     stored = run.stored()
     with run.reader(user) as broker, run.out.waiting("reading the settlements"), _warnings(run):
         owner = broker.address
+        if (wallet := broker.core.wallet_of(owner)) is not None:
+            wallet.unlock()  # who cannot ask what is unsettled would compare half
         own = list(stored.audited(payer=owner, provider=provider, chain_id=broker.network.chain_id))
         asked = list(dict.fromkeys(each.provider for each in own))
         charges = drive(read_charges(broker.core, broker.transport, owner, asked, from_block=from_block))
@@ -336,6 +339,8 @@ def audit(
             ],
             rank=["provider", "settled", "exact fees", "bounds of others", "unsettled"],
         )
+    if any(each.code == "settled_too_much" for each in found.findings) or (charges.settlements and not own):
+        run.out.warn(f"more was charged than this store has receipts for: {elsewhere(run)}")
     for finding in found.findings:
         run.out.line(f"{'outside' if finding.outside else 'notice'}  {finding.code}: {finding.message}")
     if not found.providers:
