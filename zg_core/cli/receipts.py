@@ -418,8 +418,8 @@ def _anchor(run: Run, receipt: Receipt, rpc: str | None, signer: str | None, pin
     try:
         with at.public() as broker:
             if receipt.backend == "opengradient":  # its keys are on a chain of their own
-                registry = Registry(rpc, places.REGISTRY, places.REGISTRY_CHAIN_ID, broker.transport)
-                return drive(registry_anchor(receipt, registry))
+                enclaves = Registry(rpc, places.REGISTRY, places.REGISTRY_CHAIN_ID, broker.transport)
+                return drive(registry_anchor(receipt, enclaves))
             return drive(chain_anchor(receipt, broker.core.chain))
     except ChainError as error:
         run.out.warn(f"the chain cannot be read: {error.message}")

@@ -65,19 +65,19 @@ def test_the_registry_says_whose_key_it_is_and_what_it_does_not_know(zerog_openg
     transport = SyncTransport()
     try:
         listed = zerog_opengradient.registry_rpc_url
-        registry = Registry(listed, places.REGISTRY, places.REGISTRY_CHAIN_ID, transport)
+        enclaves = Registry(listed, places.REGISTRY, places.REGISTRY_CHAIN_ID, transport)
 
         def told(receipt: Any) -> Any:
-            return check(receipt.to_dict(), drive(registry_anchor(receipt, registry)))
+            return check(receipt.to_dict(), drive(registry_anchor(receipt, enclaves)))
 
         assert (told(reply.receipt).result, told(reply.receipt).anchor) == ("passed", "the registry")
         own.retire()
         assert (told(reply.receipt).result, "switched off" in told(reply.receipt).anchor) == ("passed", True)
-        unknown = drive(registry_anchor(replace(reply.receipt, provider="0x" + "5" * 64), registry))
+        unknown = drive(registry_anchor(replace(reply.receipt, provider="0x" + "5" * 64), enclaves))
         assert unknown.signers == ()
         assert check(reply.receipt.to_dict(), unknown).result == "unproven"
         with pytest.raises(ConfigError) as refused:
-            drive(registry_anchor(replace(reply.receipt, backend="direct"), registry))
+            drive(registry_anchor(replace(reply.receipt, backend="direct"), enclaves))
         assert refused.value.code == "other_network"
     finally:
         transport.close()
