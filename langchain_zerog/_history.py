@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import AIMessage, HumanMessage, convert_to_openai_messages
 
 from langchain_zerog._convert import PROVIDER, REASONING_NAME
-from langchain_zerog._images import IN_CONTENT, picture, said_images
+from langchain_zerog.media.pictures import IN_CONTENT, picture, said_images
 from zg_core.errors import ConfigError
 from zg_core.frameworks.history import check_plain, complete_calls
 from zg_core.tasks.replies import thoughts_in

@@ -16,8 +16,8 @@ from langchain_core.utils.json import parse_partial_json
 
 from langchain_zerog._blocks import blocks_beside
 from langchain_zerog._convert import reasoning_kwargs_of, reply_metadata, usage_metadata
-from langchain_zerog._images import IN_CONTENT
 from langchain_zerog._receipts import media_of
+from langchain_zerog.media.pictures import IN_CONTENT
 from zg_core.frameworks.tool_calls import ToolCallMerger, is_complete
 from zg_core.receipts.recent import hash_of
 from zg_core.tasks.replies import Beside, Chosen, beside_of, content_text, images_in_content, reasoning_name, usage_in

@@ -15,12 +15,12 @@ from langchain_zerog._cache import judged
 from langchain_zerog._convert import chat_result, combined_usage
 from langchain_zerog._errors import NeverServed, as_model_error
 from langchain_zerog._fields import ChatFields, plain_values
-from langchain_zerog._images import typed
 from langchain_zerog._payload import trace_parameters_of
 from langchain_zerog._profile import default_method, profile_of, recall, remember
 from langchain_zerog._schemas import openai_tool, openai_tool_choice
 from langchain_zerog._stream import ChunkMaker
 from langchain_zerog._version import __version__
+from langchain_zerog.media.pictures import typed
 from zg_core.config import Network
 from zg_core.errors import ZeroGError
 from zg_core.tasks.parameters import refuse_settings
