@@ -144,11 +144,13 @@ class Body:
         data: The bytes, or where they are read from while they are sent.
         content_type: What they are.
         key: What opens the reply; in the backend's own form, never shown.
+        held: Seconds for which its reply may be held back without a byte, beside what the model takes.
     """
 
     data: bytes | Upload = field(repr=False)
     content_type: str = "application/json"
     key: Any = field(default=None, repr=False)
+    held: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ COMMANDS = SPENDING | {
     "models", "login", "logout", "status", "network", "receipts bundle",
     "opengradient balance", "opengradient doctor", "opengradient settlement",
     "router balance", "router usage", "router audit", "router models", "router keys list", "router keys create",
+    "router keys update",
 }  # fmt: skip
 
 
