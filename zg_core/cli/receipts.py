@@ -14,6 +14,9 @@ import typer
 from zg_core.backends.direct.audit.anchors import chain_anchor, resolve_late
 from zg_core.backends.direct.audit.auditing import audit as compare
 from zg_core.backends.direct.audit.charges import read_charges
+from zg_core.backends.opengradient import places
+from zg_core.backends.opengradient.anchors import registry_anchor
+from zg_core.backends.opengradient.registry import Registry
 from zg_core.cli.budget import elsewhere
 from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED, OK
 from zg_core.cli.terminal.keystore import own_wallet
@@ -232,7 +235,11 @@ def verify(
         typer.Argument(metavar="FILE…", help="Receipts as JSON (one, a list, an export) or a bundle."),
     ] = None,
     rpc: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ask this JSON-RPC endpoint who the signer is.")
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Ask this JSON-RPC endpoint who the signer is (of OpenGradient's receipts: the registry's).",
+        ),
     ] = None,
     signer: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The signer must be this.", parser=_id)] = None,
     pins: Annotated[
@@ -410,6 +417,9 @@ def _anchor(run: Run, receipt: Receipt, rpc: str | None, signer: str | None, pin
     at = run.at(rpc_url=rpc, network=None if run.chosen else next(names, None))
     try:
         with at.public() as broker:
+            if receipt.backend == "opengradient":  # its keys are on a chain of their own
+                enclaves = Registry(rpc, places.REGISTRY, places.REGISTRY_CHAIN_ID, broker.transport)
+                return drive(registry_anchor(receipt, enclaves))
             return drive(chain_anchor(receipt, broker.core.chain))
     except ChainError as error:
         run.out.warn(f"the chain cannot be read: {error.message}")
