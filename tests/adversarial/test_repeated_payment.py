@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cases.chain.field import Relay, RpcError, network_of
-from zg_core import Broker, ChainError, Sending, Store, ZeroGError, og
+from zg_core import Broker, Sending, Store, ZeroGError, og
 from zg_core.localnet import LocalNet
 
 HASTY = Sending(timeout=0.5, heal_after=0.05)
