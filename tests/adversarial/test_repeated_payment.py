@@ -1,4 +1,4 @@
-"""Whoever repeats a payment whose first end was a lie pays once: a node may say no, hide it, and show it a moment later.
+"""Whoever repeats a payment whose first end was a lie pays once: a node may say no, hide it, show it a moment later.
 
 A gateway hands a transaction to one of its nodes and shows the word of another, which lags. Until that one has seen the
 first, or for as long as the gateway likes, the first is nowhere. What is asked for again then has the nonce of the
