@@ -15,7 +15,7 @@ from zg_core.config import KEY_NAMES, Environment, Network, Secret, conceal
 from zg_core.errors import ConfigError, InsufficientFunds
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.money import Amount
-from zg_core.shown.tracebacks import forgetful
+from zg_core.shown.tracebacks import clears_locals, forgetful
 from zg_core.store import Store
 from zg_core.verify.schemes.rsa_pss import Signed
 from zg_core.wallet import Wallet, missing_credential
@@ -270,6 +270,7 @@ class AsyncOpenGradientAccount(_Account):
         await self.close()
 
 
+@clears_locals
 def ensure_opg_approval(min_allowance: Any, approve_amount: Any = None, **settings: Any) -> Approval:
     """Let payments of OpenGradient take tokens, if they may take less than `min_allowance` now.
 
