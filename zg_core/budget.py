@@ -12,7 +12,7 @@ import time
 import uuid
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from zg_core.crypto import checksum_address
 from zg_core.errors import BudgetExceeded, ConfigError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from zg_core.backends.service import Service
+    from zg_core.calls.budgets import Referee
     from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
     from zg_core.store import Store, Work
@@ -191,22 +192,6 @@ class Spent:
     usd: dict[str, Amount] = field(default_factory=dict)
 
 
-class Referee(Protocol):
-    """Compares what was charged on chain with receipts (`zg_core.backends.direct.audit.referee`)."""
-
-    async def before(self, service: Service, began: float) -> None:
-        """A call to `service`, begun at unix time `began`, is about to be held for."""
-        ...
-
-    def refused(self, provider: str, units: int) -> None:
-        """A request that can have cost `units` neuron was refused."""
-        ...
-
-    async def again(self, service: Service) -> bool:
-        """A budget is about to refuse; whether less may be counted now."""
-        ...
-
-
 class Spending:
     """What was spent and is held of one budget.
 
@@ -233,6 +218,7 @@ class Spending:
         """The chain, where the realm is one of 0G's kind; 0 otherwise."""
         self.currency = budget.currency
         self._reconcile: Callable[[], list[Discrepancy]] | None = None
+        self._told: set[str] = set()
         self.referee: Referee | None = None
         """Looks at the chain before calls; None without a store that keeps receipts."""
 
@@ -413,6 +399,7 @@ class Spending:
                     raise self._exceeded(name, units, limit, left, kind)
             for scope, total in totals.items():
                 put(work, scope, total + units)
+            self._tell_limits(work, scopes)
             if not kind:  # which run uses the provider: the one alone is charged what nobody has a receipt for
                 work.run(
                     "UPDATE referee SET calls = calls + 1,"
@@ -439,9 +426,21 @@ class Spending:
             units=str(units),
             currency=self.currency,
             scopes=json.dumps(scopes),
-            holder=holder()[:80],
+            holder=holder(),
             at=datetime.now(UTC).timestamp(),
         )
+
+    def _tell_limits(self, work: Work, scopes: Mapping[str, tuple[str, Amount]]) -> None:
+        """Note what the limits are, for whoever looks into the store without this budget."""
+        for scope in sorted(scopes.keys() - self._told):
+            work.run(
+                "INSERT INTO budget_limits VALUES (:scope, :units, :currency)"
+                " ON CONFLICT (scope) DO UPDATE SET units = :units, currency = :currency",
+                scope=scope,
+                units=str(scopes[scope][1].units),
+                currency=self.currency,
+            )
+            self._told.add(scope)
 
     def _settle(self, id_: str, cost: int | None, *, known: bool, durable: bool = False) -> None:
         with self.store.transaction(durable=durable) as work:
