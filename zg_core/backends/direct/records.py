@@ -15,23 +15,22 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from zg_core.backends.direct.contracts.updates import read_updates
+from zg_core.backends.onchain import RECORD_AGE
 from zg_core.calls.retries import Attempts, Retries
+from zg_core.contracts.updates import read_updates
 from zg_core.errors import ChainError, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zg_core.backends.direct.contracts.reader import ChainReader
+    from zg_core.contracts.reader import ChainReader
     from zg_core.http.transport import Transport
     from zg_core.types import Service
 
-__all__ = ["RECORD_AGE", "Records", "check_age"]
+__all__ = ["Records", "check_age"]
 
 logger = logging.getLogger(__name__)
 
-RECORD_AGE = 10.0
-"""Seconds for which a record is used as it is, where the user says nothing else."""
 _SLACK = 15.0  # seconds by which the chain's clock and ours may differ before a change counts as later than a call
 _MOST = 4096  # receipts a provider's next read may correct
 

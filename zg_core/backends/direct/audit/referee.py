@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.audit.noted import OPEN, Noted
-from zg_core.backends.direct.contracts.reader import ChainReader
-from zg_core.backends.direct.contracts.settlements import read_settlements
 from zg_core.backends.direct.money.unsettled import unsettled_fee
-from zg_core.backends.direct.services import on_chain
+from zg_core.backends.onchain import on_chain
 from zg_core.budget import discrepancy_of
 from zg_core.chain.logs import head_of
+from zg_core.contracts.reader import ChainReader
+from zg_core.contracts.settlements import read_settlements
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError, ZeroGError
 from zg_core.http.transport import SyncTransport, run
@@ -51,6 +51,7 @@ logger = logging.getLogger(__name__)
 
 BILLED_BEYOND = "billed_beyond_receipts"
 """Name of the event that tells of a discrepancy."""
+_ELSEWHERE = "if programs with other stores pay with this wallet, give all one ZEROG_STORE, or say Budget(others=True)"
 _EVERY = 60.0  # seconds between two looks at one provider
 _AGAIN = 2.0  # seconds for which a look is new enough to refuse by
 _UNBURIED = 12  # newest blocks, which may still be replaced
@@ -165,7 +166,7 @@ class Referee:
         if grown and found is not None:
             message = (
                 f"provider {service.provider} charged {found.excess} more than all receipts of {payer} allow"
-                f"{'' if found.counted else '; it is not counted'}"
+                f"{'' if found.counted else '; it is not counted'}; {_ELSEWHERE}"
             )
             logger.warning("%s", message)
             tell(self._listener, BILLED_BEYOND, message, provider=service.provider, excess=found.excess)
