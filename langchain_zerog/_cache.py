@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.caches import BaseCache
@@ -17,15 +17,15 @@ from zg_core.verify.conditions import floor, implied
 from zg_core.verify.verdict import Status, rank
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.outputs import Generation
 
-    from langchain_zerog.chat_models import ChatZeroG
     from zg_core.receipts.model import Receipt
     from zg_core.verify.policy import Policy
 
 __all__ = ["JudgedCache", "judged"]
 
-_Model = TypeVar("_Model", bound="ChatZeroG")
+_Model = TypeVar("_Model", bound="BaseChatModel")
 _Cached = Sequence["Generation"]
 PATIENCE = 5.0
 """Seconds to wait for the verdict of an answer in the cache, before it is asked for anew."""
@@ -73,7 +73,7 @@ class JudgedCache(BaseCache):
         self._inner.clear(**kwargs)
 
 
-def judged(model: _Model) -> _Model:
+def judged(model: _Model, policy: Callable[[], Policy]) -> _Model:
     """`model` with a `JudgedCache` before the cache that it uses; itself where it uses none.
 
     It is the same model for one call: it shares everything, connections included.
@@ -83,7 +83,7 @@ def judged(model: _Model) -> _Model:
         return model
     view = model.__class__.__new__(model.__class__)
     put = object.__setattr__
-    put(view, "__dict__", {**model.__dict__, "cache": JudgedCache(cache, model._demands())})  # noqa: SLF001
+    put(view, "__dict__", {**model.__dict__, "cache": JudgedCache(cache, policy())})
     for shared in ("__pydantic_extra__", "__pydantic_fields_set__", "__pydantic_private__"):
         put(view, shared, getattr(model, shared))
     return view
