@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from zg_core.audits.bills import State
+    from zg_core.backends.opengradient.publication import Publication
     from zg_core.chain.rpc import JsonRpc
     from zg_core.receipts.model import Receipt
 
@@ -71,6 +72,7 @@ class Settlement:
         calls: How many of the receipts at hand share the permit; their claims are `claimed`.
         claimed: What those receipts say that their calls cost, together.
         reason: Why nothing is known, where that is so.
+        publication: Where the answer's hashes were published; None where that was not asked.
     """
 
     status: str
@@ -80,6 +82,7 @@ class Settlement:
     calls: int = 1
     claimed: Amount | None = None
     reason: str = ""
+    publication: Publication | None = None
 
     @property
     def excess(self) -> Amount | None:
@@ -100,6 +103,7 @@ class Settlement:
             "claimed": None if self.claimed is None else str(self.claimed.units),
             "excess": None if self.excess is None else str(self.excess.units),
             "reason": self.reason or None,
+            "publication": None if self.publication is None else self.publication.to_dict(),
         }
 
 

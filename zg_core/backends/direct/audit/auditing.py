@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from zg_core.backends.direct.contracts.settlements import Settlement
+    from zg_core.contracts.settlements import Settlement
     from zg_core.receipts.model import Receipt
 
 __all__ = ["Audit", "Finding", "Linked", "ProviderAudit", "audit"]

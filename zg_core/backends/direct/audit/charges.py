@@ -19,8 +19,8 @@ from zg_core.receipts.plain import DIRECT
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from zg_core.backends.direct.contracts.settlements import Settlement
     from zg_core.backends.direct.money.accounts import Accounts
+    from zg_core.contracts.settlements import Settlement
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Receipt
     from zg_core.types import Service

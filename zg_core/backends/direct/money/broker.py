@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from zg_core.backends.direct.audit.charges import audited
-from zg_core.backends.direct.contracts.reader import ChainReader
-from zg_core.backends.direct.contracts.serving import SERVING
 from zg_core.backends.direct.money.accounts import Accounts, Ledger, SubAccount, address
 from zg_core.chain.telling import told_by_now
 from zg_core.chain.transactions import Sender, Sending, TransactionResult
 from zg_core.config import Environment, Settings, check_url, conceal
+from zg_core.contracts.reader import ChainReader
+from zg_core.contracts.serving import SERVING
 from zg_core.errors import ConfigError
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.shown.tracebacks import forgetful
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zg_core.audits.result import Audit
-    from zg_core.backends.direct.contracts.settlements import Settlement
     from zg_core.chain.intentions import Intention
     from zg_core.config import Network, Secret
+    from zg_core.contracts.settlements import Settlement
     from zg_core.money import Amount
     from zg_core.progress import Listener
     from zg_core.receipts.audited import Audited

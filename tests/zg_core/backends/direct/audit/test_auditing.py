@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.zg_core.receipts.test_model import receipt
-from zg_core.backends.direct.contracts.settlements import Settlement, SettlementStatus
+from zg_core.contracts.settlements import Settlement, SettlementStatus
 from zg_core.money import Fee, neuron
 from zg_core.receipts import Audit, Receipt, audit
 from zg_core.types import Usage

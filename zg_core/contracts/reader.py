@@ -6,9 +6,9 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
-from zg_core.backends.direct.contracts import abi
 from zg_core.chain.failures import RpcFailure
 from zg_core.chain.rpc import JsonRpc, data_of, quantity, rpc_junk
+from zg_core.contracts import abi
 from zg_core.crypto import checksum_address
 from zg_core.errors import ChainError, ConfigError, WrongChain
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zg_core.backends.direct.contracts.reverts import decode_revert
+from zg_core.contracts.reverts import decode_revert
 from zg_core.crypto import checksum_address, keccak256
 from zg_core.types import Service
 
