@@ -26,6 +26,8 @@ ELSEWHERE = {
     "docs/testing.md": "tests/docs/test_start.py",
     "docs/start/local.md": "tests/docs/test_start.py",
     "docs/start/testnet.md": "tests/docs/test_start.py",
+    "docs/start/router.md": "tests/docs/test_start.py",
+    "docs/start/opengradient.md": "tests/docs/test_start.py",
 }
 WITH_PYTHON = {
     page.relative_to(ROOT).as_posix() for page in pages() if any(each.language == "python" for each in blocks(page))
