@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ ELSEWHERE = {
     "docs/opengradient.md": "tests/zg_core/backends/opengradient/test_docs_page.py",
     "docs/router.md": "tests/zg_core/backends/router/test_docs_page.py",
     "docs/money.md": "tests/zg_core/backends/direct/money/test_docs_page.py",
-    "docs/verification.md": "tests/zg_core/verify/attestation/test_page.py",
+    "docs/guides/attestation.md": "tests/zg_core/verify/attestation/test_page.py",
     "docs/deployment.md": "tests/fleet/test_fleet.py",
     "docs/testing.md": "tests/docs/test_start.py",
     "docs/start/local.md": "tests/docs/test_start.py",
@@ -34,6 +36,16 @@ WITH_PYTHON = {
 }
 
 
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """What a page sets is forgotten."""
+    kept = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+@pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("page", sorted(WITH_PYTHON - ELSEWHERE.keys()))
 def test_blocks_run_in_order(page: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ZEROG_HOME", str(tmp_path))
@@ -52,7 +64,7 @@ def test_blocks_run_in_order(page: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
             said = io.StringIO()
             with contextlib.redirect_stdout(said):
                 exec(compile(block.text, str(block), "exec"), shared)
-            for expected in re.findall(r"^print\(.*\)  # (.+)$", block.text, re.MULTILINE):
+            for expected in re.findall(r"^ *print\(.*\)  # (.+)$", block.text, re.MULTILINE):
                 assert expected in said.getvalue(), f"{block} does not print {expected!r}: {said.getvalue()}"
 
 
