@@ -14,6 +14,7 @@ import pytest
 from tests.docs.pasting import ROOT, Block, blocks
 from tests.zg_core.conftest import CALM
 from zg_core.localnet import LocalNet
+from zg_core.wallet import Wallet
 
 SECONDS = 120
 
@@ -43,13 +44,17 @@ class Reader:
             self._start(block, self.folder / rest.removeprefix("until "))
             return ""
         if word == "may":  # fail: the page says how it ends on the local network
-            return self._bash(f"{self.kept}{block.text}\ntrue", block)
-        save = f"\nprintf '{rest}=%s\\n' \"${rest}\" > .kept" if word == "keeps" else ""
-        printed = self._bash(f"set -euo pipefail\n{self.kept}{block.text}{save}", block)
+            return self._bash(f"{self.kept}{block.text}
+true", block)
+        save = f"
+printf 'export {rest}=%s\n' \"${rest}\" > .kept" if word == "keeps" else ""
+        printed = self._bash(f"set -euo pipefail
+{self.kept}{block.text}{save}", block)
         if word == "keeps":
             self.kept += (self.folder / ".kept").read_text()
         # One terminal: what a block sets is there in the next one.
-        self.kept += "".join(f"{line}\n" for line in block.text.splitlines() if line.startswith(("source ", "export ")))
+        self.kept += "".join(f"{line}
+" for line in block.text.splitlines() if line.startswith(("source ", "export ")))
         return printed
 
     def _bash(self, script: str, block: Block) -> str:
@@ -99,13 +104,30 @@ def test_the_testnet_on_its_local_twin(tmp_path: Path) -> None:
             "ZEROG_INFERENCE": net.inference, "ZEROG_PRIVATE_KEY": net.new_wallet().private_key,
         }  # fmt: skip
         reader = Reader(tmp_path, twin)
-        printed = [reader.paste(block) for block in blocks(ROOT / "docs/start/testnet.md")]
+        printed = []
+        for block in blocks(ROOT / "docs/start/testnet.md"):
+            if block.note.startswith("moves the clock by "):
+                net.chain.increase_time(int(block.note.rpartition(" ")[2]))
+                net.chain.mine()
+            printed.append(reader.paste(block))
         served = sum(len(provider.log) for provider in net.providers)
+        sent = net.chain.nonce(Wallet.from_key(twin["ZEROG_PRIVATE_KEY"]).address)
     both = "".join(printed)
     assert served == 2
     assert both.count("The capital of France is Paris.") == 2
     assert "deposited 3 0G" in both
-    assert "free at" in printed[-1] + printed[-2]
+    assert "nothing outside of what the receipts allow" in both, "the program's receipt is in another store"
+    assert "free at" in printed[-2] + printed[-3]
+    assert "deleted" in printed[-1]
+    assert sent == 5, "the page says how many transactions there are"
+
+
+def test_the_clock_of_a_local_network_moves_as_its_page_says(tmp_path: Path) -> None:
+    (block,) = (each for each in blocks(ROOT / "docs/localnet.md") if "evm_increaseTime" in each.text)
+    with LocalNet(settings=CALM) as net:
+        before = net.chain.timestamp
+        Reader(tmp_path, net.env()).paste(block)
+        assert net.chain.timestamp - before >= 86400
 
 
 def test_the_router_on_this_machine(alone: Reader) -> None:
