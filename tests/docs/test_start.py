@@ -44,17 +44,13 @@ class Reader:
             self._start(block, self.folder / rest.removeprefix("until "))
             return ""
         if word == "may":  # fail: the page says how it ends on the local network
-            return self._bash(f"{self.kept}{block.text}
-true", block)
-        save = f"
-printf 'export {rest}=%s\n' \"${rest}\" > .kept" if word == "keeps" else ""
-        printed = self._bash(f"set -euo pipefail
-{self.kept}{block.text}{save}", block)
+            return self._bash(f"{self.kept}{block.text}\ntrue", block)
+        save = f"\nprintf 'export {rest}=%s\\n' \"${rest}\" > .kept" if word == "keeps" else ""
+        printed = self._bash(f"set -euo pipefail\n{self.kept}{block.text}{save}", block)
         if word == "keeps":
             self.kept += (self.folder / ".kept").read_text()
         # One terminal: what a block sets is there in the next one.
-        self.kept += "".join(f"{line}
-" for line in block.text.splitlines() if line.startswith(("source ", "export ")))
+        self.kept += "".join(f"{line}\n" for line in block.text.splitlines() if line.startswith(("source ", "export ")))
         return printed
 
     def _bash(self, script: str, block: Block) -> str:
