@@ -9,6 +9,7 @@ import ast
 import importlib
 import re
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,17 +166,45 @@ def errors() -> str:
     by_code: dict[str, list[Raised]] = {}
     for each in raised():
         by_code.setdefault(each.code, []).append(each)
+    notes = told()["codes"]
+    for code in notes:
+        by_code.setdefault(code, [])
     for code, places in sorted(by_code.items()):
         kinds = sorted({each.kind for each in places if each.kind})
         lines += [f"## {code}", ""]
         if kinds:
             lines += [f"Raised as {', '.join(f'`{kind}`' for kind in kinds)}.", ""]
         said = dict.fromkeys((each.message, each.hint) for each in places if each.message)
+        if code in notes:  # what the places say in part alone is told in words
+            said = dict.fromkeys([tuple(notes[code]), *((cause, fix) for cause, fix in said if cause and fix)])
         if said:
             lines += ["| cause | fix |", "|---|---|"]
             lines += [f"| {_prose(message)} | {_prose(hint) or '-'} |" for message, hint in said]
         lines += [""]
     return "\n".join(lines)
+
+
+def told() -> dict[str, Any]:
+    """What is said of codes by hand, and the places whose code is not written there."""
+    return tomllib.loads((ROOT / ".ci/errors.toml").read_text(encoding="utf-8"))
+
+
+def unwritten() -> set[str]:
+    """The places whose code is an expression, as ``path: expression``."""
+    found = set()
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            if name.startswith(ASIDE):
+                continue
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                keywords = node.keywords if isinstance(node, ast.Call) else []
+                found |= {
+                    f"{name}: {ast.unparse(each.value)}"
+                    for each in keywords
+                    if each.arg == "code" and not _texts(each.value)
+                }
+    return found
 
 
 def _prose(text: str) -> str:
@@ -206,6 +235,11 @@ def _raised_in(tree: ast.Module, where: str, classes: dict[str, str]) -> Iterato
             continue
         kind = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         named = {each.arg: each.value for each in node.keywords if each.arg}
+        if kind == "HttpError" and len(node.args) > 2:  # of `zerog serve`: status, code, message, hint
+            hint = _template(named.get("hint", node.args[3] if len(node.args) > 3 else None))
+            for code in _texts(node.args[1]):
+                yield Raised(code, kind, _template(node.args[2]), hint, f"{where}:{node.lineno}")
+            continue
         written = _texts(named["code"]) if "code" in named else [classes[kind]] if kind in classes else []
         if not node.args and kind not in classes:
             continue
