@@ -22,8 +22,8 @@ EVERY = [block for page in pages() for block in blocks(page)]
 OTHERS = {"", "python", "text"}  # run by test_blocks and the tests it names; shown, not run
 IN_NODE = {"js", "ts"}
 PROGRAMS = {
-    ".", "cd", "createdb", "createuser", "curl", "do", "done", "export", "for", "git", "make", "npm", "opentelemetry-instrument", "pgbouncer",
-    "pip", "printf", "psql", "pytest", "python", "source", "uv",
+    ".", "cd", "createdb", "createuser", "curl", "do", "done", "export", "for", "git", "make", "npm", "pgbouncer",
+    "pip", "opentelemetry-instrument", "printf", "psql", "pytest", "python", "source", "uv",
 }  # fmt: skip
 _PARTS = re.compile(r"\|\||&&|[|;\n]|\$\(|\)")
 _SET = re.compile(r"^(?:[A-Z_]+=\S*\s+)*")
@@ -45,7 +45,9 @@ def commands(text: str) -> list[list[str]]:
             whole = re.sub(r"\s?\x00(\d+)\x00\s?", lambda each, kept=kept: kept[int(each[1])], part)  # type: ignore[misc]
             bare = _SET.sub("", whole.strip())
             if bare and not re.match(r"^[A-Z_]+=", bare) and bare not in ('"', "'"):
-                found.append(shlex.split(bare.replace("$(", "("), posix=True) if bare.count('"') % 2 == 0 else bare.split())
+                found.append(
+                    shlex.split(bare.replace("$(", "("), posix=True) if bare.count('"') % 2 == 0 else bare.split()
+                )
     return found
 
 
@@ -83,7 +85,8 @@ def fits(words: list[str]) -> str:
 
 def test_what_does_not_fit_is_seen() -> None:
     for wrong in (
-        "zerog chatt hello", "zerog chat --modell x hello", "zerog deposit 1 2", "zerog chat --model", "zerog serve keys made",
+        "zerog chatt hello", "zerog chat --modell x hello", "zerog deposit 1 2", "zerog chat --model",
+        "zerog serve keys made",
     ):  # fmt: skip
         assert fits(shlex.split(wrong)), wrong
     assert not fits(shlex.split("zerog chat --model x --hold 'a question'"))

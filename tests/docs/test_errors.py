@@ -42,7 +42,9 @@ def test_a_place_whose_code_is_not_written_there_says_what_it_can_be() -> None:
 def test_every_code_has_a_cause_and_a_fix() -> None:
     bare = []
     for code, section in SECTIONS.items():
-        rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ") and line != "| cause | fix |"]
+        rows = [
+            line.split(" | ") for line in section.splitlines() if line.startswith("| ") and line != "| cause | fix |"
+        ]
         if not any(cause.strip("| ") and fix.strip("| ") not in ("", "-") for cause, fix in rows):
             bare.append(code)
     assert bare == []
