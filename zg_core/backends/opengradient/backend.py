@@ -106,7 +106,6 @@ class OpenGradientBackend:
         self.network = Network(name, options.chain_id, payment_url, "", "", allow_private_providers=self._private)
         self._policy = setting.policy
         self._transport = setting.transport
-        self._guard = setting.guard
         self._retries = setting.retries
         self._wallet = setting.wallet or _own_wallet(setting)
         age = 60.0 if setting.record_age is None else setting.record_age
@@ -269,7 +268,8 @@ class OpenGradientBackend:
         most = Amount(permit.cap, "OPG")
         self._bound(call, permit.cap)
         self.permits.brought(call.receipt)
-        return Grant(headers, most, {**permit.facts, **facts}, heard=partial(self._paid, seat, call, permit))
+        paid = partial(self._paid, seat, call, permit)
+        return Grant(headers, most, {**permit.facts, **facts}, heard=paid, stands=True)
 
     @staticmethod
     def _bound(call: Call, cap: int) -> None:
@@ -392,6 +392,9 @@ class OpenGradientBackend:
             return None
         answer: Answer = call.heard.setdefault("answer", Answer())
         answer.take(said)
+        if "tee_signature" in said and (signed := Signed.parse(answer.signed)) is not None:
+            # What is around it, nobody signed: the same signature is the same answer, whatever its bytes.
+            call.marks = {mark_of("rsa_pss", "", base64.b64encode(signed.signature).decode())}
         if isinstance(said.get("opengradient"), dict):
             call.heard["cost"] = said["opengradient"]
         for name, word in _PUBLISHED_IN_STREAM.items():
@@ -454,16 +457,6 @@ class OpenGradientBackend:
             payload = parse_json(exchange.request)
         except (ValueError, RecursionError):
             payload = {}
-        seen = call.heard.get("seen")
-        if seen is None:
-            signed = Signed.parse(answer.signed)
-            seen = False
-            if signed is not None:
-                mark = mark_of("rsa_pss", enclave.tee_id, base64.b64encode(signed.signature).decode())
-                seen = self._guard.note(mark)
-            call.heard["seen"] = seen
-        if seen:
-            exchange.replayed = call.receipt.replayed = True
         verdict = examine(
             payload,
             answer,
@@ -471,7 +464,7 @@ class OpenGradientBackend:
             kind=call.route.service.kind,
             window=window,
             complete=exchange.complete,
-            seen=seen,
+            seen=exchange.replayed,
             accept_models=self._policy.accept_models,
         )
         return replace(verdict, request_sha256=exchange.request_sha256, response_sha256=exchange.response_sha256)
