@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zg_core import display
 from zg_core.money import Amount
 from zg_core.shown.escaping import html, line, markdown
+from zg_core.types import Prompt
 
 if TYPE_CHECKING:
+    from zg_core.compare.choosing import Recommendation
     from zg_core.compare.rows import Row
 
-__all__ = ["Summary", "TargetSummary", "percentile", "summarise"]
+__all__ = ["Summary", "TargetSummary", "money", "percentile", "summarise", "total"]
 
 _NONE = "-"
+_OPENEST = (Prompt.OPEN, Prompt.VENDOR, Prompt.DECLARED, Prompt.SEALED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,9 @@ class TargetSummary:
         cost_per_1000_tokens: Fees by thousand tokens, in and out; None without tokens.
         correct_rate: Share of the calls with a right answer; None without a grader.
         cost_per_correct: Fees, of wrong answers too, by right answer; None if there is none.
+        signer_only_rate: Share of the calls where an acknowledged enclave is known to have signed, but not what.
+        readers: Who could have read the prompts, the weakest of all calls (`zg_core.types.Prompt`); "" if nobody
+            answered.
     """
 
     target: str
@@ -57,19 +63,33 @@ class TargetSummary:
     cost_per_1000_tokens: Amount | None
     correct_rate: float | None
     cost_per_correct: Amount | None
+    signer_only_rate: float | None = None
+    readers: str = ""
+
+    @property
+    def currency(self) -> str:
+        """What the amounts are in."""
+        return self.cost.currency
 
     def record(self) -> dict[str, Any]:
-        """Plain data for tables; amounts are ints in neuron."""
+        """Plain data for tables; amounts are ints in the smallest unit of their `currency`."""
         names = list(TargetSummary.__dataclass_fields__)
         values = {name: getattr(self, name) for name in names}
-        return {name: value.units if isinstance(value, Amount) else value for name, value in values.items()}
+        plain = {name: value.units if isinstance(value, Amount) else value for name, value in values.items()}
+        return {**plain, "currency": self.currency}
 
 
 class Summary(Sequence[TargetSummary]):
-    """All targets, as they were named. Shows itself as a table in a notebook, and in text as Markdown."""
+    """All targets, as they were named. Shows itself as a table in a notebook, and in text as Markdown.
 
-    def __init__(self, targets: Sequence[TargetSummary]) -> None:
+    Args:
+        targets: They.
+        note: A sentence below the table, such as the rates by which amounts were converted.
+    """
+
+    def __init__(self, targets: Sequence[TargetSummary], note: str = "") -> None:
         self._targets = tuple(targets)
+        self.note = note
 
     def __len__(self) -> int:
         return len(self._targets)
@@ -83,7 +103,7 @@ class Summary(Sequence[TargetSummary]):
         return self._targets[which]
 
     def to_pandas(self) -> Any:
-        """A DataFrame with one row per target; amounts are ints in neuron.
+        """A DataFrame with one row per target; amounts are ints in the smallest unit of `currency` (neuron of 0G).
 
         Raises:
             ImportError: pandas is not installed; the extra ``notebooks`` brings it.
@@ -92,16 +112,26 @@ class Summary(Sequence[TargetSummary]):
 
     def cells(self) -> list[dict[str, str]]:
         """What a table shows, as text."""
-        graded = any(target.correct_rate is not None for target in self._targets)
-        unsent = any(target.unsent for target in self._targets)
-        return [_cells(target, graded=graded, unsent=unsent) for target in self._targets]
+        shown = {
+            "graded": any(target.correct_rate is not None for target in self._targets),
+            "unsent": any(target.unsent for target in self._targets),
+            "bound": any(target.response_bound_rate for target in self._targets),
+            "signer": any(target.signer_only_rate for target in self._targets),
+        }
+        return [_cells(target, **shown) for target in self._targets]
+
+    def recommend(self, **bars: float) -> Recommendation:
+        """Choose by these numbers, with the reasons in words; arguments as in `zg_core.compare.choosing.recommend`."""
+        from zg_core.compare.choosing import recommend
+
+        return recommend(self._targets, **bars)
 
     def to_markdown(self) -> str:
         """A table in Markdown."""
-        return _table(self.cells(), markdown)
+        return _table(self.cells(), markdown) + (f"\n\n{markdown(self.note)}" if self.note else "")
 
     def __str__(self) -> str:
-        return _table(self.cells(), line)
+        return _table(self.cells(), line) + (f"\n\n{line(self.note)}" if self.note else "")
 
     def __repr__(self) -> str:
         return f"Summary({len(self)} targets)"
@@ -113,22 +143,33 @@ class Summary(Sequence[TargetSummary]):
         cells = self.cells()
         head = "".join(f"<th>{html(name)}</th>" for name in (cells[0] if cells else ()))
         body = "".join("<tr>" + "".join(f"<td>{html(cell)}</td>" for cell in row.values()) + "</tr>" for row in cells)
-        return f"<table><tr>{head}</tr>{body}</table>"
+        note = f"<p>{html(self.note)}</p>" if self.note else ""
+        return f"<table><tr>{head}</tr>{body}</table>{note}"
 
 
 def _table(cells: Sequence[Mapping[str, str]], shown: Callable[[str], str]) -> str:
     """`cells` as a table of Markdown's form, each as `shown` has it."""
     if not cells:
         return "(no calls)"
-    rule = ["---", "---", *["---:"] * (len(cells[0]) - 2)]
+    rule = ["---", "---", "---", *["---:"] * (len(cells[0]) - 3)]
     lines = [list(cells[0]), rule, *([shown(cell).replace("|", "\\|") for cell in row.values()] for row in cells)]
     return "\n".join("| " + " | ".join(each) + " |" for each in lines)
 
 
-def summarise(rows: Sequence[Row]) -> Summary:
+def summarise(rows: Sequence[Row], note: str = "") -> Summary:
     """One entry per target, in the order of the rows."""
     names = list(dict.fromkeys(row.target for row in rows))
-    return Summary([_of([row for row in rows if row.target == name]) for name in names])
+    return Summary([_of([row for row in rows if row.target == name]) for name in names], note)
+
+
+def total(amounts: Iterable[Amount]) -> Amount:
+    """The sum, in the currency of the amounts; 0 0G of none.
+
+    Raises:
+        ConfigError: they are of several currencies (code ``mixed_currencies``).
+    """
+    each = list(amounts)
+    return sum(each[1:], start=each[0]) if each else Amount(0)
 
 
 def _of(rows: Sequence[Row]) -> TargetSummary:
@@ -136,7 +177,8 @@ def _of(rows: Sequence[Row]) -> TargetSummary:
     first = [row.first_token_ms for row in made if row.first_token_ms is not None]
     whole = [row.total_ms for row in made if row.total_ms is not None]
     speed = [row.tokens_per_second for row in made if row.tokens_per_second is not None]
-    cost = sum(row.fee.units for row in made if row.fee is not None)
+    cost = total(row.fee for row in made if row.fee is not None)
+    readers = {row.readers for row in made if row.readers}
     tokens = sum((row.tokens_in or 0) + (row.tokens_out or 0) for row in made)
     graded = [row.correct for row in made if row.correct is not None]
     right = sum(graded)
@@ -153,11 +195,13 @@ def _of(rows: Sequence[Row]) -> TargetSummary:
         total_ms=percentile(whole, 50),
         total_p95_ms=percentile(whole, 95),
         tokens_per_second=percentile(speed, 50),
-        cost=Amount(cost),
+        cost=cost,
         cost_exact=all(row.fee_exact for row in made),
-        cost_per_1000_tokens=Amount(cost * 1000 // tokens) if tokens else None,
+        cost_per_1000_tokens=Amount(cost.units * 1000 // tokens, cost.currency) if tokens else None,
         correct_rate=_share(right, len(graded)),
-        cost_per_correct=Amount(cost // right) if right else None,
+        cost_per_correct=Amount(cost.units // right, cost.currency) if right else None,
+        signer_only_rate=_share(sum(row.signer_known for row in made), len(made)),
+        readers=next((each for each in _OPENEST if each in readers), ""),
     )
 
 
@@ -181,26 +225,29 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _cells(target: TargetSummary, *, graded: bool, unsent: bool) -> dict[str, str]:
-    about = "" if target.cost_exact else "≥ "
+def _cells(target: TargetSummary, *, graded: bool, unsent: bool, bound: bool, signer: bool) -> dict[str, str]:
+    about, currency = "" if target.cost_exact else "≥ ", target.cost.currency
     cells = {
         "target": target.target,
         "kind": target.kind,
+        "prompt": target.readers or _NONE,
         "calls": str(target.calls),
         **({"not sent": str(target.unsent)} if unsent else {}),
         "verified": _percent(target.verified_rate),
-        "answer bound only": _percent(target.response_bound_rate),
+        **({"answer bound only": _percent(target.response_bound_rate)} if bound else {}),
+        **({"signer known only": _percent(target.signer_only_rate)} if signer else {}),
         "failed": _percent(target.failure_rate),
         "first token (ms), median": _whole(target.first_token_ms),
         "p95": _whole(target.first_token_p95_ms),
         "total (ms), median": _whole(target.total_ms),
         "total p95": _whole(target.total_p95_ms),
         "tokens/s": _whole(target.tokens_per_second),
-        "cost (0G)": about + _money(target.cost),
-        "per 1,000 tokens (0G)": _money(target.cost_per_1000_tokens),
+        f"cost ({currency})": about + money(target.cost),
+        f"per 1,000 tokens ({currency})": money(target.cost_per_1000_tokens),
     }
     if graded:
-        cells |= {"correct": _percent(target.correct_rate), "per correct answer (0G)": _money(target.cost_per_correct)}
+        cells["correct"] = _percent(target.correct_rate)
+        cells[f"per correct answer ({currency})"] = money(target.cost_per_correct)
     return cells
 
 
@@ -212,8 +259,8 @@ def _whole(number: float | None) -> str:
     return _NONE if number is None else f"{number:,.0f}"
 
 
-def _money(amount: Amount | None) -> str:
-    """At most three digits that count: tables are for comparing, rows have every neuron."""
+def money(amount: Amount | None) -> str:
+    """A number in whole units with at most three digits that count: tables compare, rows have every neuron."""
     if amount is None:
         return _NONE
     value = amount.units / 10**18
