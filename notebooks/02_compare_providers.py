@@ -11,6 +11,8 @@
 # %% [markdown]
 # # Comparing networks and providers: price, speed, proof, and who is right
 #
+# *Holds for: 0G Direct, 0G Router, OpenGradient.*
+#
 # The same graded tasks go to providers of 0G Direct, through the 0G Router (in the clear and sealed), and to the vendors
 # behind OpenGradient. What comes back is one row per call: verdict, times, tokens, fee, answer, right or wrong. From
 # that follows what to choose, and why.

@@ -242,9 +242,8 @@ class _Run:
         demanded: dict[str, Any] = {name: options.get(name) for name in _OF_THE_POLICY}
         self._policy = _Record(**demanded)
         self._options = {name: value for name, value in options.items() if name not in _OF_THE_POLICY}
-        # Of nothing, which no budget can be, calls that cost nothing may still be made.
         self._budget = (
-            None if plan.budget is None else Budget(per_run=max(plan.budget, Amount(1, plan.budget.currency)))
+            None if plan.budget is None else _budget_of(plan, plan.budget, routed=_backend(options) == "router")
         )
         self._clients: dict[str, AsyncChatClient] = {}
         self._rows: dict[int, Row] = {}
@@ -369,6 +368,13 @@ async def _greet(client: AsyncChatClient) -> None:
     """Open the connection and read what the chain holds, so that the first call is not slower than the others."""
     with suppress(ZeroGError):  # the calls will say what is wrong
         await client.model_info()
+
+
+def _budget_of(plan: Plan, most: Amount, *, routed: bool) -> Budget:
+    """What the calls may spend. One whose price nobody signs (the Router's) is held at its share of it."""
+    smallest = Amount(1, most.currency)  # of nothing, which no budget can be, calls that cost nothing may still be made
+    share = Amount(most.units // max(len(plan.new), 1), most.currency)
+    return Budget(per_run=max(most, smallest), unpriced=max(share, smallest) if routed else None)
 
 
 def _check(options: Mapping[str, Any], **numbers: int) -> None:

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
+    from zg_core.backends.direct.audit.auditing import Audit
     from zg_core.backends.direct.contracts.settlements import Settlement
     from zg_core.chain.intentions import Intention
     from zg_core.config import Network, Secret
     from zg_core.money import Amount
     from zg_core.progress import Listener
+    from zg_core.receipts.anchors import Anchor
+    from zg_core.receipts.model import Receipt
     from zg_core.types import Service
 
 __all__ = ["AsyncBroker", "Broker"]
@@ -217,6 +220,26 @@ class Broker(_Broker):
         """
         return run(self.core.settlements(user, from_block=from_block, to_block=to_block))
 
+    def audit(self, receipts: Iterable[Receipt]) -> Audit:
+        """Compare the wallet's receipts with what providers settled on chain, and say they have still to collect.
+
+        Args:
+            receipts: All receipts of the wallet for the providers in question; one that is missing looks like a
+                provider that collects too much.
+
+        Example:
+            ``broker.audit(client.receipts).ok``
+        """
+        return run(_audit(self.core, self._transport, receipts))
+
+    def anchor(self, receipt: Receipt) -> Anchor:
+        """What the chain says of a receipt's provider, for `zg_core.receipts.check`.
+
+        Raises:
+            ConfigError: the receipt is of another chain or contract (code ``other_network``).
+        """
+        return run(_anchor(self.core, receipt))
+
     def lock_time(self) -> int:
         """Seconds from `retrieve` until the money is free."""
         return run(self.core.chain.lock_time())
@@ -383,6 +406,14 @@ class AsyncBroker(_Broker):
         """See `Broker.settlements`."""
         return await self.core.settlements(user, from_block=from_block, to_block=to_block)
 
+    async def audit(self, receipts: Iterable[Receipt]) -> Audit:
+        """See `Broker.audit`."""
+        return await _audit(self.core, self._transport, receipts)
+
+    async def anchor(self, receipt: Receipt) -> Anchor:
+        """See `Broker.anchor`."""
+        return await _anchor(self.core, receipt)
+
     async def lock_time(self) -> int:
         """See `Broker.lock_time`."""
         return await self.core.chain.lock_time()
@@ -445,3 +476,21 @@ class AsyncBroker(_Broker):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _audit(core: Accounts, transport: SyncTransport | AsyncTransport, receipts: Iterable[Receipt]) -> Audit:
+    from zg_core.backends.direct.audit.auditing import audit
+    from zg_core.backends.direct.audit.charges import read_charges
+
+    payer, chain = core.user(), core.chain.network.chain_id
+    direct = [each for each in receipts if each.backend == "direct" and each.chain_id == chain]
+    own = [each for each in direct if each.payer.lower() in ("", payer.lower())]
+    providers = dict.fromkeys(each.provider for each in own)
+    found = await read_charges(core, transport, payer, providers)
+    return audit(own, found.settlements, unsettled=found.unsettled, prices=found.prices)
+
+
+async def _anchor(core: Accounts, receipt: Receipt) -> Anchor:
+    from zg_core.backends.direct.audit.anchors import chain_anchor
+
+    return await chain_anchor(receipt, core.chain)
