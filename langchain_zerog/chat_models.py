@@ -20,6 +20,7 @@ from langchain_zerog._profile import default_method, profile_of, recall, remembe
 from langchain_zerog._schemas import openai_tool, openai_tool_choice
 from langchain_zerog._stream import ChunkMaker
 from langchain_zerog._version import __version__
+from langchain_zerog.media.pictures import typed
 from zg_core.config import Network
 from zg_core.errors import ZeroGError
 from zg_core.tasks.parameters import refuse_settings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import LangSmithParams, LanguageModelInput, ModelProfile
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
+    from langchain_core.prompt_values import PromptValue
     from langchain_core.runnables import Runnable, RunnableConfig
     from langchain_core.tools import BaseTool
 
@@ -255,6 +257,12 @@ class ChatZeroG(ChatFields, BaseChatModel):
         return count_tokens_approximately(messages) + (self.get_num_tokens(str(formatted)) if formatted else 0)
 
     # calls
+
+    def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
+        try:
+            return typed(super()._convert_input(model_input))
+        except ZeroGError as error:
+            raise as_model_error(error) from error.__cause__
 
     def _generate(
         self,

@@ -8,8 +8,6 @@ in `Spending.held`.
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
 import uuid
 from dataclasses import dataclass, field, fields
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from zg_core.crypto import checksum_address
 from zg_core.errors import BudgetExceeded, ConfigError
+from zg_core.holders import holder, life_of
 from zg_core.money import Amount
 from zg_core.pricing import Asked, bound_of
 from zg_core.receipts.model import chain_of
@@ -211,6 +210,7 @@ class Spending:
         """The chain, where the realm is one of 0G's kind; 0 otherwise."""
         self.currency = budget.currency
         self._reconcile: Callable[[], list[Discrepancy]] | None = None
+        self._told: set[str] = set()
         self.referee: Referee | None = None
         """Looks at the chain before calls; None without a store that keeps receipts."""
 
@@ -390,6 +390,7 @@ class Spending:
                     raise _exceeded(name, units, limit, left, until, kind=kind)
             for scope, total in totals.items():
                 put(work, scope, total + units)
+            self._tell_limits(work, scopes)
             if not kind:  # which run uses the provider: the one alone is charged what nobody has a receipt for
                 work.run(
                     "UPDATE referee SET calls = calls + 1,"
@@ -416,9 +417,21 @@ class Spending:
             units=str(units),
             currency=self.currency,
             scopes=json.dumps(scopes),
-            holder=_holder(),
+            holder=holder(),
             at=datetime.now(UTC).timestamp(),
         )
+
+    def _tell_limits(self, work: Work, scopes: Mapping[str, tuple[str, Amount]]) -> None:
+        """Note what the limits are, for whoever looks into the store without this budget."""
+        for scope in sorted(scopes.keys() - self._told):
+            work.run(
+                "INSERT INTO budget_limits VALUES (:scope, :units, :currency)"
+                " ON CONFLICT (scope) DO UPDATE SET units = :units, currency = :currency",
+                scope=scope,
+                units=str(scopes[scope][1].units),
+                currency=self.currency,
+            )
+            self._told.add(scope)
 
     def _settle(self, id_: str, cost: int | None, *, known: bool, durable: bool = False) -> None:
         with self.store.transaction(durable=durable) as work:
@@ -578,20 +591,5 @@ def _midnight(now: datetime) -> datetime:
     return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
 
-def _holder() -> str:
-    return f"{os.getpid()}@{socket.gethostname()}"[:80]
-
-
-def _is_lost(holder: str, since: float) -> bool:
-    if time.time() - since > _LOST_AFTER:
-        return True
-    pid, _, host = holder.partition("@")
-    if host != socket.gethostname()[: len(host)] or os.name != "posix":
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+def _is_lost(owner: str, since: float) -> bool:
+    return time.time() - since > _LOST_AFTER or life_of(owner) == "gone"

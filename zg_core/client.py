@@ -11,6 +11,7 @@ from zg_core.backends.base import Setting
 from zg_core.budget import Spending
 from zg_core.calls.call import Options, Reply, Slot
 from zg_core.calls.elsewhere import AsyncJudging, Judging
+from zg_core.calls.extra_headers import extra_headers
 from zg_core.calls.limits import Limits
 from zg_core.calls.path import Calls
 from zg_core.calls.retries import Retries
@@ -23,7 +24,6 @@ from zg_core.errors import (
     ModelNotServed,
     VerificationUnavailable,
 )
-from zg_core.http.extra_headers import extra_headers
 from zg_core.http.timeouts import timeouts_of
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.objects import check_objects

@@ -20,12 +20,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from zg_core.calls.call import Options
+from zg_core.calls.extra_headers import extra_headers
 from zg_core.calls.reading import Form
 from zg_core.calls.retries import Retries
 from zg_core.client import AsyncChatClient, ChatClient
 from zg_core.config import Environment, conceal
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, ZeroGError
-from zg_core.http.extra_headers import extra_headers
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import run
 from zg_core.shown.tracebacks import clear_locals, clears_locals

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zg_core.config import KEY_NAMES, Environment, Secret, conceal
-from zg_core.crypto import CURVE_ORDER, address_of_public_key, personal_hash, sign_digest
+from zg_core.crypto import CURVE_ORDER, address_of_public_key, personal_hash, sign_digest, typed_address
 from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
 from zg_core.shown.tracebacks import forgetful
@@ -37,10 +37,11 @@ class Wallet:
         Wallet('0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A')
     """
 
-    __slots__ = ("_address", "_load", "_secret")
+    __slots__ = ("_address", "_load", "_named", "_secret")
 
-    def __init__(self, load: Callable[[], str]) -> None:
+    def __init__(self, load: Callable[[], str], named: Callable[[], str] | None = None) -> None:
         self._load = load
+        self._named = named
         self._secret: Secret | None = None
         self._address = ""
 
@@ -73,8 +74,11 @@ class Wallet:
     def from_keystore(cls, path: str | os.PathLike[str], password: str | Callable[[], str]) -> Wallet:
         """A wallet from an encrypted keystore file (Web3 Secret Storage); decrypted at the first signature.
 
+        Until then its address is the one that the file names, if it names one; a key of another address signs nothing.
+
         Raises:
-            ConfigError: at first use, when the file cannot be read or the password is wrong.
+            ConfigError: at first use, when the file cannot be read, the password is wrong, or the key is not that of
+                the address in the file.
         """
         source = Path(path)
         ask = password if callable(password) else Secret(password).reveal
@@ -85,7 +89,7 @@ class Wallet:
                 raise key
             return key.reveal()
 
-        return cls(load)
+        return cls(load, lambda: named_address(source))
 
     @classmethod
     def from_callable(cls, load: Callable[[], str]) -> Wallet:
@@ -95,8 +99,19 @@ class Wallet:
     @property
     def address(self) -> str:
         """The account's EIP-55 address."""
+        if not self._address and self._named is not None:
+            self._address = self._named()
         if not self._address:
             self._unlock()
+        return self._address
+
+    def unlock(self) -> str:
+        """Fetch the key now, where no signature has needed it yet; its address.
+
+        Raises:
+            ConfigError: it cannot be had.
+        """
+        self._unlock()
         return self._address
 
     def sign_digest(self, digest: bytes) -> bytes:
@@ -125,7 +140,15 @@ class Wallet:
             key = parse_private_key(self._load())
             from coincurve import PrivateKey
 
-            self._address = address_of_public_key(PrivateKey(key).public_key.format(compressed=False))
+            found = address_of_public_key(PrivateKey(key).public_key.format(compressed=False))
+            if self._address not in ("", found):  # people were shown the other one
+                named, key = self._address, b""
+                raise ConfigError(
+                    f"the keystore file names {named}, and its key is that of {found}",
+                    code="bad_keystore",
+                    hint="take the file from the program that wrote it again",
+                )
+            self._address = found
             self._secret = Secret(key.hex())
         return bytes.fromhex(self._secret.reveal())
 
@@ -140,6 +163,15 @@ class Wallet:
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("wallets are not pickled; pass the key through the environment")
+
+
+def named_address(path: Path) -> str:
+    """The address that a keystore file names, which its password alone can prove; nothing where it names none."""
+    try:
+        found = parse_json(path.read_bytes())
+        return typed_address("0x" + str(found["address"]).lower().removeprefix("0x"))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def parse_private_key(text: object) -> bytes:

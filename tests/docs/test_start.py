@@ -14,6 +14,7 @@ import pytest
 from tests.docs.pasting import ROOT, Block, blocks
 from tests.zg_core.conftest import CALM
 from zg_core.localnet import LocalNet
+from zg_core.wallet import Wallet
 
 SECONDS = 120
 
@@ -42,7 +43,7 @@ class Reader:
         if word == "runs":
             self._start(block, self.folder / rest.removeprefix("until "))
             return ""
-        save = f"\nprintf '{rest}=%s\\n' \"${rest}\" > .kept" if word == "keeps" else ""
+        save = f"\nprintf 'export {rest}=%s\\n' \"${rest}\" > .kept" if word == "keeps" else ""
         script = f"set -euo pipefail\n{self.kept}{block.text}{save}"
         done = subprocess.run(
             ["bash", "-c", script], cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=SECONDS,
@@ -92,13 +93,30 @@ def test_the_testnet_on_its_local_twin(tmp_path: Path) -> None:
             "ZEROG_INFERENCE": net.inference, "ZEROG_PRIVATE_KEY": net.new_wallet().private_key,
         }  # fmt: skip
         reader = Reader(tmp_path, twin)
-        printed = [reader.paste(block) for block in blocks(ROOT / "docs/start/testnet.md")]
+        printed = []
+        for block in blocks(ROOT / "docs/start/testnet.md"):
+            if block.note.startswith("moves the clock by "):
+                net.chain.increase_time(int(block.note.rpartition(" ")[2]))
+                net.chain.mine()
+            printed.append(reader.paste(block))
         served = sum(len(provider.log) for provider in net.providers)
+        sent = net.chain.nonce(Wallet.from_key(twin["ZEROG_PRIVATE_KEY"]).address)
     both = "".join(printed)
     assert served == 2
     assert both.count("The capital of France is Paris.") == 2
     assert "deposited 3 0G" in both
-    assert "free at" in printed[-1] + printed[-2]
+    assert "nothing outside of what the receipts allow" in both, "the program's receipt is in another store"
+    assert "free at" in printed[-2] + printed[-3]
+    assert "deleted" in printed[-1]
+    assert sent == 5, "the page says how many transactions there are"
+
+
+def test_the_clock_of_a_local_network_moves_as_its_page_says(tmp_path: Path) -> None:
+    (block,) = (each for each in blocks(ROOT / "docs/localnet.md") if "evm_increaseTime" in each.text)
+    with LocalNet(settings=CALM) as net:
+        before = net.chain.timestamp
+        Reader(tmp_path, net.env()).paste(block)
+        assert net.chain.timestamp - before >= 86400
 
 
 def test_the_tests_of_ones_own_agent(alone: Reader) -> None:

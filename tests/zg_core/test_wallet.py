@@ -130,8 +130,29 @@ class TestFromKeystore:
         def refuse() -> str:
             raise PermissionError("the vault is sealed")
 
-        with pytest.raises(PermissionError, match="sealed"):
-            _ = Wallet.from_keystore(keystore(tmp_path), refuse).address
+        wallet = Wallet.from_keystore(keystore(tmp_path), refuse)
+        for use in (wallet.unlock, lambda: wallet.sign_personal(b"a")):
+            with pytest.raises(PermissionError, match="sealed"):
+                use()
+
+    def test_its_address_asks_nobody_for_a_password(self, tmp_path: Path) -> None:
+        def refuse() -> str:
+            raise PermissionError("nobody is there")
+
+        assert Wallet.from_keystore(keystore(tmp_path), refuse).address == ADDRESS
+
+    @pytest.mark.parametrize("named", ["", "0x" + "11" * 20])
+    def test_a_file_that_names_no_address_or_another_one_never_signs_for_it(self, tmp_path: Path, named: str) -> None:
+        path = keystore(tmp_path)
+        path.write_text(json.dumps({**json.loads(path.read_text()), "address": named.removeprefix("0x")}))
+        wallet = Wallet.from_keystore(path, PASSWORD)
+        if not named:
+            assert wallet.address == ADDRESS
+            return
+        assert wallet.address.lower() == named
+        with pytest.raises(ConfigError, match="its key is that of") as caught:
+            wallet.sign_personal(b"a")
+        assert caught.value.code == "bad_keystore"
 
 
 class TestWhatIsNoKey:

@@ -1,32 +1,51 @@
 """``zerog budget``: what is held, what was charged beyond all receipts, and holds whose outcome is known by now."""
 
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
+from zg_core.backends.direct.audit.counters import Counter, counters
+from zg_core.backends.direct.audit.noted import Compared, Noted
 from zg_core.backends.direct.audit.referee import Referee
 from zg_core.budget import MOST, Budget, Discrepancy, Held, Spending
+from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED, OK
 from zg_core.cli.terminal.options import command
-from zg_core.cli.terminal.output import money
+from zg_core.cli.terminal.output import money, shown_store
 from zg_core.cli.terminal.run import Run
 from zg_core.errors import ConfigError
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount
 from zg_core.store import Store
 
-__all__ = ["budget"]
+__all__ = ["budget", "elsewhere"]
+
+_UNNAMED = re.compile("[0-9a-f]{32}")  # what `Budget` calls a run that nobody named
 
 budget = typer.Typer(help="What budgets hold, and what was charged beyond all receipts.", no_args_is_help=True)
+
+
+ELSEWHERE = (
+    "receipts may be in another store, or were kept in memory (the library's default) and ended with their program: "
+    "set ZEROG_STORE (store=…) to one store for all programs that use this wallet"
+)
+"""Why more may be charged than this store has receipts for, though the provider is honest."""
+
+
+def elsewhere(run: Run) -> str:
+    """`ELSEWHERE`, with the store that was looked into."""
+    return f"{ELSEWHERE}; this is {shown_store(run.where['store'])}"
 
 
 @budget.command()
 @command
 def show(run: Run) -> None:
-    """Show what is held in the store, and what providers charged beyond the receipts when it was last compared."""
+    """Show what is counted and left, what is held, and what was charged beyond the receipts when last compared."""
     with run.public() as broker:
         chain = broker.network.chain_id
     spending = _spending(run, chain)
-    _print(run, spending.held(), spending.discrepancies())
+    _print(run, spending, spending.discrepancies())
 
 
 @budget.command()
@@ -37,22 +56,26 @@ def reconcile(
         bool, typer.Option("--others", help="Programs with other stores use the wallet: report, do not count.")
     ] = False,
 ) -> None:
-    """Compare what was settled on chain with all receipts of the wallet; exit code 1 if more was charged."""
+    """Compare what was settled on chain with all receipts of the wallet.
+
+    Exit code 1 if more was charged, 3 if there was nothing to compare.
+    """
     with run.broker() as broker, run.out.waiting("reading the settlements"):
         spending = _spending(run, broker.network.chain_id, others=others)
         address = broker.address
+        wallet = broker.core.wallet_of(address)
+        if wallet is not None:
+            wallet.unlock()  # who cannot ask what is unsettled would compare half
         referee = Referee(
-            spending,
-            run.stored(),
-            broker.core.chain,
-            broker.transport,
-            payer=lambda: address,
-            wallet=broker.core.wallet_of(address),
+            spending, run.stored(), broker.core.chain, broker.transport, payer=lambda: address, wallet=wallet
         )
+        began = datetime.now(UTC)
         found = drive(referee.look_at_all())
-    _print(run, spending.held(), found)
+    looked = [each for each in Noted(spending).compared_at() if each.looked is not None and each.looked >= began]
+    _print(run, spending, found)
     if found:
-        raise typer.Exit(1)
+        raise typer.Exit(ERROR)
+    raise typer.Exit(OK if looked else NOT_VERIFIED)
 
 
 @budget.command()
@@ -92,7 +115,10 @@ def _said(run: Run, hold: str) -> Amount:
     )
 
 
-def _print(run: Run, held: list[Held], found: list[Discrepancy]) -> None:
+def _print(run: Run, spending: Spending, found: list[Discrepancy]) -> None:
+    held, counted = spending.held(), counters(spending.store, spending.chain_id)
+    compared = Noted(spending).compared_at()
+    _print_counted(run, counted)
     if held:
         run.out.table(
             ["since (UTC)", "hold", "provider", "state", "at most"],
@@ -101,18 +127,87 @@ def _print(run: Run, held: list[Held], found: list[Discrepancy]) -> None:
         )
     else:
         run.out.line("nothing is held")
+    _print_compared(run, compared, found)
+    run.out.document(
+        {
+            "counted": [_counter(each) for each in counted],
+            "held": [_held(each) for each in held],
+            "compared": [_compared(each) for each in compared],
+            "discrepancies": [_discrepancy(each) for each in found],
+        }
+    )
+
+
+def _print_counted(run: Run, counted: list[Counter]) -> None:
+    shown = [each for each in counted if each.limit != "per_run" or _UNNAMED.fullmatch(each.whose) is None]
+    if shown:
+        run.out.table(
+            ["limit", "of", "spent and held", "left", "of at most"],
+            [
+                (
+                    f"{each.limit}, moved" if each.moving else each.limit,
+                    each.whose,
+                    str(each.spent),
+                    "not told" if each.left is None else str(each.left),
+                    "not told" if each.most is None else str(each.most),
+                )
+                for each in shown
+            ],
+            rank=["limit", "spent and held", "left", "of", "of at most"],
+        )
+    if len(counted) > len(shown):
+        run.out.line(f"{len(counted) - len(shown)} runs without a name are counted, too; --json lists them")
+    if not counted:
+        run.out.line(f"no budget has counted anything in {shown_store(run.where['store'])}")
+
+
+def _print_compared(run: Run, compared: list[Compared], found: list[Discrepancy]) -> None:
+    beyond = {(each.payer, each.provider): each for each in found}
+    if not any(each.looked for each in compared):
+        run.out.line(
+            "nothing was compared with the chain: no call under a budget is in "
+            f"{shown_store(run.where['store'])}; programs count in the store of their ZEROG_STORE (store=…)"
+            if not compared
+            else "nothing was compared with the chain yet; `zerog budget reconcile` does"
+        )
     if found:
+        run.out.warn(f"more was charged than this store has receipts for: {elsewhere(run)}")
+    if compared:
         run.out.table(
             ["compared (UTC)", "wallet", "provider", "charged beyond receipts", "counted"],
-            [
-                (f"{e.looked:%Y-%m-%d %H:%M:%S}", e.payer, e.provider, str(e.excess), "yes" if e.counted else "no")
-                for e in found
-            ],
-            rank=["provider", "charged beyond receipts", "counted", "wallet"],
+            [_comparison(each, beyond.get((each.payer, each.provider))) for each in compared],
+            rank=["provider", "charged beyond receipts", "compared (UTC)", "counted", "wallet"],
         )
-    else:
+    if not found and any(each.looked for each in compared):
         run.out.line("no provider charged more than the receipts allow")
-    run.out.document({"held": [_held(each) for each in held], "discrepancies": [_discrepancy(each) for each in found]})
+
+
+def _comparison(each: Compared, beyond: Discrepancy | None) -> tuple[str, str, str, str, str]:
+    looked = f"{each.looked:%Y-%m-%d %H:%M:%S}" if each.looked else "not yet"
+    excess, counted = "nothing" if each.looked else "-", "-"
+    if beyond is not None:
+        excess, counted = str(beyond.excess), "yes" if beyond.counted else "no"
+    return looked, each.payer, each.provider, excess, counted
+
+
+def _counter(each: Counter) -> dict[str, Any]:
+    return {
+        "limit": each.limit,
+        "of": each.whose,
+        "moving": each.moving,
+        "spent": money(each.spent),
+        "most": None if each.most is None else money(each.most),
+        "left": None if each.left is None else money(each.left),
+    }
+
+
+def _compared(each: Compared) -> dict[str, Any]:
+    return {
+        "payer": each.payer,
+        "provider": each.provider,
+        "since": each.since.isoformat(),
+        "looked": None if each.looked is None else each.looked.isoformat(),
+    }
 
 
 def _held(each: Held) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import typer
 from zg_core.backends.direct.changes import CHANGES
 from zg_core.backends.registry import BACKENDS
 from zg_core.cli.terminal.failures import Interrupted
-from zg_core.cli.terminal.options import command, parse_provider
+from zg_core.cli.terminal.options import MostSpent, budget_of, command, parse_provider
 from zg_core.cli.terminal.output import Output, money
 from zg_core.cli.terminal.run import Run
 from zg_core.client import ChatClient
@@ -118,6 +118,7 @@ def chat(
     ] = False,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
+    budget: MostSpent = None,
 ) -> None:
     """Ask one question. The answer goes to stdout; chat id, fee and verdict to stderr.
 
@@ -139,6 +140,7 @@ def chat(
         "nonce": nonce,
         "backend": backend,
         "sealed": sealed,
+        "budget": budget_of(budget),
     }
     receipts: list[Receipt] = []
     with run.client(provider=provider, model=model, on_receipt=receipts.append, **options) as client:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zg_core.cli.chat import MODES, Model, check_mode, ended, expect_lag, settle_verdict, show_receipt, told
-from zg_core.cli.terminal.options import command, parse_address
+from zg_core.cli.terminal.options import MostSpent, budget_of, command, parse_address
 from zg_core.cli.terminal.run import Run
 from zg_core.errors import ConfigError
 from zg_core.media.images import ImageClient
@@ -47,6 +47,7 @@ def image(
     edit: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Edit this image; repeatable.")] = None,
     verify: Verify = None,
     minimum: Minimum = None,
+    budget: MostSpent = None,
 ) -> None:
     """Make images, or edit one, and write them to files. Chat id, fee and verdict go to stderr.
 
@@ -54,11 +55,11 @@ def image(
     """
     check_mode(verify)
     receipts: list[Receipt] = []
-    options: dict[str, Any] = {"verify": verify, "minimum": minimum, "on_receipt": receipts.append}
+    options: dict[str, Any] = {"verify": verify, "minimum": minimum, "budget": budget_of(budget)}
     if edit:
         options["service_type"] = IMAGE_EDITS.service_type
     places = _places(output, n)
-    with run.client_of(ImageClient, provider=provider, model=model, **options) as client:
+    with run.client_of(ImageClient, provider=provider, model=model, on_receipt=receipts.append, **options) as client:
         with told(run.out, receipts), run.out.waiting("waiting for the images"):
             expect_lag(client)
             images = (
@@ -102,6 +103,7 @@ def transcribe(
     stream: Annotated[bool, typer.Option("--stream", help="Print the words as they are heard.")] = False,
     verify: Verify = None,
     minimum: Minimum = None,
+    budget: MostSpent = None,
 ) -> None:
     """Write a recording down. The words go to stdout; chat id, fee and verdict to stderr.
 
@@ -109,8 +111,8 @@ def transcribe(
     """
     check_mode(verify)
     receipts: list[Receipt] = []
-    options: dict[str, Any] = {"verify": verify, "minimum": minimum, "on_receipt": receipts.append}
-    with run.client_of(SpeechClient, provider=provider, model=model, **options) as client:
+    options: dict[str, Any] = {"verify": verify, "minimum": minimum, "budget": budget_of(budget)}
+    with run.client_of(SpeechClient, provider=provider, model=model, on_receipt=receipts.append, **options) as client:
         with told(run.out, receipts), run.out.waiting("waiting for the words"):
             expect_lag(client)
             text = _heard(run, client, file, response_format, language, stream)

@@ -11,6 +11,7 @@ from zg_core.backends.direct.money.broker import Broker
 from zg_core.chain.intentions import Intention
 from zg_core.chain.transactions import TransactionResult
 from zg_core.cli.accounts import account_json, chain_time, ledger_json, wallet_balance
+from zg_core.cli.terminal.failures import Usage
 from zg_core.cli.terminal.options import (
     Again,
     AmountText,
@@ -181,13 +182,17 @@ def retrieve(
 @command
 def refund(
     run: Run,
-    amount: Annotated[str, typer.Argument(metavar="AMOUNT|all", help="Amount in 0G; all empties the ledger.")],
+    amount: Annotated[
+        str | None, typer.Argument(metavar="AMOUNT|all", help="Amount in 0G; all empties the ledger.")
+    ] = None,
     neuron: InNeuron = False,
     yes: Yes = False,
     again: Again = False,
     max_gas: MaxGas = None,
 ) -> None:
     """Pay out from the ledger to the wallet; nothing or at least 3 0G may stay."""
+    if amount is None:
+        raise Usage("how much is to be paid out?", "AMOUNT|all", hint="`zerog refund all`, or an amount in 0G")
     value: Amount | Literal["all"] = "all" if amount == "all" else amount_of(amount, neuron)
     sending = sending_of(max_gas)
     consent(yes, f"refund {value}")

@@ -14,6 +14,10 @@ import typer
 from zg_core.backends.direct.audit.anchors import chain_anchor, resolve_late
 from zg_core.backends.direct.audit.auditing import audit as compare
 from zg_core.backends.direct.audit.charges import read_charges
+from zg_core.backends.opengradient import places
+from zg_core.backends.opengradient.anchors import registry_anchor
+from zg_core.backends.opengradient.registry import Registry
+from zg_core.cli.budget import elsewhere
 from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED, OK
 from zg_core.cli.terminal.keystore import own_wallet
 from zg_core.cli.terminal.options import User, command
@@ -231,7 +235,11 @@ def verify(
         typer.Argument(metavar="FILE…", help="Receipts as JSON (one, a list, an export) or a bundle."),
     ] = None,
     rpc: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ask this JSON-RPC endpoint who the signer is.")
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Ask this JSON-RPC endpoint who the signer is (of OpenGradient's receipts: the registry's).",
+        ),
     ] = None,
     signer: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The signer must be this.", parser=_id)] = None,
     pins: Annotated[
@@ -301,6 +309,8 @@ def audit(
     stored = run.stored()
     with run.reader(user) as broker, run.out.waiting("reading the settlements"), _warnings(run):
         owner = broker.address
+        if (wallet := broker.core.wallet_of(owner)) is not None:
+            wallet.unlock()  # who cannot ask what is unsettled would compare half
         own = list(stored.audited(payer=owner, provider=provider, chain_id=broker.network.chain_id))
         asked = list(dict.fromkeys(each.provider for each in own))
         charges = drive(read_charges(broker.core, broker.transport, owner, asked, from_block=from_block))
@@ -329,6 +339,8 @@ def audit(
             ],
             rank=["provider", "settled", "exact fees", "bounds of others", "unsettled"],
         )
+    if any(each.code == "settled_too_much" for each in found.findings) or (charges.settlements and not own):
+        run.out.warn(f"more was charged than this store has receipts for: {elsewhere(run)}")
     for finding in found.findings:
         run.out.line(f"{'outside' if finding.outside else 'notice'}  {finding.code}: {finding.message}")
     if not found.providers:
@@ -405,6 +417,9 @@ def _anchor(run: Run, receipt: Receipt, rpc: str | None, signer: str | None, pin
     at = run.at(rpc_url=rpc, network=None if run.chosen else next(names, None))
     try:
         with at.public() as broker:
+            if receipt.backend == "opengradient":  # its keys are on a chain of their own
+                enclaves = Registry(rpc, places.REGISTRY, places.REGISTRY_CHAIN_ID, broker.transport)
+                return drive(registry_anchor(receipt, enclaves))
             return drive(chain_anchor(receipt, broker.core.chain))
     except ChainError as error:
         run.out.warn(f"the chain cannot be read: {error.message}")

@@ -13,6 +13,7 @@ from zg_core.cli.terminal import remembered
 from zg_core.cli.terminal.failures import NotConfirmed
 from zg_core.cli.terminal.keystore import address_of, encrypted, new_password, password_of, read, typed, variable
 from zg_core.cli.terminal.options import Yes, command, consent
+from zg_core.cli.terminal.output import shown_store
 from zg_core.cli.terminal.run import Run
 from zg_core.config import NETWORKS, Secret
 from zg_core.wallet import Wallet, parse_private_key
@@ -37,7 +38,7 @@ def login(
         raise NotConfirmed(f"a key is kept already: {address_of(path)}", hint="--yes replaces it; `zerog status`")
     if keystore is not None:
         text = read(keystore)
-        address = Wallet.from_keystore(keystore, lambda: password_of(f"password of {keystore}: ")).address
+        address = Wallet.from_keystore(keystore, lambda: password_of(f"password of {keystore}: ")).unlock()
     else:
         key = Secret(typed("private key (not shown): ", "a private key").strip())
         parse_private_key(key.reveal())
@@ -86,7 +87,7 @@ def status(run: Run) -> None:
     run.out.facts(
         ("wallet", "none; `zerog login`, or set ZEROG_PRIVATE_KEY" if wallet is None else f"{wallet}, from {source}"),
         ("network", f"{network}, {of_network}"),
-        ("store", _shown_store(store)),
+        ("store", shown_store(store)),
     )
     run.out.document(
         {
@@ -94,7 +95,7 @@ def status(run: Run) -> None:
             "wallet_from": source,
             "network": network,
             "network_from": of_network,
-            "store": _shown_store(store),
+            "store": shown_store(store),
         }
     )
 
@@ -120,9 +121,3 @@ def network(
     if name is not None and used != name:
         run.out.note(f"{name} is remembered, but {source} comes first")
     run.out.document({"network": used, "from": source, "remembered": remembered.network()})
-
-
-def _shown_store(url: str) -> str:
-    from zg_core.config import shown_url
-
-    return url if url.startswith(("sqlite:", "memory:")) else shown_url(url)

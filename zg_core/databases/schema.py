@@ -256,4 +256,11 @@ MIGRATIONS: tuple[str, ...] = (
     DROP TABLE paces;
     ALTER TABLE paces_2 RENAME TO paces
     """,
+    """
+    CREATE TABLE budget_limits (
+        scope VARCHAR(500) NOT NULL PRIMARY KEY,
+        units VARCHAR(80) NOT NULL,
+        currency VARCHAR(8) NOT NULL
+    )
+    """,
 )

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over connections of our own: h11 speaks it, `zg_core.http.wires` carries it, idle ones are kept for reuse.
+"""HTTP/1.1 over connections of our own: `speech` knows its words, `wires` carries them, idle ones are kept for reuse.
 
 A verified answer is two small requests, and a client library in between (pool, hooks, redirects, cookies, per-request
 clients) costs more CPU than both of them; this is the part of one that a call needs. It is a coroutine over a `Wire`,
@@ -14,16 +14,15 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import h11
-
-from zg_core.http.messages import Upload
 from zg_core.http.patience import IDLE_SECONDS, Patience
-from zg_core.http.wires import BAD_HEADER, Broken, NotConnected, Unsendable, pinned_context
+from zg_core.http.speech import Speech, request_head
+from zg_core.http.wires import Broken, NotConnected, pinned_context
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Mapping
 
+    from zg_core.http.messages import Upload
     from zg_core.http.signals import Signal
     from zg_core.http.timeouts import Clock
     from zg_core.http.urls import Target
@@ -34,8 +33,6 @@ __all__ = ["Connections", "Link"]
 MOST = 100
 """Connections of one transport (and event loop); who wants one more waits for one."""
 
-_MAX_HEAD_BYTES = 100 * 1024
-_PIECE_BYTES = 16 * 1024
 _EARLY_BYTES = 1024 * 1024
 
 
@@ -48,8 +45,7 @@ class Link:
     """A connection to one origin and the state of the protocol on it."""
 
     __slots__ = (
-        "_early", "_protocol", "_whole", "certificate_sha256", "ended", "heard", "idle_since", "place", "silence",
-        "wire",
+        "_early", "_speech", "_whole", "certificate_sha256", "heard", "idle_since", "place", "silence", "wire",
     )  # fmt: skip
 
     def __init__(self, place: Place, wire: Wire) -> None:
@@ -60,12 +56,10 @@ class Link:
         """Seconds for which it was idle before the present request; None when it is new."""
         self.heard = False
         """Whether anything has come of the response."""
-        self.ended = False
-        """Whether the body of the response was read to its end."""
         certificate = wire.certificate
         self.certificate_sha256 = hashlib.sha256(certificate).hexdigest() if certificate else ""
-        self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
-        self._early: h11.Response | None = None  # it came before all of the request was sent
+        self._speech = Speech()
+        self._early: tuple[int, dict[str, str]] | None = None  # it came before all of the request was sent
         self._whole = True  # all of it is sent
 
     def request(self, method: str, target: Target, headers: Mapping[str, str], body: bytes | Upload | None) -> bytes:
@@ -74,20 +68,15 @@ class Link:
         Raises:
             Unsendable: a header is none.
         """
-        lines = [(b"Host", target.authority), *((n.encode(), v.encode()) for n, v in headers.items())]
-        if body is not None:
-            lines.append((b"Content-Length", str(len(body)).encode()))
-        try:
-            head = self._protocol.send(h11.Request(method=method, target=target.path, headers=lines))
-            if isinstance(body, Upload):
-                return head or b""
-            data = self._protocol.send(h11.Data(data=body)) if body else None
-            end = self._protocol.send(h11.EndOfMessage())
-        except h11.LocalProtocolError:  # its text and its frames hold the header, which may be a token
-            head = None
-        if head is None:
-            raise Unsendable(BAD_HEADER)
-        return head + (data or b"") + (end or b"")
+        self._speech.begin()
+        self.heard, self._early = False, None
+        head = request_head(method, target, headers, None if body is None else len(body))
+        return head + body if isinstance(body, bytes) else head
+
+    @property
+    def ended(self) -> bool:
+        """Whether the body of the response was read to its end."""
+        return self._speech.ended
 
     async def depart(self, data: bytes, seconds: float) -> None:
         """Send a request, unless the server refuses it before it has heard all: then `head` tells the refusal.
@@ -96,7 +85,6 @@ class Link:
             Late: it takes too long.
             Broken: the server hung up without an answer.
         """
-        self.heard, self._early = False, None
         end = time.monotonic() + seconds
         self._whole = await self.wire.write(data, seconds)
         room = _EARLY_BYTES
@@ -104,8 +92,8 @@ class Link:
             said = await self._hear(end - time.monotonic())
             room -= len(said)
             if self._early is None:
-                self._early = self._response()
-            if self._early is not None and (self._early.status_code >= 300 or not said or room < 0):
+                self._early = self._speech.head()
+            if self._early is not None and (self._early[0] >= 300 or not said or room < 0):
                 return
             self._whole = await self.wire.resume(end - time.monotonic())
 
@@ -119,85 +107,33 @@ class Link:
         for piece in pieces:
             if not self._whole:
                 return
-            await self.depart(self._protocol.send(h11.Data(data=piece)) or b"", seconds)
-        if self._whole:
-            self._protocol.send(h11.EndOfMessage())  # nothing to write: the length was said before
+            await self.depart(piece, seconds)
 
     async def head(self, clock: Clock) -> tuple[int, dict[str, str]]:
         """Status and headers of the response, names in lower case."""
-        self.ended = False
-        response, self._early = self._early, None
-        while response is None and (response := self._response()) is None:
+        response = self._early
+        while response is None and (response := self._speech.head()) is None:
             await self._hear(clock.left())
-        return response.status_code, _joined(response.headers)
+        return response
 
     async def _hear(self, seconds: float) -> bytes:
         """The next bytes, which the protocol has been told; b"" at the end of an answer that began."""
         data = await self.wire.read(seconds)
-        if data:
-            self.heard = True
-            self._protocol.receive_data(data)
-        elif self._early is None:
+        if not data and self._early is None:
             raise Broken("the server hung up without an answer")
+        self.heard = self.heard or bool(data)
+        self._speech.feed(data)
         return data
-
-    def _response(self) -> h11.Response | None:
-        """The head of the response, where it has come."""
-        while True:
-            try:
-                event = self._protocol.next_event()
-            except h11.RemoteProtocolError as error:
-                reason = str(error)
-                break
-            if event is h11.NEED_DATA:
-                return None
-            if isinstance(event, h11.Response):
-                return event
-            if not isinstance(event, h11.InformationalResponse):
-                reason = "the server does not speak HTTP"
-                break
-        raise Broken(reason)
 
     async def pull(self, clock: Clock) -> bytes:
         """What has arrived of the body, in one piece unless it is much; b"" at its end."""
-        parts: list[bytes | bytearray] = []
-        size, next_event = 0, self._protocol.next_event
-        while not self.ended and size < _PIECE_BYTES:
-            try:
-                event = next_event()
-            except h11.RemoteProtocolError as error:
-                if parts:
-                    break  # what came before counts; it raises again when it is asked again
-                raise Broken(str(error)) from None
-            if isinstance(event, h11.Data):
-                parts.append(event.data)
-                size += len(event.data)
-            elif event is h11.NEED_DATA:
-                if parts:
-                    break
-                self._protocol.receive_data(await self.wire.read(clock.left()))
-            elif isinstance(event, h11.EndOfMessage):
-                self.ended = True
-            else:
-                raise Broken("the server does not speak HTTP")
-        return b"".join(parts)
+        while (piece := self._speech.piece()) is None:
+            self._speech.feed(await self.wire.read(clock.left()))
+        return piece
 
     def reusable(self) -> bool:
         """Whether both sides have said all; the next request may follow then."""
-        if not self._whole or not (self._protocol.our_state is h11.DONE and self._protocol.their_state is h11.DONE):
-            return False
-        if self._protocol.trailing_data[0]:
-            return False
-        self._protocol.start_next_cycle()
-        return True
-
-
-def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    joined: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
+        return self._whole and self._speech.kept
 
 
 class Connections:

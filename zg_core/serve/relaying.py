@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.calls.reading import Form
 from zg_core.errors import ZeroGError
+from zg_core.receipts.runs import begin_run
 from zg_core.serve.answers import (
     GUARDS,
     UNPROVEN,
@@ -104,6 +105,8 @@ class Relays:
 
     async def _relay(self, task: Task, caller: Caller, data: bytes, send: Send, trace: dict[str, str]) -> None:
         answer = _Answer(send)
+        if caller.run:
+            begin_run(caller.run)
         if trace:
             from zg_core.telemetry import continue_trace
 

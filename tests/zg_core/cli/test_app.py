@@ -54,6 +54,12 @@ def test_the_commands_are_those_of_the_documentation():
     assert set(ALL) == COMMANDS
 
 
+def test_the_table_of_the_documentation_has_every_command():
+    table = (ROOT / "docs/cli.md").read_text().partition("| command | does |")[2].partition("\n\n")[0]
+    missing = [name for name in sorted({each.partition(" ")[0] for each in COMMANDS}) if f"`zerog {name}" not in table]
+    assert missing == []
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_the_common_options(name):
     assert {"--json", "--network", "--rpc-url", "--ca-file"} <= options_of(ALL[name])

@@ -26,7 +26,49 @@ def test_an_honest_provider_has_no_discrepancy(rich: Zerog, provider: str) -> No
         asking.create(QUESTION)
     document = rich.json("budget", "reconcile")
     assert (document["held"], document["discrepancies"]) == ([], [])
-    assert "no provider charged more" in rich("budget", "show").out
+    said = rich("budget", "show").out
+    assert "no provider charged more" in said
+    assert provider in said
+
+
+def test_what_is_spent_and_left_is_shown_limit_by_limit(rich: Zerog, provider: str) -> None:
+    limits = {"per_wallet": og("1"), "per_provider": og("0.5"), "per_day": og("0.25"), "per_run": og("0.1")}
+    with client(rich, provider, budget=Budget(**limits, run="mine")) as asking:
+        cost = asking.create(QUESTION).receipt.fee.amount
+        payer = asking.backend.payer
+    document = rich.json("budget", "show")
+    shown = {each["limit"]: each for each in document["counted"]}
+    assert shown.keys() == limits.keys()
+    for name, each in shown.items():
+        most, left = int(each["most"]["neuron"]), int(each["left"]["neuron"])
+        assert (int(each["spent"]["neuron"]), most, left) == (cost.units, limits[name].units, most - cost.units)
+    assert [shown[name]["of"] for name in limits] == [payer, f"{payer} at {provider}", payer, "mine"]
+    text = rich("budget", "show").out
+    assert str(og("0.1") - cost) in text
+    assert str(cost) in text
+
+
+def test_a_limit_that_was_changed_is_shown_as_it_was_said_last(rich: Zerog, provider: str) -> None:
+    for most in (og("1"), og("2")):
+        with client(rich, provider, budget=Budget(per_wallet=most)) as asking:
+            asking.create(QUESTION)
+    (counted,) = rich.json("budget", "show")["counted"]
+    assert counted["most"]["amount"] == "2"
+
+
+def test_where_nothing_was_compared_that_is_said(rich: Zerog, provider: str) -> None:
+    ran = rich("budget", "reconcile", ok=False)
+    assert ran.code == 3
+    assert "nothing was compared with the chain: no call under a budget" in ran.out
+    assert f"{rich.environ['ZEROG_HOME']}/store.db" in ran.out
+    assert "no provider charged more" not in ran.out
+    with client(rich, provider) as asking:
+        asking.create(QUESTION)
+    assert "`zerog budget reconcile` does" in rich("budget", "show").out
+    (one,) = rich.json("budget", "show")["compared"]
+    assert (one["provider"], one["looked"]) == (provider, None)
+    (one,) = rich.json("budget", "reconcile")["compared"]
+    assert one["looked"] is not None
 
 
 def test_what_was_charged_beyond_the_receipts_is_shown(rich: Zerog, provider: str, market: LocalNet) -> None:
@@ -37,6 +79,7 @@ def test_what_was_charged_beyond_the_receipts_is_shown(rich: Zerog, provider: st
     assert ran.code == 1
     (found,) = ran.document["discrepancies"]
     assert found["counted"]
+    assert "kept in memory" in ran.document["warnings"][0]
     assert rich.json("budget", "show")["discrepancies"][0]["excess"] == found["excess"]
 
 

@@ -128,6 +128,16 @@ def test_a_minimum_that_proves_nothing_is_an_error(steady, provider, words):
     assert steady.fails("chat", "hi", "--provider", provider, *words, code=1)["code"] == "bad_policy"
 
 
+def test_more_than_the_budget_is_not_sent(steady, market, provider):
+    before = len(market.providers[0].log)
+    words = ("chat", "hi", "--provider", provider, "--max-tokens", "20")
+    assert steady.fails(*words, "--budget", "0.000000001", code=1)["code"] == "budget_exceeded"
+    assert steady.fails(*words, "--budget", "1 EUR", code=1)["code"] == "bad_amount"
+    assert steady.fails(*words, "--budget", "much", code=2)["code"] == "usage"
+    assert len(market.providers[0].log) == before
+    assert steady.json(*words, "--budget", "0.1 0G")["answer"]
+
+
 @pytest.mark.parametrize("pair", ["alias", "=m", "alias=", "="])
 def test_a_rename_that_is_none_is_a_usage_error(steady, provider, pair):
     assert steady.fails("chat", "hi", "--provider", provider, "--accept-model", pair, code=2)["code"] == "usage"

@@ -87,6 +87,10 @@ def test_a_refund_of_everything_says_that_the_ledger_goes(poor):
     assert "deleted" in ran.out
 
 
+def test_a_refund_without_an_amount_names_the_command(poor):
+    assert "`zerog refund all`" in poor.fails("refund", "--yes", code=2)["hint"]
+
+
 def test_an_acknowledgement_is_sent_where_one_is_missing(rich, market, provider):
     market.providers[0].rotate_signer()
     document = rich.json("acknowledge", provider, "--yes")

@@ -267,7 +267,9 @@ class TestAudit:
         with market.providers[0].fault("settlement_inflated", times=None, factor=3):
             receipt = asked(rich, provider)
             market.providers[0].settle()  # if it has not done so by itself
-        (finding,) = self.found(rich, "settled_too_much")["findings"]
+        document = self.found(rich, "settled_too_much")
+        (finding,) = document["findings"]
+        assert "ZEROG_STORE" in document["warnings"][0]
         assert finding["excess"] == str(2 * receipt.fee.amount.units)
         assert finding["receipts"] == [receipt.id]
 
@@ -321,6 +323,26 @@ class TestAudit:
         too_much, inflated = self.found(rich, "settled_too_much", "usage_inflated")["findings"]
         assert inflated["receipts"] == [receipt.id]
         assert int(too_much["excess"]) > 0, "what was billed beyond the bytes exchanged"
+
+    def test_receipts_kept_in_memory_are_named_before_the_provider_is_accused(self, rich, provider, market):
+        asked(rich, provider)
+        environ = {name: value for name, value in rich.environ.items() if name != "ZEROG_HOME"}
+        with ChatClient(provider=provider, environ=environ) as client:  # in the library's own store: memory
+            client.create({"messages": [{"role": "user", "content": "hi"}]})
+        market.providers[0].settle()
+        both = rich("receipts", "audit", ok=False)
+        assert both.code == 1
+        assert "kept in memory" in both.err
+        assert "ZEROG_STORE" in both.err
+        assert f"{rich.environ['ZEROG_HOME']}/store.db" in both.err
+
+    def test_nor_is_an_empty_store_silent_about_it(self, rich, provider, market):
+        environ = {name: value for name, value in rich.environ.items() if name != "ZEROG_HOME"}
+        with ChatClient(provider=provider, environ=environ) as client:
+            client.create({"messages": [{"role": "user", "content": "hi"}]})
+        market.providers[0].settle()
+        ran = rich("receipts", "audit", ok=False)
+        assert (ran.code, "no receipts to compare" in ran.out, "ZEROG_STORE" in ran.err) == (3, True, True)
 
     def test_without_receipts_there_is_nothing_to_compare(self, poor):
         ran = poor("receipts", "audit", ok=False)

@@ -57,6 +57,23 @@ def test_without_the_password_nothing_is_signed(alice) -> None:
     assert wrong["code"] == "bad_keystore"
 
 
+@pytest.mark.parametrize("words", ["account", "settlements", "pending", "keys list", "budget show", "receipts list"])
+def test_who_only_looks_needs_no_password(alice, words: str) -> None:
+    zerog, wallet = alice
+    zerog("login", stdin=wallet.private_key + "\n", **TEN)
+    assert "encrypted" not in zerog(*words.split()).err
+    if words == "account":
+        assert zerog.json("account")["wallet"] == wallet.address
+
+
+def test_key_and_password_come_from_a_pipe(alice) -> None:
+    zerog, wallet = alice
+    zerog("login", stdin=f"{wallet.private_key}\n{PASSWORD}\n{PASSWORD}\n")
+    assert zerog.json("deposit", "3", "--yes", **TEN)["wallet"] == wallet.address
+    other = zerog("login", "--yes", "--json", ok=False, stdin=f"{wallet.private_key}\n{PASSWORD}\nanother one\n")
+    assert other.error["code"] == "bad_password"
+
+
 def test_the_environment_comes_first(alice, market: LocalNet) -> None:
     zerog, wallet = alice
     other = market.new_wallet()

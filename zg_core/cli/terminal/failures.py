@@ -21,7 +21,7 @@ from zg_core.shown.redaction import blot
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CommandError", "Commands", "Interrupted", "NotConfirmed", "exit_code", "report"]
+__all__ = ["CommandError", "Commands", "Interrupted", "NotConfirmed", "Usage", "exit_code", "report"]
 
 OK, ERROR, USAGE, NOT_VERIFIED, INTERRUPTED = 0, 1, 2, 3, 130
 CommandError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -40,6 +40,20 @@ class Interrupted(ZeroGError):
     """Ctrl-C."""
 
     default_code = "interrupted"
+
+
+class Usage(typer.BadParameter):
+    """The command line is wrong, and it is known what to write instead.
+
+    Args:
+        message: What is wrong.
+        param_hint: The argument it is about.
+        hint: What to write.
+    """
+
+    def __init__(self, message: str, param_hint: str, *, hint: str) -> None:
+        super().__init__(message, param_hint=param_hint)
+        self.hint = hint
 
 
 def exit_code(error: BaseException) -> int:
@@ -80,7 +94,8 @@ def _facts(error: Exception) -> dict[str, Any]:
         if error.code == "bad_address":
             facts["message"] = _KEY_LIKE.sub("…", error.message)
     elif isinstance(error, CommandError):
-        facts |= {"code": "usage", "message": _usage(error), "hint": f"see `{_command_path(error)} --help`"}
+        hint = getattr(error, "hint", "") or f"see `{_command_path(error)} --help`"
+        facts |= {"code": "usage", "message": _usage(error), "hint": hint}
     elif isinstance(error, ImportError) and "zerog-integrations[" in str(error):
         facts |= {"code": "missing_extra"}
     elif isinstance(error, OSError):

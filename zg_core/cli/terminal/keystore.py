@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.cli.terminal.remembered import keystore
 from zg_core.config import KEY_NAMES, Secret
-from zg_core.crypto import typed_address
 from zg_core.errors import ConfigError
-from zg_core.jsontext import parse_json
-from zg_core.wallet import Wallet, parse_private_key
+from zg_core.wallet import Wallet, named_address, parse_private_key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,11 +47,7 @@ def variable() -> str | None:
 
 def address_of(path: Path) -> str:
     """The address that a keystore file names; it is not proven before the file is opened."""
-    try:
-        found = parse_json(read(path).encode())
-        return typed_address("0x" + str(found["address"]).lower().removeprefix("0x"))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return "an address that the file does not name"
+    return named_address(path) or "an address that the file does not name"
 
 
 def read(path: Path) -> str:

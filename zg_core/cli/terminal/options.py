@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,15 +20,20 @@ from zg_core.crypto import typed_address
 from zg_core.money import Amount
 from zg_core.types import Kind
 
+if TYPE_CHECKING:
+    from zg_core.budget import Budget
+
 __all__ = [
     "Again",
     "AmountText",
     "InNeuron",
     "MaxGas",
+    "MostSpent",
     "Provider",
     "Yes",
     "amount_of",
     "ask",
+    "budget_of",
     "command",
     "consent",
     "sending_of",
@@ -100,6 +105,32 @@ User = Annotated[
     str | None,
     typer.Option("--user", metavar="ADDRESS", help="Whose, instead of the wallet's.", parser=parse_address),
 ]
+
+MostSpent = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="AMOUNT",
+        help='Most it may cost with all repeats, in 0G; or with its currency: "0.1 OPG". More is not sent.',
+    ),
+]
+
+
+def budget_of(text: str | None) -> "Budget | None":
+    """The budget of one call that ``--budget`` means.
+
+    Raises:
+        typer.BadParameter: it is no positive amount.
+        ConfigError: its currency is not known.
+    """
+    if text is None:
+        return None
+    from zg_core.budget import Budget
+
+    number, _, currency = text.strip().partition(" ")
+    amount = amount_of(number, name="--budget")
+    return Budget(per_call=Amount(amount.units, currency.strip() or amount.currency))
+
 
 _COMMON: dict[str, Any] = {
     "network": Annotated[

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from zg_core.progress import Progress
 
-__all__ = ["Output", "clean", "money", "plain"]
+__all__ = ["Output", "clean", "money", "plain", "shown_store"]
 
 _WIDE = 240  # columns where there is no terminal: addresses and hashes are never cut
 _LABEL = 14
@@ -133,6 +133,13 @@ class Output:
             from rich.markup import escape
 
             self._status.update(escape(clean(progress.message)))
+
+
+def shown_store(url: str) -> str:
+    """The URL of a store without its password."""
+    from zg_core.config import shown_url
+
+    return url if url.startswith(("sqlite:", "memory:")) else shown_url(url)
 
 
 def money(amount: Amount | None) -> dict[str, str] | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zg_core.budget import MOST, discrepancy_of, put, spent_of
+from zg_core.crypto import checksum_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from zg_core.budget import Discrepancy, Spending
     from zg_core.store import Work
 
-__all__ = ["OPEN", "Noted"]
+__all__ = ["OPEN", "Compared", "Noted"]
 
 OPEN = 3600.0
 """Seconds after which a call is over, and its fee no more corrected."""
@@ -23,6 +25,23 @@ _UPDATE = (
     " counted = :counted, looked = :looked, run = :run, calls = :calls, alone = :alone"
     " WHERE chain = :chain AND payer = :payer AND provider = :provider"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A wallet at a provider, of which the referee keeps notes.
+
+    Attributes:
+        payer: The wallet.
+        provider: The provider.
+        since: What was charged before is not compared (UTC).
+        looked: When it was compared last (UTC); None: not yet.
+    """
+
+    payer: str
+    provider: str
+    since: datetime
+    looked: datetime | None
 
 
 class Noted:
@@ -47,6 +66,23 @@ class Noted:
                 payer=payer.lower(),
             )
         return [row["provider"] for row in rows]
+
+    def compared_at(self) -> list[Compared]:
+        """Every wallet and provider that a budget has counted calls of, and when they were compared last."""
+        with self._store.transaction(durable=False) as work:
+            rows = work.all(
+                "SELECT payer, provider, since, looked FROM referee WHERE chain = :chain ORDER BY payer, provider",
+                chain=self._chain_id,
+            )
+        return [
+            Compared(
+                checksum_address(row["payer"]),
+                checksum_address(row["provider"]),
+                datetime.fromtimestamp(row["since"], UTC),
+                datetime.fromtimestamp(row["looked"], UTC) if row["looked"] > row["since"] else None,
+            )
+            for row in rows
+        ]
 
     def see(self, payer: str, provider: str, since: float, owed: int | None, block: int) -> None:
         """Note where the account stood when it was first seen; again has no effect.

@@ -51,6 +51,7 @@ logger = logging.getLogger(__name__)
 
 BILLED_BEYOND = "billed_beyond_receipts"
 """Name of the event that tells of a discrepancy."""
+_ELSEWHERE = "if programs with other stores pay with this wallet, give all one ZEROG_STORE, or say Budget(others=True)"
 _EVERY = 60.0  # seconds between two looks at one provider
 _AGAIN = 2.0  # seconds for which a look is new enough to refuse by
 _UNBURIED = 12  # newest blocks, which may still be replaced
@@ -165,7 +166,7 @@ class Referee:
         if grown and found is not None:
             message = (
                 f"provider {service.provider} charged {found.excess} more than all receipts of {payer} allow"
-                f"{'' if found.counted else '; it is not counted'}"
+                f"{'' if found.counted else '; it is not counted'}; {_ELSEWHERE}"
             )
             logger.warning("%s", message)
             tell(self._listener, BILLED_BEYOND, message, provider=service.provider, excess=found.excess)

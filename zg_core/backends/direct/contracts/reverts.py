@@ -102,7 +102,7 @@ ERRORS: dict[str, CustomError] = {
     "0xf6ba0ebf": _error(
         "MustWithdrawAllFundsFirst(uint256 remainingBalance)",
         "the ledger still holds {remainingBalance:0G}, sub-accounts included",
-        "run `zerog retrieve`, wait for the lock time, run it again, then `zerog refund`",
+        "run `zerog retrieve`, wait for the lock time, run it again, then `zerog refund all`",
     ),
     "0x5beadfcc": _error(
         "NoRecommendedService(string serviceType)",

@@ -354,7 +354,7 @@ class Accounts:
             raise ConfigError(
                 f"the ledger still holds {Amount(ledger.total)}, {Amount(ledger.locked)} of it in sub-accounts",
                 code="ledger_not_empty",
-                hint="run `zerog retrieve`, wait for the lock time, run it again, then `zerog refund`",
+                hint="run `zerog retrieve`, wait for the lock time, run it again, then `zerog refund all`",
             )
         return await self._ledger_call("deleteLedger()", [], again=True)  # it can be done once only
 

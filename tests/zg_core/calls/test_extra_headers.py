@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from zg_core.calls.extra_headers import extra_headers
 from zg_core.config import SecretHeaders
 from zg_core.errors import ConfigError
-from zg_core.http.extra_headers import extra_headers
 
 
 def test_plain_headers_pass_and_do_not_show_their_values() -> None:
