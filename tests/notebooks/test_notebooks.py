@@ -7,12 +7,25 @@ import base64
 import importlib.metadata
 import re
 import sys
+import tomllib
 
 import jupytext
 import nbformat
 import pytest
+from packaging.requirements import Requirement
 
-from tests.notebooks.running import FIGURE, MOST_BYTES, NAMES, NOTEBOOKS, ROOT, execute, output_of, problems, texts
+from tests.notebooks.running import (
+    FIGURE,
+    MOST_BYTES,
+    NAMES,
+    NOTEBOOKS,
+    ROOT,
+    Kernel,
+    execute,
+    output_of,
+    problems,
+    texts,
+)
 
 REAL_NETWORK = "ZEROG_MAX_SPEND"
 
@@ -26,11 +39,18 @@ def test_the_notebooks_are_there():
     assert {path.stem for path in NOTEBOOKS.glob("*.ipynb")} == set(NAMES)
 
 
+@pytest.fixture(scope="module")
+def kernel():
+    """One for all: what they import is imported once."""
+    with Kernel() as running:
+        yield running
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_runs(name):
+def test_a_notebook_runs(name, kernel):
     kept = texts(committed(name))
-    notebook = execute(name)
+    notebook = execute(name, kernel)
     assert not problems(notebook)
     assert len(texts(notebook)) == len(kept), "another number of outputs than committed: `make notebooks`"
 
@@ -82,7 +102,7 @@ def net():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_cell_says_what_it_costs_and_stops_on_a_real_network(name, net, monkeypatch, tmp_path):
     """As on a real network: one is named, and no cap is set."""
-    first = next(cell.source for cell in jupytext.read(NOTEBOOKS / f"{name}.py").cells if cell.cell_type == "code")
+    first = code_of(name)[0]
     assert REAL_NETWORK in first
     for variable, value in {**net.env(), "ZEROG_HOME": str(tmp_path)}.items():
         monkeypatch.setenv(variable, value)
@@ -106,34 +126,37 @@ EXTRAS = {
 
 
 def brought(extra: str) -> tuple[set[str], set[str]]:
-    """The distributions that an extra names, those of the extras that it stands on too; and these."""
-    from packaging.requirements import Requirement
-
-    extras, waiting, distributions = set(), ["", extra], set()
-    requirements = [Requirement(line) for line in importlib.metadata.requires("zerog-integrations") or ()]
+    """The distributions that an extra names, with those of the extras that it stands on; and these extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras, waiting = set(), [extra]
+    distributions = {Requirement(line).name.lower() for line in project["dependencies"]}
     while waiting:
         extras.add(current := waiting.pop())
-        for each in requirements:
-            always = each.marker is None
-            if (always and current == "") or (not always and current and each.marker.evaluate({"extra": current})):
-                if each.name == "zerog-integrations":
-                    waiting += each.extras - extras
-                else:
-                    distributions.add(each.name.lower())
+        for each in map(Requirement, project["optional-dependencies"][current]):
+            if each.name == project["name"]:
+                waiting += each.extras - extras
+            else:
+                distributions.add(each.name.lower())
     return distributions, extras
+
+
+def code_of(name: str) -> list[str]:
+    """The cells of code."""
+    return [cell.source for cell in jupytext.read(NOTEBOOKS / f"{name}.py").cells if cell.cell_type == "code"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_extra_brings_what_a_notebook_imports(name):
     distributions, extras = brought("notebooks")
     homes = importlib.metadata.packages_distributions()
-    source = "\n".join(cell.source for cell in jupytext.read(NOTEBOOKS / f"{name}.py").cells if cell.cell_type == "code")
+    source = "\n".join(code_of(name))
     imported = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             imported |= {each.name for each in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.module and not node.level, "a notebook imports nothing beside it"
+            assert node.module, "a notebook imports nothing beside it"
+            assert not node.level
             imported |= {node.module, *(each.name for each in node.names if each.name in EXTRAS)}
     ours = ("zg_core", "langchain_zerog", "llama_index_zerog")
     for module in imported:
@@ -157,7 +180,8 @@ def test_the_extra_brings_jupyter_lab_and_what_copies_notebooks():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_says_for_which_networks_it_holds(name):
     first = jupytext.read(NOTEBOOKS / f"{name}.py").cells[0].source
-    assert re.match(r"# .+\n\n\*Holds for: (0G Direct|0G Router|OpenGradient)(, (0G Router|OpenGradient))*\.\*\n", first)
+    network = "(0G Direct|0G Router|OpenGradient)"
+    assert re.match(rf"# .+\n\n\*Holds for: {network}(, {network})*\.\*\n", first)
     page = (ROOT / "docs/notebooks.md").read_text(encoding="utf-8")
     row = next(line for line in page.splitlines() if name in line)
     assert re.search(r"\*Holds for: (.+)\.\*", first)[1] in row

@@ -43,14 +43,19 @@ def copy(
         typer.Option("--only", metavar="NAME", help="Only this one, by name or number; may be given several times."),
     ] = None,
 ) -> None:
-    """Write the notebooks to a folder, to be run there: `jupyter lab DIR`. A file that is there is never written over."""
+    """Write the notebooks to a folder, to be run there: `jupyter lab DIR`.
+
+    A file that is there is never written over.
+    """
     known = sources()
     chosen = known if not only else {name: known[name] for each in only for name in [_named(each, known)]}
     read, write = _jupytext()
     targets = {directory / f"{name}.ipynb": path for name, path in chosen.items()}
     for target in targets:
         if target.exists():
-            raise ConfigError(f"{target} exists already; nothing was written", code="file_exists", hint="give another DIR")
+            raise ConfigError(
+                f"{target} exists already; nothing was written", code="file_exists", hint="give another DIR"
+            )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for target, path in targets.items():
