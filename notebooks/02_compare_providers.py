@@ -173,7 +173,8 @@ everything.plot()
 # Top left: further left is cheaper, and the shape says what was proven; a hollow diamond is TeeTLS, which proves less:
 # which vendor was asked, and that vendor reads the prompt. Top right: how many answers can be used; those of TeeTLS are
 # hatched, and the numbers at the right are what a right answer cost. Below: how long the first piece and the whole
-# answer took, and how many tokens came in a second. `plot("cost")` and `plot("spend")` draw cost against latency, and
+# answer took, and how many tokens came in a second; OpenGradient's slowest is the first, which signs a permit to pay
+# by. `plot("cost")` and `plot("spend")` draw cost against latency, and
 # fees added up.
 #
 # ## The rows
