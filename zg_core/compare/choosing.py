@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from zg_core.compare.summary import TargetSummary, money
+from zg_core.compare.targets import TargetSummary, money
 from zg_core.shown.escaping import html, line, markdown
 from zg_core.types import Prompt
 

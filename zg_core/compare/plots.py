@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from zg_core.compare.summary import money, percentile, summarise
+from zg_core.compare.summary import percentile, summarise
+from zg_core.compare.targets import money
 from zg_core.errors import ConfigError
 from zg_core.types import Kind
 from zg_core.verify.verdict import Status

@@ -8,19 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from zg_core.audits.bills import Bill
 from zg_core.backends.opengradient.places import PERMIT2, PROXIES
 from zg_core.chain.failures import RpcFailure
 from zg_core.chain.rpc import data_of, quantity
 from zg_core.crypto import checksum_address, keccak256, same_address
 from zg_core.errors import ChainError
-from zg_core.money import Amount
+from zg_core.money import METERED, Amount
+from zg_core.receipts.audited import Audited
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from zg_core.audits.bills import State
+    from zg_core.backends.opengradient.publication import Publication
     from zg_core.chain.rpc import JsonRpc
+    from zg_core.receipts.model import Receipt
 
-__all__ = ["Settlement", "Taken", "find", "is_used", "taken_by", "used_call", "with_claims"]
+__all__ = ["Settlement", "Taken", "bill_of", "find", "is_used", "taken_by", "used_call", "with_claims"]
 
 _WORD = 32
 _SELECTORS = {
@@ -67,6 +72,7 @@ class Settlement:
         calls: How many of the receipts at hand share the permit; their claims are `claimed`.
         claimed: What those receipts say that their calls cost, together.
         reason: Why nothing is known, where that is so.
+        publication: Where the answer's hashes were published; None where that was not asked.
     """
 
     status: str
@@ -76,6 +82,7 @@ class Settlement:
     calls: int = 1
     claimed: Amount | None = None
     reason: str = ""
+    publication: Publication | None = None
 
     @property
     def excess(self) -> Amount | None:
@@ -96,12 +103,26 @@ class Settlement:
             "claimed": None if self.claimed is None else str(self.claimed.units),
             "excess": None if self.excess is None else str(self.excess.units),
             "reason": self.reason or None,
+            "publication": None if self.publication is None else self.publication.to_dict(),
         }
 
 
 def with_claims(found: Settlement, calls: int, claimed: Amount) -> Settlement:
     """`found`, beside what the receipts that share the permit say."""
     return replace(found, calls=calls, claimed=claimed)
+
+
+def bill_of(receipts: Sequence[Receipt], found: Settlement) -> Bill:
+    """The receipts that share a permit, beside what became of it: what was metered for a call is what it may take."""
+    states: dict[str, State] = {"settled": "charged", "unused": "none", "open": "open", "not_located": "not_located"}
+    calls, said = [_claim(each) for each in receipts], [each.fee.amount for each in receipts]
+    nonce = str(receipts[0].grant.get("nonce", ""))
+    return Bill(nonce, calls, said, states[found.status], found.amount, transaction=found.transaction)
+
+
+def _claim(receipt: Receipt) -> Audited:
+    call = Audited.of(receipt)
+    return call._replace(exact=True, upper=call.units) if receipt.fee.reason == METERED else call
 
 
 def used_call(payer: str, nonce: int) -> bytes:

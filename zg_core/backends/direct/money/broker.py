@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from zg_core.backends.direct.contracts.reader import ChainReader
-from zg_core.backends.direct.contracts.serving import SERVING
+from zg_core.backends.direct.audit.charges import audited
 from zg_core.backends.direct.money.accounts import Accounts, Ledger, SubAccount, address
 from zg_core.chain.telling import told_by_now
 from zg_core.chain.transactions import Sender, Sending, TransactionResult
 from zg_core.config import Environment, Settings, check_url, conceal
+from zg_core.contracts.reader import ChainReader
+from zg_core.contracts.serving import SERVING
 from zg_core.errors import ConfigError
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.shown.tracebacks import forgetful
@@ -22,15 +23,17 @@ from zg_core.wallet import Wallet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
     from types import TracebackType
 
-    from zg_core.backends.direct.audit.auditing import Audit
-    from zg_core.backends.direct.contracts.settlements import Settlement
+    from zg_core.audits.result import Audit
     from zg_core.chain.intentions import Intention
     from zg_core.config import Network, Secret
+    from zg_core.contracts.settlements import Settlement
     from zg_core.money import Amount
     from zg_core.progress import Listener
     from zg_core.receipts.anchors import Anchor
+    from zg_core.receipts.audited import Audited
     from zg_core.receipts.model import Receipt
     from zg_core.types import Service
 
@@ -220,17 +223,26 @@ class Broker(_Broker):
         """
         return run(self.core.settlements(user, from_block=from_block, to_block=to_block))
 
-    def audit(self, receipts: Iterable[Receipt]) -> Audit:
-        """Compare the wallet's receipts with what providers settled on chain, and say they have still to collect.
+    def audit(
+        self,
+        receipts: Iterable[Receipt | Audited],
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        from_block: int | None = None,
+    ) -> Audit:
+        """Receipts of the wallet beside what providers settled on chain, and say that they have still to collect.
 
         Args:
-            receipts: All receipts of the wallet for the providers in question; one that is missing looks like a
-                provider that collects too much.
+            receipts: All of the wallet's, such as `ReceiptStore.audited` gives; those of other backends are left out.
+            since: Begin of the period; default the first receipt of each provider.
+            until: End of the period; default now.
+            from_block: As of `settlements`.
 
-        Example:
-            ``broker.audit(client.receipts).ok``
+        Raises:
+            ChainError: the chain cannot be read.
         """
-        return run(_audit(self.core, self._transport, receipts))
+        return run(audited(self.core, self.transport, receipts, since=since, until=until, from_block=from_block))
 
     def anchor(self, receipt: Receipt) -> Anchor:
         """What the chain says of a receipt's provider, for `zg_core.receipts.check`.
@@ -406,9 +418,16 @@ class AsyncBroker(_Broker):
         """See `Broker.settlements`."""
         return await self.core.settlements(user, from_block=from_block, to_block=to_block)
 
-    async def audit(self, receipts: Iterable[Receipt]) -> Audit:
+    async def audit(
+        self,
+        receipts: Iterable[Receipt | Audited],
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        from_block: int | None = None,
+    ) -> Audit:
         """See `Broker.audit`."""
-        return await _audit(self.core, self._transport, receipts)
+        return await audited(self.core, self.transport, receipts, since=since, until=until, from_block=from_block)
 
     async def anchor(self, receipt: Receipt) -> Anchor:
         """See `Broker.anchor`."""
@@ -476,18 +495,6 @@ class AsyncBroker(_Broker):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-async def _audit(core: Accounts, transport: SyncTransport | AsyncTransport, receipts: Iterable[Receipt]) -> Audit:
-    from zg_core.backends.direct.audit.auditing import audit
-    from zg_core.backends.direct.audit.charges import read_charges
-
-    payer, chain = core.user(), core.chain.network.chain_id
-    direct = [each for each in receipts if each.backend == "direct" and each.chain_id == chain]
-    own = [each for each in direct if each.payer.lower() in ("", payer.lower())]
-    providers = dict.fromkeys(each.provider for each in own)
-    found = await read_charges(core, transport, payer, providers)
-    return audit(own, found.settlements, unsettled=found.unsettled, prices=found.prices)
 
 
 async def _anchor(core: Accounts, receipt: Receipt) -> Anchor:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from zg_core import AsyncBroker, Broker, ChatClient, ConfigError
+from zg_core import AsyncBroker, Broker, ChatClient
 from zg_core.localnet import LocalNet, ProviderSettings
 from zg_core.receipts import check
 
@@ -58,13 +58,3 @@ def test_what_is_settled_beyond_the_receipts_is_found_and_what_is_owed_is_not(ne
     audit, anchor = asyncio.run(again())
     assert audit.findings == found.findings
     assert anchor.signers
-
-
-def test_receipts_of_other_payers_and_networks_are_no_part_of_it(net, receipt, where):
-    with LocalNet() as other, pytest.raises(ConfigError, match="no user"):
-        elsewhere = {"network": "local", "rpc_url": other.rpc_url, "environ": {}}
-        with Broker.read_only(**elsewhere) as broker:
-            broker.audit([receipt])
-    stranger = {**where, "private_key": net.new_wallet().private_key}
-    with Broker(**stranger) as broker:
-        assert broker.audit([receipt]).providers == ()
