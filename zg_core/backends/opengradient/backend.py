@@ -266,7 +266,8 @@ class OpenGradientBackend:
         most = Amount(permit.cap, "OPG")
         self._bound(call, permit.cap)
         self.permits.brought(call.receipt)
-        return Grant(headers, most, {**permit.facts, **facts}, heard=partial(self._paid, seat, call, permit))
+        paid = partial(self._paid, seat, call, permit)
+        return Grant(headers, most, {**permit.facts, **facts}, heard=paid, stands=True)
 
     @staticmethod
     def _bound(call: Call, cap: int) -> None:
