@@ -275,8 +275,8 @@ class TestRegistry:
 
         monkeypatch.setattr(listing, "enclaves_of", doubled)
         options, transport = settings(og)["backend"], AsyncTransport(None)
-        registry = Registry(og.registry_rpc_url, options.registry, options.registry_chain_id, transport)
-        active = await registry.active()
+        listed = Registry(og.registry_rpc_url, options.registry, options.registry_chain_id, transport)
+        active = await listed.active()
         await transport.close()
         assert len(active) == len(og.gateways) - 1
         assert "more than once" in caplog.text
