@@ -15,7 +15,18 @@ from typing import Any
 import pytest
 from eth_abi import encode
 
-from zg_core import Kind, Service, Store, Timeouts, TransactionReverted, Wallet, WrongChain, ZeroGError, neuron, og
+from zg_core import (
+    Kind,
+    ServiceRecord,
+    Store,
+    Timeouts,
+    TransactionReverted,
+    Wallet,
+    WrongChain,
+    ZeroGError,
+    neuron,
+    og,
+)
 from zg_core.backends.direct.credentials import check_account
 from zg_core.backends.direct.money.api_keys import ApiKeys, AsyncApiKeys
 from zg_core.backends.direct.money.broker import AsyncBroker, Broker
@@ -410,7 +421,7 @@ class TestDiscovery:
 
     def test_missing_acknowledgement_counts_as_not_acknowledged(self, funded, owner, provider, mine):
         """0g-direct §10.22: a missing acknowledgement counts as one."""
-        (flag,) = [each for each in dataclasses.fields(Service) if each.name == "acknowledged"]
+        (flag,) = [each for each in dataclasses.fields(ServiceRecord) if each.name == "acknowledged"]
         assert flag.default is flag.default_factory is dataclasses.MISSING, "the record has a default"
         assert funded.service(provider.address).acknowledged
         provider.revoke_acknowledgement()
