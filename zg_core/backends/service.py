@@ -144,11 +144,13 @@ class Body:
         data: The bytes, or where they are read from while they are sent.
         content_type: What they are.
         key: What opens the reply; in the backend's own form, never shown.
+        facts: What the payload asks of the backend alone, and is no part of the bytes.
     """
 
     data: bytes | Upload = field(repr=False)
     content_type: str = "application/json"
     key: Any = field(default=None, repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

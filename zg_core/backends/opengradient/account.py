@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.backends.opengradient import publication, settlement
@@ -12,10 +13,10 @@ from zg_core.backends.opengradient.options import OpenGradient, is_local
 from zg_core.chain.rpc import JsonRpc
 from zg_core.chain.transactions import Sender
 from zg_core.config import KEY_NAMES, Environment, Network, Secret, conceal
-from zg_core.errors import ConfigError, InsufficientFunds
+from zg_core.errors import ChainError, ConfigError, InsufficientFunds
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.money import Amount
-from zg_core.shown.tracebacks import forgetful
+from zg_core.shown.tracebacks import clears_locals, forgetful
 from zg_core.store import Store
 from zg_core.verify.schemes.rsa_pss import Signed
 from zg_core.wallet import Wallet, missing_credential
@@ -142,6 +143,15 @@ class _Account:
         claimed = Amount(sum(each.fee.amount.units for each in own if each.outcome != "refused"), "OPG")
         return settlement.with_claims(found, len(own), claimed)
 
+    async def _became(self, receipt: Receipt) -> Settlement:
+        found = await self._settlement([receipt])
+        try:
+            published = await self._publication(receipt)
+        except ChainError as error:  # of another chain than the payment's, which is known
+            mode = str(receipt.grant.get("mode") or "batch")
+            published = publication.Publication("not_located", mode, reason=error.message)
+        return replace(found, publication=published)
+
     async def _publication(self, receipt: Receipt) -> Publication:
         mode = str(receipt.grant.get("mode") or "batch")
         signed = Signed.of_text(receipt.evidence.signed_text, receipt.evidence.signature)
@@ -216,6 +226,10 @@ class OpenGradientAccount(_Account):
         """
         return run(self._publication(receipt))
 
+    def became(self, receipt: Receipt) -> Settlement:
+        """Both of one receipt: its permit's settlement, and in that its `publication`. See `Receipt.settlement`."""
+        return run(self._became(receipt))
+
     def doctor(self, model: str = "openai/gpt-5") -> list[Finding]:
         """Look at registry, enclaves, attestation, challenge, policy and funds, without paying."""
         return run(self._doctor(model))
@@ -255,6 +269,10 @@ class AsyncOpenGradientAccount(_Account):
         """See `OpenGradientAccount.publication`."""
         return await self._publication(receipt)
 
+    async def became(self, receipt: Receipt) -> Settlement:
+        """See `OpenGradientAccount.became`."""
+        return await self._became(receipt)
+
     async def doctor(self, model: str = "openai/gpt-5") -> list[Finding]:
         """See `OpenGradientAccount.doctor`."""
         return await self._doctor(model)
@@ -270,6 +288,7 @@ class AsyncOpenGradientAccount(_Account):
         await self.close()
 
 
+@clears_locals
 def ensure_opg_approval(min_allowance: Any, approve_amount: Any = None, **settings: Any) -> Approval:
     """Let payments of OpenGradient take tokens, if they may take less than `min_allowance` now.
 

@@ -51,7 +51,7 @@ class Permits:
 
 
 class Referee:
-    """See `zg_core.budget.Referee`.
+    """See `zg_core.calls.budgets.Referee`.
 
     Args:
         spending: The budget.

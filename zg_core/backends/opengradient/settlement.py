@@ -18,6 +18,7 @@ from zg_core.money import Amount
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zg_core.backends.opengradient.publication import Publication
     from zg_core.chain.rpc import JsonRpc
 
 __all__ = ["Settlement", "Taken", "find", "is_used", "taken_by", "used_call", "with_claims"]
@@ -67,6 +68,7 @@ class Settlement:
         calls: How many of the receipts at hand share the permit; their claims are `claimed`.
         claimed: What those receipts say that their calls cost, together.
         reason: Why nothing is known, where that is so.
+        publication: Where the answer's hashes were published; None where that was not asked.
     """
 
     status: str
@@ -76,6 +78,7 @@ class Settlement:
     calls: int = 1
     claimed: Amount | None = None
     reason: str = ""
+    publication: Publication | None = None
 
     @property
     def excess(self) -> Amount | None:
@@ -96,6 +99,7 @@ class Settlement:
             "claimed": None if self.claimed is None else str(self.claimed.units),
             "excess": None if self.excess is None else str(self.excess.units),
             "reason": self.reason or None,
+            "publication": None if self.publication is None else self.publication.to_dict(),
         }
 
 
