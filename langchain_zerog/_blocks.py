@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages import content as standard
 from langchain_core.messages.block_translators import register_translator
 
-from langchain_zerog._convert import PROVIDER
+from zg_core.receipts.recent import KEY
 from zg_core.tasks.replies import image_url
 
 if TYPE_CHECKING:
@@ -94,4 +94,4 @@ def _citations(annotations: Any) -> list[dict[str, Any]]:
 
 def register() -> None:
     """Tell LangChain how our messages are read."""
-    register_translator(PROVIDER, content_blocks, chunk_blocks)
+    register_translator(KEY, content_blocks, chunk_blocks)

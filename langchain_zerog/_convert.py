@@ -11,6 +11,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from langchain_zerog._receipts import said_of
+from langchain_zerog.media.pictures import IN_CONTENT
 from zg_core.errors import RequestError
 from zg_core.frameworks.tool_calls import arguments_in, calls_in
 from zg_core.receipts.recent import KEY, metadata_of
@@ -18,6 +19,7 @@ from zg_core.tasks.replies import (
     beside_of,
     content_text,
     first_choice,
+    images_in_content,
     reasoning_name,
     reasoning_of,
     usage_in,
@@ -73,6 +75,8 @@ def chat_result(reply: Reply) -> ChatResult:
         usage_metadata=usage_metadata(usage),
     )
     message.response_metadata = reply_metadata(body, receipt, said_of(message), reasoning_name(said))
+    if images_in_content(said):
+        message.response_metadata[IN_CONTENT] = True
     info = {name: choice[name] for name in ("finish_reason", "logprobs") if choice.get(name)}
     generation = ChatGeneration(message=message, generation_info=info or None)
     # Where LangChain's older handlers look for it.

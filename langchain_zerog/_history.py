@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, HumanMessage, convert_to_openai_messages
 
-from langchain_zerog._convert import REASONING_NAME
+from langchain_zerog._convert import PROVIDER, REASONING_NAME
+from langchain_zerog.media.pictures import IN_CONTENT, picture, said_images
 from zg_core.errors import ConfigError
 from zg_core.frameworks.history import check_plain, complete_calls
 from zg_core.tasks.replies import thoughts_in
@@ -61,6 +62,14 @@ def _plain(message: BaseMessage, index: int) -> BaseMessage:
     if isinstance(message.content, str):
         return message
     blocks = [_plain_block(block) for block in message.content]
+    if not isinstance(message, AIMessage):  # what a model has drawn goes back as it came, or not at all
+        pictures = [
+            picture(block, f"messages[{index}].content[{number}]") if isinstance(block, dict) else None
+            for number, block in enumerate(blocks)
+        ]
+        blocks = [
+            block if shown is None else _kept(block, shown) for block, shown in zip(blocks, pictures, strict=True)
+        ]
     for number, block in enumerate(blocks):
         if not isinstance(block, str) and not _may_hold_bytes(block):
             check_plain(block, f"messages[{index}].content[{number}]")
@@ -71,9 +80,16 @@ def _plain(message: BaseMessage, index: int) -> BaseMessage:
     return message.model_copy(update={"content": blocks or ""})
 
 
+def _kept(block: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
+    """The part `shown` in the place of `block`, which may be such a part already."""
+    if block.get("type") == "image_url" and block.get("image_url") == shown["image_url"]:
+        return block
+    return {**shown, "cache_control": block["cache_control"]} if "cache_control" in block else shown
+
+
 def _may_hold_bytes(block: dict[str, Any]) -> bool:
     """Whether LangChain's conversion takes bytes: from Bedrock's and Vertex's blocks."""
-    return "image" in block or block.get("type") == "media"
+    return "image" in block or block.get("type") == "media"  # of what is no picture
 
 
 def _same(one: object, other: object) -> bool:
@@ -89,11 +105,6 @@ def _plain_block(block: Any) -> Any:
     if (kind is None or kind in _TEXTS) and isinstance(block.get("text"), str):
         kept = {"cache_control": block["cache_control"]} if "cache_control" in block else {}
         return {"type": "text", "text": block["text"], **kept}
-    if kind is None and "image_url" in block:
-        return {"type": "image_url", **block}
-    if kind == "input_image" and isinstance(block.get("image_url"), str):  # as OpenAI's Responses API writes it
-        detail = {"detail": block["detail"]} if block.get("detail") else {}
-        return {"type": "image_url", "image_url": {"url": block["image_url"], **detail}}
     return block
 
 
@@ -118,6 +129,8 @@ def _parts(message: BaseMessage) -> list[dict[str, Any]]:
 def _add_said(messages: Sequence[BaseMessage], made: list[dict[str, Any]]) -> None:
     """Add what LangChain leaves out of what a model said.
 
+    Images that it drew: a model that is to change one has to see it.
+
     Calls whose arguments are no JSON, and those in OpenAI's first form: the message that answers such a call would be
     an orphan without it. And reasoning, under the name by which its server sent it: models that call tools between
     their thoughts go on from there, and providers that sign thoughts want them back.
@@ -140,6 +153,13 @@ def _add_said(messages: Sequence[BaseMessage], made: list[dict[str, Any]]) -> No
         if isinstance(thought, str) and thought:
             name = message.response_metadata.get(REASONING_NAME)
             entry[name if isinstance(name, str) and name else "reasoning_content"] = thought
+        if (images := said_images(message)) and message.response_metadata.get("model_provider") == PROVIDER:
+            check_plain(images, f"messages[{index}].images")
+            if message.response_metadata.get(IN_CONTENT):
+                text = [{"type": "text", "text": entry["content"]}] if entry.get("content") else []
+                entry["content"] = [*text, *images]
+            else:
+                entry["images"] = images
         if details := beside.get("reasoning_details"):
             check_plain(details, f"messages[{index}].reasoning_details")
             entry["reasoning_details"] = details

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from langchain_zerog._blocks import blocks_beside
 from zg_core.receipts.recent import hash_of, is_of, receipt_in
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from zg_core.receipts.model import Receipt
 
-__all__ = ["is_what_was_said", "receipt_of", "said_of"]
+__all__ = ["is_what_was_said", "media_of", "receipt_of", "said_of"]
 
 
 def is_what_was_said(message: AIMessage, receipt: Receipt) -> bool:
@@ -20,8 +21,19 @@ def is_what_was_said(message: AIMessage, receipt: Receipt) -> bool:
 
 
 def said_of(message: AIMessage) -> str:
-    """The hash of what `message` says and which tools it calls; of a stream, of the sum of its chunks."""
-    return hash_of(str(message.text), [(call["name"], call["args"]) for call in message.tool_calls])
+    """The hash of what `message` says, shows and which tools it calls; of a stream, of the sum of its chunks."""
+    # In the v1 format images and audio stand twice, and must be the same.
+    beside = media_of(blocks_beside(message.additional_kwargs))
+    content = message.content if isinstance(message.content, list) else []
+    shown = media_of([block for block in content if isinstance(block, dict)])
+    media = beside if shown in ([], beside) else [*beside, *shown]
+    return hash_of(str(message.text), [(call["name"], call["args"]) for call in message.tool_calls], media)
+
+
+def media_of(blocks: list[Any]) -> list[str]:
+    """The images and the audio among content blocks, as texts that differ where these do."""
+    shown = [block for block in blocks if block.get("type") in ("image", "audio")]
+    return ["|".join(str(block.get(name) or "") for name in ("mime_type", "base64", "url")) for block in shown]
 
 
 def receipt_of(message: BaseMessage) -> Receipt | Any:

@@ -16,9 +16,11 @@ from langchain_core.utils.json import parse_partial_json
 
 from langchain_zerog._blocks import blocks_beside
 from langchain_zerog._convert import reasoning_kwargs_of, reply_metadata, usage_metadata
+from langchain_zerog._receipts import media_of
+from langchain_zerog.media.pictures import IN_CONTENT
 from zg_core.frameworks.tool_calls import ToolCallMerger, is_complete
 from zg_core.receipts.recent import hash_of
-from zg_core.tasks.replies import Beside, Chosen, beside_of, content_text, reasoning_name, usage_in
+from zg_core.tasks.replies import Beside, Chosen, beside_of, content_text, images_in_content, reasoning_name, usage_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +51,7 @@ class ChunkMaker:
         self._text: list[str] = []
         self._about: dict[str, Any] = {}  # what events say beside choices and usage: as first said
         self._thought = ""  # the server's name for reasoning
+        self._in_content = False  # whether images stand there
         self._finish_reason: str | None = None
         self._usage: Any = None
 
@@ -74,6 +77,7 @@ class ChunkMaker:
         self._text.append(content)
         beside = beside_of(delta)
         self._beside.take(beside)
+        self._in_content = self._in_content or ("images" in beside and images_in_content(delta))
         if thought := reasoning_kwargs_of(delta, named=bool(self._thought)):
             self._thought = self._thought or reasoning_name(delta)
         if isinstance(refusal := beside.get("refusal"), str):  # what is in pieces is shown in pieces
@@ -92,14 +96,18 @@ class ChunkMaker:
     def last(self, receipt: Receipt | None) -> ChatGenerationChunk:
         """The final chunk: empty, with everything that is said once."""
         assert receipt is not None  # noqa: S101 - a stream that was read to its end has one
-        said = hash_of("".join(self._text), self._calls.whole())
+        beside = blocks_beside(self._beside.whole)
+        said = hash_of("".join(self._text), self._calls.whole(), media_of(beside))
+        metadata = reply_metadata(self._about, receipt, said, self._thought)
+        if self._in_content:
+            metadata[IN_CONTENT] = True
         return ChatGenerationChunk(
             message=AIMessageChunk(
                 # In the v1 format content is what LangChain made of the chunks, before this was known.
-                content=_numbered(blocks_beside(self._beside.whole)) if self._v1 and self._beside.whole else "",
+                content=_numbered(beside) if self._v1 and beside else "",
                 additional_kwargs={name: value for name, value in self._beside.whole.items() if name != "refusal"},
                 usage_metadata=usage_metadata(self._usage),
-                response_metadata=reply_metadata(self._about, receipt, said, self._thought),
+                response_metadata=metadata,
                 tool_call_chunks=self._calls.spoil(),
                 chunk_position="last",
             ),

@@ -20,6 +20,7 @@ from langchain_zerog._profile import default_method, profile_of, recall, remembe
 from langchain_zerog._schemas import openai_tool, openai_tool_choice
 from langchain_zerog._stream import ChunkMaker
 from langchain_zerog._version import __version__
+from langchain_zerog.media.pictures import typed
 from zg_core.config import Network
 from zg_core.errors import ZeroGError
 from zg_core.tasks.parameters import refuse_settings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import LangSmithParams, LanguageModelInput, ModelProfile
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import ChatGenerationChunk, ChatResult
+    from langchain_core.prompt_values import PromptValue
     from langchain_core.runnables import Runnable, RunnableConfig
     from langchain_core.tools import BaseTool
 
@@ -256,6 +258,12 @@ class ChatZeroG(ChatFields, BaseChatModel):
 
     # calls
 
+    def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
+        try:
+            return typed(super()._convert_input(model_input))
+        except ZeroGError as error:
+            raise as_model_error(error) from error.__cause__
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -337,10 +345,10 @@ class ChatZeroG(ChatFields, BaseChatModel):
         return self._ask(messages, stop, kwargs).payload
 
     def _generate_with_cache(self, *arguments: Any, **kwargs: Any) -> ChatResult:
-        return super(ChatZeroG, judged(self))._generate_with_cache(*arguments, **kwargs)
+        return super(ChatZeroG, judged(self, self._demands))._generate_with_cache(*arguments, **kwargs)
 
     async def _agenerate_with_cache(self, *arguments: Any, **kwargs: Any) -> ChatResult:
-        return await super(ChatZeroG, judged(self))._agenerate_with_cache(*arguments, **kwargs)
+        return await super(ChatZeroG, judged(self, self._demands))._agenerate_with_cache(*arguments, **kwargs)
 
     # what the provider says about the model
 

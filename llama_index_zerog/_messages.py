@@ -20,9 +20,17 @@ from llama_index.core.base.llms.types import (
 from llama_index_zerog._documents import document_part
 from zg_core.errors import ConfigError
 from zg_core.frameworks.history import arguments_text, complete_calls
+from zg_core.frameworks.images import data_url, image_part
 from zg_core.frameworks.tool_calls import arguments_in, calls_in
 from zg_core.jsontext import parse_json
-from zg_core.tasks.replies import beside_of, content_text, image_url, reasoning_name, reasoning_of
+from zg_core.tasks.replies import (
+    beside_of,
+    content_text,
+    image_url,
+    images_in_content,
+    reasoning_name,
+    reasoning_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +46,7 @@ __all__ = [
     "whole_arguments",
 ]
 
+_IN_CONTENT = "images_in_content"  # said beside the images of an answer that stood among the parts of its content
 _ROLES = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "assistant", MessageRole.FUNCTION: "tool"}
 
 
@@ -50,20 +59,25 @@ def openai_messages(messages: Iterable[ChatMessage]) -> list[dict[str, Any]]:
     Raises:
         ConfigError: a block that cannot be sent, or a value that JSON cannot hold; nothing was.
     """
-    return complete_calls([_one(message) for message in messages])
+    return complete_calls([_one(message, index) for index, message in enumerate(messages)])
 
 
-def _one(message: ChatMessage) -> dict[str, Any]:
+def _one(message: ChatMessage, index: int) -> dict[str, Any]:
     beside = message.additional_kwargs
     role = _ROLES.get(message.role, str(message.role.value))
     parts: list[dict[str, Any]] = []
-    for block in message.blocks:
+    drawn = beside.get("image_parts") if role == "assistant" else None  # an answer of ours: they go back as they came
+    for number, block in enumerate(message.blocks):
+        if drawn and isinstance(block, ImageBlock):
+            continue
         if isinstance(block, CachePoint):  # up to the part before it
             if parts:
                 control = block.cache_control.model_dump(include={"type", "ttl"}, exclude_none=True)
                 parts[-1] = {**parts[-1], "cache_control": control}
-        elif (part := _part(block)) is not None:
+        elif (part := _part(block, f"messages[{index}].blocks[{number}]")) is not None:
             parts.append(part)
+    if drawn and beside.get(_IN_CONTENT):
+        parts = [part for part in parts if part.get("text") != ""] + list(drawn)
     calls = [_wire_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
     if not calls:  # as older messages hold them
         calls = [call for call in beside.get("tool_calls") or [] if isinstance(call, dict)]
@@ -81,6 +95,8 @@ def _one(message: ChatMessage) -> dict[str, Any]:
             if isinstance(block, ThinkingBlock) and block.content:
                 name = block.additional_information.get("name")
                 made[name if isinstance(name, str) and name else "reasoning_content"] = block.content
+        if drawn and not beside.get(_IN_CONTENT):
+            made["images"] = drawn
         if details := beside.get("reasoning_details"):
             made["reasoning_details"] = details
     if message.role is MessageRole.FUNCTION and not beside.get("tool_call_id"):
@@ -92,16 +108,11 @@ def _one(message: ChatMessage) -> dict[str, Any]:
     return made
 
 
-def _part(block: Any) -> dict[str, Any] | None:
+def _part(block: Any, place: str) -> dict[str, Any] | None:
     if isinstance(block, TextBlock):
         return {"type": "text", "text": block.text}
     if isinstance(block, ImageBlock):
-        if block.url is not None:
-            url = str(block.url)
-        else:
-            data = block.resolve_image(as_base64=True).read().decode()
-            url = f"data:{block.image_mimetype or 'image/png'};base64,{data}"
-        return {"type": "image_url", "image_url": {"url": url, **({"detail": block.detail} if block.detail else {})}}
+        return image_part(_address(block, place), place, block.detail)
     if isinstance(block, AudioBlock):
         data = block.resolve_audio(as_base64=True).read().decode()
         return {"type": "input_audio", "input_audio": {"data": data, "format": block.format or "wav"}}
@@ -114,6 +125,20 @@ def _part(block: Any) -> dict[str, Any] | None:
         code="bad_message",
         hint="use text, image, audio, document and tool call blocks",
     )
+
+
+def _address(block: ImageBlock, place: str) -> str:
+    if block.url is not None:
+        return str(block.url)
+    try:
+        data = block.resolve_image(as_base64=True).read()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the image at {place} cannot be read: {error}",
+            code="bad_image",
+            hint="give ImageBlock an image, a path that can be read, or an https address",
+        ) from None
+    return data_url(bytes(data).decode("latin-1"), block.image_mimetype, place)
 
 
 def _wire_call(block: ToolCallBlock) -> dict[str, Any]:
@@ -132,7 +157,9 @@ def _call(block: ToolCallBlock) -> dict[str, Any]:
 def assistant_message(said: Mapping[str, Any]) -> ChatMessage:
     """The message of a whole reply's choice."""
     thought = Thought(reasoning_of(said), reasoning_name(said))
-    return message_of(content_text(said.get("content")), calls_in(said), thought, beside_of(said))
+    beside = beside_of(said)
+    in_content = images_in_content(said)
+    return message_of(content_text(said.get("content")), calls_in(said), thought, beside, in_content=in_content)
 
 
 class Thought(NamedTuple):
@@ -143,7 +170,12 @@ class Thought(NamedTuple):
 
 
 def message_of(
-    text: str, calls: Sequence[ToolCall], thought: Thought | None = None, beside: Mapping[str, Any] | None = None
+    text: str,
+    calls: Sequence[ToolCall],
+    thought: Thought | None = None,
+    beside: Mapping[str, Any] | None = None,
+    *,
+    in_content: bool = False,
 ) -> ChatMessage:
     """An assistant's message; calls are there as blocks, and as LlamaIndex's streaming programs still read them.
 
@@ -152,6 +184,7 @@ def message_of(
         calls: Tool calls.
         thought: What the model said of its reasoning.
         beside: What it said beside all of that: images and audio become blocks, too.
+        in_content: Whether its images stood among the parts of its content.
     """
     blocks: list[Any] = []
     if thought is not None and thought.text:
@@ -164,6 +197,8 @@ def message_of(
         blocks += _media(kept)
         kept["image_parts"] = kept.pop("images", None)  # LlamaIndex takes that name for documents of its own
         kept = {name: value for name, value in kept.items() if value is not None}
+        if in_content:
+            kept[_IN_CONTENT] = True
     blocks += [
         ToolCallBlock(tool_call_id=call.id, tool_name=call.name, tool_kwargs=call.arguments or "{}") for call in calls
     ]

@@ -14,6 +14,7 @@ from zg_core.tasks.replies import (
     Chosen,
     beside_of,
     content_text,
+    images_in_content,
     reasoning_name,
     reasoning_of,
     usage_in,
@@ -38,6 +39,7 @@ class ResponseMaker:
         self._chosen, self._beside = Chosen(), Beside()
         self._about: dict[str, Any] = {}  # what events say beside choices: as first said, finish_reason and usage last
         self._whole = ""
+        self._in_content = False  # whether images stand there
         self._logprobs: list[list[LogProb]] = []
 
     def response(self, event: Mapping[str, Any]) -> ChatResponse | None:
@@ -65,6 +67,7 @@ class ResponseMaker:
                 self._thoughts.append(thought)
             fragments = self._calls.take(delta)
             self._beside.take(beside_of(delta))
+            self._in_content = self._in_content or images_in_content(delta)
         if not (text or thought or fragments or logprobs):
             return None
         self._whole += text
@@ -90,7 +93,7 @@ class ResponseMaker:
 
     def _message(self, beside: Mapping[str, Any] | None = None) -> Any:
         thought = Thought("".join(self._thoughts), self._thought) if self._thoughts else None
-        return message_of(self._whole, self._calls.calls, thought, beside)
+        return message_of(self._whole, self._calls.calls, thought, beside, in_content=self._in_content)
 
 
 _CHANGING = frozenset({"choices", "finish_reason", "usage", "x_groq"})

@@ -185,8 +185,6 @@ def test_a_backend_is_known_by_its_registry_and_the_command_line_only(backend: s
         and not is_in(one.importer, folder)
         and not any(is_in(one.importer, place) for place in KNOWING)
         and one.importer not in (*LISTS, *OF_ACCOUNTS)
-        # whose sealed answers are proven by the providers' own records and signatures
-        and not (is_in(one.importer, "zg_core.backends.router") and backend == "direct")
     ]
     refuse(problems, f"only the registry and the command line know {folder}")
 

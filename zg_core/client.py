@@ -29,7 +29,7 @@ from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.objects import check_objects
 from zg_core.receipts.memory import MemoryReceipts
 from zg_core.receipts.stored import ReceiptStore, Retention
-from zg_core.routing.target import Target
+from zg_core.routing.target import Target, cannot_route, routing_of
 from zg_core.shown.tracebacks import forgetful
 from zg_core.store import Store
 from zg_core.tasks.base import CHAT, task_selling
@@ -62,6 +62,21 @@ __all__ = ["AsyncChatClient", "AsyncReplyStream", "ChatClient", "ReplyStream"]
 # One memory for the process: an answer given to one client must not be served to another as new.
 _GUARD = ReplayGuard()
 _AUTO: Any = object()
+
+
+def _own_policy(demanded: Any, **settings: Any) -> Policy:
+    """The policy of one client: each warns for itself."""
+    made = Policy.of(demanded, **settings)
+    return replace(made, _warned=set()) if made is demanded else made
+
+
+def _pace(limits: Limits | None, network: Network) -> tuple[Limits | None, Limits | None]:
+    """The limits from the first call on, and those that begin once a reply names a rate."""
+    if limits is not _AUTO:
+        return limits, None
+    if network.name == "local":  # its providers may have none: their replies tell
+        return None, Limits()
+    return Limits(), None
 
 
 @forgetful
@@ -203,7 +218,7 @@ class _Client:
             environ=environ,
         )
         with blaming("verify", settings.sources):
-            self.policy = Policy.of(
+            self.policy = _own_policy(
                 settings.verify if verify is None or word is not None else verify,
                 minimum=minimum,
                 kinds=kinds,
@@ -212,8 +227,6 @@ class _Client:
                 attest=attest,
                 accept_models=accept_models,
             )
-        if self.policy is verify:  # each client warns for itself
-            self.policy = replace(self.policy, _warned=set())
         """What is demanded of every reply."""
         self.network = settings.network
         """The chain and its contracts."""
@@ -230,8 +243,7 @@ class _Client:
                 wallet = Wallet.from_key(settings.private_key)
         retries = Retries(max_retries, retry_deadline, retry_unknown)
         if routing is not None and provider is not None:
-            hint = "leave one of them out, or use Routing(allow=[…])"
-            raise ConfigError("routing and provider exclude each other", code="bad_routing", hint=hint)
+            raise cannot_route("routing and provider exclude each other", "leave one out, or use Routing(allow=[…])")
         self._transport = self._make_transport(ca_file, http_client)
         self._sources = settings.sources
         self.task = task_selling(service_type or self._service_type)
@@ -262,20 +274,9 @@ class _Client:
             made = registry.chosen(backend, key=key, said=settings.backend)
         self.backend: Backend = made.make(setting)
         """How inference is reached."""
-        if routing is None and setting.provider is None and getattr(self.backend, "interchangeable", False):
-            from zg_core.routing.routing import Routing
-
-            routing = Routing()  # one provider is as good as the next: a call goes to the next where one is dead
         self.network = getattr(self.backend, "network", self.network)
-        if getattr(self.backend, "chooses", False):  # it was asked in its own words
-            routing = None
         bound = getattr(self.backend, "provider", None)  # a key may be good for one provider only
-        if routing is not None and bound is not None:
-            said, hint = (
-                "an API key is for one provider, so nothing can be routed",
-                "pay with a wallet (ZEROG_PRIVATE_KEY)",
-            )
-            raise ConfigError(said, code="bad_routing", hint=hint)
+        routing = routing_of(routing, self.backend, setting.provider, bound)
         self.spending = None if budget is None else Spending(budget, kept, self.backend.realm)
         """What is spent, held and left of the budget; None without one."""
         if self.spending is not None:
@@ -291,11 +292,7 @@ class _Client:
             choose=choice(self.backend, setting),
         )
         self._chooser = None if routing is None else self._make_chooser(routing)
-        later = None
-        if limits is _AUTO and self.network.name == "local":  # whose providers may have none: their replies tell
-            limits, later = None, Limits()
-        elif limits is _AUTO:
-            limits = Limits()
+        limits, later = _pace(limits, self.network)
         # No reference to self below: a dropped client is freed at once, with its connections.
         self.calls = Calls(
             self.backend,

@@ -22,7 +22,7 @@ PROXY = "/v1/proxy"
 
 
 class Prompt(StrEnum):
-    """Who could have seen the prompt: all that may be claimed of it (docs/verification.md)."""
+    """Who could have seen the prompt: all that may be claimed of it (docs/guides/attestation.md)."""
 
     SEALED = "sealed"
     """It was encrypted to a key that an attested enclave holds."""

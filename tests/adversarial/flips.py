@@ -20,9 +20,9 @@ from eth_account import Account
 from tests.effort import EXHAUSTIVE
 from tests.zg_core.scripted_node import SERVICE
 from tests.zg_core.verify.scene import BROKER, CHAT_ID, INFO, PROVIDER, Scene, sha
-from zg_core.backends.direct.contracts import abi
-from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.config import NETWORKS
+from zg_core.contracts import abi
+from zg_core.contracts.reader import ChainReader
 from zg_core.exchange import Exchange
 from zg_core.http.transport import SyncTransport, run
 from zg_core.localnet.provider import gojson

@@ -37,7 +37,7 @@ def test_a_provider_that_keeps_signatures_back_holds_no_verdict_of_another(
     net: LocalNet, silent: Operator, tally: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocking clients share the threads of their background checks."""
-    monkeypatch.setattr("zg_core.backends.direct.signatures.SIGNATURE_SECONDS", 600.0)  # longer than this test
+    monkeypatch.setattr("zg_core.backends.signatures.SIGNATURE_SECONDS", 600.0)  # longer than this test
 
     def client(provider: str) -> ChatClient:
         return ChatClient(**settings_for(net, net.wallet, provider), verify="background", environ={})

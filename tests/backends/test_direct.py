@@ -11,8 +11,8 @@ from tests.backends.suite import Misdeed, Suite, World
 from tests.zg_core.conftest import CALM
 from zg_core import Receipt
 from zg_core.backends.direct.audit.anchors import chain_anchor
-from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.config import NETWORKS, Network
+from zg_core.contracts.reader import ChainReader
 from zg_core.http.transport import SyncTransport, run
 from zg_core.localnet import LocalNet, ProviderSpec
 from zg_core.receipts.checking import Anchor

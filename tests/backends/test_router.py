@@ -12,8 +12,8 @@ from tests.zg_core.backends.router.conftest import settings_for
 from tests.zg_core.conftest import CALM
 from zg_core import ChatClient, Receipt
 from zg_core.backends.direct.audit.anchors import chain_anchor
-from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.config import NETWORKS, Network
+from zg_core.contracts.reader import ChainReader
 from zg_core.errors import ConfigError, VerificationUnavailable, ZeroGError
 from zg_core.http.transport import SyncTransport, run
 from zg_core.localnet import LocalNet, ProviderSpec

@@ -20,7 +20,7 @@ from langchain_zerog import ChatZeroG
 from tests.chaos import plan
 from tests.chaos.plan import Task
 from zg_core import AsyncChatClient, Broker, Budget, ChatClient, VerificationWarning, ZeroGError, og
-from zg_core.backends.direct.records import RECORD_AGE
+from zg_core.backends.onchain import RECORD_AGE
 from zg_core.http.transport import _WORKERS
 from zg_core.localnet import Fault, LocalNet, LocalProvider, LocalWallet, ProviderSettings
 from zg_core.receipts import Receipt

@@ -16,8 +16,6 @@ import pytest
 from eth_abi import encode
 
 from zg_core import Kind, Service, Store, Timeouts, TransactionReverted, Wallet, WrongChain, ZeroGError, neuron, og
-from zg_core.backends.direct.contracts.abi import Call
-from zg_core.backends.direct.contracts.reverts import decode_revert
 from zg_core.backends.direct.credentials import check_account
 from zg_core.backends.direct.money.api_keys import ApiKeys, AsyncApiKeys
 from zg_core.backends.direct.money.broker import AsyncBroker, Broker
@@ -25,6 +23,8 @@ from zg_core.backends.direct.money.funding import AsyncFunder, AutoFunding, Fund
 from zg_core.backends.direct.session import read_token
 from zg_core.chain.failures import RpcFailure
 from zg_core.client import AsyncChatClient, ChatClient
+from zg_core.contracts.abi import Call
+from zg_core.contracts.reverts import decode_revert
 from zg_core.crypto import checksum_address, keccak256
 from zg_core.errors import ChainError, ConfigError, InsufficientFunds, NotAcknowledged, RequestError, SessionRejected
 from zg_core.http.transport import run

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from zg_core.backends.direct.contracts.settlements import Settlement
 from zg_core.backends.direct.money.accounts import Ledger, SubAccount
 from zg_core.backends.direct.money.broker import Broker
 from zg_core.chain.rpc import quantity
 from zg_core.cli.terminal.options import User, command, parse_address
 from zg_core.cli.terminal.output import money
 from zg_core.cli.terminal.run import Run
+from zg_core.contracts.settlements import Settlement
 from zg_core.crypto import same_address
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount

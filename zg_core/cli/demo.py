@@ -15,9 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from zg_core import Amount, ChatClient, Kind, Receipt, VerificationFailed, VerificationUnavailable, neuron, og
-from zg_core.backends.direct.contracts.settlements import Settlement, SettlementStatus, read_settlements
 from zg_core.chain.rpc import JsonRpc
 from zg_core.cli.demo_media import MODELS, show
+from zg_core.contracts.settlements import Settlement, SettlementStatus, read_settlements
 from zg_core.crypto import same_address
 from zg_core.http.transport import SyncTransport, run
 from zg_core.tasks.base import CHAT

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zg_core import ChatClient, ImageClient, SpeechClient, neuron
-from zg_core.backends.direct.contracts.settlements import SettlementStatus, read_settlements
 from zg_core.chain.rpc import JsonRpc
+from zg_core.contracts.settlements import SettlementStatus, read_settlements
 from zg_core.http.transport import SyncTransport, run
 from zg_core.receipts.anchors import Anchor
 from zg_core.receipts.checking import check

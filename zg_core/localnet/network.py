@@ -283,6 +283,7 @@ class LocalNet:
             first_token_delay=spec.first_token_delay,
             clock=self._chain.clock,
             most_images=spec.most_images,
+            draws=spec.draws,
             speech_usage=spec.speech_usage,
             speech_sse=spec.speech_sse,
         )

@@ -38,15 +38,23 @@ def metadata_of(receipt: Receipt, said: str = "") -> dict[str, Any]:
     return receipt.metadata()
 
 
-def hash_of(text: str, calls: Iterable[tuple[str, Any]] = ()) -> str:
-    """Hash of what a message says and asks for: its text, and its tool calls' names and arguments.
+def hash_of(text: str, calls: Iterable[tuple[str, Any]] = (), media: Iterable[str] = ()) -> str:
+    """Hash of what a message says and asks for: its text, its tool calls' names and arguments, and what it shows.
+
+    Args:
+        text: The text.
+        calls: Names and arguments of tool calls.
+        media: Images and audio, each as a text of its own.
 
     Example:
         >>> hash_of("a", [("f", {"x": 1, "y": 2})]) == hash_of("a", [("f", {"y": 2, "x": 1})])
         True
     """
     asked = json.dumps([[name, arguments] for name, arguments in calls], sort_keys=True, default=str)
-    return hashlib.sha256(f"{asked}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
+    digest = hashlib.sha256(f"{asked}\n{text}".encode("utf-8", "surrogatepass"))
+    for each in media:
+        digest.update(hashlib.sha256(each.encode("utf-8", "surrogatepass")).digest())
+    return digest.hexdigest()
 
 
 def is_of(receipt: Receipt, said: str) -> bool:

@@ -14,14 +14,34 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Backend, Route
     from zg_core.http.transport import Transport
+    from zg_core.routing.routing import Routing
     from zg_core.tasks.base import Task
 
-__all__ = ["Target", "named"]
+__all__ = ["Target", "cannot_route", "named", "routing_of"]
 
 
 def named(provider: str, task: Task) -> Service:
     """A service of which no more is known than who offers it: its backend reads the rest."""
     return Service(provider, "", task.name, "", Kind.STANDARD)
+
+
+def routing_of(routing: Routing | None, backend: Backend, provider: str | None, bound: str | None) -> Routing | None:
+    """How calls are routed here; None where one provider is chosen and kept, or the backend chooses itself."""
+    if routing is None and provider is None and getattr(backend, "interchangeable", False):
+        from zg_core.routing.routing import Routing  # not needed by most
+
+        return Routing()  # one provider is as good as the next: a call goes to the next where one is dead
+    if getattr(backend, "chooses", False):  # it was asked in its own words
+        return None
+    if routing is not None and bound is not None:
+        said = "an API key is for one provider, so nothing can be routed"
+        raise cannot_route(said, "pay with a wallet (ZEROG_PRIVATE_KEY)")
+    return routing
+
+
+def cannot_route(said: str, hint: str) -> ConfigError:
+    """An error about settings that exclude each other."""
+    return ConfigError(said, code="bad_routing", hint=hint)
 
 
 class Target:

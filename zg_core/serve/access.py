@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
+    from zg_core.receipts.model import Receipt
     from zg_core.store import Store
 
-__all__ = ["OWNER", "Access", "Caller", "Key", "Keys", "Refused", "new_token"]
+__all__ = ["OWNER", "Access", "Caller", "Key", "Keys", "Refused", "caller_of", "new_token"]
 
 _PREFIX = "zgk-"
+_RUN = "serve:"
 _FRESH = 2.0
 """Seconds for which the keys of the store are used as they were read: so long a revoked key still works."""
 
@@ -83,6 +85,16 @@ class Caller:
         return "owner" if self.key is None else self.key.name
 
     @property
+    def run(self) -> str:
+        """The run that its calls belong to in their receipts, which is how the store finds them; the owner's has none.
+
+        Example:
+            >>> Caller().run
+            ''
+        """
+        return "" if self.key is None else f"{_RUN}{self.key.name}"
+
+    @property
     def is_owner(self) -> bool:
         """Whether it may see what others asked."""
         return self.key is None
@@ -90,6 +102,11 @@ class Caller:
 
 OWNER = Caller()
 """Whoever runs the server."""
+
+
+def caller_of(receipt: Receipt) -> str:
+    """Who asked for the call of a receipt, by name; "" where it does not say: the owner, or another program."""
+    return receipt.run.removeprefix(_RUN) if receipt.run.startswith(_RUN) else ""
 
 
 def new_token() -> Secret:

@@ -59,6 +59,8 @@ _HISTORY = 500
 _DAYS = 30
 _MOST_SUMMED = 20_000
 _FRESH = 5.0
+_GLANCE = 1.0  # seconds between two looks at what others wrote
+_UNDER_WAY = timedelta(minutes=15)  # a receipt is written when its call ends, so long after it began
 Query = dict[str, list[str]]
 
 
@@ -98,6 +100,7 @@ class Console:
         self._stored = None if store.kind == "memory" else ReceiptStore(store)
         self._begun = False
         self._seeding = asyncio.Lock()
+        self._looked = float("-inf")
         self._spent: tuple[float, list[dict[str, Any]]] = (float("-inf"), [])
 
     async def answer(self, method: str, path: str, query: bytes, body: bytes, caller: Caller) -> tuple[Any, str]:
@@ -136,6 +139,7 @@ class Console:
 
     async def _calls(self, asked: Query) -> Any:
         await self._seed()
+        await self._look()
         found = self._seen.after(_number(asked, "after"))
         last = max((each.number for each in found), default=_number(asked, "after"))
         return {"last": last, "calls": [shown({"number": each.number, **facts_of(each)}) for each in found]}
@@ -146,6 +150,14 @@ class Console:
             if not self._begun and self._stored is not None:
                 self._seen.earlier(await asyncio.to_thread(self._stored.select, newest=_HISTORY))
             self._begun = True
+
+    async def _look(self) -> None:
+        """See what other programs with the same store have done since."""
+        if self._stored is None or time.monotonic() - self._looked < _GLANCE:
+            return
+        self._looked = time.monotonic()
+        since = datetime.now(UTC) - _UNDER_WAY
+        self._seen.others(await asyncio.to_thread(self._stored.select, since=since, newest=_HISTORY))
 
     async def _receipt(self, receipt_id: str) -> Any:
         receipt = await self._find(receipt_id)
@@ -170,7 +182,7 @@ class Console:
 
     async def _verify(self, receipt_id: str, caller: Caller) -> Any:
         receipt = await self._find(receipt_id)
-        lease = self._lease(caller)
+        lease = self._lease(caller, receipt.backend)
         try:
             found = await checked_again(lease.client, receipt, self._ca_file)
         finally:
@@ -326,8 +338,16 @@ class Console:
 
     # parts
 
-    def _lease(self, caller: Caller) -> Lease:
-        return self._clients.lease(next(iter(self._settings.entries.values())), CHAT, caller)
+    def _lease(self, caller: Caller, backend: str = "") -> Lease:
+        """A client to look at the chain with: of the first entry, or of the first that `backend` answers."""
+        first, *more = self._settings.entries.values()
+        lease = self._clients.lease(first, CHAT, caller)
+        for entry in more if backend else ():
+            if lease.client.backend.name == backend:
+                break
+            lease.leave()
+            lease = self._clients.lease(entry, CHAT, caller)
+        return lease
 
     @property
     def _ca_file(self) -> str | None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.audit.anchors import chain_anchor, resolve_late
 from zg_core.backends.direct.money.broker import AsyncBroker
+from zg_core.backends.opengradient.anchors import registry_anchor
+from zg_core.backends.opengradient.backend import OpenGradientBackend
+from zg_core.backends.opengradient.funds import funds_of
 from zg_core.chain.rpc import quantity
 from zg_core.errors import ConfigError
 from zg_core.money import Amount
@@ -29,22 +32,30 @@ __all__ = ["account_of", "amount_json", "anchors_of", "checked_again", "service_
 
 _PER_PIECE = {"text-to-image": "image", "image-editing": "image", "speech-to-text": "second", "video": "second"}
 _MILLION = 10**6
+_OPEN = (Status.PENDING, Status.UNAVAILABLE)
 
 
 @asynccontextmanager
 async def _reader(client: AsyncChatClient, ca_file: str | None) -> AsyncIterator[AsyncBroker]:
-    async with AsyncBroker.read_only(user=client.backend.payer, network=client.network, ca_file=ca_file) as broker:
+    user = client.backend.payer if client.backend.name == "direct" else None  # of others it is no address of 0G's chain
+    async with AsyncBroker.read_only(user=user, network=client.network, ca_file=ca_file) as broker:
         yield broker
 
 
 async def account_of(client: AsyncChatClient, ca_file: str | None) -> dict[str, Any]:
-    """The wallet that pays, its ledger and its sub-accounts; of other backends, who pays.
+    """The wallet that pays, its ledger and its sub-accounts; of OpenGradient, its token; of others, who pays.
 
     Raises:
         ChainError: the chain cannot be read.
     """
-    if client.backend.name != "direct":
-        return {"backend": client.backend.name, "payer": client.backend.payer, "realm": client.backend.realm}
+    backend = client.backend
+    if backend.name != "direct":
+        told = {"backend": backend.name, "payer": backend.payer, "realm": backend.realm}
+        if isinstance(backend, OpenGradientBackend):
+            found = await funds_of(backend.rpc, backend.options.token, backend.options.chain_id, backend.payer)
+            facts = [("Balance", amount_json(found.balance)), ("Payments may take", amount_json(found.allowance))]
+            return {**told, "facts": facts, "fund": "zerog opengradient approve 5"}
+        return {**told, "facts": [], "fund": "zerog router balance"}
     async with _reader(client, ca_file) as broker:
         owner = broker.address
         (coins,) = await broker.core.chain.rpc.batch([("eth_getBalance", [owner, "latest"])])
@@ -84,19 +95,30 @@ async def checked_again(client: AsyncChatClient, receipt: Receipt, ca_file: str 
         ChainError: the chain cannot be read.
         ConfigError: the receipt is of another chain (code ``other_network``).
     """
-    if receipt.backend != "direct":
-        raise ConfigError(
-            f"receipts of the backend {receipt.backend!r} are checked on the command line",
-            code="other_backend",
-            hint=f"zerog receipts export, then zerog receipts verify; its id is {receipt.id}",
-        )
-    async with _reader(client, ca_file) as broker:
-        if client.stored is not None and receipt.verdict.status in (Status.PENDING, Status.UNAVAILABLE):
+    if receipt.backend == "direct" and client.stored is not None and receipt.verdict.status in _OPEN:
+        async with _reader(client, ca_file) as broker:
             for each in await resolve_late(client.stored, broker.core.chain, broker.transport):
                 if each.id == receipt.id:
                     receipt.settle(each.verdict)
-        anchor = await chain_anchor(receipt, broker.core.chain)
-    return check(receipt.to_dict(), anchor)
+    return check(receipt.to_dict(), await _anchor_of(client, receipt, ca_file))
+
+
+async def _anchor_of(client: AsyncChatClient, receipt: Receipt, ca_file: str | None) -> Anchor | None:
+    """Who says whose key it must be; None where nobody does: what the Router passes on unsealed is its word alone.
+
+    Raises:
+        ChainError: the chain, or the registry, cannot be read.
+        ConfigError: the receipt is of another one (code ``other_network``).
+    """
+    if receipt.backend == "opengradient":
+        if not isinstance(client.backend, OpenGradientBackend):
+            message = "nothing that is served here asks OpenGradient, so its registry is not known"
+            raise ConfigError(message, code="other_network", hint="zerog receipts verify FILE --rpc REGISTRY_RPC_URL")
+        return await registry_anchor(receipt, client.backend.registry)
+    if receipt.backend == "router" and receipt.evidence.scheme != "sealed":
+        return None
+    async with _reader(client, ca_file) as broker:
+        return await chain_anchor(receipt, broker.core.chain)
 
 
 async def anchors_of(
@@ -109,17 +131,14 @@ async def anchors_of(
         ConfigError: a document is no receipt (code ``bad_receipt``).
     """
     found: dict[str, Anchor] = {}
-    if client.backend.name != "direct":
-        return found
-    async with _reader(client, ca_file) as broker:
-        for document in documents:
-            receipt = Receipt.from_dict(document)
-            if receipt.backend != "direct":
-                continue
-            try:
-                found[receipt.id] = await chain_anchor(receipt, broker.core.chain)
-            except ConfigError:  # of another chain: nothing here vouches for it
-                continue
+    for document in documents:
+        receipt = Receipt.from_dict(document)
+        try:
+            anchor = await _anchor_of(client, receipt, ca_file)
+        except ConfigError:  # of another chain: nothing here vouches for it
+            continue
+        if anchor is not None:
+            found[receipt.id] = anchor
     return found
 
 

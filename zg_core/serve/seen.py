@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zg_core.serve.access import caller_of
 from zg_core.serve.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -28,14 +29,16 @@ class Sighting:
     Attributes:
         number: Counts up with every news of any call, so that whoever looks asks for what is newer.
         receipt: Its receipt.
-        caller: Who asked, by name.
+        caller: Who asked, by name; "" where nobody knows any more, or another program did.
         entry: What was asked for, by name.
+        own: Whether this server made it; others' are known from the store.
     """
 
     number: int
     receipt: Receipt
     caller: str
     entry: str
+    own: bool = True
 
 
 class Seen:
@@ -70,21 +73,36 @@ class Seen:
         with self._lock:
             self._kept[receipt.id] = Sighting(self._next(), receipt, caller, entry)
             self._kept.move_to_end(receipt.id)
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+            self._shrink()
 
     def earlier(self, receipts: Iterable[Receipt]) -> None:
-        """Show calls of earlier times, too, oldest first; nobody knows any more who asked."""
+        """Show calls of earlier times, too, oldest first."""
         with self._lock:
             known, self._kept = self._kept, OrderedDict()
             for receipt in receipts:
                 if receipt.id not in known:
-                    self._kept[receipt.id] = Sighting(self._next(), receipt, "", receipt.model)
+                    self._kept[receipt.id] = self._of_store(receipt)
             for sighting in known.values():
                 sighting.number = self._next()
                 self._kept[sighting.receipt.id] = sighting
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
+            self._shrink()
+
+    def others(self, receipts: Iterable[Receipt]) -> None:
+        """Show what other programs have written to the store, or judged later, oldest first."""
+        with self._lock:
+            for receipt in receipts:
+                known = self._kept.get(receipt.id)
+                if known is None or (not known.own and known.receipt.verdict != receipt.verdict):
+                    self._kept[receipt.id] = self._of_store(receipt)
+                    self._kept.move_to_end(receipt.id)
+            self._shrink()
+
+    def _of_store(self, receipt: Receipt) -> Sighting:
+        return Sighting(self._next(), receipt, caller_of(receipt), receipt.model, own=False)
+
+    def _shrink(self) -> None:
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
 
     def _next(self) -> int:
         self._number += 1

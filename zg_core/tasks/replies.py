@@ -18,6 +18,7 @@ __all__ = [
     "error_in",
     "first_choice",
     "image_url",
+    "images_in_content",
     "reasoning_name",
     "reasoning_of",
     "thoughts_in",
@@ -213,6 +214,17 @@ def beside_of(said: Mapping[str, Any]) -> dict[str, Any]:
             held = found.get(place)
             found[place] = [*(held if isinstance(held, list) else []), part]
     return found
+
+
+def images_in_content(said: Mapping[str, Any]) -> bool:
+    """Whether a message or delta has images among the parts of its content: its server takes them back there.
+
+    Example:
+        >>> images_in_content({"content": [{"type": "image_url", "image_url": {"url": "https://a/i.png"}}]})
+        True
+    """
+    content = said.get("content")
+    return isinstance(content, list) and any(isinstance(part, dict) and image_url(part) for part in content)
 
 
 def image_url(image: Any) -> str:

@@ -18,12 +18,12 @@ from eth_account import Account
 
 from tests.processes import together
 from zg_core import NETWORKS, ChainError, InsufficientFunds, TransactionReverted, Wallet, WrongChain
-from zg_core.backends.direct.contracts.abi import Call
-from zg_core.backends.direct.contracts.serving import SERVING
 from zg_core.chain.encoding import Fees, Unsigned, rlp
 from zg_core.chain.nonces import Nonces
 from zg_core.chain.transactions import Sender, Sending
 from zg_core.config import Network
+from zg_core.contracts.abi import Call
+from zg_core.contracts.serving import SERVING
 from zg_core.crypto import checksum_address
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.localnet.chain.devaccounts import DEV_KEYS

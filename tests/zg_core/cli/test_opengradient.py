@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.zg_core.backends.opengradient.conftest import arguments
 from zg_core import ChatClient, OpenGradient
 from zg_core.cli.app import cli
 from zg_core.localnet.opengradient.network import OpenGradientNet
@@ -107,3 +108,42 @@ def test_a_network_comes_up_in_the_foreground_and_names_itself(tmp_path):
         finally:
             running.send_signal(signal.SIGTERM)
         assert running.wait(60) == 0
+
+
+def test_a_receipt_is_anchored_by_the_registry(run, zerog_opengradient, tmp_path):
+    with ChatClient(**arguments(zerog_opengradient), keep_bytes=True) as client:
+        document = client.create(QUESTION).receipt.to_dict()
+    ids = {each.tee_id for each in zerog_opengradient.gateways}
+    (another,) = ids - {document["provider"]}
+    listed = zerog_opengradient.env()["ZEROG_OPENGRADIENT_RPC_URL"]
+    file = tmp_path / "receipt.json"
+    for provider, expected in (
+        (document["provider"], (0, "passed")),
+        (another, (1, "failed")),
+    ):
+        file.write_text(json.dumps({**document, "provider": provider}))
+        done = CliRunner().invoke(cli, ["receipts", "verify", str(file), "--rpc", listed, "--json"])
+        (told,) = json.loads(done.stdout)["results"]
+        assert (done.exit_code, told["result"]) == expected, told
+        assert told["anchor"] == "the registry"
+
+
+def test_receipts_are_audited_against_what_was_taken_on_chain(run, zerog_opengradient, tmp_path):
+    og = zerog_opengradient
+    with ChatClient(**arguments(og), store=f"sqlite:///{tmp_path}/store.sqlite") as client:
+        receipt = client.create(QUESTION).receipt
+    og.settle()
+    done = CliRunner().invoke(cli, ["receipts", "audit", "--backend", "opengradient", "--json"])
+    document = json.loads(done.stdout)
+    assert (done.exit_code, document["ok"], document["backend"]) == (0, True, "opengradient")
+    results = {one["receipt_id"]: one["result"] for one in document["calls"]}
+    assert results[receipt.id] == "agrees"
+    assert document["providers"][0]["settled"] == str(receipt.fee.amount.units)
+    for gateway in og.gateways:
+        gateway.fail("settlement_inflated", factor=3)
+    with ChatClient(**arguments(og), store=f"sqlite:///{tmp_path}/store.sqlite") as client:
+        client.create(QUESTION)
+    og.settle()
+    done = CliRunner().invoke(cli, ["receipts", "audit", "--backend", "opengradient"])
+    assert done.exit_code == 1
+    assert "settled_too_much" in done.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,23 +48,44 @@ def test_the_router_answers_through_it(through_router: tuple[Running, str]) -> N
 
 
 def test_the_console_shows_what_there_is_to_show_of_the_router(through_router: tuple[Running, str]) -> None:
-    server, _ = through_router
+    server, verdict = through_router
     found = server.chat({"model": MODEL, **QUESTION}).headers["x-zerog-receipt"]
     assert server.get("/console/api/account").json["backend"] == "router"
     assert server.get(f"/console/api/receipts/{found}").json["steps"]
-    assert server.post(f"/console/api/receipts/{found}/verify", {}).error["code"] == "other_backend"
+    again = server.post(f"/console/api/receipts/{found}/verify", {}).json
+    sealed = verdict == "verified"  # the Router's own word for an answer that is not sealed has no anchor
+    expected = ("passed", "the chain") if sealed else ("unproven", None)
+    assert (again.get("result"), again.get("anchor")) == expected, again
     for what in ("overview", "spend", "providers", "calls", "export"):
         assert server.get(f"/console/api/{what}").status == 200, what
 
 
-def test_opengradient_answers_through_it(zerog_opengradient: OpenGradientNet) -> None:
-    reach = {**arguments(zerog_opengradient), "verify": "require"}
+@pytest.mark.parametrize("kept", [False, True])
+def test_opengradient_answers_through_it(zerog_opengradient: OpenGradientNet, *, kept: bool) -> None:
+    reach = {**arguments(zerog_opengradient), "verify": "require", "keep_bytes": kept}
     with running(settings_of(reach, {"openai/gpt-5": {}})) as server:
         asked = {"model": "openai/gpt-5", "messages": [{"role": "user", "content": "What is 2+3?"}], "max_tokens": 50}
         got = server.chat(asked)
         assert (got.status, got.headers.get("x-zerog-verdict")) == (200, "verified"), got.body
         streamed = server.chat({**asked, "stream": True})
         assert streamed.comment["verdict"] == "verified"
+        again = server.post(f"/console/api/receipts/{got.headers['x-zerog-receipt']}/verify", {}).json
+        # What is signed is made of the bytes: without them only who signed shows.
+        assert (again["result"], again["anchor"]) == ("passed" if kept else "unproven", "the registry"), again
+        told = server.get("/console/api/account").json
+        assert [name for name, _ in told["facts"]] == ["Balance", "Payments may take"]
+        assert all(int(amount["units"]) > 0 for _, amount in told["facts"])
+
+
+def test_the_console_of_another_network_vouches_for_no_enclave(
+    zerog_opengradient: OpenGradientNet, reach: dict[str, Any], tmp_path: Path
+) -> None:
+    store = f"sqlite:///{tmp_path}/store.db"
+    asked = {"model": "openai/gpt-5", "messages": [{"role": "user", "content": "What is 2+3?"}], "max_tokens": 50}
+    with running(settings_of(arguments(zerog_opengradient), {"openai/gpt-5": {}}, store=store)) as server:
+        found = server.chat(asked).headers["x-zerog-receipt"]
+    with running(settings_of(reach, store=store)) as server:
+        assert server.post(f"/console/api/receipts/{found}/verify", {}).error["code"] == "other_network"
 
 
 def test_a_file_chooses_a_backend_and_its_own_settings(reach: dict[str, Any]) -> None:

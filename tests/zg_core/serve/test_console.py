@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.zg_core.serve.serving import QUESTION, Running, running, settings_of
 from zg_core.localnet import LocalNet, LocalProvider, LocalWallet
 from zg_core.money import Amount
 from zg_core.receipts import write_bundle
+from zg_core.receipts.stored import ReceiptStore
 from zg_core.serve.access import Keys
 from zg_core.serve.settings import Allowance, allowance_of
 from zg_core.store import Store
@@ -72,6 +74,37 @@ def test_calls_are_told_once_and_again_when_they_change(kept: Running) -> None:
     kept.server.seen.verdict(kept.server.seen.get(call["id"]).receipt)
     assert [each["id"] for each in kept.get(f"{API}/calls?after={news['last']}").json["calls"]] == [call["id"]]
     assert kept.get(f"{API}/calls?after=x").status == 400
+
+
+def test_calls_of_other_programs_with_the_same_store_show_too(reach: dict[str, Any], tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/store.db"
+    with running(settings_of(reach, store=store)) as watching, running(settings_of(reach, store=store)) as working:
+        secret, _ = Keys(Store.open(store)).create("alice", allowance_of("1/day"))
+        last = watching.get(f"{API}/calls").json["last"]
+        found = working.chat(GOOD, Authorization=f"Bearer {secret.reveal()}").headers["x-zerog-receipt"]
+        calls: list[Any] = []
+        for _ in range(200):  # it looks once a second
+            calls = watching.get(f"{API}/calls?after={last}").json["calls"]
+            if calls:
+                break
+            threading.Event().wait(0.1)
+        assert [(each["id"], each["caller"]) for each in calls] == [(found, "alice")]
+        assert watching.get(f"{API}/calls?after={calls[0]['number']}").json["calls"] == []
+        own = watching.chat(GOOD).headers["x-zerog-receipt"]
+        threading.Event().wait(1.1)  # what it made itself comes once, not from the store again
+        again = watching.get(f"{API}/calls?after={calls[0]['number']}").json["calls"]
+        assert [(each["id"], each["caller"]) for each in again] == [(own, "owner")]
+
+
+def test_who_asked_is_known_after_a_restart_and_to_the_store(reach: dict[str, Any], tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/store.db"
+    secret, _ = Keys(Store.open(store)).create("bob", allowance_of("1/day"))
+    with running(settings_of(reach, store=store)) as server:
+        found = server.chat(GOOD, Authorization=f"Bearer {secret.reveal()}").headers["x-zerog-receipt"]
+        server.chat(GOOD)
+    with running(settings_of(reach, store=store)) as server:
+        assert [each["caller"] for each in server.get(f"{API}/calls").json["calls"]] == ["bob", ""]
+    assert [each.id for each in ReceiptStore(Store.open(store)).select(run="serve:bob")] == [found]
 
 
 def test_a_receipt_says_what_each_check_showed_and_can_be_checked_again(kept: Running) -> None:

@@ -14,10 +14,11 @@ from zg_core.backends.direct.catalogue import Catalogue
 from zg_core.backends.direct.changes import CHANGES, is_lag, named_balance, same_balance
 from zg_core.backends.direct.credentials import ApiKeyCredential, NoCredential, WalletCredential, check_account
 from zg_core.backends.direct.pictures import fetch_images, look_at_job
-from zg_core.backends.direct.records import RECORD_AGE, Records
-from zg_core.backends.direct.services import DirectRoute, Listed, Listing, Watch, listed, unregistered
-from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
+from zg_core.backends.direct.records import Records
+from zg_core.backends.direct.services import DirectRoute, Listing, Watch
+from zg_core.backends.onchain import RECORD_AGE, Listed, listed, unregistered
 from zg_core.backends.service import Body, Grant
+from zg_core.backends.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
 from zg_core.calls.budgets import is_held
 from zg_core.config import SecretHeaders, blaming
 from zg_core.crypto import sha256_hex
@@ -49,13 +50,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.backends.direct.attesting import Attestations
-    from zg_core.backends.direct.contracts.abi import Account
-    from zg_core.backends.direct.contracts.reader import ChainReader
     from zg_core.backends.direct.credentials import Credential
     from zg_core.backends.service import Offer, Route, Service
     from zg_core.calls.call import Call
     from zg_core.calls.retries import Retries
     from zg_core.config import Network, Secret
+    from zg_core.contracts.abi import Account
+    from zg_core.contracts.reader import ChainReader
     from zg_core.exchange import Exchange
     from zg_core.http.messages import Request
     from zg_core.http.transport import Transport

@@ -27,8 +27,8 @@ from zg_core.shown.tracebacks import forgetful
 from zg_core.wallet import missing_credential
 
 if TYPE_CHECKING:
-    from zg_core.backends.direct.contracts.abi import Account
-    from zg_core.backends.direct.contracts.reader import ChainReader
+    from zg_core.contracts.abi import Account
+    from zg_core.contracts.reader import ChainReader
     from zg_core.http.transport import Transport
     from zg_core.wallet import Wallet
 

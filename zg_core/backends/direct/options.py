@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from zg_core.backends.direct.records import RECORD_AGE, check_age
+from zg_core.backends.direct.records import check_age
+from zg_core.backends.onchain import RECORD_AGE
 from zg_core.config import check_contract, check_url
+from zg_core.shown.tracebacks import forgetful
 
 if TYPE_CHECKING:
     from zg_core.backends.base import Setting
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Direct"]
 
 
+@forgetful
 @dataclass(frozen=True, slots=True)
 class Direct:
     """0G Direct: providers are called without anybody between, and paid from sub-accounts on chain.
@@ -61,9 +64,9 @@ class Direct:
     def make(self, setting: Setting) -> DirectBackend:
         """See `Options.make`."""
         from zg_core.backends.direct.backend import DirectBackend
-        from zg_core.backends.direct.contracts.reader import ChainReader
         from zg_core.backends.direct.credentials import credential_of
         from zg_core.config import blaming, source
+        from zg_core.contracts.reader import ChainReader
 
         network, provider = self._network(setting.network), setting.provider
         if provider is not None:

@@ -1,89 +1,34 @@
-"""Services as Direct knows them: the record on chain beside the words that every backend shares."""
+"""Services as Direct knows them: routes that rest on records of the chain, and offers that are watched."""
 
 from __future__ import annotations
 
 import math
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.status_api import STATUS
-from zg_core.backends.service import Correction, Offer, Route, Service
+from zg_core.backends.onchain import Listed, listed, unregistered
+from zg_core.backends.service import Correction, Offer, Route
 from zg_core.errors import ChainError, ConfigError
 from zg_core.money import either
 from zg_core.pricing import Tariff, fee_of
-from zg_core.receipts.plain import record_to_dict
-from zg_core.tasks.base import task_of
 from zg_core.verify.reach import reach_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from zg_core.backends.direct.catalogue import Catalogue
-    from zg_core.backends.direct.contracts.reader import ChainReader
     from zg_core.backends.direct.records import Records
     from zg_core.backends.direct.status_api import StatusApi
     from zg_core.config import Network
+    from zg_core.contracts.reader import ChainReader
     from zg_core.http.transport import Transport
     from zg_core.money import Fee
     from zg_core.types import Service as Record
     from zg_core.types import Usage
-    from zg_core.verify.reach import Answering
-    from zg_core.verify.verdict import Status
 
-__all__ = ["DirectRoute", "Listed", "Listing", "Watch", "listed", "on_chain", "unregistered"]
-
-
-@dataclass(frozen=True, slots=True)
-class Listed(Service):
-    """A service of the chain.
-
-    Attributes:
-        on_chain: Its record.
-    """
-
-    on_chain: Record = field(kw_only=True)
-
-
-def listed(
-    record: Record, model: str, network: Network, *, tariff: Tariff | None, reach: Status, block: int | None
-) -> Listed:
-    """The record in the words that every backend shares."""
-    return Listed(
-        record.provider,
-        model,
-        task_of(record.service_type),
-        record.endpoint,
-        record.kind,
-        tariff,
-        reach,
-        "USD" if record.usd_priced else "0G",
-        private=record.private,
-        record=_plain(record, network, block),
-        on_chain=record,
-    )
-
-
-def _plain(record: Record, network: Network, block: int | None) -> Mapping[str, Any]:
-    """What receipts keep of it."""
-    return {
-        **record_to_dict(record),
-        "chain_id": network.chain_id,
-        "ledger": network.ledger,
-        "inference": network.inference,
-        "block": block,
-        "signer": record.signer,
-    }
-
-
-def on_chain(service: Answering) -> Record:
-    """The record of a service of ours; a record is one already."""
-    return service.on_chain if isinstance(service, Listed) else cast("Record", service)
-
-
-def unregistered(record: Record) -> Record:
-    """The record of a provider that has left the chain: nothing acknowledges its key any more."""
-    return replace(record, acknowledged=False)
+__all__ = ["DirectRoute", "Listing", "Watch"]
 
 
 class Watch:
@@ -204,10 +149,13 @@ class DirectRoute(Route):
             return
         before = self.service.on_chain
 
-        def told(record: Record) -> None:
+        def told(record: Record, known: bool) -> None:
             after = self._with(record)
             signer = record.signer if record.acknowledged else ""
-            changed(Correction(replace(after, earlier=before).fee(usage), record.kind, signer, after.service.tariff))
+            fee = replace(after, earlier=before).fee(usage)
+            if not known and not (after.service.tariff is not None and after.service.tariff.listed):
+                fee = replace(fee, exact=False, reason="price_changed", lower=0, upper=None)
+            changed(Correction(fee, record.kind, signer, after.service.tariff))
 
         self.records.rests(before.provider, before, told)
 

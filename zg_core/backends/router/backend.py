@@ -9,17 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends import sealing
-from zg_core.backends.direct.contracts.reader import ChainReader
-from zg_core.backends.direct.records import RECORD_AGE
-from zg_core.backends.direct.services import Listed, listed, unregistered
-from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
+from zg_core.backends.onchain import RECORD_AGE, Listed, listed, unregistered
 from zg_core.backends.router.api import RouterApi
 from zg_core.backends.router.catalogue import Catalogue, abilities_of, tariff_of
 from zg_core.backends.router.headers import routing_headers
 from zg_core.backends.router.refusals import refusal, request_id_of
 from zg_core.backends.router.trace import Trace, fee_of_trace, only_trace
 from zg_core.backends.service import Body, Grant, Offer, Route, Service
+from zg_core.backends.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
 from zg_core.config import SecretHeaders
+from zg_core.contracts.reader import ChainReader
 from zg_core.crypto import checksum_address, is_address, same_address
 from zg_core.errors import (
     ChainError,

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
+from zg_core.localnet.media.drawing import Draws, drawn
 from zg_core.localnet.media.images import paint, read_edit, read_generation
 from zg_core.localnet.media.speech import read_speech, write_down, write_stream
 from zg_core.localnet.model.answer import answer_chat
@@ -60,6 +61,7 @@ class RuleModel:
         clock: Where `created` comes from; the machine's clock if not given.
         created: A fixed `created` instead, in Unix seconds.
         most_images: Images in one answer at most, however many are asked for.
+        draws: Where the answers of a chat hold pictures, if the model draws any (`Draws`); None: it answers in text.
         speech_usage: How a transcript says what it cost: ``duration``, ``tokens`` or ``none``.
         speech_sse: Whether streamed transcripts are server-sent events instead of lines of JSON.
         cached_prefix: Report a long system prompt (from `MINIMUM_CACHED_TOKENS`) as cached when it comes again.
@@ -77,6 +79,7 @@ class RuleModel:
         created: int | None = None,
         cached_prefix: bool = False,
         most_images: int | None = None,
+        draws: Draws | None = None,
         speech_usage: str = "duration",
         speech_sse: bool = False,
     ) -> None:
@@ -89,6 +92,7 @@ class RuleModel:
         self._created = created
         self._cached_prefix = cached_prefix
         self._most_images = most_images
+        self._draws = draws
         self._speech_usage = speech_usage
         self._speech_sse = speech_sse
         self._system_prompts: OrderedDict[bytes, None] = OrderedDict()
@@ -140,6 +144,7 @@ class RuleModel:
 
     async def models(self) -> list[dict[str, Any]]:
         """The `/v1/models` entry: everything a model knows of itself, without prices (`0g-direct §4.8`)."""
+        made = ["text"] if self._draws is None else ["text", "image"]
         return [
             {
                 "id": self.model,
@@ -152,9 +157,9 @@ class RuleModel:
                 "context_length": self.context_length,
                 "max_completion_tokens": self.max_completion_tokens,
                 "architecture": {
-                    "modality": "text+image+audio+file->text",
+                    "modality": f"text+image+audio+file->{'+'.join(made)}",
                     "input_modalities": ["text", "image", "audio", "file"],
-                    "output_modalities": ["text"],
+                    "output_modalities": made,
                     "instruct_type": None,
                     "tokenizer": "Other",
                 },
@@ -183,7 +188,7 @@ class RuleModel:
     def _answer(self, path: str, body: bytes) -> tuple[ChatRequest, Output, Head]:
         if path != "/chat/completions":
             raise InvalidRequestError(f"Invalid URL (POST /v1{path})", status=404)
-        request = read_chat_request(body)
+        request = read_chat_request(body, draws=self._draws is not None)
         room = self.context_length - request.prompt_tokens
         if room < 1:
             raise InvalidRequestError(
@@ -193,7 +198,10 @@ class RuleModel:
                 "context_length_exceeded",
             )
         limit = min(request.max_tokens or self.max_completion_tokens, self.max_completion_tokens, room)
-        output = limit_answer(answer_chat(request), request.stop, limit)
+        answer = answer_chat(request)
+        if self._draws is not None and not answer.calls and request.format == "text":
+            answer = replace(answer, images=drawn(request.messages, request.modalities, self.model))
+        output = limit_answer(answer, request.stop, limit, as_parts=self._draws == "parts")
         usage = usage_of(request.prompt_tokens, output, self._cached_tokens(request))
         created = self._now()
         # Two equal requests get the same answer but not the same id.

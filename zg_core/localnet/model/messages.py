@@ -34,8 +34,12 @@ _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w.+-]+=[^;,]*)*;ba
 _AUDIO_FORMATS: Final = ("wav", "mp3", "flac", "m4a", "ogg", "opus", "aac", "webm", "pcm16")
 
 
-def read_messages(value: Any) -> tuple[Message, ...]:
+def read_messages(value: Any, *, draws: bool = False) -> tuple[Message, ...]:
     """Check the `messages` of a chat request.
+
+    Args:
+        value: The messages.
+        draws: Whether the model's own messages may hold images.
 
     Raises:
         InvalidRequestError: A message is malformed, or tool calls and tool results do not match.
@@ -48,12 +52,12 @@ def read_messages(value: Any) -> tuple[Message, ...]:
             "messages",
             "empty_array",
         )
-    messages = tuple(_read_message(entry, f"messages[{index}]") for index, entry in enumerate(value))
+    messages = tuple(_read_message(entry, f"messages[{index}]", draws) for index, entry in enumerate(value))
     _match_tool_results(messages)
     return messages
 
 
-def _read_message(value: Any, param: str) -> Message:
+def _read_message(value: Any, param: str, draws: bool) -> Message:
     entry = read_object(value, param)
     role = _ROLES.get(role_name) if isinstance(role_name := entry.get("role"), str) else None
     if role is None:
@@ -72,14 +76,17 @@ def _read_message(value: Any, param: str) -> Message:
             f"{param}.content",
             "invalid_type",
         )
-    text, media = _read_content(content, role, f"{param}.content")
+    kinds = (*_PART_TYPES[role], "image_url") if draws and role == "assistant" else _PART_TYPES[role]
+    text, media = _read_content(content, kinds, f"{param}.content")
+    if draws and role == "assistant" and entry.get("images"):  # beside the content, as its answers have them
+        media += _read_content(entry["images"], ("image_url",), f"{param}.images")[1]
     if role == "assistant" and not text:
         text = str(entry.get("refusal") or "")
     call_id = read_string(entry, "tool_call_id", required=True) if role == "tool" else None
     return Message(role, text, read_string(entry, "name"), media, calls, call_id)
 
 
-def _read_content(content: Any, role: str, param: str) -> tuple[str, tuple[Media, ...]]:
+def _read_content(content: Any, kinds: tuple[str, ...], param: str) -> tuple[str, tuple[Media, ...]]:
     if content is None:
         return "", ()
     if isinstance(content, str):
@@ -92,8 +99,8 @@ def _read_content(content: Any, role: str, param: str) -> tuple[str, tuple[Media
         place = f"{param}[{index}]"
         part = read_object(value, place)
         kind = part.get("type")
-        if not isinstance(kind, str) or kind not in _PART_TYPES[role]:
-            allowed = ", ".join(f"'{name}'" for name in _PART_TYPES[role])
+        if not isinstance(kind, str) or kind not in kinds:
+            allowed = ", ".join(f"'{name}'" for name in kinds)
             raise InvalidRequestError(
                 f"Invalid value: {kind!r}. Supported values are: {allowed}.", f"{place}.type", "invalid_value"
             )

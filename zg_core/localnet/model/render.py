@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from zg_core.localnet.media.drawing import content_of, parts_of
 from zg_core.localnet.model.json import compact_json
 from zg_core.localnet.model.request import ChatRequest
-from zg_core.localnet.model.tokens import count_tokens, split_tokens
+from zg_core.localnet.model.tokens import IMAGE_TOKENS, count_tokens, split_tokens
 from zg_core.localnet.model.values import ToolCall
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -20,11 +21,12 @@ DONE: Final = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the rules decided: text or tool calls, and the reasoning shown before it (empty if none)."""
+    """What the rules decided: text or tool calls, the reasoning shown before it (empty if none), pictures after it."""
 
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     reasoning: str = ""
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Output:
     calls: Sequence[CallOutput] = ()
     reasoning_tokens: int = 0
     completion_tokens: int = 0
+    images: Sequence[str] = ()
+    as_parts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,15 @@ class Head:
     usage: Mapping[str, Any] = field(default_factory=dict)
 
 
-def limit_answer(answer: Answer, stop: Sequence[str], max_tokens: int) -> Output:
-    """Cut `answer` at the first stop sequence and after `max_tokens` tokens, reasoning included."""
+def limit_answer(answer: Answer, stop: Sequence[str], max_tokens: int, *, as_parts: bool = False) -> Output:
+    """Cut `answer` at the first stop sequence and after `max_tokens` tokens, reasoning included.
+
+    Args:
+        answer: What the rules decided.
+        stop: Stop sequences.
+        max_tokens: The most tokens; a picture that does not fit is left out whole.
+        as_parts: Whether pictures stand among the parts of the content.
+    """
     left = max_tokens
     reasoning = split_tokens(answer.reasoning)
     kept_reasoning = reasoning[:left]
@@ -83,8 +94,12 @@ def limit_answer(answer: Answer, stop: Sequence[str], max_tokens: int) -> Output
         text = pieces[:left]
         left -= len(text)
         whole = whole and len(text) == len(pieces)
+    images = answer.images[: left // IMAGE_TOKENS] if whole else ()
+    left -= IMAGE_TOKENS * len(images)
+    whole = whole and len(images) == len(answer.images)
     finish = "length" if not whole else "tool_calls" if calls else "stop"
-    return Output(finish, text, kept_reasoning, calls, len(kept_reasoning), max_tokens - left)
+    counts = len(kept_reasoning), max_tokens - left
+    return Output(finish, text, kept_reasoning, calls, *counts, images, as_parts)
 
 
 def usage_of(prompt_tokens: int, output: Output, cached_tokens: int = 0) -> dict[str, Any]:
@@ -113,6 +128,10 @@ def render_completion(output: Output, head: Head, request: ChatRequest) -> bytes
             }
             for call in output.calls
         ]
+    if output.images and output.as_parts:
+        message["content"] = content_of(message["content"], output.images)
+    elif output.images:
+        message["images"] = parts_of(output.images)
     choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": output.finish_reason}
     choice["logprobs"] = _logprobs(output.text, request) if request.logprobs else None
     document = {
@@ -143,6 +162,11 @@ def render_chunks(output: Output, head: Head, request: ChatRequest) -> Iterator[
             yield _chunk(head, {"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
     for piece in output.text:
         yield _chunk(head, {"content": piece}, _logprobs([piece], request) if request.logprobs else None)
+    for index, url in enumerate(output.images):  # each whole, in an event of its own
+        if output.as_parts:
+            yield _chunk(head, {"content": content_of("", [url])})
+        else:
+            yield _chunk(head, {"content": "", "images": parts_of([url], first=index)})
     yield _chunk(head, {}, finish_reason=output.finish_reason)
     if request.include_usage:
         yield _event({**_chunk_head(head), "choices": [], "usage": head.usage})

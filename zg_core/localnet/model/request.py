@@ -71,6 +71,7 @@ class ChatRequest:
         max_tokens: Upper bound for the answer's tokens, None for the model's own.
         thinks: Whether the request asks for visible reasoning (`reasoning_effort` medium or more).
         prompt_tokens: What the prompt costs, counted by `model_tokens`.
+        modalities: What the answer may hold.
     """
 
     model: str
@@ -88,6 +89,7 @@ class ChatRequest:
     logprobs: bool = False
     top_logprobs: int = 0
     thinks: bool = False
+    modalities: tuple[str, ...] = ("text",)
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
@@ -109,8 +111,12 @@ def parse_body(body: bytes) -> dict[str, Any]:
     return {key: item for key, item in value.items() if item is not None}
 
 
-def read_chat_request(body: bytes) -> ChatRequest:
+def read_chat_request(body: bytes, *, draws: bool = False) -> ChatRequest:
     """Check a `/chat/completions` body and return what the model needs of it.
+
+    Args:
+        body: The request.
+        draws: Whether the model's answers can hold images.
 
     Raises:
         InvalidRequestError: Something in it is missing, malformed, out of range or contradictory.
@@ -122,8 +128,9 @@ def read_chat_request(body: bytes) -> ChatRequest:
     model = read_string(data, "model", required=True)
     if "messages" not in data:
         raise InvalidRequestError("Missing required parameter: 'messages'.", "messages", "missing_required_parameter")
-    messages = read_messages(data["messages"])
+    messages = read_messages(data["messages"], draws=draws)
     _check_sampling(data)
+    modalities = _read_modalities(data, draws=draws)
     tools = _read_tools(data)
     choice, tool_name = _read_tool_choice(data, tools)
     answer_format, schema = _read_response_format(data)
@@ -152,6 +159,7 @@ def read_chat_request(body: bytes) -> ChatRequest:
         logprobs=logprobs,
         top_logprobs=top_logprobs or 0,
         thinks=_read_effort(data) in _THINKING_EFFORTS,
+        modalities=modalities,
     )
 
 
@@ -164,9 +172,14 @@ def _check_sampling(data: Mapping[str, Any]) -> None:
     read_string(data, "user")
     if "logit_bias" in data:
         read_object(data["logit_bias"], "logit_bias")
+
+
+def _read_modalities(data: Mapping[str, Any], *, draws: bool) -> tuple[str, ...]:
     modalities = data.get("modalities", ["text"])
-    if modalities != ["text"]:
-        raise InvalidRequestError("This model answers in text only.", "modalities", "invalid_value")
+    able = ("text", "image") if draws else ("text",)
+    if not isinstance(modalities, list) or not modalities or any(each not in able for each in modalities):
+        raise InvalidRequestError(f"This model answers in {' and '.join(able)} only.", "modalities", "invalid_value")
+    return tuple(modalities)
 
 
 def _read_tools(data: Mapping[str, Any]) -> tuple[Tool, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from zg_core.localnet.media.drawing import Draws
     from zg_core.localnet.model.upstream import Upstream
 
 Kind = Literal["TeeML", "TeeTLS", "TeeML-separated", "standard"]
@@ -157,6 +158,8 @@ class ProviderSpec:
         async_jobs: whether images can be asked for as jobs.
         image_store: whether images can be fetched by address.
         most_images: images that one request gets at most, however many it asks for; None sets no such limit.
+        draws: for chat, whether answers hold pictures where words or ``modalities`` ask for them, and where: in an
+            array beside the content (``images``) or among its parts (``parts``). None: the model answers in text.
         speech_usage: how a transcript says what it cost: by ``duration``, ``tokens`` or ``none``.
         speech_sse: whether streamed transcripts come as server-sent events instead of lines of JSON.
         signs_relayed_speech: whether a relay signs transcripts, as the newest brokers do.
@@ -188,6 +191,7 @@ class ProviderSpec:
     async_jobs: bool = True
     image_store: bool = True
     most_images: int | None = None
+    draws: Draws | None = None
     speech_usage: Literal["duration", "tokens", "none"] = "duration"
     speech_sse: bool = False
     signs_relayed_speech: bool = True

@@ -53,6 +53,8 @@ def _fewer(document: dict[str, Any], count: int) -> bool:
 
 
 def _swap(document: dict[str, Any]) -> bool:
+    if isinstance(choices := document.get("choices"), list):
+        return _swap_said(choices)
     entries = document.get("data")
     if not isinstance(entries, list) or not entries or "b64_json" not in entries[0]:
         return False
@@ -68,3 +70,17 @@ def swapped_file(image: bytes) -> bytes:
     """Another picture of the same size, for one that is fetched."""
     width, height = size_of(image)
     return draw("somebody else's picture", width, height)
+
+
+def _swap_said(choices: list[Any]) -> bool:
+    """The same for the first picture of a chat's answer, wherever it stands."""
+    for choice in choices:
+        said = choice.get("message") or choice.get("delta") or {}
+        content = said.get("content")
+        for part in [*(said.get("images") or ()), *(content if isinstance(content, list) else ())]:
+            if part.get("type") == "image_url":
+                head, _, data = part["image_url"]["url"].partition(",")
+                other = base64.b64encode(swapped_file(base64.b64decode(data))).decode()
+                part["image_url"]["url"] = f"{head},{other}"
+                return True
+    return False

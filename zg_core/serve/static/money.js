@@ -72,7 +72,13 @@ export async function providers() {
 export async function account() {
   const found = await read("account");
   if (found.backend !== "direct") {
-    const said = [["Backend", found.backend], ["Payer", make("span", "mono", found.payer)], ["Realm", found.realm]];
+    const said = [
+      ["Backend", found.backend],
+      ["Payer", make("span", "mono", found.payer)],
+      ["Realm", found.realm],
+      ...found.facts.map(([name, amount]) => [name, amount.text]),
+      ["To look after it", make("code", "", found.fund)],
+    ];
     by("wallet").replaceChildren(...said.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", value)]));
     by("accounts").replaceChildren();
     return;

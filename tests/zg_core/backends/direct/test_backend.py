@@ -19,12 +19,12 @@ from eth_account.messages import encode_defunct
 from zg_core.backends.base import Grant, Route
 from zg_core.backends.direct import backend as module
 from zg_core.backends.direct.backend import DirectBackend
-from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import ApiKeyCredential, WalletCredential
 from zg_core.backends.direct.services import DirectRoute
 from zg_core.backends.direct.session import make_token
 from zg_core.calls.replays import Replays
 from zg_core.config import Network, Secret
+from zg_core.contracts.reader import ChainReader
 from zg_core.crypto import checksum_address
 from zg_core.errors import (
     ConfigError,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from zg_core.backends.direct import credentials as module
-from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential, WalletCredential, credential_of
 from zg_core.backends.direct.session import make_token, read_token
 from zg_core.config import Network, Secret
+from zg_core.contracts.reader import ChainReader
 from zg_core.crypto import checksum_address
 from zg_core.errors import ConfigError, InsufficientFunds, NotAcknowledged, SessionRejected
 from zg_core.http.transport import AsyncTransport, SyncTransport, run

@@ -19,7 +19,7 @@ from zg_core.verify.verdict import Reason, Status, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zg_core.backends.direct.contracts.reader import ChainReader
+    from zg_core.contracts.reader import ChainReader
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.stored import ReceiptStore

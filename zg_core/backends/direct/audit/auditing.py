@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from zg_core import display
+from zg_core.audits.result import Audit, Finding, Linked, ProviderAudit
 from zg_core.money import Amount
 from zg_core.receipts.audited import Audited
 
@@ -20,172 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from zg_core.backends.direct.contracts.settlements import Settlement
+    from zg_core.contracts.settlements import Settlement
     from zg_core.receipts.model import Receipt
 
 __all__ = ["Audit", "Finding", "Linked", "ProviderAudit", "audit"]
-
-_LISTED = 1000  # calls of a settlement that plain data names
-
-
-@dataclass(frozen=True, slots=True)
-class Linked:
-    """A settlement and the receipts whose fees it can have collected.
-
-    Attributes:
-        settlement: What was charged.
-        at: Time of its block.
-    """
-
-    settlement: Settlement
-    at: datetime
-    _calls: Sequence[Audited] = field(repr=False)
-    _part: tuple[int, int] = (0, 0)
-
-    @property
-    def calls(self) -> int:
-        """How many calls it can cover."""
-        return self._part[1] - self._part[0]
-
-    @property
-    def receipts(self) -> tuple[str, ...]:
-        """Ids of the calls it can cover."""
-        return tuple(each.id for each in self._calls[slice(*self._part)])
-
-    @property
-    def alone(self) -> str | None:
-        """The one call it is for; None if there is none, or more than one that it may be for."""
-        return self._calls[self._part[0]].id if self.calls == 1 else None
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that does not fit.
-
-    Attributes:
-        code: ``"settled_too_much"``, ``"settled_too_little"``, ``"price_raised"`` or ``"usage_inflated"``.
-        provider: Whose.
-        message: One sentence.
-        outside: Whether sums lie outside of what the receipts allow, or a receipt is implausible; if not, it is a
-            notice.
-        receipts: Ids of the calls it is about.
-        excess: By how much, where that can be said.
-    """
-
-    code: str
-    provider: str
-    message: str
-    outside: bool = True
-    receipts: tuple[str, ...] = ()
-    excess: Amount | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data; the amount is neuron in text."""
-        return {
-            "code": self.code,
-            "provider": self.provider,
-            "message": self.message,
-            "outside": self.outside,
-            "receipts": list(self.receipts),
-            "excess": None if self.excess is None else str(self.excess.units),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderAudit:
-    """One provider's sums over the period.
-
-    Attributes:
-        provider: Its address.
-        calls: How many receipts there are, refused requests left out.
-        exact: Sum of the fees that are exact.
-        bounds: Sum of the upper bounds of the others; None if one of them has none.
-        carried: What was still to be settled from before the period: least and most (None: no bound).
-        settled: What it collected on chain.
-        unsettled: What it says it has still to collect; None if it was not asked.
-        settlements: Its settlements, each with the calls it can cover.
-        refused: How many requests it refused: by its own word it served and billed nothing for them.
-    """
-
-    provider: str
-    calls: int
-    exact: Amount
-    bounds: Amount | None
-    carried: tuple[Amount, Amount | None]
-    settled: Amount
-    unsettled: Amount | None
-    settlements: tuple[Linked, ...]
-    refused: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data; amounts are neuron in text."""
-        most = self.carried[1]
-        return {
-            "provider": self.provider,
-            "calls": self.calls,
-            "refused": self.refused,
-            "exact": str(self.exact.units),
-            "bounds": None if self.bounds is None else str(self.bounds.units),
-            "carried_least": str(self.carried[0].units),
-            "carried_most": None if most is None else str(most.units),
-            "settled": str(self.settled.units),
-            "unsettled": None if self.unsettled is None else str(self.unsettled.units),
-            "settlements": [
-                {
-                    "transaction": each.settlement.transaction,
-                    "at": each.at.isoformat(),
-                    "paid": str(each.settlement.paid.units),
-                    "calls": each.calls,
-                    "receipts": list(each.receipts[:_LISTED]),
-                    "call": each.alone,
-                }
-                for each in self.settlements
-            ],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """What `audit` found."""
-
-    providers: tuple[ProviderAudit, ...]
-    findings: tuple[Finding, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing lies outside of what the receipts allow."""
-        return not any(each.outside for each in self.findings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return {
-            "ok": self.ok,
-            "providers": [each.to_dict() for each in self.providers],
-            "findings": [each.to_dict() for each in self.findings],
-        }
-
-    def to_pandas(self) -> Any:
-        """The sums, one provider a row.
-
-        Raises:
-            ImportError: pandas is not installed; the extra ``notebooks`` brings it.
-        """
-        return display.frame(self._rows())
-
-    def _rows(self) -> list[dict[str, Any]]:
-        rows = []
-        for each in self.providers:
-            codes = " ".join(sorted({one.code for one in self.findings if one.provider == each.provider}))
-            rows.append({**each.to_dict(), "settlements": len(each.settlements), "findings": codes})
-        return rows
-
-    def __repr__(self) -> str:
-        words = "; ".join(each.message for each in self.findings) or "nothing outside"
-        return f"Audit({len(self.providers)} providers, {words})"
-
-    def _repr_html_(self) -> str:
-        found = "".join(display.facts(each.code, each.to_dict()) for each in self.findings)
-        return display.table("Audit (neuron)", self._rows()) + found
 
 
 def audit(

@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.direct.audit.noted import OPEN, Noted
-from zg_core.backends.direct.contracts.reader import ChainReader
-from zg_core.backends.direct.contracts.settlements import read_settlements
 from zg_core.backends.direct.money.unsettled import unsettled_fee
-from zg_core.backends.direct.services import on_chain
+from zg_core.backends.onchain import on_chain
 from zg_core.budget import discrepancy_of
 from zg_core.chain.logs import head_of
+from zg_core.contracts.reader import ChainReader
+from zg_core.contracts.settlements import read_settlements
 from zg_core.crypto import same_address
 from zg_core.errors import ConfigError, ZeroGError
 from zg_core.http.transport import SyncTransport, run
@@ -198,6 +198,9 @@ class Referee:
         if await self._transport.blocking(self._noted.seen, payer, service.provider) is not None:
             return
         owed = await self._unsettled(service, payer)  # before the block: what is settled in between counts in favour
+        if owed:  # it is the provider's word alone, and excuses no more than it can collect
+            account = await self._chain.account(payer, service.provider)
+            owed = min(owed, 0 if account is None else account.balance)
         block = await head_of(self._chain.rpc)
         await self._transport.blocking(self._noted.see, payer, service.provider, began, owed, block)
 

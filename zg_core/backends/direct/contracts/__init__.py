@@ -1,4 +1,4 @@
-"""0G's three contracts: their ABI, reads, events, reverts and settlements (0g-contracts).
+"""The contracts under the names that they had as long as only one backend used them: `zg_core.contracts`.
 
-What is true of any EVM chain is `zg_core.chain`.
+Each module here is the module there, for programs that name the earlier place.
 """

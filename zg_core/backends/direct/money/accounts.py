@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core.backends.direct.changes import CHANGES
-from zg_core.backends.direct.contracts import abi
-from zg_core.backends.direct.contracts.settlements import read_settlements
 from zg_core.chain.rpc import quantity
+from zg_core.contracts import abi
+from zg_core.contracts.settlements import read_settlements
 from zg_core.crypto import same_address, typed_address
 from zg_core.errors import ConfigError, InsufficientFunds, ZeroGError
 from zg_core.money import Amount
@@ -23,11 +23,11 @@ from zg_core.progress import tell
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from zg_core.backends.direct.contracts.reader import ChainReader
-    from zg_core.backends.direct.contracts.settlements import Settlement
     from zg_core.chain.flights import Handed
     from zg_core.chain.intentions import Intention
     from zg_core.chain.transactions import Sender, TransactionResult
+    from zg_core.contracts.reader import ChainReader
+    from zg_core.contracts.settlements import Settlement
     from zg_core.http.transport import Transport
     from zg_core.progress import Listener
     from zg_core.types import Service

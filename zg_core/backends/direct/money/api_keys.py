@@ -25,10 +25,10 @@ from zg_core.store import Store, default_store_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from zg_core.backends.direct.contracts.abi import Account
     from zg_core.backends.direct.money.accounts import Accounts
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
     from zg_core.chain.transactions import TransactionResult
+    from zg_core.contracts.abi import Account
     from zg_core.http.transport import Transport
 
 __all__ = ["ApiKey", "ApiKeys", "AsyncApiKeys", "NewKey"]

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from types import TracebackType
 
-    from zg_core.backends.direct.contracts.abi import Account
     from zg_core.backends.direct.money.broker import AsyncBroker, Broker
     from zg_core.chain.transactions import TransactionResult
+    from zg_core.contracts.abi import Account
     from zg_core.http.transport import Transport
     from zg_core.store import Store
     from zg_core.types import Service

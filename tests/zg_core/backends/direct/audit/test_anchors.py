@@ -12,7 +12,7 @@ import pytest
 from tests.zg_core.conftest import ask
 from zg_core import Broker, ChatClient
 from zg_core.backends.direct.audit.anchors import chain_anchor, resolve_late
-from zg_core.backends.direct.contracts.reader import ChainReader
+from zg_core.contracts.reader import ChainReader
 from zg_core.errors import ChainError, ConfigError
 from zg_core.http.transport import run
 from zg_core.localnet import LocalNet, LocalProvider

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.zg_core.receipts.test_model import receipt
-from zg_core.backends.direct.contracts.settlements import Settlement, SettlementStatus
+from zg_core.contracts.settlements import Settlement, SettlementStatus
 from zg_core.money import Fee, neuron
 from zg_core.receipts import Audit, Receipt, audit
 from zg_core.types import Usage
@@ -166,4 +166,5 @@ class TestShown:
 
     def test_nothing_is_fine(self) -> None:
         assert repr(audit([], [])) == "Audit(0 providers, nothing outside)"
-        assert audit([], []).to_dict() == {"ok": True, "providers": [], "findings": []}
+        empty = {"providers": [], "findings": [], "calls": []}
+        assert audit([], []).to_dict() == {"ok": True, "backend": "direct", **empty}

@@ -10,7 +10,7 @@ from eth_utils import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zg_core.backends.direct.contracts import abi
+from zg_core.contracts import abi
 
 # 0g-direct §2.2; written as Solidity names the types, unlike the module under test.
 SERVICE = "(address,string,string,uint256,uint256,uint256,string,string,string,address,bool)"

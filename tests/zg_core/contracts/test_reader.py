@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from zg_core.backends.direct.contracts import reader as module
-from zg_core.backends.direct.contracts.reader import ChainReader
 from zg_core.config import Network
+from zg_core.contracts import reader as module
+from zg_core.contracts.reader import ChainReader
 from zg_core.errors import ChainError, ConfigError, WrongChain
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.zg_core.raw_server import HEAD, STALL, Drip, Step, answer, chunk
 from tests.zg_core.verify.scene import service
-from zg_core.backends.direct.signatures import SIGNATURE_DELAYS, SIGNATURE_SECONDS, Missed, fetch_signature
+from zg_core.backends.signatures import SIGNATURE_DELAYS, SIGNATURE_SECONDS, Missed, fetch_signature
 from zg_core.http.transport import Transport
 from zg_core.types import Kind
 

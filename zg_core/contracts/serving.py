@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zg_core.backends.direct.contracts.events import ContractEvent, decode_logs
-from zg_core.backends.direct.contracts.reverts import reverted
+from zg_core.contracts.events import ContractEvent, decode_logs
+from zg_core.contracts.reverts import reverted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

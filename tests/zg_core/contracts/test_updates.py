@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from zg_core.backends.direct.contracts.updates import read_updates
 from zg_core.chain.logs import Log, head_of
 from zg_core.chain.rpc import JsonRpc
 from zg_core.config import Network
+from zg_core.contracts.updates import read_updates
 from zg_core.errors import ChainError
 from zg_core.http.transport import SyncTransport, run
 from zg_core.localnet import LocalNet, LocalProvider
@@ -51,7 +51,7 @@ def test_an_event_that_is_none_is_the_node_s_fault(network: Network, monkeypatch
     async def junk(*_: Any, **__: Any) -> list[Log]:
         return [Log(1, 0, "0x" + "1" * 64, (), b"\xff" * 40)]
 
-    monkeypatch.setattr("zg_core.backends.direct.contracts.updates.read_logs", junk)
+    monkeypatch.setattr("zg_core.contracts.updates.read_logs", junk)
     transport = SyncTransport()
     with pytest.raises(ChainError) as caught:
         run(read_updates(JsonRpc(network.rpc_url, transport), network, "0x" + "1" * 40, 0, sleep=transport.sleep))

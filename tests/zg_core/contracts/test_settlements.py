@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from zg_core import NETWORKS, Amount, ChatClient
-from zg_core.backends.direct.contracts.settlements import SettlementStatus, read_settlements, settlement_digest
 from zg_core.chain.rpc import JsonRpc
+from zg_core.contracts.settlements import SettlementStatus, read_settlements, settlement_digest
 from zg_core.crypto import recover
 from zg_core.http.transport import SyncTransport, run
 from zg_core.localnet.chain.abi import inference

@@ -10,9 +10,9 @@ import pytest
 from eth_abi import encode
 
 from zg_core import Broker, TransactionReverted
-from zg_core.backends.direct.contracts.abi import Call, decode_error
-from zg_core.backends.direct.contracts.events import EVENTS, decode_logs
-from zg_core.backends.direct.contracts.reverts import ERRORS, decode_revert, reverted
+from zg_core.contracts.abi import Call, decode_error
+from zg_core.contracts.events import EVENTS, decode_logs
+from zg_core.contracts.reverts import ERRORS, decode_revert, reverted
 from zg_core.crypto import checksum_address, keccak256
 from zg_core.localnet.chain import abi
 

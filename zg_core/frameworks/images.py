@@ -1,0 +1,85 @@
+"""Pictures in messages: the one form in which providers read them, and what can be said of one before it is sent."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from zg_core.errors import ConfigError
+from zg_core.tasks.pictures import picture_type
+
+__all__ = ["data_url", "image_part"]
+
+_DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*?);base64,", re.IGNORECASE)
+_HINT = "give an https address, or base64.b64encode(path.read_bytes()).decode() with its mime_type"
+
+
+def data_url(data: Any, kind: Any, place: str) -> str:
+    """Base64 as an address; what is an address already stays one.
+
+    Raises:
+        ConfigError: it is neither text nor bytes (code ``bad_image``).
+
+    Example:
+        >>> data_url("R0lGODlh", "image/gif", "content[0]"), data_url(b"GIF89a", None, "content[0]")
+        ('data:image/gif;base64,R0lGODlh', 'data:;base64,R0lGODlh')
+    """
+    if isinstance(data, bytes | bytearray | memoryview):
+        data = base64.b64encode(data).decode()
+    if not isinstance(data, str):
+        raise _bad(f"the image at {place} is a {type(data).__name__}")
+    if data[:5].lower() == "data:":
+        return data
+    return f"data:{kind if isinstance(kind, str) else ''};base64,{data}"
+
+
+def image_part(url: Any, place: str, detail: Any = None) -> dict[str, Any]:
+    """The part of a content that shows a picture, once it is known that there can be one.
+
+    A missing type is read from the first bytes. What is behind an ``https`` address is read by the provider: the
+    signature covers the address then, not the picture.
+
+    Args:
+        url: Its address, or its data as one.
+        place: Where it stands, for the error.
+        detail: ``"low"``, ``"high"`` or ``"auto"``.
+
+    Raises:
+        ConfigError: there is no picture to be had (code ``bad_image``); nothing was sent.
+
+    Example:
+        >>> image_part("data:;base64,R0lGODlh", "content[0]")
+        {'type': 'image_url', 'image_url': {'url': 'data:image/gif;base64,R0lGODlh'}}
+    """
+    if not isinstance(url, str) or not url:
+        raise _bad(f"the image at {place} has no address and no data")
+    if url[:5].lower() == "data:":
+        url = _checked(url, place)
+    elif url[:8].lower() != "https://" and url[:7].lower() != "http://":
+        raise _bad(f"the image at {place} is at {url[:40]!r}, which no provider can read")
+    image = {"url": url, **({"detail": detail} if detail else {})}
+    return {"type": "image_url", "image_url": image}
+
+
+def _checked(url: str, place: str) -> str:
+    found = _DATA_URL.match(url)
+    text = "" if found is None else url[found.end() :]
+    try:
+        data = base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
+    except (binascii.Error, ValueError):
+        raise _bad(f"the image at {place} is no base64") from None
+    if found is None or not data:
+        raise _bad(f"the image at {place} is empty, or no base64")
+    kind, known = found[1].lower(), picture_type(data)
+    if not kind.startswith("image/"):
+        if not known or kind not in ("", "application/octet-stream"):
+            said = f"is said to be {kind}" if kind else "has no mime_type, and its first bytes tell none"
+            raise _bad(f"the image at {place} {said}")
+        return f"data:{known}{found[2]};base64,{text}"
+    return f"data:image/jpeg{found[2]};base64,{text}" if kind == "image/jpg" else url
+
+
+def _bad(message: str) -> ConfigError:
+    return ConfigError(message, code="bad_image", hint=_HINT)
