@@ -6,10 +6,12 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from zg_core.audits.bills import audit_bills
 from zg_core.backends.opengradient import publication, settlement
 from zg_core.backends.opengradient.doctor import Finding, examine
 from zg_core.backends.opengradient.funds import Approval, Funds, approve_call, funds_of, wanted
 from zg_core.backends.opengradient.options import OpenGradient, is_local
+from zg_core.backends.opengradient.settlement import bill_of
 from zg_core.chain.rpc import JsonRpc
 from zg_core.chain.transactions import Sender
 from zg_core.config import KEY_NAMES, Environment, Network, Secret, conceal
@@ -24,6 +26,7 @@ from zg_core.wallet import Wallet, missing_credential
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from zg_core.audits.result import Audit
     from zg_core.backends.opengradient.publication import Publication
     from zg_core.backends.opengradient.settlement import Settlement
     from zg_core.chain.transactions import Sending
@@ -143,6 +146,14 @@ class _Account:
         claimed = Amount(sum(each.fee.amount.units for each in own if each.outcome != "refused"), "OPG")
         return settlement.with_claims(found, len(own), claimed)
 
+    async def _audit(self, receipts: Iterable[Receipt]) -> Audit:
+        permits: dict[str, list[Receipt]] = {}
+        for receipt in receipts:
+            if receipt.backend == "opengradient":
+                permits.setdefault(str(receipt.grant.get("nonce", f"without {receipt.id}")), []).append(receipt)
+        bills = [bill_of(own, await self._settlement(own)) for own in permits.values()]
+        return audit_bills(bills, backend="opengradient")
+
     async def _became(self, receipt: Receipt) -> Settlement:
         found = await self._settlement([receipt])
         try:
@@ -218,6 +229,16 @@ class OpenGradientAccount(_Account):
         """
         return run(self._settlement(receipts))
 
+    def audit(self, receipts: Iterable[Receipt]) -> Audit:
+        """Receipts beside what was taken on chain by the permits that they name; those of other backends are left out.
+
+        Pass all receipts of the payer: a permit that other calls share looks as if too much were taken.
+
+        Raises:
+            ChainError: the chain cannot be read.
+        """
+        return run(self._audit(receipts))
+
     def publication(self, receipt: Receipt) -> Publication:
         """Where hashes of an answer were published.
 
@@ -264,6 +285,10 @@ class AsyncOpenGradientAccount(_Account):
     async def settlement(self, *receipts: Receipt) -> Settlement:
         """See `OpenGradientAccount.settlement`."""
         return await self._settlement(receipts)
+
+    async def audit(self, receipts: Iterable[Receipt]) -> Audit:
+        """See `OpenGradientAccount.audit`."""
+        return await self._audit(receipts)
 
     async def publication(self, receipt: Receipt) -> Publication:
         """See `OpenGradientAccount.publication`."""

@@ -60,6 +60,38 @@ class TestSettlement:
         assert found.amount == found.claimed == Amount(3 * receipts[0].fee.amount.units, "OPG")
         assert found.excess is None
 
+    def test_an_audit_holds_receipts_against_what_permits_took(self, og, make, account):
+        first, second = make(), make()
+        for gateway in og.gateways:
+            gateway.settings = GatewaySettings()
+        receipts = [client.create(QUESTION).receipt for client in (first, first, second)]
+        before = account.audit(receipts)
+        assert [each.result for each in before] == ["open"] * 3
+        hashes = set(og.settle())
+        found = account.audit(receipts)
+        assert ([each.result for each in found], found.findings, found.ok) == (["agrees"] * 3, (), True)
+        assert {each.transaction for each in found} == hashes
+        total = sum(each.fee.amount.units for each in receipts)
+        assert sum(each.settled.units for each in found.providers) == total
+        assert found.backend == "opengradient"
+
+    def test_an_audit_finds_what_was_taken_beyond_the_receipts(self, og, make, account):
+        receipt = make().create(QUESTION).receipt
+        for gateway in og.gateways:
+            gateway.fail("settlement_inflated", factor=3)
+        og.settle()
+        found = account.audit([receipt])
+        (finding,) = found.findings
+        assert (finding.code, found.ok) == ("settled_too_much", False)
+        assert finding.excess == Amount(2 * receipt.fee.amount.units, "OPG")
+
+    async def test_an_audit_in_an_event_loop(self, og, make):
+        receipt = make().create(QUESTION).receipt
+        og.settle()
+        wallet = og.wallet.private_key
+        async with AsyncOpenGradientAccount(options(og), private_key=wallet, environ={}) as account:
+            assert (await account.audit([receipt])).ok
+
     def test_a_receipt_learns_its_payment_hash(self, og, make):
         receipt = make().create(QUESTION).receipt
         (hash_,) = og.settle()
