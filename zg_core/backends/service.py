@@ -163,9 +163,12 @@ class Grant:
         facts: For the receipt, as plain data without secrets: number and deadline of a permit, the session, ….
         heard: Told once of the headers of the answer to the request that it was sent with (names in lower case), as
             soon as they are there; of None where none came, or the request was not sent after all.
+        stands: Whether whoever has it can be paid by it, also where the request was refused: a permit. Until it is
+            known what was taken, a budget holds all of it.
     """
 
     headers: SecretHeaders
     most: Amount | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     heard: Callable[[Mapping[str, str] | None], None] | None = field(default=None, repr=False, compare=False)
+    stands: bool = False

@@ -222,6 +222,8 @@ class OpenGradientBackend:
         silent = time.time() - enclave.heartbeat
         if not enclave.enabled or silent > HEARTBEAT_SECONDS + self.options.skew:
             return _inactive(enclave.tee_id, f"it was heard last {silent:.0f} s ago")
+        if silent < -self.options.skew:
+            return _inactive(enclave.tee_id, f"its last heartbeat is {-silent:.0f} s ahead of this machine's clock")
         if self.options.pcrs is not None and enclave.pcr_hash not in self.options.pcrs:
             return _unfit(enclave, "image_not_accepted", f"its image {enclave.pcr_hash} is not accepted")
         return None
@@ -266,7 +268,8 @@ class OpenGradientBackend:
         most = Amount(permit.cap, "OPG")
         self._bound(call, permit.cap)
         self.permits.brought(call.receipt)
-        return Grant(headers, most, {**permit.facts, **facts}, heard=partial(self._paid, seat, call, permit))
+        paid = partial(self._paid, seat, call, permit)
+        return Grant(headers, most, {**permit.facts, **facts}, heard=paid, stands=True)
 
     @staticmethod
     def _bound(call: Call, cap: int) -> None:
@@ -427,6 +430,8 @@ class OpenGradientBackend:
         """See `Backend.verify`."""
         enclave = Enclave.of_record(call.route.service.record)
         answer: Answer = call.heard.get("answer") or Answer()
+        if not call.streamed:
+            answer.is_body()
         began = call.receipt.started_at.timestamp()
         window = (began, began + max(call.receipt.seconds, 0.0))
         verdict = self._judged(call, answer, enclave, window)
