@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         ZeroGError,
     )
     from zg_core.http.timeouts import Timeouts
+    from zg_core.media.embeddings import AsyncEmbeddingClient, EmbeddingClient, Embeddings
     from zg_core.media.images import AsyncImageClient, ImageClient, ImageJob, Images
     from zg_core.media.speech import AsyncSpeechClient, SpeechClient
     from zg_core.money import Amount, Fee, neuron, og
@@ -86,6 +87,7 @@ __all__ = [
     "AsyncApiKeys",
     "AsyncBroker",
     "AsyncChatClient",
+    "AsyncEmbeddingClient",
     "AsyncFunder",
     "AsyncImageClient",
     "AsyncOpenGradientAccount",
@@ -100,6 +102,8 @@ __all__ = [
     "ChainError",
     "ChatClient",
     "ConfigError",
+    "EmbeddingClient",
+    "Embeddings",
     "Explanation",
     "Fee",
     "Funder",
@@ -172,6 +176,7 @@ _HOMES = {
     "AsyncApiKeys": "backends.direct.money.api_keys",
     "AsyncBroker": "backends.direct.money.broker",
     "AsyncChatClient": "client",
+    "AsyncEmbeddingClient": "media.embeddings",
     "AsyncFunder": "backends.direct.money.funding",
     "AsyncImageClient": "media.images",
     "AsyncOpenGradientAccount": "backends.opengradient.account",
@@ -186,6 +191,8 @@ _HOMES = {
     "ChainError": "errors",
     "ChatClient": "client",
     "ConfigError": "errors",
+    "EmbeddingClient": "media.embeddings",
+    "Embeddings": "media.embeddings",
     "Explanation": "routing.candidates",
     "Fee": "money",
     "Funder": "backends.direct.money.funding",

@@ -222,6 +222,8 @@ class OpenGradientBackend:
         silent = time.time() - enclave.heartbeat
         if not enclave.enabled or silent > HEARTBEAT_SECONDS + self.options.skew:
             return _inactive(enclave.tee_id, f"it was heard last {silent:.0f} s ago")
+        if silent < -self.options.skew:
+            return _inactive(enclave.tee_id, f"its last heartbeat is {-silent:.0f} s ahead of this machine's clock")
         if self.options.pcrs is not None and enclave.pcr_hash not in self.options.pcrs:
             return _unfit(enclave, "image_not_accepted", f"its image {enclave.pcr_hash} is not accepted")
         return None
@@ -428,6 +430,8 @@ class OpenGradientBackend:
         """See `Backend.verify`."""
         enclave = Enclave.of_record(call.route.service.record)
         answer: Answer = call.heard.get("answer") or Answer()
+        if not call.streamed:
+            answer.is_body()
         began = call.receipt.started_at.timestamp()
         window = (began, began + max(call.receipt.seconds, 0.0))
         verdict = self._judged(call, answer, enclave, window)

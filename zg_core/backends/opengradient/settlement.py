@@ -12,8 +12,8 @@ from zg_core.audits.bills import Bill
 from zg_core.backends.opengradient.places import PERMIT2, PROXIES
 from zg_core.chain.failures import RpcFailure
 from zg_core.chain.rpc import data_of, quantity
-from zg_core.crypto import checksum_address, keccak256, same_address
-from zg_core.errors import ChainError
+from zg_core.crypto import checksum_address, is_address, keccak256, same_address
+from zg_core.errors import ChainError, ConfigError
 from zg_core.money import METERED, Amount
 from zg_core.receipts.audited import Audited
 
@@ -167,9 +167,9 @@ async def find(rpc: JsonRpc, facts: Mapping[str, Any], *, since: float, now: flo
 
     Raises:
         ChainError: the chain cannot be read.
+        ConfigError: the facts are no permit's (code ``bad_receipt``).
     """
-    payer, pay_to, token = (str(facts[name]) for name in ("payer", "pay_to", "asset"))
-    nonce, deadline = int(str(facts["nonce"]), 0), int(facts["deadline"])
+    payer, pay_to, token, nonce, deadline = _told(facts)
     by_permit = not str(facts["nonce"]).startswith("0x")
     if by_permit:
         data = "0x" + used_call(payer, nonce).hex()
@@ -180,9 +180,9 @@ async def find(rpc: JsonRpc, facts: Mapping[str, Any], *, since: float, now: flo
     chain, used, head = await _asked(
         rpc, ("eth_chainId", []), ("eth_call", [{"to": to, "data": data}, "latest"]), ("eth_blockNumber", [])
     )
-    if f"eip155:{quantity(chain, 'eth_chainId')}" != facts["network"]:
+    if f"eip155:{quantity(chain, 'eth_chainId')}" != (network := facts.get("network")):
         raise ChainError(
-            f"this is not the chain {facts['network']}", code="wrong_chain", hint="check ZEROG_BASE_RPC_URL"
+            f"this is not the chain {str(network)[:40]}", code="wrong_chain", hint="check ZEROG_BASE_RPC_URL"
         )
     word = data_of(used, "eth_call")
     if not (is_used(word, nonce) if by_permit else any(word)):
@@ -211,6 +211,21 @@ async def find(rpc: JsonRpc, facts: Mapping[str, Any], *, since: float, now: flo
     return Settlement("not_located", reason="the permit was used; the transaction is not among the node's logs")
 
 
+def _told(facts: Mapping[str, Any]) -> tuple[str, str, str, int, int]:
+    """Payer, payee, token, number and end of a permit, as a receipt says: it may be a stranger's."""
+    addresses = [str(facts.get(name)) for name in ("payer", "pay_to", "asset")]
+    try:
+        nonce, deadline = int(str(facts["nonce"]), 0), int(facts["deadline"])
+        fits = 0 <= nonce < 2**256 and 0 <= deadline < 2**64 and all(map(is_address, addresses))
+    except (KeyError, ValueError, TypeError):
+        fits = False
+    if not fits:
+        message = "the receipt does not describe a permit"
+        raise ConfigError(message, code="bad_receipt", hint="it was altered, or written by another program")
+    payer, pay_to, token = addresses
+    return payer, pay_to, token, nonce, deadline
+
+
 async def _amount(rpc: JsonRpc, name: str, log: Mapping[str, Any], nonce: int, facts: Mapping[str, Any]) -> int | None:
     """What a transaction took by the permit; None where it is another's."""
     moved = int.from_bytes(data_of(log.get("data"), "eth_getLogs"))
@@ -226,7 +241,7 @@ async def _amount(rpc: JsonRpc, name: str, log: Mapping[str, Any], nonce: int, f
         return taken.amount if taken is not None and taken.nonce == nonce and taken.amount == moved else None
     # The other ways carry the number among their arguments, and take what the permit says.
     known = same_address(target, PROXIES["exact"]) or same_address(target, str(facts["asset"]))
-    return moved if known and nonce.to_bytes(_WORD) in data and str(moved) == str(facts["cap"]) else None
+    return moved if known and nonce.to_bytes(_WORD) in data and str(moved) == str(facts.get("cap")) else None
 
 
 async def _asked(rpc: JsonRpc, *calls: tuple[str, list[Any]]) -> list[Any]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zg_core.contracts.settlements import Settlement
     from zg_core.money import Amount
     from zg_core.progress import Listener
+    from zg_core.receipts.anchors import Anchor
     from zg_core.receipts.audited import Audited
     from zg_core.receipts.model import Receipt
     from zg_core.types import Service
@@ -243,6 +244,14 @@ class Broker(_Broker):
         """
         return run(audited(self.core, self.transport, receipts, since=since, until=until, from_block=from_block))
 
+    def anchor(self, receipt: Receipt) -> Anchor:
+        """What the chain says of a receipt's provider, for `zg_core.receipts.check`.
+
+        Raises:
+            ConfigError: the receipt is of another chain or contract (code ``other_network``).
+        """
+        return run(_anchor(self.core, receipt))
+
     def lock_time(self) -> int:
         """Seconds from `retrieve` until the money is free."""
         return run(self.core.chain.lock_time())
@@ -420,6 +429,10 @@ class AsyncBroker(_Broker):
         """See `Broker.audit`."""
         return await audited(self.core, self.transport, receipts, since=since, until=until, from_block=from_block)
 
+    async def anchor(self, receipt: Receipt) -> Anchor:
+        """See `Broker.anchor`."""
+        return await _anchor(self.core, receipt)
+
     async def lock_time(self) -> int:
         """See `Broker.lock_time`."""
         return await self.core.chain.lock_time()
@@ -482,3 +495,9 @@ class AsyncBroker(_Broker):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _anchor(core: Accounts, receipt: Receipt) -> Anchor:
+    from zg_core.backends.direct.audit.anchors import chain_anchor
+
+    return await chain_anchor(receipt, core.chain)
