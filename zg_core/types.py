@@ -255,11 +255,13 @@ def count_of(source: object, name: str) -> int | None:
         >>> count_of({"a": 9.0}, "a"), count_of({"a": 9.5}, "a"), count_of({"a": "9"}, "a"), count_of(None, "a")
         (9, None, None, None)
     """
-    number = source.get(name) if isinstance(source, dict) else None
+    if not isinstance(source, dict) or (number := source.get(name)) is None:
+        return None
     if isinstance(number, float) and number.is_integer():
         number = int(number)
-    counts = isinstance(number, int) and not isinstance(number, bool) and number >= 0
-    return min(number, MOST_TOKENS) if counts and isinstance(number, int) else None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        return None
+    return min(number, MOST_TOKENS)
 
 
 def _tokens(source: object, name: str) -> int | None:

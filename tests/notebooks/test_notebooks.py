@@ -215,6 +215,7 @@ def test_the_comparison_shows_all_networks_one_liar_and_what_follows_from_its_ow
 def test_the_audit_finds_the_liar_and_the_change():
     text = "\n".join(texts(committed("05_audit")))
     assert "local-chat-2: settled_too_much" in text
+    assert "Router: settled_too_much\nOpenGradient: settled_too_much" in text
     assert "failed: the fee does not follow from usage and prices" in text
     assert "refused: not a bundle" in text
     assert text.count("pins file pins.json") >= 6
