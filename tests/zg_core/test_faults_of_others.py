@@ -15,18 +15,7 @@ from typing import Any
 import pytest
 from eth_abi import encode
 
-from zg_core import (
-    Kind,
-    ServiceRecord,
-    Store,
-    Timeouts,
-    TransactionReverted,
-    Wallet,
-    WrongChain,
-    ZeroGError,
-    neuron,
-    og,
-)
+from zg_core import Kind, Store, Timeouts, TransactionReverted, Wallet, WrongChain, ZeroGError, neuron, og
 from zg_core.backends.direct.credentials import check_account
 from zg_core.backends.direct.money.api_keys import ApiKeys, AsyncApiKeys
 from zg_core.backends.direct.money.broker import AsyncBroker, Broker
@@ -43,6 +32,7 @@ from zg_core.localnet import LocalNet, ProviderSpec, Tier
 from zg_core.localnet.base.keys import Key
 from zg_core.localnet.chain import abi
 from zg_core.localnet.provider.onchain import STAKE, ChainSide, Registration
+from zg_core.types import ServiceRecord
 
 QUESTION = {"messages": [{"role": "user", "content": "What is 6 times 7?"}]}
 TRANSFER = "transferFund(address,string,uint256)"

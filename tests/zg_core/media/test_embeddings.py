@@ -129,7 +129,8 @@ def test_a_client_speaks_of_services_and_a_broker_of_records(settings: dict[str,
     with EmbeddingClient(**settings, **ML) as client, Broker(**settings) as broker:
         service = client.service()
         record = broker.service(service.provider)
-    assert (type(service), type(record)) == (Service, ServiceRecord)
+    assert isinstance(service, Service)
+    assert isinstance(record, ServiceRecord)
     assert (service.task, record.service_type) == ("embeddings", "embedding")
 
 
