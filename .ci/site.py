@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("zg_core", "langchain_zerog", "llama_index_zerog")
+HOLDS = "*Holds for all backends.*"
 ASIDE = ("zg_core/localnet",)  # has errors of its own
 
 
@@ -48,6 +51,7 @@ def pages() -> dict[str, str]:
             "reference/cli.md": commands(),
             "reference/errors.md": errors(),
             "reference/settings.md": settings(),
+            "reference/receipt.md": receipt(),
             **{f"{name.lower()}.md": top(f"{name}.md") for name in ("SECURITY", "CHANGELOG", "CONTRIBUTING")},
         }
     finally:
@@ -58,6 +62,8 @@ def top(name: str) -> str:
     """A file of the top folder, whose links lead into the site."""
     text = (ROOT / name).read_text(encoding="utf-8")
     text = re.sub(r"\]\((?:\./)?docs/([^)]+)\)", r"](\1)", text)
+    title, _, rest = text.partition("\n\n")
+    text = f"{title}\n\n{HOLDS}\n\n{rest}"
     return re.sub(r"\]\((SECURITY|CHANGELOG|CONTRIBUTING)\.md", lambda each: f"]({each[1].lower()}.md", text)
 
 
@@ -68,7 +74,7 @@ def api(package: str) -> str:
     """The public names of a package, each with its docstring."""
     module = importlib.import_module(package)
     names = sorted(name for name in module.__all__ if not name.startswith("_"))
-    lines = [f"# {package}", "", (module.__doc__ or "").strip(), ""]
+    lines = [f"# {package}", "", HOLDS, "", (module.__doc__ or "").strip(), ""]
     for name in names:
         found = getattr(module, name)
         home = getattr(found, "__module__", package)
@@ -95,6 +101,9 @@ def commands() -> str:
     root = get_command(cli)
     lines = [
         "# Command line",
+        "",
+        "*Holds for all backends; commands that move money for 0G Direct, `zerog router` and `zerog opengradient` for",
+        "theirs.*",
         "",
         "Made from the program: `zerog COMMAND --help` says the same. What the commands print",
     ]
@@ -157,7 +166,7 @@ class Raised:
 def errors() -> str:
     """Every error code with its cause, as the message says it, and its fix, as the hint says it."""
     module = importlib.import_module("zg_core.errors")
-    lines = ["# Errors", "", "The tree of classes, as `zg_core.errors` has it:", ""]
+    lines = ["# Errors", "", HOLDS, "", "The tree of classes, as `zg_core.errors` has it:", ""]
     tree = (module.__doc__ or "").partition("::\n\n")[2].partition("\n\n")[0]
     lines += ["```text", *(line[4:] for line in tree.splitlines()), "```", ""]
     lines += ["Every code that an error of ours can have. *Cause* is its message and *fix* its hint; what stands in "]
@@ -165,17 +174,45 @@ def errors() -> str:
     by_code: dict[str, list[Raised]] = {}
     for each in raised():
         by_code.setdefault(each.code, []).append(each)
+    notes = told()["codes"]
+    for code in notes:
+        by_code.setdefault(code, [])
     for code, places in sorted(by_code.items()):
         kinds = sorted({each.kind for each in places if each.kind})
         lines += [f"## {code}", ""]
         if kinds:
             lines += [f"Raised as {', '.join(f'`{kind}`' for kind in kinds)}.", ""]
         said = dict.fromkeys((each.message, each.hint) for each in places if each.message)
+        if code in notes:  # what the places say in part alone is told in words
+            said = dict.fromkeys([tuple(notes[code]), *((cause, fix) for cause, fix in said if cause and fix)])
         if said:
             lines += ["| cause | fix |", "|---|---|"]
             lines += [f"| {_prose(message)} | {_prose(hint) or '-'} |" for message, hint in said]
         lines += [""]
     return "\n".join(lines)
+
+
+def told() -> dict[str, Any]:
+    """What is said of codes by hand, and the places whose code is not written there."""
+    return tomllib.loads((ROOT / ".ci/errors.toml").read_text(encoding="utf-8"))
+
+
+def unwritten() -> set[str]:
+    """The places whose code is an expression, as ``path: expression``."""
+    found = set()
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            if name.startswith(ASIDE):
+                continue
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                keywords = node.keywords if isinstance(node, ast.Call) else []
+                found |= {
+                    f"{name}: {ast.unparse(each.value)}"
+                    for each in keywords
+                    if each.arg == "code" and not _texts(each.value)
+                }
+    return found
 
 
 def _prose(text: str) -> str:
@@ -206,6 +243,11 @@ def _raised_in(tree: ast.Module, where: str, classes: dict[str, str]) -> Iterato
             continue
         kind = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
         named = {each.arg: each.value for each in node.keywords if each.arg}
+        if kind == "HttpError" and len(node.args) > 2:  # of `zerog serve`: status, code, message, hint
+            hint = _template(named.get("hint", node.args[3] if len(node.args) > 3 else None))
+            for code in _texts(node.args[1]):
+                yield Raised(code, kind, _template(node.args[2]), hint, f"{where}:{node.lineno}")
+            continue
         written = _texts(named["code"]) if "code" in named else [classes[kind]] if kind in classes else []
         if not node.args and kind not in classes:
             continue
@@ -252,6 +294,8 @@ def settings() -> str:
     lines = [
         "# Settings",
         "",
+        "*Holds for all backends; wallet, provider and attestation for 0G Direct, where nothing else is said.*",
+        "",
         "What `ChatZeroG`, `ZeroGEmbeddings` (LangChain), `ZeroG` and `ZeroGEmbedding` (LlamaIndex)",
     ]
     lines += [
@@ -267,3 +311,66 @@ def settings() -> str:
             kind = ast.unparse(node.annotation)
             lines.append(f"| `{node.target.id}` | `{_cell(kind)}` | {_cell(_words(str(said)))} |")
     return "\n".join([*lines, ""])
+
+
+# The form of receipts
+
+
+def receipt() -> str:
+    """Every field of a receipt, from the schema that the wheel holds."""
+    path = ROOT / "zg_core/receipts/schema-v2.json"
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    lines = [
+        "# The form of a receipt",
+        "",
+        "*Holds for all backends.*",
+        "",
+        "Made from the JSON schema of `zerog-receipt/2`, which is in the package as `zg_core/receipts/schema-v2.json`.",
+        "[Receipts](../receipts.md#fields) says what the fields mean, and who vouches for each. Unless its row says",
+        "null, a field is always there; nothing that is not listed may be.",
+        "",
+        "| field | form |",
+        "|---|---|",
+        *(f"| `{name}` | {_cell(form)} |" for name, form in _fields(schema, schema, "")),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _fields(schema: dict[str, Any], node: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
+    for name, found in node.get("properties", {}).items():
+        inner = _followed(schema, found)
+        whole = f"{path}{name}"
+        yield whole, _form(schema, found)
+        for each in [inner, *(_followed(schema, other) for other in inner.get("anyOf", []))]:
+            yield from _fields(schema, each, f"{whole}.")
+
+
+def _followed(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return node
+
+
+def _form(schema: dict[str, Any], node: dict[str, Any]) -> str:
+    """A form in words: the kind of value, what it can be, how large, how it is written."""
+    node = _followed(schema, node)
+    if "anyOf" in node:
+        return " or ".join(_form(schema, each) for each in node["anyOf"])
+    if "const" in node:
+        return f"`{json.dumps(node['const'])}`"
+    if "enum" in node:
+        return ", ".join(f"`{json.dumps(each)}`" for each in node["enum"])
+    kinds = node.get("type", "any value")
+    words = kinds if isinstance(kinds, str) else " or ".join(kinds)
+    if "items" in node:
+        words += f" of {_form(schema, node['items'])}"
+    says = {
+        "format": "{}",
+        "contentEncoding": "in {}",
+        "pattern": "`{}`",
+        "minimum": "at least {}",
+        "maximum": "at most {}",
+        "maxLength": "at most {} characters",
+    }
+    return ", ".join([words, *(text.format(node[name]) for name, text in says.items() if name in node)])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.backends.base import Service
-    from zg_core.budget import Referee
+    from zg_core.calls.budgets import Referee
     from zg_core.money import Fee
     from zg_core.pricing import Asked
     from zg_core.receipts.model import Receipt

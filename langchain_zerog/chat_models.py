@@ -345,10 +345,10 @@ class ChatZeroG(ChatFields, BaseChatModel):
         return self._ask(messages, stop, kwargs).payload
 
     def _generate_with_cache(self, *arguments: Any, **kwargs: Any) -> ChatResult:
-        return super(ChatZeroG, judged(self))._generate_with_cache(*arguments, **kwargs)
+        return super(ChatZeroG, judged(self, self._demands))._generate_with_cache(*arguments, **kwargs)
 
     async def _agenerate_with_cache(self, *arguments: Any, **kwargs: Any) -> ChatResult:
-        return await super(ChatZeroG, judged(self))._agenerate_with_cache(*arguments, **kwargs)
+        return await super(ChatZeroG, judged(self, self._demands))._agenerate_with_cache(*arguments, **kwargs)
 
     # what the provider says about the model
 

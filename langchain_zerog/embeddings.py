@@ -10,9 +10,11 @@ from pydantic import AliasChoices, Field
 from langchain_zerog._bridge import scope, sink_of
 from langchain_zerog._errors import model_errors
 from langchain_zerog._fields import LangChainFields
+from zg_core.http.transport import run
+from zg_core.media.embeddings import embedded
 from zg_core.tasks import parameters
 from zg_core.tasks.base import EMBEDDINGS
-from zg_core.tasks.embeddings import payload_of, vectors_of
+from zg_core.tasks.embeddings import payload_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,8 +85,7 @@ class ZeroGEmbeddings(LangChainFields, Embeddings):
         vectors: list[list[float]] = []
         for batch in self._batches(texts):
             with model_errors(), scope(sink_of(None)):
-                reply = self._client().create(self._payload(batch), path=EMBEDDINGS.path)
-                vectors += vectors_of(reply, len(batch))
+                vectors += run(embedded(self._client().calls, self._payload(batch), len(batch)))
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
@@ -96,9 +97,7 @@ class ZeroGEmbeddings(LangChainFields, Embeddings):
         vectors: list[list[float]] = []
         for batch in self._batches(texts):
             with model_errors(), scope(sink_of(None)):
-                vectors += vectors_of(
-                    await self._async_client().create(self._payload(batch), path=EMBEDDINGS.path), len(batch)
-                )
+                vectors += await embedded(self._async_client().calls, self._payload(batch), len(batch))
         return vectors
 
     async def aembed_query(self, text: str) -> list[float]:

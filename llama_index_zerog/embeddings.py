@@ -11,9 +11,11 @@ from llama_index_zerog._fields import LlamaIndexFields
 from llama_index_zerog._index_check import check_lengths, check_same, stored_samples
 from llama_index_zerog.instrumentation import get_zerog_receipts
 from zg_core.errors import ConfigError, VerificationFailed, VerificationUnavailable
+from zg_core.http.transport import run
+from zg_core.media.embeddings import embedded
 from zg_core.tasks import parameters
 from zg_core.tasks.base import EMBEDDINGS
-from zg_core.tasks.embeddings import payload_of, vectors_of
+from zg_core.tasks.embeddings import payload_of
 from zg_core.verify.verdict import Status
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from llama_index.core.indices.base import BaseIndex
     from llama_index.core.schema import BaseNode
 
-    from zg_core.calls.call import Reply
+    from zg_core.media.embeddings import Embeddings
     from zg_core.receipts.model import Receipt
 
 __all__ = ["ZeroGEmbedding"]
@@ -104,14 +106,12 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
             ```
         """
         if texts := self._to_compare(index, samples):
-            reply = self._client().create(self._payload(texts), path=EMBEDDINGS.path)
-            self._compare(reply, index, samples, least)
+            self._compare(self._made(texts), index, samples, least)
 
     async def acheck_index(self, index: BaseIndex[Any], *, samples: int = 3, least: float = 0.95) -> None:
         """Async twin of `check_index`."""
         if texts := self._to_compare(index, samples):
-            client = self._async_client()
-            self._compare(await client.create(self._payload(texts), path=EMBEDDINGS.path), index, samples, least)
+            self._compare(await self._amade(texts), index, samples, least)
 
     def _to_compare(self, index: BaseIndex[Any], samples: int) -> list[str]:
         if samples < 1:
@@ -120,28 +120,33 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
         check_lengths(lengths, self._made_by[2] if self._made_by else self.dimensions)
         return texts
 
-    def _compare(self, reply: Reply, index: BaseIndex[Any], samples: int, least: float) -> None:
-        texts, stored, lengths = stored_samples(index, samples)
-        made = vectors_of(reply, len(texts))
-        check_lengths(lengths, len(made[0]), reply.receipt)
-        check_same(stored, self._vectors(reply, len(texts)), least, reply.receipt)
+    def _compare(self, made: Embeddings, index: BaseIndex[Any], samples: int, least: float) -> None:
+        _, stored, lengths = stored_samples(index, samples)
+        check_lengths(lengths, made.dimensions, made.receipt)
+        check_same(stored, self._vectors(made), least, made.receipt)
 
     def _payload(self, texts: list[str]) -> dict[str, Any]:
         return {**payload_of(texts, self.model, self.dimensions), **self.additional_kwargs}
 
+    def _made(self, texts: list[str]) -> Embeddings:
+        return run(embedded(self._client().calls, self._payload(texts), len(texts)))
+
+    async def _amade(self, texts: list[str]) -> Embeddings:
+        return await embedded(self._async_client().calls, self._payload(texts), len(texts))
+
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        reply = self._client().create(self._payload(texts), path=EMBEDDINGS.path)
+        made = self._made(texts)
         if self.embeddings_cache is not None:
-            reply.receipt.resolve(_PATIENCE)
-            _check_before_kept(reply.receipt)
-        return self._vectors(reply, len(texts))
+            made.receipt.resolve(_PATIENCE)
+            _check_before_kept(made.receipt)
+        return self._vectors(made)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        reply = await self._async_client().create(self._payload(texts), path=EMBEDDINGS.path)
+        made = await self._amade(texts)
         if self.embeddings_cache is not None:
-            await reply.receipt.aresolve(_PATIENCE)
-            _check_before_kept(reply.receipt)
-        return self._vectors(reply, len(texts))
+            await made.receipt.aresolve(_PATIENCE)
+            _check_before_kept(made.receipt)
+        return self._vectors(made)
 
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Embed the nodes of a pipeline, which may keep them: their checks are waited for.
@@ -177,10 +182,10 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
     async def _aget_query_embedding(self, query: str) -> list[float]:
         return await self._aget_text_embedding(query)
 
-    def _vectors(self, reply: Reply, count: int) -> list[list[float]]:
-        vectors = vectors_of(reply, count)
-        source = reply.receipt.provider if self.routing is None else "the providers that routing allows"
-        made_by = (source, reply.receipt.model, len(vectors[0]))
+    def _vectors(self, made: Embeddings) -> list[list[float]]:
+        vectors = list(made)
+        source = made.receipt.provider if self.routing is None else "the providers that routing allows"
+        made_by = (source, made.receipt.model, made.dimensions)
         if self._made_by is None:
             self._made_by = made_by
         if made_by != self._made_by or any(len(vector) != made_by[2] for vector in vectors):
@@ -190,7 +195,7 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
                 f"{length} numbers, these from {made_by[1]!r} of {made_by[0]} with {made_by[2]}",
                 code="mixed_embeddings",
                 hint="name the model and provider, and make the index anew with them",
-                receipt=reply.receipt,
+                receipt=made.receipt,
             )
         return vectors
 

@@ -11,6 +11,8 @@
 # %% [markdown]
 # # Quickstart: an answer, its price, and its proof
 #
+# *Holds for: 0G Direct.*
+#
 # Every answer comes with a **receipt**: who answered, what it cost, and whether exactly these bytes were signed by the
 # enclave that the chain names.
 #

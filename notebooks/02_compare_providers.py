@@ -9,109 +9,187 @@
 # ---
 
 # %% [markdown]
-# # Comparing providers: price, speed, and who can be trusted
+# # Comparing networks and providers: price, speed, proof, and who is right
 #
-# The same questions go to every chat service on the network. What comes back is one row per call: verdict, times,
-# tokens, fee, answer. From that you can see which provider to choose, and why.
+# *Holds for: 0G Direct, 0G Router, OpenGradient.*
 #
-# Without settings this runs on a local network with six providers that differ in price, speed and kind; one of them is
-# dishonest. On a real network (`ZEROG_NETWORK`, `ZEROG_PRIVATE_KEY`, funded sub-accounts) it takes every chat service
-# that it finds, within `ZEROG_MAX_SPEND`.
+# The same graded tasks go to providers of 0G Direct, through the 0G Router (in the clear and sealed), and to the vendors
+# behind OpenGradient. What comes back is one row per call: verdict, times, tokens, fee, answer, right or wrong. From
+# that follows what to choose, and why.
+#
+# Without settings all of it runs on local networks that this notebook starts: no key, no coins, no internet. Their
+# providers differ in price, speed, kind and care, and one is dishonest. On real networks it asks those that you have
+# settings for, within `ZEROG_MAX_SPEND` (in 0G) and `OPG_MAX_SPEND` (in OPG):
+#
+# | network | settings |
+# |---|---|
+# | 0G Direct | `ZEROG_NETWORK`, `ZEROG_PRIVATE_KEY`, funded sub-accounts; it takes every chat service that it finds |
+# | 0G Router | `ZEROG_NETWORK`, `ZEROG_API_KEY`, `ROUTER_MODELS` (names with commas between) |
+# | OpenGradient | `OG_PRIVATE_KEY`, `OPG_MAX_SPEND` |
 
 # %%
 import os
 
-from zg_core.compare import compare, estimate
+from zg_core import Amount, og
+from zg_core.compare import compare, estimate, together
 
-net = None
-if "ZEROG_NETWORK" not in os.environ:
-    from zg_core.localnet import LocalNet, ProviderSpec
+TASKS = [
+    {"id": "France", "prompt": "What is the capital of France?", "expected": "Paris"},
+    {"id": "Kenya", "prompt": "What is the capital of Kenya?", "expected": "Nairobi"},
+    {"id": "17 x 23", "prompt": "What is 17 times 23?", "expected": "391"},
+    {"id": "6 x 19", "prompt": "What is 6 times 19?", "expected": "114"},
+    {"id": "count", "prompt": "Count from 1 to 20.", "expected": "20"},
+]
+REPEATS = 2
+RATES = {"0G": "0.80", "OPG": "0.05"}  # USD for one of each: made up, write today's here
 
-    GIGA = 10**9  # neuron a token; 1 0G is 10^18 neuron
+local = "ZEROG_NETWORK" not in os.environ
+cap = og(os.environ.get("ZEROG_MAX_SPEND") or "0")
+direct = {"backend": "direct", "repeats": REPEATS, "max_tokens": 100}
+if not local:
+    plan = estimate(None, TASKS, **direct)
+    if not cap.units:
+        raise SystemExit(f"Set ZEROG_MAX_SPEND (in 0G) to go on; 0G Direct alone is {plan}.")
+    print(f"0G Direct: {plan}. All 0G networks together cost at most {cap}.")
+else:
+    print("Local networks: what is spent here has no value.")
+
+# %% [markdown]
+# ## The networks
+#
+# Each is a name, the models that are asked (`None`: every chat service on chain), and how it is asked. The local ones
+# answer by rules, so they can be told to be slow, to lie, or to multiply badly.
+
+# %%
+networks, nets = {"Direct": (None, direct)}, []
+if local:
+    import asyncio
+
+    from zg_core.localnet import LocalNet, OpenGradientNet, ProviderSpec
+    from zg_core.localnet.model.engine import RuleModel
+    from zg_core.verify.attestation import AttestationOptions
+
+    class Hasty(RuleModel):
+        """A small model that is quick, and adds where it should multiply."""
+
+        async def stream(self, path, body):
+            async for event in super().stream(path, body.replace(b" times ", b" plus ")):
+                yield event
+
+    class Vendors(RuleModel):
+        """What answers behind OpenGradient's gateways: the larger the model, the slower and the more careful."""
+
+        async def stream(self, path, body):
+            await asyncio.sleep(0.15 if b"opus" in body else 0.01 if b"nano" in body else 0.08)
+            body = body.replace(b" times ", b" plus ") if b"nano" in body else body
+            async for event in super().stream(path, body):
+                yield event
+
+    def spec(model, kind, price, first=0.0, each=0.0, **more):
+        """A provider; `price` is what a token of a prompt costs in 10^9 neuron. One of an answer costs four times that."""
+        return ProviderSpec(model, kind, price * 10**9, 4 * price * 10**9, first_token_delay=first, token_delay=each, **more)
+
     net = LocalNet(
+        router=True,
         providers=[
-            ProviderSpec("atlas-large", "TeeML", 200 * GIGA, 800 * GIGA, first_token_delay=0.20, token_delay=0.010),
-            ProviderSpec("basil-fast", "TeeML", 120 * GIGA, 480 * GIGA, first_token_delay=0.03, token_delay=0.002),
-            ProviderSpec("cedar-split", "TeeML-separated", 80 * GIGA, 320 * GIGA, first_token_delay=0.09, token_delay=0.005),
-            ProviderSpec("delta-relay", "TeeTLS", 50 * GIGA, 150 * GIGA, first_token_delay=0.12, token_delay=0.003),
-            ProviderSpec("ember-bargain", "TeeML", 30 * GIGA, 90 * GIGA, first_token_delay=0.02, token_delay=0.002),
-            ProviderSpec("fable-plain", "standard", 20 * GIGA, 60 * GIGA, first_token_delay=0.05, token_delay=0.003),
-        ]
+            spec("atlas-large", "TeeML", 200, 0.20, 0.010),
+            spec("basil-fast", "TeeML", 120, 0.03, 0.002),
+            spec("cedar-split", "TeeML-separated", 80, 0.09, 0.005),
+            spec("delta-relay", "TeeTLS", 50, 0.12, 0.003),
+            spec("ember-bargain", "TeeML", 30, 0.02, 0.002),
+            spec("fable-plain", "standard", 20, 0.05, 0.003),
+            spec("gorse-mini", "TeeML", 25, upstream=Hasty(model="gorse-mini")),
+        ],
     ).start()
+    og_net = OpenGradientNet(upstream=Vendors(model="vendors")).start()
+    nets = [net, og_net]
     for provider in net.providers:
         net.open_account(net.wallet, provider)
     net.provider("ember-bargain").fault("body_changed", times=None)  # the dishonest one
     os.environ.update({name: value for name, value in net.env().items() if name.startswith("ZEROG_")})
+    os.environ.update({name: value for name, value in og_net.env().items() if name.endswith("_RPC_URL")})
+    os.environ |= {"ROUTER_MODELS": "basil-fast,delta-relay", "ZEROG_API_KEY": net.router.api_key}
+    os.environ |= {"OG_PRIVATE_KEY": og_net.wallet.private_key, "OPG_MAX_SPEND": "20"}
+    hardware = {"attestation": AttestationOptions(root=net.attestation_root, pccs_url=net.pccs_url)}
+else:
+    hardware = {}
 
-PROMPTS = [
-    {"prompt": "What is the capital of France?", "expected": "Paris"},
-    {"prompt": "What is the capital of Kenya?", "expected": "Nairobi"},
-    {"prompt": "What is 17 times 23?", "expected": "391"},
-    {"prompt": "Count from 1 to 20.", "expected": "20"},
-]
-REPEATS = 3
-
-plan = estimate(None, PROMPTS, repeats=REPEATS, max_tokens=100)
-print(f"On {plan.network.name}: {plan}.")
-if len(plan.targets) == 1:
-    print(f"There is only one chat service, {plan.targets[0]}: its numbers follow, but there is nothing to compare.")
-if net is None and plan.budget is None:
-    raise SystemExit(f"Set ZEROG_MAX_SPEND (in 0G) to go on; {plan.most} is enough for everything.")
+if "ROUTER_MODELS" in os.environ:
+    routed = os.environ["ROUTER_MODELS"].split(",")
+    router = {**direct, "backend": "router", "api_key": os.environ["ZEROG_API_KEY"]}
+    networks["Router"] = (routed, router)
+    networks["Router sealed"] = (routed, {**router, "sealed": True, **hardware})
+for _, options in networks.values():
+    options["budget"] = None if local else Amount(cap.units // len(networks))
+if "OG_PRIVATE_KEY" in os.environ:
+    vendors = ["openai/gpt-5-nano", "openai/gpt-5", "anthropic/claude-opus-5"]
+    most = Amount(os.environ["OPG_MAX_SPEND"], "OPG")
+    wallet = {"private_key": os.environ["OG_PRIVATE_KEY"]}
+    networks["OpenGradient"] = (vendors, {**direct, "backend": "opengradient", "budget": most, **wallet})
 
 # %% [markdown]
 # ## Run
 #
 # Calls are streamed, four at a time, and counted against the budget at their upper bound before they are sent. Each
-# call that ends is kept at once: run this cell again, and it pays nothing.
+# call to 0G Direct that ends is kept at once: ask again, and it costs nothing.
 
 # %%
-result = compare(None, PROMPTS, repeats=REPEATS, max_tokens=100, concurrency=4)
-result
-
-# %%
-again = compare(None, PROMPTS, repeats=REPEATS, max_tokens=100)
-print(f"first run: {result.spent} for {len(result)} calls; second run: {again.spent}")
+results = {name: compare(models, TASKS, **options) for name, (models, options) in networks.items()}
+for name, result in results.items():
+    print(f"{name}: {len(result)} calls, {result.spent}")
+print("asked again, 0G Direct costs", compare(None, TASKS, **direct).spent)
 
 # %% [markdown]
-# ## Which to choose
+# ## One table, one currency
+#
+# 0G Direct and the Router are paid in 0G, OpenGradient in OPG: the rates below the table make them comparable.
 
 # %% tags=["summary"]
-result.summary()
+everything = together(results, currency="USD", rates=RATES)
+summary = everything.summary()
+summary
 
 # %% [markdown]
-# Read it from the left:
+# - **prompt**: who can read it. *declared*: the provider says that it stays in an enclave. *sealed*: it was encrypted to
+#   an enclave's key. *vendor*: an enclave asked a vendor, who reads it. *open*: nothing is claimed.
+# - **verified**: the enclave's key, the one on chain, signed exactly the bytes that arrived, for exactly this request. A
+#   service of the kind *standard* signs nothing; through the Router in the clear only the signer is known.
+# - **failed**: calls without a usable answer. What was changed after it was signed is billed, and refused.
+# - **correct**: what is verified can still be wrong. A right answer's cost counts the wrong and refused ones, too.
+# - **≥**: what a gateway of OpenGradient says that it metered; nobody signs that.
 #
-# - **verified**: the enclave's key, the one on chain, signed exactly the bytes that arrived. A service of the kind
-#   *standard* signs nothing, so its 0 % is no accusation; it is just cheap and unproven.
-# - **failed**: the share of calls without a usable answer. `ember-bargain` is fast and nearly the cheapest, and every
-#   answer of it was changed after it was signed: it is billed, and refused.
-# - **TeeTLS** is verified, too, but proves less: the enclave shows which vendor it asked, and the vendor reads the
-#   prompt.
+# ## Which to choose
 #
-# So: `basil-fast` if time matters, `cedar-split` if money matters and the prompt must stay in enclaves, `delta-relay`
-# if the prompt may be read by a vendor. Cost per correct answer counts wrong and refused answers, too.
+# This paragraph is made of the numbers above: other numbers, another choice.
+
+# %% tags=["choice"]
+choice = summary.recommend(verified=0.95, correct=0.75, failed=0.05)
+choice
 
 # %% tags=["figure"]
-result.plot()
+everything.plot()
 
 # %% [markdown]
-# Left: down and to the left is better, the shape says what was proven, and the line spans the fastest and the slowest
-# answer. Middle: how long the first piece and the whole answer took. Right: what each target has cost, call by call.
-
-# %% [markdown]
+# Top left: further left is cheaper, and the shape says what was proven; a hollow diamond is TeeTLS, which proves less:
+# which vendor was asked, and that vendor reads the prompt. Top right: how many answers can be used; those of TeeTLS are
+# hatched, and the numbers at the right are what a right answer cost. Below: how long the first piece and the whole
+# answer took, and how many tokens came in a second; OpenGradient's slowest is the first, which signs a permit to pay
+# by. `plot("cost")` and `plot("spend")` draw cost against latency, and
+# fees added up.
+#
 # ## The rows
 #
-# `to_pandas()` has every call; fees are whole numbers of neuron (10^18 neuron are 1 0G).
+# `to_pandas()` has every call; `fee` is an integer in the smallest unit of `currency`.
 
 # %%
-table = result.to_pandas()
-table[["target", "prompt", "verdict", "first_token_ms", "total_ms", "tokens_out", "fee", "error", "answer"]].head(12)
+table = everything.to_pandas()
+table[["target", "prompt", "verdict", "first_token_ms", "total_ms", "tokens_out", "fee", "error", "correct", "answer"]].head(8)
 
 # %% [markdown]
 # ## Do the fees match what was settled on chain?
 #
-# Providers collect fees in batches. On the local network they are asked to do it now; on a real network it takes some
-# minutes, and until then the difference is what is still to be collected.
+# Providers of 0G Direct collect fees in batches. On the local network they are asked to do it now; on a real network it
+# takes some minutes, and until then the difference is what is still to be collected.
 
 # %%
 import time
@@ -129,25 +207,26 @@ def settled_by_provider():
     return sums
 
 
-asked = table.groupby("provider", sort=False).agg(target=("target", "first"), fee=("fee", "sum"))
-if net is not None:
+paid = results["Direct"].to_pandas().groupby("provider", sort=False).agg(target=("target", "first"), fee=("fee", "sum"))
+if local:
     for provider in net.providers:
         provider.settle()
 settled = settled_by_provider()
 until = time.monotonic() + 20
-while net is not None and any(settled.get(p, 0) < fee for p, fee in asked["fee"].items()) and time.monotonic() < until:
+while local and any(settled.get(p, 0) < fee for p, fee in paid["fee"].items()) and time.monotonic() < until:
     time.sleep(0.2)  # a settlement may be under way
     settled = settled_by_provider()
 
 check = pd.DataFrame(
     {
-        "target": asked["target"],
-        "receipts (neuron)": asked["fee"],
-        "settled on chain (neuron)": [settled.get(provider, 0) for provider in asked.index],
+        "target": paid["target"],
+        "receipts (neuron)": paid["fee"],
+        "settled on chain (neuron)": [settled.get(provider, 0) for provider in paid.index],
     }
 ).set_index("target")
 check["difference"] = check["settled on chain (neuron)"] - check["receipts (neuron)"]
-if net is not None:
+for each in nets:
+    each.stop()
+if local:
     assert (check["difference"] == 0).all(), check
-    net.stop()
 check

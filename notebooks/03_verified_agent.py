@@ -11,6 +11,8 @@
 # %% [markdown]
 # # An agent that acts on proof only
 #
+# *Holds for: 0G Direct.*
+#
 # An agent does what its model says. Whoever can change one letter of an answer on the way can therefore make it call a
 # tool with other arguments. Here every answer is checked *before* its tool calls run, and a run has a budget.
 #

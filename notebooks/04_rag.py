@@ -11,6 +11,8 @@
 # %% [markdown]
 # # Answers from your documents, with a receipt for each
 #
+# *Holds for: 0G Direct.*
+#
 # LlamaIndex splits documents, embeds them, finds what a question needs, and lets the model answer from that. With
 # `ZeroG` every call to the model leaves a receipt: what was sent, what came back, what it cost, and what was proven.
 #

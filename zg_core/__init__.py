@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zg_core.backends.opengradient.options import OpenGradient
     from zg_core.backends.router.account import AsyncRouterAccount, RouterAccount
     from zg_core.backends.router.options import Router
+    from zg_core.backends.service import Service
     from zg_core.budget import Budget
     from zg_core.calls.call import Reply
     from zg_core.calls.limits import Limits
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         ZeroGError,
     )
     from zg_core.http.timeouts import Timeouts
+    from zg_core.media.embeddings import AsyncEmbeddingClient, EmbeddingClient, Embeddings
     from zg_core.media.images import AsyncImageClient, ImageClient, ImageJob, Images
     from zg_core.media.speech import AsyncSpeechClient, SpeechClient
     from zg_core.money import Amount, Fee, neuron, og
@@ -69,7 +71,7 @@ if TYPE_CHECKING:
     from zg_core.tasks.models import ModelInfo
     from zg_core.tasks.pictures import Image
     from zg_core.tasks.transcription import Transcript
-    from zg_core.types import Kind, Service, Usage
+    from zg_core.types import Kind, ServiceRecord, Usage
     from zg_core.verify import Policy, Verdict
     from zg_core.wallet import Wallet
 
@@ -86,6 +88,7 @@ __all__ = [
     "AsyncApiKeys",
     "AsyncBroker",
     "AsyncChatClient",
+    "AsyncEmbeddingClient",
     "AsyncFunder",
     "AsyncImageClient",
     "AsyncOpenGradientAccount",
@@ -100,6 +103,8 @@ __all__ = [
     "ChainError",
     "ChatClient",
     "ConfigError",
+    "EmbeddingClient",
+    "Embeddings",
     "Explanation",
     "Fee",
     "Funder",
@@ -136,6 +141,7 @@ __all__ = [
     "Routing",
     "Sending",
     "Service",
+    "ServiceRecord",
     "SessionRejected",
     "Settings",
     "SpeechClient",
@@ -172,6 +178,7 @@ _HOMES = {
     "AsyncApiKeys": "backends.direct.money.api_keys",
     "AsyncBroker": "backends.direct.money.broker",
     "AsyncChatClient": "client",
+    "AsyncEmbeddingClient": "media.embeddings",
     "AsyncFunder": "backends.direct.money.funding",
     "AsyncImageClient": "media.images",
     "AsyncOpenGradientAccount": "backends.opengradient.account",
@@ -186,6 +193,8 @@ _HOMES = {
     "ChainError": "errors",
     "ChatClient": "client",
     "ConfigError": "errors",
+    "EmbeddingClient": "media.embeddings",
+    "Embeddings": "media.embeddings",
     "Explanation": "routing.candidates",
     "Fee": "money",
     "Funder": "backends.direct.money.funding",
@@ -222,7 +231,8 @@ _HOMES = {
     "RouterAccount": "backends.router.account",
     "Routing": "routing.routing",
     "Sending": "chain.transactions",
-    "Service": "types",
+    "Service": "backends.service",
+    "ServiceRecord": "types",
     "SessionRejected": "errors",
     "Settings": "config",
     "SpeechClient": "media.speech",

@@ -12,7 +12,7 @@ import time
 import uuid
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from zg_core.crypto import checksum_address
 from zg_core.errors import BudgetExceeded, ConfigError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from zg_core.backends.service import Service
+    from zg_core.calls.budgets import Referee
     from zg_core.money import Fee
     from zg_core.receipts.model import Receipt
     from zg_core.store import Store, Work
@@ -35,12 +36,13 @@ __all__ = ["Budget", "Discrepancy", "Held", "Spending", "Spent"]
 # Longer than a call can take; until then a process on another machine is taken to live.
 _LOST_AFTER = 3600.0
 _FUNDING = "funding:"
+_DOLLAR = 10**18
 MOST = 2**128  # neuron; there are not so many, and a price or count that says so must still fit into the store
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The most that may be spent; every limit that is given holds. All amounts are of one currency: 0G, OPG or USD.
+    """The most that may be spent; every limit that is given holds. All amounts are of one currency, or some in USD.
 
     Attributes:
         per_call: Most that one call may cost, with all requests that are sent for it: one that was refused may have
@@ -49,8 +51,9 @@ class Budget:
         per_day: Most for one wallet on one UTC day; needs a store that outlives the process.
         per_provider: Most for one wallet at one provider, as long as the store lives.
         per_wallet: Most for one wallet, as long as the store lives.
-        usd: What one US dollar costs. With it, calls at providers that bill in USD are counted at this rate; without
-            it, and in any other currency than the limits', they are refused.
+        usd: What one US dollar costs: ``og("4")``, ``Amount("20", "OPG")``. At this rate, which is your word, limits in
+            USD hold for calls that are paid in 0G or OPG, and calls at providers that bill in USD are counted. Without
+            it, calls in any other currency than the limits' are refused.
         unpriced: What to hold for a call whose price is not on chain: providers that bill in USD or model by model. A
             price that they list is signed by nobody, so it is no bound; the larger of both is held. Without it they
             are refused. It is your word, not a bound.
@@ -66,6 +69,8 @@ class Budget:
         >>> from zg_core.money import og
         >>> Budget(per_call=og("0.01"), per_run=og("1")).per_call
         Amount('0.01', '0G')
+        >>> Budget(per_run=Amount("0.5", "USD"), usd=Amount("20", "OPG")).limit("per_run")
+        Amount('10', 'OPG')
     """
 
     per_call: Amount | None = None
@@ -80,7 +85,7 @@ class Budget:
     others: bool = False
 
     def __post_init__(self) -> None:
-        given, currency = 0, ""
+        given, currency = 0, self.usd.currency if isinstance(self.usd, Amount) else ""
         for name in (f.name for f in fields(self) if f.name.startswith("per_") or f.name in ("usd", "unpriced")):
             amount = getattr(self, name)
             if amount is None:
@@ -89,9 +94,13 @@ class Budget:
             if not isinstance(amount, Amount) or amount.units <= 0:
                 message = f"{name} is not a positive amount: {amount!r}"
                 raise ConfigError(message, code="bad_budget", hint=f'{name}=og("0.5"), or Amount("0.5", "USD")')
-            if amount.currency != (currency := currency or amount.currency):
+            if name == "usd" and currency == "USD":
+                raise ConfigError("usd is in USD", code="bad_budget", hint='say what a dollar costs: usd=og("4")')
+            currency = currency or amount.currency
+            if amount.currency != currency and not (self.usd is not None and amount.currency == "USD"):
                 message = f"{name} is in {amount.currency}, another amount of the budget in {currency}"
-                raise ConfigError(message, code="bad_budget", hint="give all amounts of a budget in one currency")
+                hint = 'give all in one currency, or say what a dollar costs: usd=Amount("20", "OPG")'
+                raise ConfigError(message, code="bad_budget", hint=hint)
         if not given:
             raise ConfigError("a budget without a limit", code="bad_budget", hint='Budget(per_run=og("1"))')
         if self.completion_tokens < 1:
@@ -101,14 +110,27 @@ class Budget:
 
     @property
     def currency(self) -> str:
-        """What its limits are in."""
-        limits = (self.per_call, self.per_run, self.per_day, self.per_provider, self.per_wallet)
+        """What calls are paid and counted in: that of `usd`, or else of the limits."""
+        limits = (self.usd, self.per_call, self.per_run, self.per_day, self.per_provider, self.per_wallet)
         return next(limit.currency for limit in limits if limit is not None)
+
+    def limit(self, name: str) -> Amount | None:
+        """The limit of this name in `currency`, rounded down where it is given in USD."""
+        given: Amount | None = getattr(self, name)
+        if given is None or given.currency == self.currency or self.usd is None:
+            return given
+        return Amount(given.units * self.usd.units // _DOLLAR, self.currency)
+
+    def in_usd(self, amount: Amount) -> Amount:
+        """`amount` at the rate of `usd`, rounded up to a millionth."""
+        if self.usd is None or amount.currency == "USD":
+            return amount
+        return Amount(-(-amount.units * 10**6 // self.usd.units) * 10**12, "USD")
 
     @property
     def least(self) -> Amount | None:
-        """The smallest limit for several calls; None if there is one for each call only."""
-        limits = (self.per_run, self.per_day, self.per_provider, self.per_wallet)
+        """The smallest limit for several calls, in `currency`; None if there is one for each call only."""
+        limits = map(self.limit, ("per_run", "per_day", "per_provider", "per_wallet"))
         return min((limit for limit in limits if limit is not None), default=None, key=lambda limit: limit.units)
 
 
@@ -161,27 +183,13 @@ class Spent:
         amounts: By limit, what counts against it; what is held counts, and so does every counted discrepancy.
         held: What is held of it for calls that are open or whose cost is not known.
         discrepancies: What providers charged beyond the receipts.
+        usd: `amounts` in USD, where the budget says what a dollar costs.
     """
 
     amounts: dict[str, Amount]
     held: Amount
     discrepancies: tuple[Discrepancy, ...]
-
-
-class Referee(Protocol):
-    """Compares what was charged on chain with receipts (`zg_core.backends.direct.audit.referee`)."""
-
-    async def before(self, service: Service, began: float) -> None:
-        """A call to `service`, begun at unix time `began`, is about to be held for."""
-        ...
-
-    def refused(self, provider: str, units: int) -> None:
-        """A request that can have cost `units` neuron was refused."""
-        ...
-
-    async def again(self, service: Service) -> bool:
-        """A budget is about to refuse; whether less may be counted now."""
-        ...
+    usd: dict[str, Amount] = field(default_factory=dict)
 
 
 class Spending:
@@ -244,7 +252,8 @@ class Spending:
 
     def fits_call(self, units: int) -> bool:
         """Whether one call, all its requests together, may cost `units` neuron."""
-        return self.budget.per_call is None or units <= self.budget.per_call.units
+        limit = self.budget.limit("per_call")
+        return limit is None or units <= limit.units
 
     def settle(self, receipt: Receipt, fee: Fee | None = None) -> None:
         """Count what the call of `receipt` cost: its fee where that is known, else its upper bound, held as unknown.
@@ -312,10 +321,12 @@ class Spending:
         left = self.left(payer, provider)
         scopes = dict(self._scopes(payer, provider, datetime.now(UTC), "").values())
         mine = [each for each in self.held() if each.payer.lower() == payer.lower()]
+        amounts = {name: limit - left[name] for name, limit in scopes.items()}
         return Spent(
-            {name: limit - left[name] for name, limit in scopes.items()},
+            amounts,
             Amount(sum(each.upper.units for each in mine if each.upper.currency == self.currency), self.currency),
             tuple(each for each in self.discrepancies() if each.payer.lower() == payer.lower()),
+            {} if self.budget.usd is None else {name: self.budget.in_usd(each) for name, each in amounts.items()},
         )
 
     def carry(self, units: int) -> None:
@@ -377,17 +388,15 @@ class Spending:
         self.settle_transfer(id_, 0)
 
     def _hold(self, id_: str, payer: str, provider: str, units: int, kind: str = "", *, earlier: int = 0) -> None:
-        if (limit := self.budget.per_call) is not None and units + earlier > limit.units:
-            raise _exceeded("per_call", units, limit, limit.units - earlier, kind=kind)
-        now = datetime.now(UTC)
-        scopes = self._scopes(payer, provider, now, kind)
+        if (limit := self.budget.limit("per_call")) is not None and units + earlier > limit.units:
+            raise self._exceeded("per_call", units, limit, limit.units - earlier, kind)
+        scopes = self._scopes(payer, provider, datetime.now(UTC), kind)
         with self.store.transaction(durable=bool(kind)) as work:
             totals = {scope: spent_of(work, scope) for scope in scopes}
             for scope, (name, limit) in scopes.items():
                 left = limit.units - totals[scope]
                 if units > left:
-                    until = _midnight(now) if name == "per_day" else None
-                    raise _exceeded(name, units, limit, left, until, kind=kind)
+                    raise self._exceeded(name, units, limit, left, kind)
             for scope, total in totals.items():
                 put(work, scope, total + units)
             self._tell_limits(work, scopes)
@@ -468,7 +477,9 @@ class Spending:
         """What is held in this store, oldest first; calls whose process has ended are ``unknown``."""
         with self.store.transaction(durable=False) as work:
             rows = work.all("SELECT * FROM budget_holds WHERE realm = :realm ORDER BY at", lock=True, realm=self.realm)
-            lost = {row["id"] for row in rows if row["state"] == "open" and _is_lost(row["holder"], row["at"])}
+            before = time.time() - _LOST_AFTER
+            gone = {row["id"] for row in rows if row["at"] < before or life_of(row["holder"]) == "gone"}
+            lost = {row["id"] for row in rows if row["state"] == "open"} & gone
             for id_ in lost:
                 work.run("UPDATE budget_holds SET state = 'unknown' WHERE id = :id", id=id_)
         return [
@@ -500,7 +511,8 @@ class Spending:
         if units is not None and not listed:
             return units
         if self.budget.unpriced is not None:  # a list that nobody signs may say more, never less
-            return max(units or 0, self.budget.unpriced.units)
+            unpriced = self._in_own(self.budget.unpriced.units, self.budget.unpriced.currency)
+            return max(units or 0, unpriced or 0)
         if listed and units is not None:
             how = "lists its prices by itself, where nobody signs them"
             fix = 'say what a call costs at most: Budget(unpriced=og("0.05"), …)'
@@ -508,7 +520,7 @@ class Spending:
             how = f"bills in {service.currency}"
             fix = 'say what a dollar and a call cost: Budget(usd=og("4"), unpriced=og("0.05"), …)'
             if service.currency != "USD":
-                fix = f'give the budget in it: Budget(per_run=Amount("1", "{service.currency}"))'
+                fix = f'give the budget in it, or say what a dollar costs: usd=Amount("20", "{service.currency}")'
         else:
             how = "serves several models at prices of their own, and lists none for this one"
             fix = 'say what to hold for each call: Budget(unpriced=og("0.05"), …)'
@@ -527,12 +539,28 @@ class Spending:
         if currency == self.currency:
             return units
         usd = self.budget.usd
-        return None if usd is None or currency != "USD" else -(-units * usd.units // 10**18)
+        return None if usd is None or currency != "USD" else -(-units * usd.units // _DOLLAR)
+
+    def _exceeded(self, name: str, asked: int, limit: Amount, left: int, kind: str) -> BudgetExceeded:
+        amounts = Amount(asked, self.currency), limit, Amount(max(left, 0), self.currency)
+        words = [f"{each} ({self.budget.in_usd(each)})" if self.budget.usd else str(each) for each in amounts]
+        until = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        end = f" until {until:%Y-%m-%d %H:%M} UTC" if name == "per_day" else ""
+        what, fix = ("movement is of", "target") if kind else ("call can cost", "max_tokens, a shorter prompt")
+        return BudgetExceeded(
+            f"the {what} {words[0]}, and the budget {name} of {words[1]} has {words[2]} left{end}",
+            hint=f"give a lower {fix}, or a larger budget",
+            limit=name,
+            asked=amounts[0],
+            left=amounts[2],
+            until=until if end else None,
+            usd=self.budget.usd,
+        )
 
     def _scopes(self, payer: str, provider: str, now: datetime, kind: str) -> dict[str, tuple[str, Amount]]:
         """The counters that a call counts in, in the order in which they are locked."""
         names = self.counters(payer, provider, now, kind)
-        limits = {name: getattr(self.budget, name) for name in names}
+        limits = {name: self.budget.limit(name) for name in names}
         return {names[name]: (name, limit) for name, limit in limits.items() if limit is not None}
 
     def counters(self, payer: str, provider: str, now: datetime, kind: str) -> dict[str, str]:
@@ -567,29 +595,3 @@ def spent_of(work: Work, scope: str) -> int:
 def put(work: Work, scope: str, total: int) -> None:
     """Set counter `scope`, which `spent_of` has locked."""
     work.run("UPDATE budget_totals SET units = :units WHERE scope = :scope", units=str(total), scope=scope)
-
-
-def _exceeded(
-    name: str, asked: int, limit: Amount, left: int, until: datetime | None = None, *, kind: str
-) -> BudgetExceeded:
-    end = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
-    rest = Amount(max(left, 0), limit.currency)
-    what, fix = "call can cost", "give a lower max_tokens, a shorter prompt, or a larger budget"
-    if kind:
-        what, fix = "movement is of", "give a lower target, or a larger budget"
-    return BudgetExceeded(
-        f"the {what} {Amount(asked, limit.currency)}, and the budget {name} of {limit} has {rest} left{end}",
-        hint=fix,
-        limit=name,
-        asked=Amount(asked, limit.currency),
-        left=rest,
-        until=until,
-    )
-
-
-def _midnight(now: datetime) -> datetime:
-    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-
-
-def _is_lost(owner: str, since: float) -> bool:
-    return time.time() - since > _LOST_AFTER or life_of(owner) == "gone"

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from zg_core import Budget, BudgetExceeded, ChatClient, ProviderUnavailable, Store, og
+from zg_core.backends.direct.audit.noted import Noted
 from zg_core.budget import Spending
 from zg_core.calls.closing import RECORD_CHANGED
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSettings, ProviderSpec
@@ -214,6 +215,29 @@ class TestRefusals:
             else:
                 assert client.create(QUESTION).receipt.fee.exact
                 tally("honest refusal", honest=1, accepted=1)
+
+
+class TestWhatIsSaidToBeOwed:
+    """He says that much was unsettled before he was first seen, to charge it later."""
+
+    @pytest.mark.parametrize("lies", [True, False], ids=["lying", "honest"])
+    def test_it_excuses_no_more_than_he_can_collect_and_is_shown(self, given, net, provider, tally, lies):
+        wallet = net.new_wallet()
+        net.open_account(wallet, provider, 3 * 10**18)
+        claim = json.dumps({"unsettledFee": str(10**24)}).encode()
+
+        def plan(passed: Passed) -> Said | None:
+            return Said(claim) if lies and passed.path.endswith("/unsettledfee") else None
+
+        given = {**given, "private_key": wallet.private_key}
+        with net.operator(provider) as operator:
+            operator.plan = plan
+            with ChatClient(**given, budget=Budget(per_wallet=og("1"))) as client:
+                assert client.spending is not None
+                client.create(QUESTION)
+                (noted,) = Noted(client.spending).compared_at()
+        assert noted.owed == (og("3") if lies else og("0")), "a new wallet owes nothing: whoever looks can see it"
+        tally("debt from before", **({"tried": 1, "caught": 1} if lies else {"honest": 1, "accepted": 1}))
 
 
 class TestWhatIsLost:

@@ -17,11 +17,23 @@ import pytest
 
 from tests.adversarial.conftest import settings_for
 from tests.adversarial.operator import Operator, Said
-from zg_core import Wallet, async_openai_client, openai_client
+from zg_core import (
+    ChatClient,
+    OpenGradient,
+    OpenGradientAccount,
+    Router,
+    RouterAccount,
+    Wallet,
+    async_openai_client,
+    ensure_opg_approval,
+    openai_client,
+)
+from zg_core.backends.direct.options import Direct
 from zg_core.backends.direct.session import make_token
 from zg_core.localnet import LocalNet, LocalProvider
 
 CHAT = {"model": "chat-ml", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
+ASKED = {"messages": CHAT["messages"], "max_tokens": 20}
 NOBODY = "0x" + "11" * 20
 
 
@@ -147,3 +159,70 @@ def test_the_walk_sees_a_key_in_a_frame_that_is_not_a_tests() -> None:
     with pytest.raises(ValueError, match="x") as caught:
         scope["fails"]("0x" + "ab" * 32)
     assert shown(caught.value, "0x" + "ab" * 32) == ["fails: hidden"]
+
+
+HEX = "c0ffee" * 10 + "abcd"
+ROUTER_KEY = "sk-" + "r0uterKey" * 4
+MANAGEMENT_KEY = "mk-" + "manag3Key" * 4
+NOWHERE = "http://127.0.0.1:9"
+HIDDEN = (HEX, ROUTER_KEY.removeprefix("sk-"), MANAGEMENT_KEY.removeprefix("mk-"))
+USER = f"http://me:{HEX}@rpc.example"  # what must not stand in a URL is not shown when that is said
+
+
+def _framework(name: str, **more: Any) -> Any:
+    from langchain_zerog import ChatZeroG
+    from llama_index_zerog import ZeroG
+
+    where = {"provider": NOBODY, "network": "local", "private_key": "0x" + HEX, "rpc_url": NOWHERE, **more}
+    return ChatZeroG(**where).invoke("hi") if name == "langchain" else ZeroG(**where).complete("hi")
+
+
+def _opengradient(**more: Any) -> Any:
+    urls = {"registry_rpc_url": NOWHERE, "rpc_url": NOWHERE}
+    return OpenGradient(**{**urls, **more})
+
+
+def _router(**more: Any) -> Any:
+    where = {"backend": Router(base_url=f"{NOWHERE}/v1"), "api_key": ROUTER_KEY, "model": "m", "max_retries": 0}
+    return ChatClient(**{**where, "environ": {}, **more})
+
+
+NEWER: dict[str, Callable[[], Any]] = {
+    "a Router's URL with a password": lambda: Router(base_url=USER),
+    "an RPC URL of Direct with a password": lambda: Direct(rpc_url=USER),
+    "an RPC URL of OpenGradient with a password": lambda: OpenGradient(rpc_url=USER),
+    "an RPC URL of a chat model with a password": lambda: _framework("langchain", rpc_url=USER),
+    "an RPC URL of an LLM with a password": lambda: _framework("llama", rpc_url=USER),
+    "a chat model, RPC down": lambda: _framework("langchain"),
+    "an LLM, RPC down": lambda: _framework("llama"),
+    "a Router that is not there": lambda: _router().create(ASKED),
+    "a Router that is not there, sealed": lambda: _router(backend=Router(base_url=f"{NOWHERE}/v1", sealed=True)).create(
+        ASKED
+    ),
+    "a Router's key with a line break": lambda: _router(api_key=f"{ROUTER_KEY}\nx").create(ASKED),
+    "a Router's key for a provider": lambda: _router(provider=ROUTER_KEY),
+    "an account with the wrong key": lambda: RouterAccount(management_key=ROUTER_KEY, environ={}),
+    "an account at a Router that is not there": lambda: RouterAccount(
+        management_key=MANAGEMENT_KEY, base_url=f"{NOWHERE}/v1", environ={}
+    ).balance(),
+    "OpenGradient that is not there": lambda: ChatClient(
+        backend=_opengradient(), private_key="0x" + HEX, model="m", max_retries=0, environ={}
+    ).create(ASKED),
+    "a key of OpenGradient that is none": lambda: OpenGradientAccount(private_key=f"0x{HEX}00", environ={}),
+    "an approval whose chain is not there": lambda: ensure_opg_approval(
+        "2", private_key="0x" + HEX, options=_opengradient(), environ={}
+    ),
+    "an approval with an unknown setting": lambda: ensure_opg_approval("2", private_key="0x" + HEX, nonsense=1),
+    "a sealed call, RPC down": lambda: ChatClient(
+        provider=NOBODY, private_key="0x" + HEX, network="local", rpc_url=NOWHERE, sealed=True, environ={}
+    ).create(ASKED),
+}
+
+
+@pytest.mark.parametrize("name", NEWER)
+def test_what_any_backend_refuses(name: str, tally: Any) -> None:
+    """Beyond 0G Direct: the Router, OpenGradient, sealed calls, and the objects that their settings are."""
+    with pytest.raises(Exception) as caught:
+        NEWER[name]()
+    assert [place for secret in HIDDEN for place in shown(caught.value, secret)] == []
+    tally("key in a traceback", tried=1, caught=1)

@@ -17,8 +17,8 @@ class Block:
     """One fenced block.
 
     Attributes:
-        note: What the comment above it says: ``not run: WHY``, ``runs until FILE``, ``file: NAME``, ``keeps NAME``,
-            ``moves the clock by SECONDS``.
+        note: What the comment above it says: ``not run: WHY``, ``may fail: WHY``, ``runs until FILE``, ``file: NAME``,
+            ``keeps NAME``, ``moves the clock by SECONDS``.
     """
 
     page: str

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,17 +25,30 @@ ELSEWHERE = {
     "docs/opengradient.md": "tests/zg_core/backends/opengradient/test_docs_page.py",
     "docs/router.md": "tests/zg_core/backends/router/test_docs_page.py",
     "docs/money.md": "tests/zg_core/backends/direct/money/test_docs_page.py",
-    "docs/verification.md": "tests/zg_core/verify/attestation/test_page.py",
+    "docs/guides/attestation.md": "tests/zg_core/verify/attestation/test_page.py",
     "docs/deployment.md": "tests/fleet/test_fleet.py",
+    "docs/extras.md": "tests/test_extras.py",
     "docs/testing.md": "tests/docs/test_start.py",
     "docs/start/local.md": "tests/docs/test_start.py",
     "docs/start/testnet.md": "tests/docs/test_start.py",
+    "docs/start/router.md": "tests/docs/test_start.py",
+    "docs/start/opengradient.md": "tests/docs/test_start.py",
 }
 WITH_PYTHON = {
     page.relative_to(ROOT).as_posix() for page in pages() if any(each.language == "python" for each in blocks(page))
 }
 
 
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """What a page sets is forgotten."""
+    kept = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+@pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("page", sorted(WITH_PYTHON - ELSEWHERE.keys()))
 def test_blocks_run_in_order(page: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ZEROG_HOME", str(tmp_path))
@@ -47,11 +64,27 @@ def test_blocks_run_in_order(page: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
             if block.language != "python":
                 continue
             assert not block.note.startswith("not run"), f"{block} is not run by anything"
+            if block.note == "type-checked":
+                continue
             said = io.StringIO()
             with contextlib.redirect_stdout(said):
                 exec(compile(block.text, str(block), "exec"), shared)
-            for expected in re.findall(r"^print\(.*\)  # (.+)$", block.text, re.MULTILINE):
+            for expected in re.findall(r"^ *print\(.*\)  # (.+)$", block.text, re.MULTILINE):
                 assert expected in said.getvalue(), f"{block} does not print {expected!r}: {said.getvalue()}"
+
+
+def test_blocks_that_need_another_network_pass_a_strict_type_checker(tmp_path: Path) -> None:
+    found = [each.text for page in pages() for each in blocks(page) if each.note == "type-checked"]
+    assert found
+    names = []
+    for number, text in enumerate([*found, "import zg_core\n\nzg_core.og(bytes())\n"]):
+        names.append(tmp_path / f"block_{number}.py")
+        names[-1].write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--strict", *map(str, names)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    wrong = [line for line in done.stdout.splitlines() if "error:" in line]
+    assert wrong, f"the check is blind: {done.stdout}{done.stderr}"
+    assert all(names[-1].name in line for line in wrong), done.stdout
 
 
 def test_pages_that_run_elsewhere_are_named_there() -> None:

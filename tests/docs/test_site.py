@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -137,3 +138,29 @@ def test_every_page_is_listed_for_language_models() -> None:
     listed = (ROOT / "llms.txt").read_text(encoding="utf-8")
     pages = {page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")}
     assert sorted(page for page in pages - {"docs/index.md"} if f"({page})" not in listed) == []
+
+
+def test_every_page_says_for_which_backends_it_holds() -> None:
+    docs = ROOT / "docs"
+    written = {page.relative_to(docs).as_posix(): page.read_text(encoding="utf-8") for page in docs.rglob("*.md")}
+    backends = ("all backends", "0G Direct", "0G Router", "OpenGradient", "names the backend")
+    silent = []
+    for name, text in {**written, **generator().pages()}.items():
+        said = text.split("\n\n")[1].replace("\n", " ")
+        if not (said.startswith(("*Holds for", "*Each section names")) and any(each in said for each in backends)):
+            silent.append(name)
+    assert silent == [], "the second paragraph of a page says for which backends it holds"
+
+
+def test_every_field_of_a_receipt_has_its_row() -> None:
+    schema = json.loads((ROOT / "zg_core/receipts/schema-v2.json").read_text(encoding="utf-8"))
+    page = generator().pages()["reference/receipt.md"]
+    assert [name for name in schema["properties"] if f"| `{name}` |" not in page] == []
+    assert "| `payment.fee` |" in page
+
+
+def test_the_readme_is_a_screen_and_a_half() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text.count("\n") <= 95
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert all(block.count("\n") <= 12 for block in blocks)

@@ -43,15 +43,22 @@ class Reader:
         if word == "runs":
             self._start(block, self.folder / rest.removeprefix("until "))
             return ""
+        if word == "may":  # fail: the page says how it ends on the local network
+            return self._bash(f"{self.kept}{block.text}\ntrue", block)
         save = f"\nprintf 'export {rest}=%s\\n' \"${rest}\" > .kept" if word == "keeps" else ""
-        script = f"set -euo pipefail\n{self.kept}{block.text}{save}"
+        printed = self._bash(f"set -euo pipefail\n{self.kept}{block.text}{save}", block)
+        if word == "keeps":
+            self.kept += (self.folder / ".kept").read_text()
+        # One terminal: what a block sets is there in the next one.
+        self.kept += "".join(f"{line}\n" for line in block.text.splitlines() if line.startswith(("source ", "export ")))
+        return printed
+
+    def _bash(self, script: str, block: Block) -> str:
         done = subprocess.run(
             ["bash", "-c", script], cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=SECONDS,
             stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{block} fails:\n{block.text}\n{done.stdout}{done.stderr}"
-        if word == "keeps":
-            self.kept += (self.folder / ".kept").read_text()
         return done.stdout + done.stderr
 
     def _start(self, block: Block, ready: Path) -> None:
@@ -117,6 +124,24 @@ def test_the_clock_of_a_local_network_moves_as_its_page_says(tmp_path: Path) -> 
         before = net.chain.timestamp
         Reader(tmp_path, net.env()).paste(block)
         assert net.chain.timestamp - before >= 86400
+
+
+def test_the_router_on_this_machine(alone: Reader) -> None:
+    printed = [alone.paste(block) for block in blocks(ROOT / "docs/start/router.md")]
+    both = "".join(printed)
+    assert "local-chat-1" in both
+    assert both.count("The capital of France is Paris.") == 2
+    assert both.count("signer_only") == 2
+    assert "1 agrees, 0 differs, 0 missing, 0 unknown" in both  # the command line's; a program keeps what it says
+
+
+def test_opengradient_on_this_machine(alone: Reader) -> None:
+    both = "".join(alone.paste(block) for block in blocks(ROOT / "docs/start/opengradient.md"))
+    assert "1000 OPG" in both
+    assert both.count("2+3 = 5") == 2
+    assert both.count("FAILED") == 1
+    assert "not signed: usage, model, finish_reason" in both
+    assert "permit        open" in both
 
 
 def test_the_tests_of_ones_own_agent(alone: Reader) -> None:

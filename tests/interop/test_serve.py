@@ -92,22 +92,22 @@ def test_a_changed_stream_is_an_error(steps: dict[str, Any], client: str) -> Non
 
 def test_nothing_was_paid_twice(steps: dict[str, Any], server: Running) -> None:
     verdicts = [str(each.receipt.verdict.status) for each in server.server.seen.after(0)]
-    assert (verdicts.count("verified"), verdicts.count("failed")) == (4, 4), "before the README's own"
+    assert (verdicts.count("verified"), verdicts.count("failed")) == (4, 4), "before the guide's own"
     assert steps
 
 
-README = (HERE.parents[1] / "README.md").read_text(encoding="utf-8")
+GUIDE = (HERE.parents[1] / "docs/guides/openai.md").read_text(encoding="utf-8")
 
 
 def pasted(language: str, server: Running) -> str:
-    """The example of the README in this language, for the server of these tests."""
-    (block,) = re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    assert "http://127.0.0.1:3000/v1" in block
+    """The example of the guide in this language, for the server of these tests."""
+    found = re.findall(rf"^```{language}\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
+    (block,) = (each for each in found if "http://127.0.0.1:3000/v1" in each)
     return str(block).replace("http://127.0.0.1:3000", server.url).replace("local-chat-1", "good")
 
 
 @pytest.mark.parametrize("language", ["js", "ts"])
-def test_an_example_of_the_readme_runs(server: Running, language: str) -> None:
+def test_an_example_of_the_guide_runs(server: Running, language: str) -> None:
     done = subprocess.run(
         [make_node_modules(), "--input-type=module", "-"],
         cwd=HERE,
@@ -122,7 +122,7 @@ def test_an_example_of_the_readme_runs(server: Running, language: str) -> None:
     assert done.stdout.strip().endswith(" verified")
 
 
-def test_curl_of_the_readme_shows_the_verdict(server: Running) -> None:
+def test_curl_of_the_guide_shows_the_verdict(server: Running) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed here")
     command = "curl" + pasted("sh", server).partition("curl")[2]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,10 +21,11 @@ import zg_core
 from langchain_zerog import ChatZeroG, get_zerog_receipts, receipt_of
 from langchain_zerog._receipts import is_what_was_said
 from langchain_zerog.middleware import ZeroGVerificationMiddleware
+from zg_core import VerificationWarning
 from zg_core.localnet import LocalNet, LocalProvider
 from zg_core.receipts import recent
 from zg_core.receipts.memory import MemoryReceipts
-from zg_core.verify.verdict import Status, Verdict
+from zg_core.verify.verdict import Reason, Status, Verdict
 
 Make = Callable[..., ChatZeroG]
 QUESTION = "What is 6 times 7? Use the multiply tool."
@@ -104,6 +107,35 @@ def test_an_answer_whose_check_does_not_end_is_asked_for_again(
     assert asked(provider) == before + 1
 
 
+@pytest.mark.parametrize("proven", ["unavailable", "response_bound"])
+def test_what_the_policy_would_refuse_now_is_asked_for_again(
+    make_model: Make, provider: LocalProvider, talk: Any, cache: Any, proven: str
+) -> None:
+    """As where a later look at the chain shows that its key was revoked before it signed."""
+    model = make_model(verify="require", cache=cache)
+    receipt = receipt_of(talk.invoke(model, "Hello"))
+    assert receipt is not None
+    receipt.settle(replace(receipt.verdict, status=Status(proven), reason=Reason.RECORD_CHANGED))
+    before = asked(provider)
+    assert status(talk.invoke(model, "Hello")) == "verified"
+    assert asked(provider) == before + 1
+    assert status(talk.invoke(model, "Hello")) == "verified"
+    assert asked(provider) == before + 1
+
+
+def test_where_the_policy_warns_it_warns_of_what_is_served_too(
+    make_model: Make, provider: LocalProvider, talk: Any, cache: Any
+) -> None:
+    model = make_model(verify="warn", cache=cache)
+    receipt = receipt_of(talk.invoke(model, "Hello"))
+    assert receipt is not None
+    receipt.settle(replace(receipt.verdict, status=Status.RESPONSE_BOUND, reason=Reason.REQUEST_UNKNOWN))
+    before = asked(provider)
+    with pytest.warns(VerificationWarning, match="could not be recomputed"):
+        assert status(talk.invoke(model, "Hello")) == "response_bound"
+    assert asked(provider) == before
+
+
 @pytest.mark.parametrize("verify", ["require", "warn", "off", "background"])
 def test_a_good_answer_is_served_and_paid_once(
     make_model: Make, provider: LocalProvider, talk: Any, cache: Any, verify: str
@@ -138,16 +170,28 @@ def test_the_cache_of_the_process_is_looked_at_the_same_way(
 
 
 @pytest.mark.parametrize(
-    ("claimed", "served"), [("verified", True), ("not_checked", True), ("pending", False), ("failed", False)]
+    ("verify", "claimed", "served"),
+    [
+        *(("require", status, status == "verified") for status in ("verified", "response_bound", "not_checked", "x")),
+        *((verify, "not_checked", True) for verify in ("off", "background")),
+        *((verify, status, False) for status in ("pending", "failed") for verify in ("require", "off")),
+    ],
 )
 def test_of_another_processs_answer_its_word_is_taken_where_it_claims_no_more_than_it_may(
-    make_model: Make, provider: LocalProvider, talk: Any, monkeypatch: pytest.MonkeyPatch, claimed: str, served: bool
+    make_model: Make,
+    provider: LocalProvider,
+    talk: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    verify: str,
+    claimed: str,
+    served: bool,
 ) -> None:
     cache = Written()
-    model = make_model(verify="require", cache=cache)
+    model = make_model(verify=verify, cache=cache)
     talk.invoke(model, "Hello")
     ((key, text),) = cache.texts.items()
-    cache.texts[key] = text.replace('"status": "verified"', f'"status": "{claimed}"')
+    cache.texts[key] = re.sub(r'"status": "\w+"', f'"status": "{claimed}"', text)
+    assert f'"status": "{claimed}"' in cache.texts[key]
     monkeypatch.setattr(recent, "RECENT", MemoryReceipts())  # as in another process
     before = asked(provider)
     talk.invoke(model, "Hello")

@@ -15,7 +15,7 @@ def test_the_examples_of_the_page(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # one of them keeps an index
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     names: dict[str, object] = {"__name__": "page"}
     for number, block in enumerate(blocks, 1):
         exec(compile(block, f"llamaindex.md, block {number}", "exec"), names)

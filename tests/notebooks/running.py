@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jupytext
+import nbformat
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
-from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -19,6 +20,7 @@ NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
 FIGURE = ROOT / "docs" / "compare.png"
 TIMEOUT = 240
 MOST_BYTES = 250_000
+HOMES = ("HOME", "ZEROG_HOME", "IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR")
 
 # What no output may hold: a path of a machine, an address of a server, a token or a key.
 FORBIDDEN = {
@@ -29,25 +31,62 @@ FORBIDDEN = {
 }
 
 
-def execute(name: str) -> Any:
-    """The notebook `name` (from its ``.py``), run."""
+# Before a notebook that is run after another: nothing of that one is left but imported modules.
+ANEW = """\
+import os
+os.chdir({place!r})
+get_ipython().run_line_magic("reset", "-f")
+import builtins, os
+at_the_start = vars(builtins).setdefault("_environ_at_the_start", dict(os.environ))
+os.environ.clear()
+os.environ.update({{**at_the_start, **dict.fromkeys({homes!r}, {place!r})}})
+del at_the_start
+"""
+
+
+def execute(name: str, kernel: Kernel | None = None) -> Any:
+    """The notebook `name` (from its ``.py``), run in a kernel of its own or in one that has run others."""
+    if kernel is None:
+        with Kernel() as own:
+            return execute(name, own)
     notebook = jupytext.read(NOTEBOOKS / f"{name}.py")
     with tempfile.TemporaryDirectory() as place:
-        environ = {key: value for key, value in os.environ.items() if not key.startswith(("ZEROG_", "ZG_"))}
-        environ.pop("PRIVATE_KEY", None)
-        environ |= {
-            "HOME": place,
-            "ZEROG_HOME": place,
-            "IPYTHONDIR": place,
-            "MPLCONFIGDIR": place,
-            "JUPYTER_RUNTIME_DIR": place,
-        }
-        # files instead of ports: nobody else on the machine can talk to the kernel
-        config = Config(KernelManager={"transport": "ipc", "ip": str(Path(place) / "kernel")})
-        resources = {"metadata": {"path": place}}
-        client = NotebookClient(notebook, config=config, timeout=TIMEOUT, kernel_name="python3", resources=resources)
-        client.execute(env=environ)
+        anew = nbformat.v4.new_code_cell(ANEW.format(place=place, homes=HOMES))
+        notebook.cells.insert(0, anew)
+        NotebookClient(notebook, km=kernel.manager, timeout=TIMEOUT).execute()
+    del notebook.cells[0]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            for each in (cell, *cell.outputs):
+                if each.get("execution_count"):
+                    each["execution_count"] -= kernel.cells + 1
+    kernel.cells += 1 + sum(cell.cell_type == "code" for cell in notebook.cells)
     return tidy(notebook)
+
+
+def environment(place: str) -> dict[str, str]:
+    """The variables of a notebook in the directory `place`: nothing of the developer's own."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("ZEROG_", "ZG_", "OG_"))}
+    environ.pop("PRIVATE_KEY", None)
+    return environ | dict.fromkeys(HOMES, place)
+
+
+class Kernel:
+    """One process that runs notebooks, one after the other. A context manager."""
+
+    def __init__(self) -> None:
+        self.cells = 0
+        self._place = tempfile.TemporaryDirectory()
+        # files instead of ports: nobody else on the machine can talk to the kernel
+        self.manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(Path(self._place.name) / "k"))
+
+    def __enter__(self) -> Self:
+        run_sync(self.manager.start_kernel)(env=environment(self._place.name), cwd=self._place.name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        run_sync(self.manager.shutdown_kernel)(now=True)
+        self._place.cleanup()
 
 
 def tidy(notebook: Any) -> Any:
@@ -59,12 +98,26 @@ def tidy(notebook: Any) -> Any:
     }
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
+        if "outputs" in cell:
+            cell.outputs = _joined(cell.outputs)
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", ()):
             output.pop("transient", None)
             if "metadata" in output:
                 output["metadata"] = {}
     return notebook
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """What was printed in several pieces, as a busy machine does, as one."""
+    joined: list[Any] = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        if output.output_type == "stream" and last.get("name") == output.name:
+            last["text"] += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def texts(notebook: Any) -> list[str]:

@@ -112,7 +112,7 @@ def settlement(receipt: Receipt, options: Any = None, **settings: Any) -> Any:
     from zg_core.backends.opengradient.account import OpenGradientAccount
 
     with OpenGradientAccount(options, **settings) as account:
-        return account.settlement(receipt)
+        return account.became(receipt)
 
 
 def _checked(backend: Options) -> Options:

@@ -145,12 +145,14 @@ class Body:
         content_type: What they are.
         key: What opens the reply; in the backend's own form, never shown.
         held: Seconds for which its reply may be held back without a byte, beside what the model takes.
+        facts: What the payload asks of the backend alone, and is no part of the bytes.
     """
 
     data: bytes | Upload = field(repr=False)
     content_type: str = "application/json"
     key: Any = field(default=None, repr=False)
     held: float = 0.0
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +165,12 @@ class Grant:
         facts: For the receipt, as plain data without secrets: number and deadline of a permit, the session, ….
         heard: Told once of the headers of the answer to the request that it was sent with (names in lower case), as
             soon as they are there; of None where none came, or the request was not sent after all.
+        stands: Whether whoever has it can be paid by it, also where the request was refused: a permit. Until it is
+            known what was taken, a budget holds all of it.
     """
 
     headers: SecretHeaders
     most: Amount | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     heard: Callable[[Mapping[str, str] | None], None] | None = field(default=None, repr=False, compare=False)
+    stands: bool = False

@@ -10,12 +10,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from zg_core.backends.service import Service
-    from zg_core.budget import Referee
     from zg_core.money import Amount, Fee
     from zg_core.pricing import Asked
     from zg_core.receipts.model import Receipt
 
-__all__ = ["Counts", "budgets_of", "held_to", "is_held"]
+__all__ = ["Counts", "Referee", "budgets_of", "held_to", "is_held"]
+
+
+class Referee(Protocol):
+    """Compares what was charged on chain with receipts (`zg_core.backends.direct.audit.referee`)."""
+
+    async def before(self, service: Service, began: float) -> None:
+        """A call to `service`, begun at unix time `began`, is about to be held for."""
+        ...
+
+    def refused(self, provider: str, units: int) -> None:
+        """A request that can have cost `units` neuron was refused."""
+        ...
+
+    async def again(self, service: Service) -> bool:
+        """A budget is about to refuse; whether less may be counted now."""
+        ...
 
 
 class Counts(Protocol):

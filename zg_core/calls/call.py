@@ -177,6 +177,7 @@ class Call:
     body: Body | None = None  # its bytes are those of the exchange
     grant: Grant | None = None  # what the request was sent with
     heard: dict[str, Any] = field(default_factory=dict)  # what the reply said beside its answer: the backend's notes
+    marks: set[bytes] = field(default_factory=set)  # what else no two replies share, by the backend's scheme
 
     def leave(self) -> None:
         """The request is not under way any more; again has no effect."""

@@ -107,7 +107,7 @@ class Closing:
         """Record that the request was answered with a refusal.
 
         Whoever refused says that nothing was served, and that is not proven: what it can have cost at most stays on
-        the receipt, to be disputed, and is not held in the budget.
+        the receipt, to be disputed, and is not held in the budget; but where he was given a permit, he can be paid.
         """
         call.leave()
         receipt, exchange = call.receipt, call.exchange
@@ -126,7 +126,10 @@ class Closing:
             if call.budget is not None:
                 if call.budget.referee is not None:
                     call.budget.referee.refused(receipt.provider, receipt.fee.upper or 0)
-                await self._transport.blocking(call.budget.release, receipt)
+                if call.grant is not None and call.grant.stands:
+                    await self._transport.blocking(call.budget.settle, receipt, receipt.fee)
+                else:
+                    await self._transport.blocking(call.budget.release, receipt)
         finally:
             await self._keep_closed(receipt)
         return receipt

@@ -43,10 +43,11 @@ class Replays:
     async def arrived(self, call: Call) -> None:
         """Note the reply of `call`, and on `call` whether it was noted before.
 
-        Of a reply that broke off only the ids are noted: its bytes are not those that were signed.
+        Of a reply that broke off only the ids and the backend's marks are noted: its bytes are not those that were
+        signed.
         """
         exchange, receipt, ids = call.exchange, call.receipt, _ids(call)
-        marks = set(ids)
+        marks = set(ids | call.marks)
         service = call.route.service
         if exchange.complete and call.task.name not in _FUNCTIONS:
             signer = str(
@@ -65,10 +66,10 @@ class Replays:
 
     def left(self, call: Call) -> None:
         """`arrived`, where nobody may wait: the reader left, or the task was cancelled."""
-        if ids := _ids(call):
-            for mark in ids:
+        if marks := _ids(call) | call.marks:
+            for mark in marks:
                 self._guard.note(mark)
-            self._recorder.noted_aside(call.receipt, ids)
+            self._recorder.noted_aside(call.receipt, marks)
 
 
 def _ids(call: Call) -> frozenset[bytes]:

@@ -41,12 +41,18 @@ class Earlier:
         looked = [await self.look(each) for each in asked]
         return [shown for shown, seen in looked if seen is not None]
 
-    async def refuse_repetition(self, what: str, to: str, data: str, value: int) -> None:
+    async def refuse_repetition(self, what: str, to: str, data: str, value: int) -> list[Record]:
         """Refuse what was asked for before, where that may still be mined, or was and its caller was not told.
+
+        Returns:
+            What is seen nowhere, and was refused or has been unclear for long, though nothing shows that its nonce went
+            to another transaction: a node may keep it, or hide it. What is sent now has to have the same nonce, which
+            all of it has.
 
         Raises:
             ChainError: so it is (``transaction_pending``, ``transaction_mined``), or the chain cannot be read.
         """
+        hidden: list[Record] = []
         for record in await self._transport.blocking(self._intentions.alike, to, data, value):
             shown, seen = await self.look(record)
             if seen is None:
@@ -63,7 +69,9 @@ class Earlier:
                     **facts,
                 )
             recent = await self._transport.blocking(self._intentions.is_recent, record)
-            if shown.state == "unclear" and (recent or seen.known or seen.inconclusive):
+            nonces = {form.nonce for each in [*hidden, record] for form in each.forms}
+            lost = not recent and not seen.known and not seen.inconclusive and seen.mined <= min(nonces)
+            if shown.state == "unclear" and not (lost and len(nonces) == 1):
                 raise ChainError(
                     f"{what}: {asked} and may still be mined ({shown.hashes[-1]}); nothing was sent now",
                     code="transaction_pending",
@@ -71,6 +79,9 @@ class Earlier:
                     "again=True (--again) sends another one",
                     **facts,
                 )
+            if shown.state in ("unclear", "refused"):
+                hidden.append(replace(record, shown=shown))
+        return hidden
 
     async def look(self, record: Record) -> tuple[Intention, Seen | None]:
         """What the chain shows of an intention now; the store is told what became clear.
@@ -87,11 +98,20 @@ class Earlier:
         if seen.receipt is not None:
             status = status_of(seen.receipt)
             state = "unclear" if status is None else "mined" if status else "reverted"
+            if state == "reverted" and await self._is_denied(record, seen):
+                state = "unclear"
         elif seen.mined > max(form.nonce for form in record.forms):
             state = "dropped" if await self._is_dropped(record) else "unclear"
         if state != shown.state or state == "mined":
             await self._transport.blocking(self._intentions.settle, shown.id, state)
         return replace(shown, state=state), seen
+
+    async def _is_denied(self, record: Record, seen: Seen) -> bool:
+        """Whether it is said to be reverted, and the chain does not bear that out."""
+        shown = record.shown
+        call = {"from": self._traces.address, "to": shown.to, "data": record.data, "value": hex(shown.value.units)}
+        gas = next(form.gas for form in record.forms if form.hash == seen.hash)
+        return await self._traces.contradicts(call, seen.receipt or {}, gas)
 
     async def _is_dropped(self, record: Record) -> bool:
         """Whether every nonce that it had is shown to have gone to another transaction."""

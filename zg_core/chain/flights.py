@@ -65,6 +65,7 @@ class Flight:
         said: What the node said last instead of taking it.
         outcome: What the store is told when it ends; None for an unclear end.
         taker: The transaction that has taken its nonce.
+        resumed: Whether it goes on with an intention: then it has no other nonce than that one's.
     """
 
     what: str
@@ -82,6 +83,7 @@ class Flight:
     failure: RpcFailure | None = None
     outcome: str | None = None
     taker: str = ""
+    resumed: bool = False
     # what whoever waits remembers between two looks
     signed_at: float = 0.0
     told_at: float = field(default_factory=time.monotonic)

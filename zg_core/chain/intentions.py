@@ -17,7 +17,7 @@ from zg_core.holders import holder, life_of
 from zg_core.money import Amount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from zg_core.store import Store, Work
 
@@ -126,6 +126,13 @@ class Intentions:
             )
         return id_
 
+    def adopt(self, id_: str, earlier: Iterable[str]) -> None:
+        """What was signed for `earlier` ones of the same belongs to this one: one of all its forms can be mined."""
+        with self._store.transaction() as work:
+            for each in earlier:
+                work.run("UPDATE signed_forms SET intention = :id WHERE intention = :each", id=id_, each=each)
+                work.run("DELETE FROM intentions WHERE id = :each", each=each)
+
     def close(self, id_: str, state: str | None) -> None:
         """Note how it ended; None if nothing was ever sent, so that there was nothing."""
         with self._store.transaction() as work:
@@ -180,11 +187,8 @@ class Intentions:
             return [
                 self._record(work, row)
                 for row in found
-                if row["state"] in _UNENDED
-                or (
-                    now - row["asked"] < REPEAT_SECONDS
-                    and (row["late"] or row["state"] == "refused" or _is_untold(row, now))
-                )
+                if row["state"] in (*_UNENDED, "refused")
+                or (now - row["asked"] < REPEAT_SECONDS and (row["late"] or _is_untold(row, now)))
             ]
 
     def acknowledge(self, to: str, data: str, value: int) -> None:

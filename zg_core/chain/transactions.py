@@ -35,7 +35,10 @@ from zg_core.errors import ChainError, ConfigError, ZeroGError
 from zg_core.progress import tell
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zg_core.chain.encoding import Fees
+    from zg_core.chain.intentions import Record
     from zg_core.chain.nonces import Lease
     from zg_core.chain.results import Contracts
     from zg_core.chain.traces import Seen
@@ -107,21 +110,28 @@ class Sender:
             ChainError: the chain cannot be reached, or gas is above the caps (``gas_too_expensive``): nothing was sent.
                 It was not seen mined in time, or the same was asked for before and may still be mined
                 (``transaction_pending``, ``details["transaction"]``). The same is mined since, and its caller was not
-                told (``transaction_mined``); nothing was sent now.
+                told (``transaction_mined``), or its nonce is in use (``transaction_busy``); nothing was sent now.
             WrongChain: the RPC answers for another chain; nothing was sent.
         """
         account = _Account(self)
         call = {"from": self.wallet.address, "to": to, "data": data, "value": hex(value)}
         flight = Flight(what, call, Handed() if handed is None else handed)
         await self._transport.blocking(told_by_now, self.store)
+        hidden: list[Record] = []
         if again:
             await self._transport.blocking(account.intentions.acknowledge, to, data, value)
         else:
-            await account.earlier.refuse_repetition(what, to, data, value)
+            hidden = await account.earlier.refuse_repetition(what, to, data, value)
         gas, fees = await self._preflight.check(what, call)
         with beating(self.store):
+            lease = await self._nonce_of(account, flight, hidden) if hidden else None
             flight.id = await self._transport.blocking(account.intentions.begin, what, to, data, value)
-            return await self._see_through(account, flight, gas, fees)
+            if lease is not None:
+                await self._transport.blocking(account.intentions.adopt, flight.id, [each.shown.id for each in hidden])
+                flight.handed.forms.extend(form for each in reversed(hidden) for form in each.forms)
+                flight.left = True
+                fees = self._outbidding(flight, gas, fees)
+            return await self._see_through(account, flight, gas, fees, lease)
 
     async def unsettled(self, to: str = "", data: str = "") -> list[Intention]:
         """What was asked for and had no clear end, as one look shows it now. Sends nothing.
@@ -153,10 +163,10 @@ class Sender:
             raise ConfigError(f"nothing was sent under {id_!r}", code="unknown_intention", hint=hint)
         shown, last = record.shown, record.forms[-1]
         call = {"from": self.wallet.address, "to": shown.to, "data": record.data, "value": hex(shown.value.units)}
-        flight = Flight(shown.what, call, Handed(list(record.forms)), id_, left=True)
+        flight = Flight(shown.what, call, Handed(list(record.forms)), id_, left=True, resumed=True)
         now, seen = await account.earlier.look(record)
         if seen is not None and seen.receipt is not None:
-            return await self._result(flight, seen)
+            return await self._result(account, flight, seen)
         if now.state == "dropped":
             raise self._dropped(flight)
         lease = await self._transport.blocking(partial(account.nonces.claim, used=True), last.nonce)
@@ -178,7 +188,7 @@ class Sender:
         """Send it and wait for it; however that ends, the store is told."""
         try:
             seen = await self._carry(account, flight, gas, fees, lease)
-            result = await self._result(flight, seen)
+            result = await self._result(account, flight, seen)
         except ZeroGError as error:
             if flight.left:
                 for name, fact in flight.named().items():
@@ -211,9 +221,10 @@ class Sender:
 
     async def _carry(self, account: _Account, flight: Flight, gas: int, fees: Fees, lease: Lease | None) -> Seen:
         """What is seen of it once it is mined."""
-        resumed = lease is not None
+        resumed = flight.resumed
         for _ in range(_ATTEMPTS):
             flight.begin(lease or await self._lease(account))
+            lease = None
             unsigned = Unsigned(
                 self.network.chain_id,
                 flight.nonce,
@@ -251,6 +262,38 @@ class Sender:
             hint="another program sends with this wallet; share one ZEROG_STORE, or use one wallet each",
             retryable=True,
         )
+
+    async def _nonce_of(self, account: _Account, flight: Flight, hidden: Sequence[Record]) -> Lease:
+        """The nonce of what was asked for before and is seen nowhere: at most one of both can be mined then.
+
+        Raises:
+            ChainError: somebody uses it now (``transaction_busy``).
+        """
+        nonce = hidden[0].forms[-1].nonce
+        for pause in (0.0, 0.2, 0.4, 0.8, 1.6):
+            if pause:
+                await self._transport.sleep(pause)
+            lease = await self._transport.blocking(partial(account.nonces.claim, used=True), nonce)
+            if lease is not None:
+                return lease
+        shown = hidden[0].shown
+        raise ChainError(
+            f"{flight.what}: nonce {nonce} of {self.wallet.address} is in use, and the same as now was asked for with "
+            f"it at {shown.asked_at:%Y-%m-%d %H:%M:%S} UTC; nothing was sent now",
+            code="transaction_busy",
+            hint="try again in a moment; again=True (--again) sends another one",
+            retryable=True,
+            intention=shown.id,
+            transaction=shown.hashes[-1],
+        )
+
+    def _outbidding(self, flight: Flight, gas: int, fees: Fees) -> Fees:
+        """`fees`, high enough to take the place of what a node may keep, as far as the caps allow."""
+        lid = Lid(self.sending, gas)
+        for form in flight.handed.forms:
+            dearer = lid.dearer(form.fees, self.sending.raise_percent)
+            fees = fees if dearer is None else lid.over(fees.at_least(dearer))
+        return fees
 
     async def _lease(self, account: _Account) -> Lease:
         """The next nonce, by what the node counts and what the store knows."""
@@ -304,12 +347,27 @@ class Sender:
         flight.outcome = "refused"
         raise self._refusal(flight.what, flight.failure)
 
-    async def _result(self, flight: Flight, seen: Seen) -> TransactionResult:
+    async def _result(self, account: _Account, flight: Flight, seen: Seen) -> TransactionResult:
         result = result_of(flight, seen, self._contracts)
         if isinstance(result, TransactionResult):
             message = f"{flight.what}: {result.hash} is in block {result.block}"
             tell(self._listener, "mined", message, transaction=result.hash, block=result.block)
             return result
+        gas = next(form.gas for form in flight.handed.forms if form.hash == seen.hash)
+        try:
+            denied = await account.traces.contradicts(flight.call, seen.receipt or {}, gas)
+        except ChainError:
+            denied = False
+        if denied:
+            flight.outcome = None
+            raise ChainError(
+                f"{flight.what}: the RPC endpoint says that {seen.hash} was reverted in block {result['block']}, and "
+                "would carry out the same after that block; whether it was done is unclear",
+                code="rpc_junk",
+                hint="ask another RPC endpoint what has changed; again=True (--again) sends another one",
+                transaction=seen.hash,
+                block=result["block"],
+            )
         tell(self._listener, "reverted", f"{flight.what}: {seen.hash} was mined and reverted", **result)
         try:
             (why,) = await self._rpc.batch([("eth_call", [flight.call, hex(result["block"])])])

@@ -16,6 +16,7 @@ from zg_core.cli.keys import keys
 from zg_core.cli.market import models, providers
 from zg_core.cli.media import check, image, transcribe
 from zg_core.cli.money import acknowledge, deposit, pending, refund, retrieve, transfer
+from zg_core.cli.notebooks.commands import notebooks
 from zg_core.cli.opengradient import opengradient
 from zg_core.cli.receipts import receipts
 from zg_core.cli.router import router as router_commands
@@ -71,6 +72,7 @@ cli.add_typer(receipts, name="receipts", rich_help_panel=MONEY)
 cli.add_typer(opengradient, name="opengradient", rich_help_panel=MONEY)
 cli.add_typer(router_commands, name="router", rich_help_panel=MONEY)
 cli.add_typer(localnet, name="localnet", rich_help_panel=LOCAL)
+cli.add_typer(notebooks, name="notebooks", rich_help_panel=LOCAL)
 
 
 def _version(wanted: bool) -> None:

@@ -174,20 +174,21 @@ def _print_compared(run: Run, compared: list[Compared], found: list[Discrepancy]
         run.out.warn(f"more was charged than this store has receipts for: {elsewhere(run)}")
     if compared:
         run.out.table(
-            ["compared (UTC)", "wallet", "provider", "charged beyond receipts", "counted"],
+            ["compared (UTC)", "wallet", "provider", "unsettled before", "charged beyond receipts", "counted"],
             [_comparison(each, beyond.get((each.payer, each.provider))) for each in compared],
-            rank=["provider", "charged beyond receipts", "compared (UTC)", "counted", "wallet"],
+            rank=["provider", "charged beyond receipts", "compared (UTC)", "counted", "unsettled before", "wallet"],
         )
     if not found and any(each.looked for each in compared):
         run.out.line("no provider charged more than the receipts allow")
 
 
-def _comparison(each: Compared, beyond: Discrepancy | None) -> tuple[str, str, str, str, str]:
+def _comparison(each: Compared, beyond: Discrepancy | None) -> tuple[str, str, str, str, str, str]:
     looked = f"{each.looked:%Y-%m-%d %H:%M:%S}" if each.looked else "not yet"
     excess, counted = "nothing" if each.looked else "-", "-"
     if beyond is not None:
         excess, counted = str(beyond.excess), "yes" if beyond.counted else "no"
-    return looked, each.payer, each.provider, excess, counted
+    owed = "not told" if each.owed is None else str(each.owed)
+    return looked, each.payer, each.provider, owed, excess, counted
 
 
 def _counter(each: Counter) -> dict[str, Any]:
@@ -207,6 +208,7 @@ def _compared(each: Compared) -> dict[str, Any]:
         "provider": each.provider,
         "since": each.since.isoformat(),
         "looked": None if each.looked is None else each.looked.isoformat(),
+        "owed": None if each.owed is None else money(each.owed),
     }
 
 

@@ -120,7 +120,6 @@ def _document(plan: Plan, result: Any, summary: Any) -> dict[str, Any]:
     rows = []
     for row in result:
         facts = row.record()
-        del facts["fee_0g"]
         rows.append({**facts, "fee": money(row.fee)})
     targets = [
         {name: money(value) if isinstance(value := getattr(one, name), Amount) else value for name in one.record()}

@@ -13,7 +13,7 @@ from zg_core.cli.terminal.run import Run  # noqa: TC001 - typer reads the annota
 from zg_core.errors import ConfigError
 from zg_core.money import Amount
 
-__all__ = ["opengradient"]
+__all__ = ["account_of", "opengradient"]
 
 opengradient = typer.Typer(help="OpenGradient: pay from a wallet on Base, look at enclaves.", no_args_is_help=True)
 
@@ -21,7 +21,8 @@ _FAILED = 1
 _MARKS = {"pass": "ok", "fail": "FAILED"}
 
 
-def _account(run: Run, nitro_root: str | None = None) -> Any:
+def account_of(run: Run, nitro_root: str | None = None) -> Any:
+    """OpenGradient's account of this command's settings."""
     from zg_core.backends.opengradient.account import OpenGradientAccount
     from zg_core.backends.opengradient.options import OpenGradient
     from zg_core.cli.terminal.keystore import own_wallet
@@ -43,7 +44,7 @@ def approve(
     """Let payments take up to AMOUNT of OPG; sends a transaction on Base only if they may take less now."""
     wanted = Amount(amount_of(amount).units, "OPG")
     consent(yes, f"approve {wanted}")
-    with _account(run) as account:
+    with account_of(run) as account:
         with run.out.waiting("reading the account"):
             funds = account.funds()
         if funds.allowance < wanted:
@@ -68,7 +69,7 @@ def approve(
 @command
 def balance(run: Run) -> None:
     """What the wallet holds on Base, and how much of it payments may take."""
-    with _account(run) as account:
+    with account_of(run) as account:
         with run.out.waiting("reading the account"):
             funds = account.funds()
         run.out.facts(
@@ -91,7 +92,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Look at registry, enclaves, attestation, challenge, policy and funds, in this order, without paying."""
-    with _account(run, nitro_root) as account, run.out.waiting("looking at the enclaves"):
+    with account_of(run, nitro_root) as account, run.out.waiting("looking at the enclaves"):
         findings = account.doctor(model)
     for each in findings:
         mark = _MARKS.get(each.outcome, each.outcome)
@@ -113,7 +114,7 @@ def settlement(run: Run, receipt: Annotated[str, typer.Argument(metavar="RECEIPT
     nonce = chosen.grant.get("nonce")
     own = stored.select(provider=chosen.provider, payer=chosen.payer or None)
     shared = [each for each in own if nonce and each.grant.get("nonce") == nonce]
-    with _account(run) as account, run.out.waiting("asking the chain"):
+    with account_of(run) as account, run.out.waiting("asking the chain"):
         found = account.settlement(chosen, *(each for each in shared if each.id != chosen.id))
     run.out.facts(
         ("permit", f"{found.status}{f' ({found.reason})' if found.reason else ''}"),

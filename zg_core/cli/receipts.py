@@ -11,9 +11,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from zg_core.audits.result import Audit
 from zg_core.backends.direct.audit.anchors import chain_anchor, resolve_late
-from zg_core.backends.direct.audit.auditing import audit as compare
-from zg_core.backends.direct.audit.charges import read_charges
 from zg_core.backends.opengradient import places
 from zg_core.backends.opengradient.anchors import registry_anchor
 from zg_core.backends.opengradient.registry import Registry
@@ -299,29 +298,12 @@ def audit(
     ] = None,
     backend: Annotated[str, typer.Option(help="Whose calls: each backend is settled in its own way.")] = DIRECT,
 ) -> None:
-    """Compare receipts with what providers settled on chain; exit code 1 if sums lie outside of what they allow."""
-    if backend != DIRECT:
-        raise ConfigError(
-            f"nothing is known of how {backend[:40]!r} settles, so its receipts cannot be compared",
-            code="no_audit",
-            hint=f"--backend {DIRECT}; what others charged is in their own accounts",
-        )
-    stored = run.stored()
-    with run.reader(user) as broker, run.out.waiting("reading the settlements"), _warnings(run):
-        owner = broker.address
-        if (wallet := broker.core.wallet_of(owner)) is not None:
-            wallet.unlock()  # who cannot ask what is unsettled would compare half
-        own = list(stored.audited(payer=owner, provider=provider, chain_id=broker.network.chain_id))
-        asked = list(dict.fromkeys(each.provider for each in own))
-        charges = drive(read_charges(broker.core, broker.transport, owner, asked, from_block=from_block))
-    found = compare(
-        own,
-        charges.settlements,
-        unsettled=charges.unsettled,
-        prices=charges.prices,
-        since=_utc(since),
-        until=_utc(until),
-    )
+    """Compare receipts with what was charged; exit code 1 if sums lie outside of what they allow.
+
+    0G Direct: with what providers settled on chain. Router: with its book (management key). OpenGradient: with what
+    payments took on chain.
+    """
+    found, payer = _audit(run, backend, user, provider, (since, until), from_block)
     if found.providers:
         run.out.table(
             ["provider", "calls", "exact fees", "bounds of others", "settled", "unsettled", "settlements"],
@@ -339,7 +321,7 @@ def audit(
             ],
             rank=["provider", "settled", "exact fees", "bounds of others", "unsettled"],
         )
-    if any(each.code == "settled_too_much" for each in found.findings) or (charges.settlements and not own):
+    if any(each.code in ("settled_too_much", "charged_without_receipt") for each in found.findings):
         run.out.warn(f"more was charged than this store has receipts for: {elsewhere(run)}")
     for finding in found.findings:
         run.out.line(f"{'outside' if finding.outside else 'notice'}  {finding.code}: {finding.message}")
@@ -347,8 +329,42 @@ def audit(
         run.out.line("no receipts to compare")
     elif not found.findings:
         run.out.line("nothing outside of what the receipts allow")
-    run.out.document({"user": owner, **found.to_dict()})
+    run.out.document({"user": payer, **found.to_dict()})
     raise typer.Exit(NOT_VERIFIED if not found.providers else OK if found.ok else ERROR)
+
+
+def _audit(
+    run: Run,
+    backend: str,
+    user: str | None,
+    provider: str | None,
+    period: tuple[datetime | None, datetime | None],
+    from_block: int | None,
+) -> tuple[Audit, str | None]:
+    """What the backend's own account finds, and whose it is."""
+    stored = run.stored()
+    since, until = map(_utc, period)
+    if backend == DIRECT:
+        with run.reader(user) as broker, run.out.waiting("reading the settlements"), _warnings(run):
+            owner = broker.address
+            own = stored.audited(payer=owner, provider=provider, chain_id=broker.network.chain_id)
+            return broker.audit(own, since=since, until=until, from_block=from_block), owner
+    if backend not in ("router", "opengradient"):
+        known = f"--backend {DIRECT}, router or opengradient"
+        raise ConfigError(f"there is no backend {backend[:40]!r}", code="unknown_backend", hint=known)
+    if from_block is not None:
+        hint = "leave it out: the receipts say where to look"
+        raise ConfigError(f"receipts of {backend} are audited from no block", code="bad_setting", hint=hint)
+    from zg_core.cli import opengradient, router
+
+    receipts = [
+        each
+        for each in stored.select(payer=user, provider=provider, since=since, until=until)
+        if each.backend == backend
+    ]
+    account = router.account_of(run) if backend == "router" else opengradient.account_of(run)
+    with account, run.out.waiting("reading what was charged"), _warnings(run):
+        return account.audit(receipts), user
 
 
 def _verify_bundle(run: Run, path: Path, anchor: Callable[[Receipt], Anchor | None], minimum: str | None) -> NoReturn:

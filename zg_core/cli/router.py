@@ -10,7 +10,7 @@ from zg_core.cli.terminal.options import Yes, command, consent
 from zg_core.cli.terminal.output import money
 from zg_core.cli.terminal.run import Run  # noqa: TC001 - typer reads the annotations
 
-__all__ = ["router"]
+__all__ = ["account_of", "router"]
 
 router = typer.Typer(help="0G Router: balance, usage and keys (needs a management key).", no_args_is_help=True)
 keys = typer.Typer(help="Inference keys (sk-…) of the account.", no_args_is_help=True)
@@ -19,7 +19,8 @@ router.add_typer(keys, name="keys")
 _DIFFERS = 1
 
 
-def _account(run: Run) -> Any:
+def account_of(run: Run) -> Any:
+    """The Router's account of this command's settings."""
     from zg_core.backends.router.account import RouterAccount
 
     where = run.where
@@ -30,7 +31,7 @@ def _account(run: Run) -> Any:
 @command
 def balance(run: Run) -> None:
     """What the Router's ledger holds, what is pending, and an estimate of what requests can spend."""
-    with _account(run) as account, run.out.waiting("asking the Router"):
+    with account_of(run) as account, run.out.waiting("asking the Router"):
         ledger, funds = account.balance(), account.funds()
     run.out.facts(
         ("account", ledger.address),
@@ -52,7 +53,7 @@ def usage(
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Of this model only.")] = None,
 ) -> None:
     """What requests cost, by the Router's book."""
-    with _account(run) as account, run.out.waiting("asking the Router"):
+    with account_of(run) as account, run.out.waiting("asking the Router"):
         entries = account.usage(limit=limit, model=model)
     for entry in entries:
         counts = f"{entry.input_tokens} + {entry.output_tokens} tokens"
@@ -81,7 +82,7 @@ def audit(
 ) -> None:
     """Receipts of calls through the Router beside its book. Exit code 1 if one differs."""
     receipts = [receipt for receipt in run.stored() if receipt.backend == "router"]
-    with _account(run) as account, run.out.waiting("asking the Router"):
+    with account_of(run) as account, run.out.waiting("asking the Router"):
         found = account.audit(receipts, limit=limit)
     for each in found:
         charged = "not in the book" if each.charged is None else f"charged {each.charged}"
@@ -97,7 +98,7 @@ def audit(
 @command
 def models(run: Run) -> None:
     """The models that the Router lists; needs no key."""
-    with _account(run) as account, run.out.waiting("asking the Router"):
+    with account_of(run) as account, run.out.waiting("asking the Router"):
         rows = account.models()
     for row in rows:
         run.out.line(f"{row.get('id')}  {row.get('type')}  {row.get('verifiability') or 'None'}")
@@ -109,7 +110,7 @@ def models(run: Run) -> None:
 @command
 def list_keys(run: Run) -> None:
     """The inference keys; none of them is shown."""
-    with _account(run) as account, run.out.waiting("asking the Router"):
+    with account_of(run) as account, run.out.waiting("asking the Router"):
         found = account.api_keys()
     for each in found:
         run.out.line(f"{each.key_id}  {each.status:<8} {each.preview}  {each.name}")
@@ -130,7 +131,7 @@ def create_key(
 ) -> None:
     """Make an inference key and print it. It is a secret, shown this once."""
     settings: dict[str, Any] = {"credit_limit": limit, "trust_mode": trust_mode, "allowed_models": model}
-    with _account(run) as account, run.out.waiting("asking the Router"):
+    with account_of(run) as account, run.out.waiting("asking the Router"):
         made = account.create_key(name, **{key: value for key, value in settings.items() if value})
     secret = "" if made.key is None else made.key.reveal()
     run.out.line(secret)
@@ -172,7 +173,7 @@ def revoke_key(
 ) -> None:
     """End an inference key for good."""
     consent(yes, f"revoke the key {key_id}")
-    with _account(run) as account, run.out.waiting("asking the Router"):
+    with account_of(run) as account, run.out.waiting("asking the Router"):
         account.revoke_key(key_id)
     run.out.line(f"revoked {key_id}")
     run.out.document({"key_id": key_id, "revoked": True})

@@ -71,6 +71,11 @@ class Choice:
     service: Service
     model: str
 
+    @property
+    def by_name(self) -> bool:
+        """Whether a backend is asked that chooses itself who answers, so that no price is known before the call."""
+        return not self.service.provider
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:

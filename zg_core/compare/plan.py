@@ -59,11 +59,14 @@ class Plan:
     @property
     def most(self) -> Amount:
         """The most that the new calls can cost, those without a known price left out."""
-        return Amount(sum(job.most or 0 for job in self.new))
+        return Amount(sum(job.most or 0 for job in self.new), "0G" if self.budget is None else self.budget.currency)
 
     @property
     def unpriced(self) -> list[str]:
-        """Targets whose price is not on chain; under a budget they are not asked."""
+        """Targets whose price is not on chain.
+
+        Under a budget they are not asked, unless it is their backend that bounds each call (Router, OpenGradient).
+        """
         return list(dict.fromkeys(job.choice.name for job in self.new if job.most is None))
 
     @property
@@ -107,8 +110,12 @@ def make_plan(
     budget: Amount | None,
     cache: Cache | None,
     again: bool,
+    way: str = "",
 ) -> Plan:
-    """The calls, and what is known of them; `again` makes those anew that ended in an error."""
+    """The calls, and what is known of them; `again` makes those anew that ended in an error.
+
+    `way` is how they go, where it is not the plain one: a call through another backend, or sealed, is another call.
+    """
     jobs, seen = [], Counter[str]()
     for repeat in range(1, repeats + 1):
         for prompt in prompts:
@@ -119,6 +126,7 @@ def make_plan(
                     "inference": network.inference.lower(),
                     "provider": choice.service.provider.lower(),
                     "payload": payload,
+                    **({"way": way} if way else {}),
                 }
                 body = encode_body({**payload, **_STREAMING})
                 same = key_of(asked)
@@ -129,7 +137,7 @@ def make_plan(
                     repeat,
                     payload,
                     key_of({**asked, "time": seen[same]}),
-                    upper_bound(choice.service, body),
+                    None if choice.by_name else upper_bound(choice.service, body),
                 )
                 jobs.append(_looked_up(job, cache, again=again))
     return Plan(tuple(jobs), budget, network)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zg_core import display
-from zg_core.compare.summary import Summary, summarise
+from zg_core.compare.summary import Summary, summarise, total
 from zg_core.errors import ConfigError
 from zg_core.money import Amount
 from zg_core.shown import escaping
@@ -33,7 +33,7 @@ _SHOWN = (
     "first_token_ms",
     "total_ms",
     "tokens_out",
-    "fee_0g",
+    "fee",
     "error",
 )
 
@@ -45,11 +45,18 @@ class Comparison:
         rows: The calls.
         grader: Says whether an answer is right.
         prompts: The prompt of each row, for the grader.
+        note: A sentence for tables and pictures, such as the rates by which amounts were converted (`together`).
     """
 
     def __init__(
-        self, rows: Sequence[Row], *, grader: Grader | None = None, prompts: Sequence[Prompt] | None = None
+        self,
+        rows: Sequence[Row],
+        *,
+        grader: Grader | None = None,
+        prompts: Sequence[Prompt] | None = None,
+        note: str = "",
     ) -> None:
+        self.note = note
         asked: Sequence[Prompt | None] = [None] * len(rows) if prompts is None else prompts
         self.rows: tuple[Row, ...] = tuple(
             _graded(row, prompt, grader) for row, prompt in zip(rows, asked, strict=True)
@@ -70,19 +77,23 @@ class Comparison:
     @property
     def spent(self) -> Amount:
         """What this run cost; known calls of earlier runs cost nothing."""
-        return Amount(sum(row.fee.units for row in self.rows if row.fee is not None and not row.cached))
+        return total(self._no_fee if row.cached else row.fee for row in self.rows if row.fee is not None)
 
     @property
     def cost(self) -> Amount:
         """What all rows cost, those of earlier runs included."""
-        return Amount(sum(row.fee.units for row in self.rows if row.fee is not None))
+        return total(row.fee for row in self.rows if row.fee is not None)
+
+    @property
+    def _no_fee(self) -> Amount:
+        return Amount(0, next(row.fee.currency for row in self.rows if row.fee is not None))
 
     def summary(self) -> Summary:
         """Medians, rates and costs of every target."""
-        return summarise(self.rows)
+        return summarise(self.rows, self.note)
 
     def to_pandas(self) -> Any:
-        """A DataFrame with one row per call (`Row.record`); fees are ints in neuron.
+        """A DataFrame with one row per call (`Row.record`); fees are ints in the smallest unit of their `currency`.
 
         Raises:
             ImportError: pandas is not installed; the extra ``notebooks`` brings it.
@@ -106,11 +117,12 @@ class Comparison:
             raise ConfigError(f"{path} cannot be written: {error.strerror}", code="bad_file") from None
 
     def plot(self, *which: str) -> Any:
-        """Pictures of the rows as a matplotlib figure, side by side.
+        """Pictures of the rows as a matplotlib figure, two in a line.
 
         Args:
-            *which: ``"cost"`` (cost against latency, the verdict as marker), ``"latency"`` (distributions),
-                ``"spend"`` (fees added up); by default all three.
+            *which: ``"price"`` (of tokens, what was proven as marker), ``"answers"`` (how many were right, wrong,
+                refused, and what a right one cost), ``"latency"`` and ``"throughput"`` (distributions), ``"cost"``
+                (against latency), ``"spend"`` (fees added up); by default the first four.
 
         Raises:
             ConfigError: there is no picture of that name.
@@ -118,14 +130,17 @@ class Comparison:
         """
         from zg_core.compare.plots import figure
 
-        return figure(self.rows, which)
+        return figure(self.rows, which, self.note)
 
     def __repr__(self) -> str:
         targets = len({row.target for row in self.rows})
         return f"Comparison({len(self.rows)} calls, {targets} targets, spent={self.spent})"
 
     def _repr_html_(self) -> str:
-        records = [{name: row.record()[name] for name in _SHOWN} for row in self.rows]
+        records = [
+            {**{name: row.record()[name] for name in _SHOWN}, "fee": "" if row.fee is None else str(row.fee)}
+            for row in self.rows
+        ]
         return display.table(repr(self), records)
 
 

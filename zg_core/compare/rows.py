@@ -46,6 +46,9 @@ class Row:
         receipt_id: Id of the receipt, "" if there is none.
         correct: What the grader said; None without one.
         cached: Whether this is a call of an earlier run, so that it cost nothing now.
+        backend: Which network answered: ``direct``, ``router``, ``opengradient``; "" if no answer came.
+        readers: Who could have read the prompt (`zg_core.types.Prompt`): ``sealed``, ``declared``, ``vendor`` or
+            ``open``; "" if no answer came.
         receipt: The receipt itself.
     """
 
@@ -69,6 +72,8 @@ class Row:
     receipt_id: str = ""
     correct: bool | None = None
     cached: bool = False
+    backend: str = ""
+    readers: str = ""
     receipt: Receipt | None = field(default=None, repr=False)
 
     @property
@@ -93,8 +98,13 @@ class Row:
         """Whether it signed exactly the bytes that arrived, and that they answer this request is not shown."""
         return self.verdict == Status.RESPONSE_BOUND
 
+    @property
+    def signer_known(self) -> bool:
+        """Whether an acknowledged enclave signed some exchange under this id, and no more is shown."""
+        return self.verdict == Status.SIGNER_ONLY
+
     def record(self) -> dict[str, Any]:
-        """Plain data for tables. `fee` is an int in neuron, `fee_0g` the same as a float, for pictures."""
+        """Plain data for tables. `fee` is an int in the smallest unit of `currency` (neuron of 0G)."""
         return {
             "target": self.target,
             "kind": self.kind,
@@ -108,12 +118,14 @@ class Row:
             "tokens_out": self.tokens_out,
             "tokens_per_second": _rounded(self.tokens_per_second),
             "fee": None if self.fee is None else self.fee.units,
-            "fee_0g": None if self.fee is None else self.fee.units / 10**18,
+            "currency": None if self.fee is None else self.fee.currency,
             "fee_exact": self.fee_exact,
             "error": self.error,
             "answer": self.answer,
             "correct": self.correct,
             "cached": self.cached,
+            "backend": self.backend,
+            "readers": self.readers,
             "receipt_id": self.receipt_id,
             "provider": self.provider,
             "model": self.model,
@@ -157,6 +169,8 @@ class Row:
             fee=receipt.fee.amount,
             fee_exact=receipt.fee.exact,
             receipt_id=receipt.id,
+            backend=receipt.backend,
+            readers=str(receipt.verdict.prompt),
             receipt=receipt,
         )
 

@@ -82,8 +82,9 @@ async def aestimate(
     asked = [Prompt.of(value, number) for number, value in enumerate(_listed(prompts), start=1)]
     if not asked:
         raise ConfigError("nothing to compare: no prompt is given", code="bad_prompts", hint="prompts=[…]")
-    cap = _cap(budget, options.get("environ"))
-    if _elsewhere(options):
+    backend = _backend(options)
+    cap = _cap(budget, options.get("environ"), backend)
+    if backend != "direct":
         choices = by_name(targets)
         own = {name: value for name, value in options.items() if name not in _OF_THE_POLICY}
         async with AsyncChatClient(model=choices[0].model, **own) as client:
@@ -100,8 +101,9 @@ async def aestimate(
         repeats=repeats,
         parameters={**(parameters or {}), "max_tokens": max_tokens},
         budget=cap,
-        cache=_cache(cache, options.get("environ")),
+        cache=_known(cache, options.get("environ"), fleeting=backend != "direct" and network.name == "local"),
         again=again,
+        way=" ".join(([] if backend == "direct" else [backend]) + (["sealed"] if options.get("sealed") else [])),
     )
 
 
@@ -163,9 +165,9 @@ def compare(
         prompts: Texts, lists of messages, or mappings with ``prompt`` or ``messages``, ``id`` and ``expected``.
         repeats: How often each prompt goes to each target.
         concurrency: Calls under way at once, over all targets.
-        budget: The most that may be spent, an `Amount` or text in 0G; default ``ZEROG_MAX_SPEND``. It is a `Budget`
-            of this run: each call is held at its upper bound until its fee is known, and one that does not fit is not
-            sent. Only the local network does without.
+        budget: The most that may be spent, an `Amount` or text in 0G (OpenGradient: an amount of OPG); default
+            ``ZEROG_MAX_SPEND``. It is a `Budget` of this run: each call is held at its upper bound until its fee is
+            known, and one that does not fit is not sent. Only the local network does without.
         cache: Directory of finished calls; by default ``compare`` beside the command line's store, None keeps nothing.
         again: Make those known calls again that ended in an error.
         max_tokens: Longest answer, in tokens; with the prices on chain it bounds what a call can cost.
@@ -222,7 +224,8 @@ async def run_plan(
             )
         tell(on_progress, "budget_too_small", plan.shortfall(), covered=plan.covered, most=plan.most)
         warnings.warn(plan.shortfall(), BudgetWarning, stacklevel=2)
-    kept = _cache(cache, options.get("environ"))
+    fleeting = _backend(options) != "direct" and plan.network.name == "local"
+    kept = _known(cache, options.get("environ"), fleeting=fleeting)
     if kept is not None and plan.new:
         kept.check()
     rows = await _Run(plan, kept, on_progress, options).rows(concurrency)
@@ -239,8 +242,9 @@ class _Run:
         demanded: dict[str, Any] = {name: options.get(name) for name in _OF_THE_POLICY}
         self._policy = _Record(**demanded)
         self._options = {name: value for name, value in options.items() if name not in _OF_THE_POLICY}
-        # Of nothing, which no budget can be, calls that cost nothing may still be made.
-        self._budget = None if plan.budget is None else Budget(per_run=max(plan.budget, Amount(1)))
+        self._budget = (
+            None if plan.budget is None else _budget_of(plan, plan.budget, routed=_backend(options) == "router")
+        )
         self._clients: dict[str, AsyncChatClient] = {}
         self._rows: dict[int, Row] = {}
 
@@ -290,7 +294,7 @@ class _Run:
         )
 
     async def _call(self, job: Job) -> Row:
-        if job.most is None and self._budget is not None:
+        if job.most is None and self._budget is not None and not job.choice.by_name:
             message = f"the price of {job.choice.name} is not on chain, so a budget cannot hold it"
             return Row.of(job, error="price_unknown", message=message)
         row = await self._ask(job)
@@ -366,6 +370,13 @@ async def _greet(client: AsyncChatClient) -> None:
         await client.model_info()
 
 
+def _budget_of(plan: Plan, most: Amount, *, routed: bool) -> Budget:
+    """What the calls may spend. One whose price nobody signs (the Router's) is held at its share of it."""
+    smallest = Amount(1, most.currency)  # of nothing, which no budget can be, calls that cost nothing may still be made
+    share = Amount(most.units // max(len(plan.new), 1), most.currency)
+    return Budget(per_run=max(most, smallest), unpriced=max(share, smallest) if routed else None)
+
+
 def _check(options: Mapping[str, Any], **numbers: int) -> None:
     for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
@@ -375,31 +386,32 @@ def _check(options: Mapping[str, Any], **numbers: int) -> None:
         raise ConfigError(f"a comparison sets {', '.join(wrong)} itself", code="bad_option", hint="leave it out")
 
 
-def _elsewhere(options: Mapping[str, Any]) -> bool:
-    """Whether another backend is asked than the one whose services are on 0G's chain."""
+def _backend(options: Mapping[str, Any]) -> str:
+    """The name of the backend that is asked; ``direct`` is the one whose services are on 0G's chain."""
     environ = options.get("environ")
     said = options.get("backend") or (os.environ if environ is None else environ).get("ZEROG_BACKEND") or "direct"
-    return (said if isinstance(said, str) else said.name) != "direct"
+    return str(said if isinstance(said, str) else said.name)
 
 
 def _listed(prompts: Iterable[Any]) -> list[Any]:
     return [prompts] if isinstance(prompts, str | Mapping | Prompt) else list(prompts)
 
 
-def _cap(budget: Amount | str | None, environ: Mapping[str, str] | None) -> Amount | None:
+def _cap(budget: Amount | str | None, environ: Mapping[str, str] | None, backend: str) -> Amount | None:
     value = budget
     if value is None:
         value = (os.environ if environ is None else environ).get("ZEROG_MAX_SPEND") or None
     if value is None:
         return None
     amount = value if isinstance(value, Amount) else Amount(value)
-    if amount.currency != "0G" or amount.units < 0:
+    if (amount.currency != "0G" and backend == "direct") or amount.units < 0:
         raise ConfigError(f"a budget is an amount of 0G, not {amount}", code="bad_budget", hint='budget="0.1"')
     return amount
 
 
-def _cache(cache: str | Path | None, environ: Mapping[str, str] | None) -> Cache | None:
-    if cache is None:
+def _known(cache: str | Path | None, environ: Mapping[str, str] | None, *, fleeting: bool) -> Cache | None:
+    """Where finished calls are. By name on a local network, `fleeting`, nothing tells one network's from the next's."""
+    if cache is None or (fleeting and cache is _DEFAULT):
         return None
     return Cache(default_directory(environ) if cache is _DEFAULT else cache)
 

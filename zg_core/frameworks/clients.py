@@ -6,6 +6,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from zg_core.shown.tracebacks import forgetful
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,6 +19,7 @@ __all__ = ["Clients", "OwnsClients"]
 _Made = TypeVar("_Made", "ChatClient", "AsyncChatClient")
 
 
+@forgetful
 class Clients:
     """At most one blocking and one async client, each for the settings it was made with.
 

@@ -331,6 +331,24 @@ class ClientFields(OwnsClients, BaseModel):
         if "api_key" not in given and (values["wallet"] is not None or values["private_key"] is not None):
             values["api_key"] = None
 
+    def _demands(self) -> Policy:
+        """What is asked of every reply.
+
+        Raises:
+            ConfigError: a word that is none of a policy's.
+        """
+        from zg_core.verify.policy import Policy as Demand
+
+        return Demand.of(
+            "warn" if self.verify is None else self.verify,
+            minimum=self.minimum,
+            kinds=self.kinds,
+            stream=self.stream_policy,
+            identity=self.identity,
+            attest=self.attest,
+            accept_models=self.accept_models,
+        )
+
     def _check(self) -> None:
         """Find what is wrong or missing and can be told without a look at key, chain or file.
 
@@ -338,19 +356,9 @@ class ClientFields(OwnsClients, BaseModel):
             ConfigError: a key that is missing, or a policy that is none.
             ArgumentError: a setting among request parameters.
         """
-        from zg_core.verify.policy import Policy as Demand
-
         sources = {"verify": self.verify.variable} if isinstance(self.verify, EnvText) else {}
         with blaming("verify", sources):
-            Demand.of(
-                "warn" if self.verify is None else self.verify,
-                minimum=self.minimum,
-                kinds=self.kinds,
-                stream=self.stream_policy,
-                identity=self.identity,
-                attest=self.attest,
-                accept_models=self.accept_models,
-            )
+            self._demands()
         credentials = ("private_key", "api_key", "wallet")
         later = any(name in self.model_fields_set and self.__dict__[name] is None for name in credentials)
         if not later and all(self.__dict__[name] is None for name in credentials) and not self._paid_elsewhere():

@@ -428,6 +428,7 @@ def pinned_context(certificate_sha256: str) -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # the comparison is all there is, and it is stricter
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a handshake within the connection would show a certificate unseen
     context.pin = certificate_sha256
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from zg_core import _lazy
 
 if TYPE_CHECKING:
-    from zg_core.backends.direct.audit.auditing import Audit, audit
+    from zg_core.audits.result import Audit
+    from zg_core.backends.direct.audit.auditing import audit
     from zg_core.receipts.anchors import Anchor
     from zg_core.receipts.bundles import Bundle, read_bundle, write_bundle
     from zg_core.receipts.checking import Check, check
@@ -38,7 +39,7 @@ __all__ = [
 
 _HOMES = {
     "Anchor": "anchors",
-    "Audit": "zg_core.backends.direct.audit.auditing",
+    "Audit": "zg_core.audits.result",
     "Bundle": "bundles",
     "Check": "checking",
     "MemoryReceipts": "memory",

@@ -290,6 +290,7 @@ def _read(archive: zipfile.ZipFile) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     left = _MOST_BYTES
     for entry in entries:
+        _checked(entry.filename)  # whoever writes them to a disk does so under these names
         if entry.filename in files:
             raise _bad(f"{entry.filename[:60]!r} is there twice")
         with archive.open(entry) as file:

@@ -211,6 +211,9 @@ class Receipt:
     def settlement(self, options: Any = None, **settings: Any) -> Any:
         """Ask the chain what became of the permit that this call was paid by, and note it in `grant`.
 
+        What comes back has `status`, transaction and amount of the payment, and in `publication` where the answer's
+        hashes were published: the batch with the proof that they are in it, or the transaction of a single one.
+
         Args:
             options: The backend's (``OpenGradient(rpc_url=…)``), where it is not the default's.
             settings: What `OpenGradientAccount` takes.

@@ -30,6 +30,7 @@ COMMANDS = SPENDING | {
     "image", "transcribe", "check", "adapters list", "adapters status", "adapters deploy",
     "models", "login", "logout", "status", "network", "receipts bundle",
     "opengradient balance", "opengradient doctor", "opengradient settlement",
+    "notebooks list", "notebooks copy",
     "router balance", "router usage", "router audit", "router models", "router keys list", "router keys create",
     "router keys update",
 }  # fmt: skip

@@ -126,3 +126,24 @@ def test_a_receipt_is_anchored_by_the_registry(run, zerog_opengradient, tmp_path
         (told,) = json.loads(done.stdout)["results"]
         assert (done.exit_code, told["result"]) == expected, told
         assert told["anchor"] == "the registry"
+
+
+def test_receipts_are_audited_against_what_was_taken_on_chain(run, zerog_opengradient, tmp_path):
+    og = zerog_opengradient
+    with ChatClient(**arguments(og), store=f"sqlite:///{tmp_path}/store.sqlite") as client:
+        receipt = client.create(QUESTION).receipt
+    og.settle()
+    done = CliRunner().invoke(cli, ["receipts", "audit", "--backend", "opengradient", "--json"])
+    document = json.loads(done.stdout)
+    assert (done.exit_code, document["ok"], document["backend"]) == (0, True, "opengradient")
+    results = {one["receipt_id"]: one["result"] for one in document["calls"]}
+    assert results[receipt.id] == "agrees"
+    assert document["providers"][0]["settled"] == str(receipt.fee.amount.units)
+    for gateway in og.gateways:
+        gateway.fail("settlement_inflated", factor=3)
+    with ChatClient(**arguments(og), store=f"sqlite:///{tmp_path}/store.sqlite") as client:
+        client.create(QUESTION)
+    og.settle()
+    done = CliRunner().invoke(cli, ["receipts", "audit", "--backend", "opengradient"])
+    assert done.exit_code == 1
+    assert "settled_too_much" in done.output

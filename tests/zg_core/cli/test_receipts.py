@@ -241,7 +241,11 @@ class TestBundle:
 
 class TestAudit:
     def test_of_a_backend_that_nothing_is_known_of(self, poor):
-        assert poor.fails("receipts", "audit", "--backend", "router", code=1)["code"] == "no_audit"
+        assert poor.fails("receipts", "audit", "--backend", "other", code=1)["code"] == "unknown_backend"
+
+    def test_of_a_backend_whose_receipts_say_where_to_look_no_block_is_taken(self, poor):
+        words = ("receipts", "audit", "--backend", "opengradient", "--from-block", "7")
+        assert poor.fails(*words, code=1)["code"] == "bad_setting"
 
     def test_honest_settlements_fit(self, rich, provider, market):
         receipts = [asked(rich, provider) for _ in range(2)]

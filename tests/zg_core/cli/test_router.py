@@ -37,6 +37,11 @@ def test_a_chat_through_the_router_is_shown_with_what_it_proves(zerog: Zerog, ro
     assert found["request_id"] == entry["request_id"]
     audit = zerog("router", "audit", "--json")
     assert (audit.code, audit.document["agrees"] > 0, audit.document["differs"]) == (0, True, 0)
+    same = zerog("receipts", "audit", "--backend", "router", "--json")
+    assert (same.code, same.document["ok"], same.document["backend"]) == (0, True, "router")
+    assert {one["result"] for one in same.document["calls"]} == {"agrees"}
+    (row,) = same.document["providers"]
+    assert (row["settled"], row["calls"]) == (row["exact"], len(same.document["calls"]))
 
 
 def test_the_account_is_shown(zerog: Zerog, routed: LocalNet) -> None:

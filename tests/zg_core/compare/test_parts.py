@@ -100,13 +100,14 @@ def test_a_comparison_shows_itself_escaped():
     assert "&lt;script&gt;" in html
 
 
-@pytest.mark.parametrize("which", [(), ("cost",), ("latency", "spend")])
+@pytest.mark.parametrize("which", [(), ("cost",), ("latency", "spend"), ("answers", "throughput", "spend")])
 def test_pictures_have_units_on_their_axes(which):
     figure = Comparison(ROWS).plot(*which)
-    assert len(figure.axes) == (len(which) or 3)
+    assert len(figure.axes) == (len(which) or 4)
     for axes in figure.axes:
         assert axes.get_xlabel()
-        assert any(unit in axes.get_xlabel() + axes.get_ylabel() for unit in ("(ms)", "milliseconds", "0G")), axes
+        units = ("(ms)", "milliseconds", "0G", "(%)", "per second")
+        assert any(unit in axes.get_xlabel() + axes.get_ylabel() for unit in units), axes
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     assert drawn.getvalue().startswith(b"\x89PNG")

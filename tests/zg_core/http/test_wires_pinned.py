@@ -144,3 +144,9 @@ def test_a_given_client_is_refused_before_anything_is_sent(own, tmp_path):
             run(transport.send(Request("GET", site.url, pin=pin(own))))
         assert refused.value.code == "pin_impossible"
         assert site.heard == b""
+
+
+def test_no_second_handshake_can_show_another_certificate_within_a_connection():
+    from zg_core.http.wires import pinned_context
+
+    assert ssl.OP_NO_RENEGOTIATION in ssl.Options(pinned_context("ab" * 32).options)

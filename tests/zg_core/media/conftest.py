@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from tests.zg_core.conftest import CALM
-from zg_core import AsyncImageClient, AsyncSpeechClient, ImageClient, SpeechClient
+from zg_core import (
+    AsyncEmbeddingClient,
+    AsyncImageClient,
+    AsyncSpeechClient,
+    EmbeddingClient,
+    ImageClient,
+    SpeechClient,
+)
 from zg_core.localnet import LocalNet, LocalProvider, LocalWallet, ProviderSpec, speak
 from zg_core.localnet.media.png import draw
 
@@ -39,6 +46,7 @@ SPECS = [
     spec("speech-to-text", "TeeTLS", model="old-relay", signs_relayed_speech=False),
     spec("speech-to-text", model="events", speech_sse=True),
     spec("speech-to-text", model="counting", speech_usage="tokens"),
+    ProviderSpec(model="embed", service_type="embedding", output_price=0, lora=False),
     ProviderSpec(model="chat", adapters=(("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0", "offloaded"),)),
 ]
 
@@ -95,6 +103,9 @@ class Drive:
     def edits(self, *args: Any, **more: Any) -> Any:
         service = {"service_type": "image-editing", "model": "image-editing/TeeML"}
         return self.images("edit", *args, settings=service, **more)
+
+    def embeddings(self, *args: Any, settings: dict[str, Any] | None = None, **more: Any) -> Any:
+        return self._call((EmbeddingClient, AsyncEmbeddingClient), "embed", args, settings or {}, more)
 
     def speech(self, *args: Any, settings: dict[str, Any] | None = None, **more: Any) -> Any:
         return self._call((SpeechClient, AsyncSpeechClient), "transcribe", args, settings or {}, more)

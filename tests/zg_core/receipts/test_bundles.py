@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import zipfile
@@ -158,6 +159,21 @@ def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="no name for a file"):
         write_bundle(tmp_path / "a.zip", [receipt()], evidence={name: b""})
+
+
+@pytest.mark.parametrize(
+    "name", ["evidence/../../x", "/etc/x", "evidence/", "evidence//x", "evidence/a\\b", "evidence/\u202ex"]
+)
+def test_nor_is_one_taken_that_leads_elsewhere_in_a_bundle(made: Path, name: str) -> None:
+    """Somebody else's tool made it: its manifest names the file, and whoever unpacks it writes where that says."""
+
+    def named(data: bytes) -> bytes:
+        manifest = json.loads(data)
+        manifest["files"][name] = {"sha256": hashlib.sha256(b"x").hexdigest(), "size": 1}
+        return json.dumps({**manifest, "signer": ""}).encode()
+
+    with pytest.raises(ConfigError, match="no name for a file"):
+        read_bundle(rewritten(made, {"manifest.json": named, name: b"x"}, leave_out=("signature.json",)))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"PK\x03\x04junk", b'{"receipts": []}'])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from zg_core.backends.direct.records import check_age
 from zg_core.backends.onchain import RECORD_AGE
 from zg_core.config import check_contract, check_url
+from zg_core.shown.tracebacks import forgetful
 
 if TYPE_CHECKING:
     from zg_core.backends.base import Setting
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Direct"]
 
 
+@forgetful
 @dataclass(frozen=True, slots=True)
 class Direct:
     """0G Direct: providers are called without anybody between, and paid from sub-accounts on chain.

@@ -55,7 +55,7 @@ class _Resting:
     block: int | None
     ended: float
     wall: float
-    changed: Callable[[Service], None]
+    changed: Callable[[Service, bool], None]
 
 
 class Records:
@@ -110,17 +110,18 @@ class Records:
         except (ChainError, ConfigError) as error:  # the verdict asks again, and says so
             logger.debug("the record of %s could not be read beside a call: %s", provider, error)
 
-    def rests(self, provider: str, record: Service, changed: Callable[[Service], None]) -> None:
+    def rests(self, provider: str, record: Service, changed: Callable[[Service, bool], None]) -> None:
         """A call of `provider` has ended now and rests on `record`.
 
         `changed` is called with the newer record if a later read shows that it may have changed before this moment;
-        at once, if another call has read it since this one did.
+        at once, if another call has read it since this one did. Beside it stands whether its prices are those that can
+        have been in force: not where the record was written and the chain's events do not tell what it said before.
         """
         with self._lock:
             waiting = self._resting.setdefault(provider, deque(maxlen=_MOST))
             waiting.append(_Resting(record, self._chain.block_of(provider), time.monotonic(), time.time(), changed))
         if (newest := self._chain.in_hand(provider)) is not None and _differs(record, newest):
-            changed(newest)
+            changed(newest, True)
 
     def _read(self, record: Service, began: float) -> None:
         """A record was read: what rests on an earlier one is settled by it."""
@@ -131,28 +132,31 @@ class Records:
             settled = [waiting.popleft() for _ in range(sum(one.ended <= began for one in waiting))]
         for one in settled:
             if _differs(one.record, record) and not _later(one, record):
-                one.changed(record)
+                one.changed(record, True)
         between = [one for one in settled if one.block is not None and one.record.updated_at != record.updated_at]
         if between:
-            self._transport.spawn(lambda: self._between(record.provider, between), f"changes of {record.provider}")
+            self._transport.spawn(lambda: self._between(record, between), f"changes of {record.provider}")
 
-    async def _between(self, provider: str, resting: list[_Resting]) -> None:
+    async def _between(self, now: Service, resting: list[_Resting]) -> None:
         """Tell of prices that were raised and taken back between two reads, which neither of them shows."""
         chain, first = self._chain, min(one.block for one in resting if one.block is not None) + 1
         try:
-            updates = await read_updates(chain.rpc, chain.network, provider, first, sleep=self._transport.sleep)
-        except ChainError as error:  # what was settled will show it
-            logger.warning("what %s changed in between cannot be read: %s", provider, error.message)
-            return
+            updates = await read_updates(chain.rpc, chain.network, now.provider, first, sleep=self._transport.sleep)
+        except ChainError as error:
+            logger.warning("what %s changed in between cannot be read: %s", now.provider, error.message)
+            updates = []
+        if all(update.at != now.updated_at for update in updates):  # a node that lags, or shows no events
+            for one in resting:
+                one.changed(now, False)
         for one in resting:
             for update in updates:
                 was = replace(one.record, input_price=update.input_price, output_price=update.output_price)
                 if was != one.record and update.at <= one.wall + _SLACK:
-                    one.changed(was)
+                    one.changed(was, True)
 
 
 def _differs(before: Service, after: Service) -> bool:
-    return replace(before, updated_at=0) != replace(after, updated_at=0)
+    return before is not after and replace(before, updated_at=0) != replace(after, updated_at=0)
 
 
 def _later(one: _Resting, after: Service) -> bool:

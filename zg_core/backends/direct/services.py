@@ -130,7 +130,7 @@ class DirectRoute(Route):
             return replace(self, stale=True)
         read = chain.read_at(before.provider)
         if record == before:
-            return replace(self, read=read)
+            return self if read == self.read else replace(self, read=read)
         # How the change and the request followed each other cannot be told: the provider may have billed either price.
         return replace(self._with(record, chain.block_of(before.provider)), read=read, earlier=before)
 
@@ -149,10 +149,13 @@ class DirectRoute(Route):
             return
         before = self.service.on_chain
 
-        def told(record: Record) -> None:
+        def told(record: Record, known: bool) -> None:
             after = self._with(record)
             signer = record.signer if record.acknowledged else ""
-            changed(Correction(replace(after, earlier=before).fee(usage), record.kind, signer, after.service.tariff))
+            fee = replace(after, earlier=before).fee(usage)
+            if not known and not (after.service.tariff is not None and after.service.tariff.listed):
+                fee = replace(fee, exact=False, reason="price_changed", lower=0, upper=None)
+            changed(Correction(fee, record.kind, signer, after.service.tariff))
 
         self.records.rests(before.provider, before, told)
 

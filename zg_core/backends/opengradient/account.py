@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from zg_core.audits.bills import audit_bills
 from zg_core.backends.opengradient import publication, settlement
 from zg_core.backends.opengradient.doctor import Finding, examine
 from zg_core.backends.opengradient.funds import Approval, Funds, approve_call, funds_of, wanted
 from zg_core.backends.opengradient.options import OpenGradient, is_local
+from zg_core.backends.opengradient.settlement import bill_of
 from zg_core.chain.rpc import JsonRpc
 from zg_core.chain.transactions import Sender
 from zg_core.config import KEY_NAMES, Environment, Network, Secret, conceal
-from zg_core.errors import ConfigError, InsufficientFunds
+from zg_core.errors import ChainError, ConfigError, InsufficientFunds
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 from zg_core.money import Amount
-from zg_core.shown.tracebacks import forgetful
+from zg_core.shown.tracebacks import clears_locals, forgetful
 from zg_core.store import Store
 from zg_core.verify.schemes.rsa_pss import Signed
 from zg_core.wallet import Wallet, missing_credential
@@ -23,6 +26,7 @@ from zg_core.wallet import Wallet, missing_credential
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from zg_core.audits.result import Audit
     from zg_core.backends.opengradient.publication import Publication
     from zg_core.backends.opengradient.settlement import Settlement
     from zg_core.chain.transactions import Sending
@@ -142,6 +146,23 @@ class _Account:
         claimed = Amount(sum(each.fee.amount.units for each in own if each.outcome != "refused"), "OPG")
         return settlement.with_claims(found, len(own), claimed)
 
+    async def _audit(self, receipts: Iterable[Receipt]) -> Audit:
+        permits: dict[str, list[Receipt]] = {}
+        for receipt in receipts:
+            if receipt.backend == "opengradient":
+                permits.setdefault(str(receipt.grant.get("nonce", f"without {receipt.id}")), []).append(receipt)
+        bills = [bill_of(own, await self._settlement(own)) for own in permits.values()]
+        return audit_bills(bills, backend="opengradient")
+
+    async def _became(self, receipt: Receipt) -> Settlement:
+        found = await self._settlement([receipt])
+        try:
+            published = await self._publication(receipt)
+        except ChainError as error:  # of another chain than the payment's, which is known
+            mode = str(receipt.grant.get("mode") or "batch")
+            published = publication.Publication("not_located", mode, reason=error.message)
+        return replace(found, publication=published)
+
     async def _publication(self, receipt: Receipt) -> Publication:
         mode = str(receipt.grant.get("mode") or "batch")
         signed = Signed.of_text(receipt.evidence.signed_text, receipt.evidence.signature)
@@ -208,6 +229,16 @@ class OpenGradientAccount(_Account):
         """
         return run(self._settlement(receipts))
 
+    def audit(self, receipts: Iterable[Receipt]) -> Audit:
+        """Receipts beside what was taken on chain by the permits that they name; those of other backends are left out.
+
+        Pass all receipts of the payer: a permit that other calls share looks as if too much were taken.
+
+        Raises:
+            ChainError: the chain cannot be read.
+        """
+        return run(self._audit(receipts))
+
     def publication(self, receipt: Receipt) -> Publication:
         """Where hashes of an answer were published.
 
@@ -215,6 +246,10 @@ class OpenGradientAccount(_Account):
             ChainError: the chain cannot be read.
         """
         return run(self._publication(receipt))
+
+    def became(self, receipt: Receipt) -> Settlement:
+        """Both of one receipt: its permit's settlement, and in that its `publication`. See `Receipt.settlement`."""
+        return run(self._became(receipt))
 
     def doctor(self, model: str = "openai/gpt-5") -> list[Finding]:
         """Look at registry, enclaves, attestation, challenge, policy and funds, without paying."""
@@ -251,9 +286,17 @@ class AsyncOpenGradientAccount(_Account):
         """See `OpenGradientAccount.settlement`."""
         return await self._settlement(receipts)
 
+    async def audit(self, receipts: Iterable[Receipt]) -> Audit:
+        """See `OpenGradientAccount.audit`."""
+        return await self._audit(receipts)
+
     async def publication(self, receipt: Receipt) -> Publication:
         """See `OpenGradientAccount.publication`."""
         return await self._publication(receipt)
+
+    async def became(self, receipt: Receipt) -> Settlement:
+        """See `OpenGradientAccount.became`."""
+        return await self._became(receipt)
 
     async def doctor(self, model: str = "openai/gpt-5") -> list[Finding]:
         """See `OpenGradientAccount.doctor`."""
@@ -270,6 +313,7 @@ class AsyncOpenGradientAccount(_Account):
         await self.close()
 
 
+@clears_locals
 def ensure_opg_approval(min_allowance: Any, approve_amount: Any = None, **settings: Any) -> Approval:
     """Let payments of OpenGradient take tokens, if they may take less than `min_allowance` now.
 

@@ -24,7 +24,7 @@ from zg_core.backends.opengradient.referee import Permits
 from zg_core.backends.opengradient.refusals import check_clock, refusal
 from zg_core.backends.opengradient.registry import HEARTBEAT_SECONDS, Enclave, Registry
 from zg_core.backends.opengradient.sessions import Session, seat_of
-from zg_core.backends.opengradient.wording import worded
+from zg_core.backends.opengradient.wording import mode_of, worded
 from zg_core.calls.retries import Attempts
 from zg_core.chain.rpc import JsonRpc
 from zg_core.config import Network, Secret, SecretHeaders, check_url
@@ -106,7 +106,6 @@ class OpenGradientBackend:
         self.network = Network(name, options.chain_id, payment_url, "", "", allow_private_providers=self._private)
         self._policy = setting.policy
         self._transport = setting.transport
-        self._guard = setting.guard
         self._retries = setting.retries
         self._wallet = setting.wallet or _own_wallet(setting)
         age = 60.0 if setting.record_age is None else setting.record_age
@@ -223,6 +222,8 @@ class OpenGradientBackend:
         silent = time.time() - enclave.heartbeat
         if not enclave.enabled or silent > HEARTBEAT_SECONDS + self.options.skew:
             return _inactive(enclave.tee_id, f"it was heard last {silent:.0f} s ago")
+        if silent < -self.options.skew:
+            return _inactive(enclave.tee_id, f"its last heartbeat is {-silent:.0f} s ahead of this machine's clock")
         if self.options.pcrs is not None and enclave.pcr_hash not in self.options.pcrs:
             return _unfit(enclave, "image_not_accepted", f"its image {enclave.pcr_hash} is not accepted")
         return None
@@ -231,7 +232,8 @@ class OpenGradientBackend:
 
     def body(self, route: Route, task: Task, payload: Mapping[str, Any], data: bytes | None = None) -> Body:  # noqa: ARG002
         """See `Backend.body`: in the words of gateways (`zg_core.backends.opengradient.wording`)."""
-        return Body(encode_body(worded(payload, route.model)))
+        mode = mode_of(payload, self.options.settlement)
+        return Body(encode_body(worded(payload, route.model)), facts={"mode": mode})
 
     async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
         """See `Backend.grant`: a session that calls share, else a permit for what the gateway asks, if that is allowed.
@@ -252,7 +254,7 @@ class OpenGradientBackend:
         facts = {"renewed": renewed} if renewed else {}
         if isinstance(found, Session):
             await self._offer(call)
-            headers = self._headers({"X-Upto-Session": found.id.reveal()})
+            headers = self._headers(call, {"X-Upto-Session": found.id.reveal()})
             self._bound(call, found.cap)
             return Grant(headers, Amount(0, "OPG"), {**found.facts, **facts})
         try:
@@ -261,12 +263,13 @@ class OpenGradientBackend:
             seat.paid(call, None)
             raise
         if permit is None:
-            return Grant(self._headers({}), Amount(0, "OPG"), facts, heard=partial(self._free, seat, call))
-        headers = self._headers({payment.HEADER: permit.header.reveal()})
+            return Grant(self._headers(call, {}), Amount(0, "OPG"), facts, heard=partial(self._free, seat, call))
+        headers = self._headers(call, {payment.HEADER: permit.header.reveal()})
         most = Amount(permit.cap, "OPG")
         self._bound(call, permit.cap)
         self.permits.brought(call.receipt)
-        return Grant(headers, most, {**permit.facts, **facts}, heard=partial(self._paid, seat, call, permit))
+        paid = partial(self._paid, seat, call, permit)
+        return Grant(headers, most, {**permit.facts, **facts}, heard=paid, stands=True)
 
     @staticmethod
     def _bound(call: Call, cap: int) -> None:
@@ -274,11 +277,15 @@ class OpenGradientBackend:
         call.receipt.fee = replace(call.receipt.fee, upper=cap)
 
     def _seat(self, call: Call) -> Seat:
-        where = call.route.service.url, call.task.path, self.options.settlement
+        where = call.route.service.url, call.task.path, self._mode(call)
         return seat_of(self.realm, self.payer.lower(), *where, self._own)
 
-    def _headers(self, more: Mapping[str, str]) -> SecretHeaders:
-        fixed = {"Authorization": _BEARER, "X-SETTLEMENT-TYPE": self.options.settlement}
+    def _mode(self, call: Call) -> str:
+        """What is published of this call's answer."""
+        return self.options.settlement if call.body is None else str(call.body.facts["mode"])
+
+    def _headers(self, call: Call, more: Mapping[str, str]) -> SecretHeaders:
+        fixed = {"Authorization": _BEARER, "X-SETTLEMENT-TYPE": self._mode(call)}
         return SecretHeaders({**fixed, **more})
 
     @staticmethod
@@ -344,7 +351,7 @@ class OpenGradientBackend:
         request = Request(
             "POST",
             url + call.task.path,
-            {**self._headers({}), "Content-Type": "application/json"},
+            {**self._headers(call, {}), "Content-Type": "application/json"},
             encode_body(asked),
             _PROBE_TIMEOUTS,
             public=not service.private,
@@ -385,6 +392,9 @@ class OpenGradientBackend:
             return None
         answer: Answer = call.heard.setdefault("answer", Answer())
         answer.take(said)
+        if "tee_signature" in said and (signed := Signed.parse(answer.signed)) is not None:
+            # What is around it, nobody signed: the same signature is the same answer, whatever its bytes.
+            call.marks = {mark_of("rsa_pss", "", base64.b64encode(signed.signature).decode())}
         if isinstance(said.get("opengradient"), dict):
             call.heard["cost"] = said["opengradient"]
         for name, word in _PUBLISHED_IN_STREAM.items():
@@ -401,7 +411,7 @@ class OpenGradientBackend:
         facts = dict(receipt.grant)
         if published := _published(call):
             facts["published"] = published
-        facts["mode"] = self.options.settlement
+        facts["mode"] = self._mode(call)
         receipt.grant = facts
         cap = None if grant is None or grant.most is None else grant.most.units
         if facts.get("scheme") == "exact" and cap:
@@ -420,6 +430,8 @@ class OpenGradientBackend:
         """See `Backend.verify`."""
         enclave = Enclave.of_record(call.route.service.record)
         answer: Answer = call.heard.get("answer") or Answer()
+        if not call.streamed:
+            answer.is_body()
         began = call.receipt.started_at.timestamp()
         window = (began, began + max(call.receipt.seconds, 0.0))
         verdict = self._judged(call, answer, enclave, window)
@@ -445,16 +457,6 @@ class OpenGradientBackend:
             payload = parse_json(exchange.request)
         except (ValueError, RecursionError):
             payload = {}
-        seen = call.heard.get("seen")
-        if seen is None:
-            signed = Signed.parse(answer.signed)
-            seen = False
-            if signed is not None:
-                mark = mark_of("rsa_pss", enclave.tee_id, base64.b64encode(signed.signature).decode())
-                seen = self._guard.note(mark)
-            call.heard["seen"] = seen
-        if seen:
-            exchange.replayed = call.receipt.replayed = True
         verdict = examine(
             payload,
             answer,
@@ -462,7 +464,7 @@ class OpenGradientBackend:
             kind=call.route.service.kind,
             window=window,
             complete=exchange.complete,
-            seen=seen,
+            seen=exchange.replayed,
             accept_models=self._policy.accept_models,
         )
         return replace(verdict, request_sha256=exchange.request_sha256, response_sha256=exchange.response_sha256)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ HEADER = "payment-required"
 _MOST_BYTES = 64 * 1024
 _MOST_TERMS = 16
 _MOST_UNITS = 2**256
+_AMOUNT = re.compile(r"0|[1-9][0-9]{0,77}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def _terms(said: Any) -> Terms:
         raise _malformed("a way to pay lacks a field")
     scheme, network, asset, pay_to = map(str, texts)
     amount = said.get("amount")
-    if not isinstance(amount, str) or not amount.isascii() or not amount.isdigit() or len(amount) > 78:
+    if not isinstance(amount, str) or not _AMOUNT.fullmatch(amount):
         raise _malformed("the amount is no whole number")
     if isinstance(lifetime, bool) or not isinstance(lifetime, int) or lifetime <= 0:
         raise _malformed("the lifetime is no number of seconds")

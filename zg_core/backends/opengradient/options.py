@@ -10,6 +10,7 @@ from zg_core.config import Url, check_url, is_loopback
 from zg_core.crypto import typed_address
 from zg_core.errors import ConfigError
 from zg_core.money import Amount
+from zg_core.shown.tracebacks import forgetful
 from zg_core.verify.attestation.nitro import AWS_ROOT_SHA256
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ REGISTRY_VARIABLE = "ZEROG_OPENGRADIENT_RPC_URL"
 _TEE = 66
 
 
+@forgetful
 @dataclass(frozen=True, slots=True)
 class OpenGradient:
     """How OpenGradient is used, for ``backend=``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["HEADER", "Permit", "signed", "warm"]
 
 HEADER = "PAYMENT-SIGNATURE"
+_MOMENT = 60  # seconds that signing may take on a machine that is busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +134,16 @@ def signed(challenge: Challenge, terms: Terms, wallet: Wallet) -> Permit:
     return Permit(Secret(header), facts, terms.amount, deadline)
 
 
+def _ends(permit: Mapping[str, Any], terms: Terms) -> bool:
+    """Whether a permit ends when it was asked to, seen from now."""
+    left = int(permit.get("deadline") or permit["validBefore"]) - time.time()
+    return terms.lifetime - _MOMENT <= left <= terms.lifetime + 1
+
+
 def _as_approved(permit: Mapping[str, Any], terms: Terms, payer: str) -> bool:
     """Whether what was signed is what was approved, field by field."""
     try:
-        if not same_address(permit["from"], payer):
+        if not same_address(permit["from"], payer) or not _ends(permit, terms):
             return False
         if not terms.permit2:
             return bool(same_address(permit["to"], terms.pay_to) and int(permit["value"]) == terms.amount)

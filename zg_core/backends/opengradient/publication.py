@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zg_core.http.transport import Transport
     from zg_core.verify.schemes.rsa_pss import Signed
 
-__all__ = ["Publication", "find", "leaf_hash", "root_of"]
+__all__ = ["Publication", "find", "included", "leaf_hash", "proof_of", "root_of"]
 
 _BATCH = "0x" + keccak256(b"BatchSettlement(bytes32,uint256,bytes)").hex()
 _SINGLE = "0x" + keccak256(b"IndividualSettlement(bytes32,address,bytes32,bytes32,uint256,bytes,bytes)").hex()
@@ -49,6 +49,7 @@ class Publication:
         root: Root of the batch's tree, "" for a single one.
         blob: Name of the blob that was published with it.
         reason: Why it was not located.
+        proof: Of a batch: the hashes that lead from the answer's leaf to `root`, see `included`.
     """
 
     status: str
@@ -58,10 +59,12 @@ class Publication:
     root: str = ""
     blob: str = ""
     reason: str = ""
+    proof: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {name: getattr(self, name) or None for name in self.__slots__}
+        found = {name: getattr(self, name) or None for name in self.__slots__}
+        return {**found, "proof": list(self.proof)}
 
 
 def leaf_hash(tee_id: str, signed: Signed) -> bytes:
@@ -79,13 +82,43 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
         >>> root_of([bytes(32)]) == bytes(32)
         True
     """
+    return _tree(leaves)[0] if leaves else b""
+
+
+def proof_of(leaves: Sequence[bytes], leaf: bytes) -> list[bytes]:
+    """The hashes that lead from `leaf`, one of `leaves`, to the root.
+
+    Example:
+        >>> proof_of([bytes(32), b"1" * 32], bytes(32)) == [b"1" * 32]
+        True
+    """
+    nodes, found = _tree(leaves), []
+    place = nodes.index(leaf, len(leaves) - 1)
+    while place:
+        found.append(nodes[place - 1 if place % 2 == 0 else place + 1])
+        place = (place - 1) // 2
+    return found
+
+
+def included(leaf: bytes, proof: Sequence[bytes], root: bytes) -> bool:
+    """Whether `proof` leads from `leaf` to `root`, as the contract's own check does.
+
+    Example:
+        >>> included(bytes(32), [], bytes(32))
+        True
+    """
+    for other in proof:
+        leaf = keccak256(b"".join(sorted((leaf, other))))
+    return leaf == root
+
+
+def _tree(leaves: Sequence[bytes]) -> list[bytes]:
+    """The nodes of OpenZeppelin's standard tree, root first."""
     count = len(leaves)
-    if not count:
-        return b""
     nodes = [b""] * (count - 1) + sorted(leaves, reverse=True)
     for place in range(count - 2, -1, -1):
         nodes[place] = keccak256(b"".join(sorted(nodes[2 * place + 1 : 2 * place + 3])))
-    return nodes[0]
+    return nodes
 
 
 async def find(
@@ -126,13 +159,14 @@ async def find(
             reason = f"a blob could not be read: {error}"
             continue
         if found is not None:
-            root, blob = found
+            root, blob, proof = found
             place = quantity(log.get("blockNumber"), "eth_getLogs")
-            return Publication("published", mode, str(log.get("transactionHash")), place, root, blob)
+            where = str(log.get("transactionHash")), place, root, blob
+            return Publication("published", mode, *where, proof=proof)
     return Publication("not_located", mode, reason=reason)
 
 
-def _single(log: dict[str, Any], signed: Signed) -> tuple[str, str] | None:
+def _single(log: dict[str, Any], signed: Signed) -> tuple[str, str, tuple[str, ...]] | None:
     from eth_abi.abi import decode
 
     try:
@@ -140,12 +174,12 @@ def _single(log: dict[str, Any], signed: Signed) -> tuple[str, str] | None:
     except Exception as error:
         raise ValueError("the event cannot be read") from error
     own = (signed.request_hash, signed.output_hash, signed.timestamp, signed.signature)
-    return ("", blob.decode("ascii", "replace")) if (inward, outward, time, signature) == own else None
+    return ("", blob.decode("ascii", "replace"), ()) if (inward, outward, time, signature) == own else None
 
 
 async def _batch(
     log: dict[str, Any], tee_id: str, signed: Signed, transport: Transport, blobs_url: str
-) -> tuple[str, str] | None:
+) -> tuple[str, str, tuple[str, ...]] | None:
     from eth_abi.abi import decode
 
     topics = log.get("topics")
@@ -161,10 +195,12 @@ async def _batch(
     body = await read_all(response, _MOST_BLOB)
     if response.status != 200:
         raise RequestError(f"status {response.status} for blob {blob}", code="no_blob")
-    leaves = _leaves(parse_json(body))
+    leaves, own = _leaves(parse_json(body)), leaf_hash(tee_id, signed)
     if "0x" + root_of(leaves).hex() != root.lower():
         raise ValueError(f"blob {blob} is not the tree that was published")
-    return (root, blob) if leaf_hash(tee_id, signed) in leaves else None
+    if own not in leaves:
+        return None
+    return root, blob, tuple("0x" + each.hex() for each in proof_of(leaves, own))
 
 
 def _leaves(dump: Any) -> list[bytes]:

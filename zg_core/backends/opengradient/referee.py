@@ -51,7 +51,7 @@ class Permits:
 
 
 class Referee:
-    """See `zg_core.budget.Referee`.
+    """See `zg_core.calls.budgets.Referee`.
 
     Args:
         spending: The budget.
@@ -68,7 +68,7 @@ class Referee:
         """Nothing: a permit bounds what can be taken without a look at the chain."""
 
     def refused(self, provider: str, units: int) -> None:
-        """Nothing: a permit that was refused stays counted by its receipt's bound only."""
+        """Nothing: a permit that was refused stays counted whole (`Grant.stands`)."""
 
     async def again(self, service: Service) -> bool:  # noqa: ARG002 - permits of all gateways count against one budget
         """Whether less may be counted now: permits that are held as unknown were settled, or ended unused."""

@@ -36,7 +36,7 @@ def check_clock(headers: Mapping[str, str], skew: int) -> None:
     """
     try:
         there = parsedate_to_datetime(headers.get("date", "")).timestamp()
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return
     off = time.time() - there
     if abs(off) > skew:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import logging
 import math
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["HEARTBEAT_SECONDS", "Enclave", "Registry", "active_call", "enclave_of", "enclaves_of", "one_call"]
 
+logger = logging.getLogger(__name__)
+
 HEARTBEAT_SECONDS = 1800
 """How old an enclave's last heartbeat may be."""
 _LLM = 0  # of the registry's types of enclave: the one that answers
 _OHTTP = "(uint8,uint16,uint16,uint16,bytes,bytes,uint256)"
-_FIELDS = "address,address,string,bytes,bytes,bytes32,uint8,bool,uint256,uint256"
+# The URL is a string; what its owner wrote there need be none, and must not make the others unreadable.
+_FIELDS = "address,address,bytes,bytes,bytes,bytes32,uint8,bool,uint256,uint256"
 _NEWER, _OLDER = f"({_FIELDS},{_OHTTP})", f"({_FIELDS})"
 _MOST_BYTES = 16 * 1024 * 1024
 _WORD = 32
@@ -136,7 +141,7 @@ def _enclave(row: Any) -> Enclave:
     _, payment, endpoint, public_key, certificate, pcr_hash, _, enabled, _, heartbeat = row[:10]
     return Enclave(
         checksum_address(payment),
-        endpoint.rstrip("/"),
+        endpoint.decode("utf-8", "replace").rstrip("/"),
         public_key,
         certificate,
         "0x" + pcr_hash.hex(),
@@ -210,7 +215,11 @@ class Registry:
             found = enclaves_of(answer)
         except ValueError as error:
             raise rpc_junk(f"the registry's answer is {error}") from None
-        self._active, self._read_at = {each.tee_id: each for each in found if each.public_key}, began
+        listed = [each for each in found if each.public_key]
+        keys = Counter(each.tee_id for each in listed)
+        if doubled := [tee_id for tee_id, count in keys.items() if count > 1]:  # a contract cannot list a key twice
+            logger.warning("the registry lists keys more than once, and they are not used: %s", ", ".join(doubled))
+        self._active, self._read_at = {each.tee_id: each for each in listed if keys[each.tee_id] == 1}, began
 
     async def one(self, tee_id: str) -> Enclave:
         """The entry of an enclave that may not be active.

@@ -8,19 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from zg_core.audits.bills import Bill
 from zg_core.backends.opengradient.places import PERMIT2, PROXIES
 from zg_core.chain.failures import RpcFailure
 from zg_core.chain.rpc import data_of, quantity
-from zg_core.crypto import checksum_address, keccak256, same_address
-from zg_core.errors import ChainError
-from zg_core.money import Amount
+from zg_core.crypto import checksum_address, is_address, keccak256, same_address
+from zg_core.errors import ChainError, ConfigError
+from zg_core.money import METERED, Amount
+from zg_core.receipts.audited import Audited
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from zg_core.audits.bills import State
+    from zg_core.backends.opengradient.publication import Publication
     from zg_core.chain.rpc import JsonRpc
+    from zg_core.receipts.model import Receipt
 
-__all__ = ["Settlement", "Taken", "find", "is_used", "taken_by", "used_call", "with_claims"]
+__all__ = ["Settlement", "Taken", "bill_of", "find", "is_used", "taken_by", "used_call", "with_claims"]
 
 _WORD = 32
 _SELECTORS = {
@@ -67,6 +72,7 @@ class Settlement:
         calls: How many of the receipts at hand share the permit; their claims are `claimed`.
         claimed: What those receipts say that their calls cost, together.
         reason: Why nothing is known, where that is so.
+        publication: Where the answer's hashes were published; None where that was not asked.
     """
 
     status: str
@@ -76,6 +82,7 @@ class Settlement:
     calls: int = 1
     claimed: Amount | None = None
     reason: str = ""
+    publication: Publication | None = None
 
     @property
     def excess(self) -> Amount | None:
@@ -96,12 +103,26 @@ class Settlement:
             "claimed": None if self.claimed is None else str(self.claimed.units),
             "excess": None if self.excess is None else str(self.excess.units),
             "reason": self.reason or None,
+            "publication": None if self.publication is None else self.publication.to_dict(),
         }
 
 
 def with_claims(found: Settlement, calls: int, claimed: Amount) -> Settlement:
     """`found`, beside what the receipts that share the permit say."""
     return replace(found, calls=calls, claimed=claimed)
+
+
+def bill_of(receipts: Sequence[Receipt], found: Settlement) -> Bill:
+    """The receipts that share a permit, beside what became of it: what was metered for a call is what it may take."""
+    states: dict[str, State] = {"settled": "charged", "unused": "none", "open": "open", "not_located": "not_located"}
+    calls, said = [_claim(each) for each in receipts], [each.fee.amount for each in receipts]
+    nonce = str(receipts[0].grant.get("nonce", ""))
+    return Bill(nonce, calls, said, states[found.status], found.amount, transaction=found.transaction)
+
+
+def _claim(receipt: Receipt) -> Audited:
+    call = Audited.of(receipt)
+    return call._replace(exact=True, upper=call.units) if receipt.fee.reason == METERED else call
 
 
 def used_call(payer: str, nonce: int) -> bytes:
@@ -146,9 +167,9 @@ async def find(rpc: JsonRpc, facts: Mapping[str, Any], *, since: float, now: flo
 
     Raises:
         ChainError: the chain cannot be read.
+        ConfigError: the facts are no permit's (code ``bad_receipt``).
     """
-    payer, pay_to, token = (str(facts[name]) for name in ("payer", "pay_to", "asset"))
-    nonce, deadline = int(str(facts["nonce"]), 0), int(facts["deadline"])
+    payer, pay_to, token, nonce, deadline = _told(facts)
     by_permit = not str(facts["nonce"]).startswith("0x")
     if by_permit:
         data = "0x" + used_call(payer, nonce).hex()
@@ -159,9 +180,9 @@ async def find(rpc: JsonRpc, facts: Mapping[str, Any], *, since: float, now: flo
     chain, used, head = await _asked(
         rpc, ("eth_chainId", []), ("eth_call", [{"to": to, "data": data}, "latest"]), ("eth_blockNumber", [])
     )
-    if f"eip155:{quantity(chain, 'eth_chainId')}" != facts["network"]:
+    if f"eip155:{quantity(chain, 'eth_chainId')}" != (network := facts.get("network")):
         raise ChainError(
-            f"this is not the chain {facts['network']}", code="wrong_chain", hint="check ZEROG_BASE_RPC_URL"
+            f"this is not the chain {str(network)[:40]}", code="wrong_chain", hint="check ZEROG_BASE_RPC_URL"
         )
     word = data_of(used, "eth_call")
     if not (is_used(word, nonce) if by_permit else any(word)):
@@ -190,6 +211,21 @@ async def find(rpc: JsonRpc, facts: Mapping[str, Any], *, since: float, now: flo
     return Settlement("not_located", reason="the permit was used; the transaction is not among the node's logs")
 
 
+def _told(facts: Mapping[str, Any]) -> tuple[str, str, str, int, int]:
+    """Payer, payee, token, number and end of a permit, as a receipt says: it may be a stranger's."""
+    addresses = [str(facts.get(name)) for name in ("payer", "pay_to", "asset")]
+    try:
+        nonce, deadline = int(str(facts["nonce"]), 0), int(facts["deadline"])
+        fits = 0 <= nonce < 2**256 and 0 <= deadline < 2**64 and all(map(is_address, addresses))
+    except (KeyError, ValueError, TypeError):
+        fits = False
+    if not fits:
+        message = "the receipt does not describe a permit"
+        raise ConfigError(message, code="bad_receipt", hint="it was altered, or written by another program")
+    payer, pay_to, token = addresses
+    return payer, pay_to, token, nonce, deadline
+
+
 async def _amount(rpc: JsonRpc, name: str, log: Mapping[str, Any], nonce: int, facts: Mapping[str, Any]) -> int | None:
     """What a transaction took by the permit; None where it is another's."""
     moved = int.from_bytes(data_of(log.get("data"), "eth_getLogs"))
@@ -205,7 +241,7 @@ async def _amount(rpc: JsonRpc, name: str, log: Mapping[str, Any], nonce: int, f
         return taken.amount if taken is not None and taken.nonce == nonce and taken.amount == moved else None
     # The other ways carry the number among their arguments, and take what the permit says.
     known = same_address(target, PROXIES["exact"]) or same_address(target, str(facts["asset"]))
-    return moved if known and nonce.to_bytes(_WORD) in data and str(moved) == str(facts["cap"]) else None
+    return moved if known and nonce.to_bytes(_WORD) in data and str(moved) == str(facts.get("cap")) else None
 
 
 async def _asked(rpc: JsonRpc, *calls: tuple[str, list[Any]]) -> list[Any]:

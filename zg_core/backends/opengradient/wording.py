@@ -9,12 +9,13 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.opengradient.models import vendor_of, wire_name
+from zg_core.backends.opengradient.options import MODES
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["IGNORED", "LEAST_TOKENS", "worded"]
+__all__ = ["IGNORED", "LEAST_TOKENS", "mode_of", "worded"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,25 @@ _SENT = (
     "model", "messages", "max_tokens", "temperature", "stop", "tools", "tool_choice", "response_format", "stream",
     "web_search", "resolution",
 )  # fmt: skip
+
+
+def mode_of(payload: Mapping[str, Any], default: str) -> str:
+    """What is published of the answer: ``settlement`` of the payload, which is not sent in the body, or `default`.
+
+    Raises:
+        ConfigError: it is none of `MODES` (code ``bad_opengradient``).
+
+    Example:
+        >>> mode_of({"settlement": "private"}, "batch"), mode_of({}, "batch")
+        ('private', 'batch')
+    """
+    said = payload.get("settlement")
+    if said is None:
+        return default
+    if said not in MODES:
+        message = f"settlement is {str(said)[:40]!r}; nothing was sent"
+        raise ConfigError(message, code="bad_opengradient", hint=f"use one of {', '.join(MODES)}")
+    return str(said)
 
 
 def worded(payload: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -81,7 +101,11 @@ def _check(sent: Mapping[str, Any], named: str, payload: Mapping[str, Any]) -> N
     if kind == "json_object" and vendor_of(named) == "anthropic":
         raise _unsupported("json_object with a model of Anthropic", "use tools or json_schema")
     for name in payload:
-        if name not in _SENT and name not in IGNORED and name not in ("max_completion_tokens", "functions"):
+        if (
+            name not in _SENT
+            and name not in IGNORED
+            and name not in ("max_completion_tokens", "functions", "settlement")
+        ):
             logger.info("OpenGradient's gateways do not know %s: not sent", name)
     if payload.get("functions"):
         raise _unsupported("functions", "use tools")

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
 
+from zg_core.audits.bills import audit_bills
 from zg_core.backends.router import keys as router_keys
 from zg_core.backends.router.api import RouterApi
 from zg_core.backends.router.networks import router_of
 from zg_core.backends.router.options import URL_VARIABLE
-from zg_core.backends.router.statements import ApiKeyRecord, Audited, Balance, Funds, Page, UsageEntry, audited
+from zg_core.backends.router.statements import ApiKeyRecord, Balance, Funds, Page, UsageEntry, bills_of, strangers_in
 from zg_core.config import Environment, Secret, Settings, conceal
 from zg_core.errors import ConfigError
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
+    from zg_core.audits.result import Audit
     from zg_core.config import Network
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Receipt
@@ -96,15 +98,16 @@ class Account:
             query["model_id"] = model
         return Page.parse(await self._api.ask("GET", f"/account/usage/history?{urlencode(query)}", self._own()))
 
-    async def audit(self, receipts: Iterable[Receipt], *, limit: int = 10 * _PAGE) -> list[Audited]:
-        """Receipts beside the Router's book, joined by the number of the request.
+    async def audit(self, receipts: Iterable[Receipt], *, limit: int = 10 * _PAGE) -> Audit:
+        """Receipts beside the Router's book, joined by the number of the request; its `calls` say it one by one.
 
         Args:
             receipts: Those of calls through the Router; others are left out.
             limit: How many entries of the book are looked at, from the newest.
         """
         ours = [receipt for receipt in receipts if receipt.backend == "router"]
-        return audited(ours, await self.usage(limit=limit)) if ours else []
+        book = await self.usage(limit=limit) if ours else []
+        return audit_bills(bills_of(ours, book), backend="router", strangers=strangers_in(ours, book))
 
     async def api_keys(self) -> list[ApiKeyRecord]:
         """The inference keys; none of them is shown."""
@@ -242,7 +245,7 @@ class RouterAccount(_Shell):
         """See `Account.usage`."""
         return run(self.core.usage(limit=limit, model=model))
 
-    def audit(self, receipts: Iterable[Receipt], *, limit: int = 10 * _PAGE) -> list[Audited]:
+    def audit(self, receipts: Iterable[Receipt], *, limit: int = 10 * _PAGE) -> Audit:
         """See `Account.audit`."""
         return run(self.core.audit(receipts, limit=limit))
 
@@ -303,7 +306,7 @@ class AsyncRouterAccount(_Shell):
         """See `Account.usage`."""
         return await self.core.usage(limit=limit, model=model)
 
-    async def audit(self, receipts: Iterable[Receipt], *, limit: int = 10 * _PAGE) -> list[Audited]:
+    async def audit(self, receipts: Iterable[Receipt], *, limit: int = 10 * _PAGE) -> Audit:
         """See `Account.audit`."""
         return await self.core.audit(receipts, limit=limit)
 

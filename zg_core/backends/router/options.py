@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from zg_core.backends.router.headers import Wishes
 from zg_core.config import check_url, conceal
 from zg_core.errors import ConfigError
+from zg_core.shown.tracebacks import forgetful
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ KEY_VARIABLE = "ZEROG_ROUTER_API_KEY"
 """For whoever has a key of 0G Direct in ``ZEROG_API_KEY``, or a wallet."""
 
 
+@forgetful
 @dataclass(frozen=True, slots=True)
 class Router:
     """0G Router: one API key (``sk-…``) and one balance for all providers.

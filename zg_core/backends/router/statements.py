@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
+from zg_core.audits.bills import Bill, Entry
 from zg_core.backends.router.trace import amount_of
 from zg_core.config import Secret
 from zg_core.errors import RequestError
 from zg_core.money import Amount
+from zg_core.receipts.audited import Audited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from zg_core.receipts.model import Receipt
 
-__all__ = ["ApiKeyRecord", "Audited", "Balance", "Funds", "Page", "UsageEntry", "audited"]
+__all__ = ["ApiKeyRecord", "Balance", "Funds", "Page", "UsageEntry", "bills_of", "number_of", "strangers_in"]
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:
@@ -123,6 +126,15 @@ class UsageEntry:
     trust_mode: str
     created_at: str
 
+    @property
+    def at(self) -> datetime | None:
+        """When, as a time; None where what was written is none."""
+        try:
+            said = datetime.fromisoformat(self.created_at)
+        except ValueError:
+            return None
+        return said if said.tzinfo is not None else said.replace(tzinfo=UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -197,65 +209,35 @@ class ApiKeyRecord:
         return cls(key_id, name, preview, status, tier, allowed, "" if limit is None else str(limit)[:64], secret)
 
 
-@dataclass(frozen=True, slots=True)
-class Audited:
-    """One receipt beside the Router's book.
-
-    Attributes:
-        receipt_id: Of the receipt.
-        request_id: Number of its request, "" if the receipt knows none.
-        result: ``"agrees"``; ``"differs"``; ``"missing"`` (the book has no such request, as far as it was read);
-            ``"unknown"`` (the receipt has no number, or says no exact cost).
-        said: What the receipt says that it cost.
-        charged: What the book says; None where it has none.
-        provider: Who served it, by the book.
-    """
-
-    receipt_id: str
-    request_id: str
-    result: Literal["agrees", "differs", "missing", "unknown"]
-    said: Amount
-    charged: Amount | None = None
-    provider: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        charged = (
-            None if self.charged is None else {"units": str(self.charged.units), "currency": self.charged.currency}
-        )
-        return {
-            "receipt_id": self.receipt_id,
-            "request_id": self.request_id,
-            "result": self.result,
-            "said": {"units": str(self.said.units), "currency": self.said.currency},
-            "charged": charged,
-            "provider": self.provider,
-        }
-
-
-def audited(receipts: Iterable[Receipt], book: Iterable[UsageEntry]) -> list[Audited]:
-    """Receipts beside the entries of the book."""
+def bills_of(receipts: Iterable[Receipt], book: Iterable[UsageEntry]) -> list[Bill]:
+    """Receipts, each beside the entry of the book for its request."""
     entries = {entry.request_id: entry for entry in book}
-    return [_one(receipt, entries.get(_number(receipt))) for receipt in receipts]
+    return [_bill(receipt, entries.get(number_of(receipt))) for receipt in receipts]
 
 
-def _number(receipt: Receipt) -> str:
+def strangers_in(receipts: Iterable[Receipt], book: Iterable[UsageEntry]) -> list[Entry]:
+    """What the book charged after the second of the first receipt, and is for none of them."""
+    own = list(receipts)
+    known = {number_of(each) for each in own}
+    first = min((each.started_at for each in own), default=datetime.max.replace(tzinfo=UTC)).replace(microsecond=0)
+    return [
+        Entry(entry.request_id, entry.cost)
+        for entry in book
+        if entry.request_id not in known and (at := entry.at) is not None and at > first
+    ]
+
+
+def number_of(receipt: Receipt) -> str:
+    """The number of a receipt's request, by which the book knows it; "" if there is none."""
     trace = receipt.evidence.facts.get("trace")
     number = trace.get("request_id") if isinstance(trace, dict) else None
     return number if isinstance(number, str) else ""
 
 
-def _one(receipt: Receipt, entry: UsageEntry | None) -> Audited:
-    number, said = _number(receipt), receipt.fee.amount
+def _bill(receipt: Receipt, entry: UsageEntry | None) -> Bill:
+    number, call, said = number_of(receipt), (Audited.of(receipt),), (receipt.fee.amount,)
     if not number:
-        return Audited(receipt.id, "", "unknown", said)
+        return Bill("", call, said, "unknown")
     if entry is None:
-        free = receipt.outcome == "refused"
-        return Audited(receipt.id, number, "agrees" if free else "missing", said)
-    same_provider = entry.provider.lower() == receipt.provider.lower()
-    if not receipt.fee.exact:
-        most = receipt.fee.upper
-        beyond = most is not None and entry.cost.currency == said.currency and entry.cost.units > most
-        return Audited(receipt.id, number, "differs" if beyond else "unknown", said, entry.cost, entry.provider)
-    agrees = entry.cost == said and same_provider
-    return Audited(receipt.id, number, "agrees" if agrees else "differs", said, entry.cost, entry.provider)
+        return Bill(number, call, said, "none")
+    return Bill(number, call, said, "charged", entry.cost, entry.at, payee=entry.provider)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import io
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ AWS_ROOT_SHA256 = "641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79b
 
 _MOST_BYTES = 64 * 1024
 _MOST_CERTIFICATES = 10
+_COSE_SIGN1 = 18  # the tag
 _COSE_ES384 = -35
 _ES384_BYTES = 96
 _PCR_BYTES = 48
@@ -101,7 +103,8 @@ class NitroDocument:
             except binascii.Error:
                 raise MalformedDocument("neither CBOR nor Base64") from None
         outer = _cbor(data)
-        outer = getattr(outer, "value", outer)  # tag 18 says that it is a COSE_Sign1
+        if getattr(outer, "tag", None) == _COSE_SIGN1:  # it may say what it is, or not
+            outer = outer.value
         if not isinstance(outer, list | tuple) or len(outer) != 4:
             raise MalformedDocument("no COSE_Sign1")
         protected, _, payload, signature = outer
@@ -256,10 +259,14 @@ def _cbor(data: bytes) -> Any:
             code="missing_extra",
             hint='pip install "zerog-integrations[opengradient]"',
         ) from None
+    stream = io.BytesIO(data)
     try:
-        return cbor2.loads(data)
+        said = cbor2.load(stream)
     except Exception as error:  # cbor2 raises many kinds for what a stranger sends
         raise MalformedDocument("not CBOR") from error
+    if stream.read(1):
+        raise MalformedDocument("more than one CBOR item")
+    return said
 
 
 def _certificate(data: bytes) -> Certificate:

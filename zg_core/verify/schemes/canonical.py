@@ -20,7 +20,7 @@ __all__ = ["Answer", "request_texts"]
 
 _ROLES = {"developer": "system"}
 # Parts of a message that a client may show and no gateway signs.
-_BESIDE = ("reasoning_content", "reasoning", "refusal", "audio", "annotations", "function_call", "images")
+_BESIDE = ("reasoning_content", "reasoning", "refusal", "audio", "annotations", "images")
 _SIGNED_KEYS = frozenset({"tee_signature", "tee_timestamp", "tee_request_hash", "tee_output_hash", "tee_id"})
 
 
@@ -125,7 +125,9 @@ class Answer:
         finish: Its ``finish_reason``.
         signed: The fields of the gateway's signature (``tee_…``), from the event that carries them.
         beside: Names of what is in it that no gateway signs.
-        surplus: Whether it holds a second choice, or a second name of a call: a caller may see it, no gateway signs it.
+        surplus: Whether it holds what a caller may see or run and no gateway signs: a second choice, a second name of a
+            call, a call in another form than gateways', or its text in two places, of which a client shows one.
+        places: Where its words stood: ``"delta"``, ``"message"``, ``"text"``.
 
     Example:
         >>> answer = Answer()
@@ -141,6 +143,7 @@ class Answer:
     model: str = ""
     beside: set[str] = field(default_factory=set)
     surplus: bool = False
+    places: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls, response: bytes) -> Self:
@@ -153,6 +156,8 @@ class Answer:
                 said = None if event == DONE else parse_json(event)
                 if isinstance(said, dict):
                     answer.take(said)
+            if bare[:1] == b"{":
+                answer.is_body()
         except (ValueError, RecursionError):
             return answer
         return answer
@@ -161,6 +166,10 @@ class Answer:
     def ended(self) -> bool:
         """Whether its end was seen."""
         return bool(self.finish)
+
+    def is_body(self) -> None:
+        """It was one body and no stream: a client reads no ``delta`` in it."""
+        self.surplus = self.surplus or "delta" in self.places
 
     def take(self, said: Mapping[str, Any]) -> None:
         """Take one event of a stream, or a whole body."""
@@ -179,11 +188,14 @@ class Answer:
 
     def _choice(self, choice: Mapping[str, Any]) -> None:
         if isinstance(choice.get("text"), str):
+            self.places.add("text")
             self.text.append(choice["text"])
         for name in ("delta", "message"):
             part = choice.get(name)
             if isinstance(part, dict):
+                self.places.add(name)
                 self._part(part, whole=name == "message")
+        self.surplus = self.surplus or len(self.places) > 1
         if isinstance(choice.get("finish_reason"), str):
             self.finish = choice["finish_reason"]
 
@@ -195,8 +207,11 @@ class Answer:
             self.beside.add("content")
         self.beside.update(name for name in _BESIDE if part.get(name))
         calls = part.get("tool_calls")
+        if part.get("function_call") or (calls and not isinstance(calls, list)):
+            self.surplus = True  # clients run it as any other call
         for place, call in enumerate(calls if isinstance(calls, list) else ()):
             if not isinstance(call, dict):
+                self.surplus = True
                 continue
             index = call.get("index")
             if whole:

@@ -208,6 +208,7 @@ def examine(
     signed = Signed.parse(answer.signed)
     if signed is None:
         return replace(verdict, reason=Reason.MALFORMED)
+    answer.surplus = answer.surplus or _unasked(payload, answer)
     output = keccak256(answer.output)
     verdict = replace(verdict, signature=base64.b64encode(signed.signature).decode())
     if signed.tee_id and signed.tee_id != verdict.expected_signer:
@@ -238,6 +239,16 @@ def examine(
     if seen:
         return replace(said, reason=Reason.REPLAYED)
     return replace(said, status=Status.RESPONSE_BOUND, reason=Reason.REQUEST_UNKNOWN)
+
+
+def _unasked(payload: Mapping[str, Any], answer: Answer) -> bool:
+    """Whether an answer is of a form that its request cannot have.
+
+    A text that reads as tool calls do has the same hash as those calls, and ``finish_reason`` is not signed: where no
+    tool was offered, there is no call. Nor does a client that asked for a chat show the text of a completion.
+    """
+    chat = "messages" in payload
+    return (bool(answer.calls) and not payload.get("tools")) or (chat and "text" in answer.places)
 
 
 def _passing(

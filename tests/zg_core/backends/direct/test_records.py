@@ -178,6 +178,30 @@ class TestPrice:
         assert (receipt.fee.exact, receipt.fee.reason, receipt.flags) == (False, "price_changed", (RECORD_CHANGED,))
         assert receipt.fee.lower <= billed == receipt.fee.upper
 
+    @pytest.mark.parametrize("form", ["junk", "empty"])
+    def test_where_the_events_are_not_shown_nobody_can_tell_what_was_in_force(self, changing, monkeypatch, form):
+        net, settings, provider = changing
+        honest = provider.prices
+        corrected: dict[str, threading.Event] = defaultdict(threading.Event)
+        settings |= {"record_age": 60, "on_verdict": lambda told: corrected[told.id].set()}
+        with ChatClient(**settings) as client:
+            receipt = client.create(QUESTION).receipt
+            assert receipt.fee.exact
+            net.clock.advance(60)
+            provider.set_price(*honest)
+            if form == "junk":
+                net.node_fault("junk", method="eth_getLogs", times=None)
+            else:
+                true = net.chain.rpc
+                hide = {"eth_getLogs": list}
+                monkeypatch.setattr(net.chain, "rpc", lambda m, p=(): hide[m]() if m in hide else true(m, p))
+            client.backend._chain.forget(settings["provider"])
+            client.service()
+            assert corrected[receipt.id].wait(60)
+            net.clear_node_faults()
+        assert (receipt.fee.exact, receipt.fee.reason, receipt.fee.upper) == (False, "price_changed", None)
+        assert receipt.flags == (RECORD_CHANGED,)
+
     def test_a_record_that_is_written_again_as_it_was_corrects_nothing(self, given, provider):
         with ChatClient(**given, record_age=60) as client:
             receipt = client.create(QUESTION).receipt

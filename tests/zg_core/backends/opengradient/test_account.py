@@ -9,10 +9,13 @@ import pytest
 
 from tests.zg_core.backends.opengradient.conftest import QUESTION, options
 from zg_core.backends.opengradient.account import AsyncOpenGradientAccount, OpenGradientAccount, ensure_opg_approval
+from zg_core.backends.opengradient.publication import included, leaf_hash
 from zg_core.errors import ConfigError, InsufficientFunds
 from zg_core.localnet.opengradient.settings import OPG, GatewaySettings
 from zg_core.money import Amount
 from zg_core.receipts.model import Receipt
+from zg_core.verify.schemes.rsa_pss import Signed
+from zg_core.verify.verdict import Status
 
 
 @pytest.fixture
@@ -56,6 +59,38 @@ class TestSettlement:
         assert (found.status, found.transaction, found.calls) == ("settled", hash_, 3)
         assert found.amount == found.claimed == Amount(3 * receipts[0].fee.amount.units, "OPG")
         assert found.excess is None
+
+    def test_an_audit_holds_receipts_against_what_permits_took(self, og, make, account):
+        first, second = make(), make()
+        for gateway in og.gateways:
+            gateway.settings = GatewaySettings()
+        receipts = [client.create(QUESTION).receipt for client in (first, first, second)]
+        before = account.audit(receipts)
+        assert [each.result for each in before] == ["open"] * 3
+        hashes = set(og.settle())
+        found = account.audit(receipts)
+        assert ([each.result for each in found], found.findings, found.ok) == (["agrees"] * 3, (), True)
+        assert {each.transaction for each in found} == hashes
+        total = sum(each.fee.amount.units for each in receipts)
+        assert sum(each.settled.units for each in found.providers) == total
+        assert found.backend == "opengradient"
+
+    def test_an_audit_finds_what_was_taken_beyond_the_receipts(self, og, make, account):
+        receipt = make().create(QUESTION).receipt
+        for gateway in og.gateways:
+            gateway.fail("settlement_inflated", factor=3)
+        og.settle()
+        found = account.audit([receipt])
+        (finding,) = found.findings
+        assert (finding.code, found.ok) == ("settled_too_much", False)
+        assert finding.excess == Amount(2 * receipt.fee.amount.units, "OPG")
+
+    async def test_an_audit_in_an_event_loop(self, og, make):
+        receipt = make().create(QUESTION).receipt
+        og.settle()
+        wallet = og.wallet.private_key
+        async with AsyncOpenGradientAccount(options(og), private_key=wallet, environ={}) as account:
+            assert (await account.audit([receipt])).ok
 
     def test_a_receipt_learns_its_payment_hash(self, og, make):
         receipt = make().create(QUESTION).receipt
@@ -116,6 +151,48 @@ class TestPublication:
         for receipt in receipts:
             found = account.publication(receipt)
             assert (found.status, found.transaction) == ("published", transaction)
+
+    def test_a_receipt_tells_payment_and_publication_at_once(self, og, make):
+        receipts = [make().create(QUESTION).receipt for _ in range(3)]
+        transaction = og.publish()
+        (paid,) = og.settle()
+        for receipt in receipts:
+            found = receipt.settlement(options(og), environ={})
+            assert (found.status, found.transaction) == ("settled", paid)
+            assert (found.publication.status, found.publication.transaction) == ("published", transaction)
+            signed = Signed.of_text(receipt.evidence.signed_text, receipt.evidence.signature)
+            leaf, root = leaf_hash(receipt.provider, signed), bytes.fromhex(found.publication.root[2:])
+            proof = [bytes.fromhex(each[2:]) for each in found.publication.proof]
+            assert included(leaf, proof, root)
+            assert not included(leaf_hash("0x" + "12" * 32, signed), proof, root)
+            assert receipt.grant["settlement"]["publication"]["root"] == found.publication.root
+            assert Receipt.from_dict(receipt.to_dict()).payment_hash == paid
+
+    @pytest.mark.parametrize("mode", ["private", "batch", "individual"])
+    def test_each_call_may_say_what_is_published_of_it(self, og, make, mode):
+        receipt = (
+            make(settlement="private" if mode != "private" else "individual")
+            .create({**QUESTION, "settlement": mode})
+            .receipt
+        )
+        assert {each.mode for gateway in og.gateways for each in gateway.seen} == {mode}
+        found = receipt.settlement(options(og), environ={}).publication
+        assert (found.mode, found.status) == (
+            mode,
+            {"private": "private", "batch": "not_located", "individual": "published"}[mode],
+        )
+        assert receipt.verdict.status is Status.VERIFIED
+
+    def test_a_mode_that_nobody_knows_is_refused_before_anything_is_sent(self, og, make):
+        with pytest.raises(ConfigError, match="nothing was sent"):
+            make().create({**QUESTION, "settlement": "public"})
+        assert not [each for gateway in og.gateways for each in gateway.seen]
+
+    def test_a_registry_s_chain_that_is_away_does_not_hide_the_payment(self, og, make):
+        receipt = make().create(QUESTION).receipt
+        (paid,) = og.settle()
+        found = receipt.settlement(options(og, registry_rpc_url="http://127.0.0.1:1"), environ={})
+        assert (found.transaction, found.publication.status) == (paid, "not_located")
 
     def test_a_blob_that_is_not_the_tree_proves_nothing(self, og, make, account):
         receipt = make().create(QUESTION).receipt

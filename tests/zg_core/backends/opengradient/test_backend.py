@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -28,8 +29,10 @@ from zg_core.errors import (
     VerificationUnavailable,
     ZeroGError,
 )
+from zg_core.localnet.opengradient.gateway import GatewayState
 from zg_core.localnet.opengradient.settings import OPG, GatewaySettings
 from zg_core.money import Amount
+from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.verdict import Binding, Reason, Status
 
 
@@ -394,6 +397,38 @@ class TestVerdicts:
             gateway.fail("replay")
         with pytest.raises(VerificationFailed) as refused:
             ask()
+        assert refused.value.code == "replayed"
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_so_it_is_in_another_process_and_within_other_bytes(self, og, make, stream, tmp_path, monkeypatch):
+        """The signature covers the output, not the bytes around it: whoever stands between may change those."""
+        genuine, fresh = GatewayState.replayed, itertools.count()
+
+        def replayed(self: GatewayState, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            found = genuine(self, events)
+            return [{**event, "id": f"chatcmpl-{next(fresh)}", "system_fingerprint": "new"} for event in found]
+
+        monkeypatch.setattr(GatewayState, "replayed", replayed)
+
+        def ask(store: str) -> Status:
+            monkeypatch.setattr("zg_core.client._GUARD", ReplayGuard())  # as another process
+            client = make(verify="require", store=f"sqlite:///{tmp_path}/{store}.db")
+            if not stream:
+                return client.create(QUESTION).receipt.verdict.status
+            with client.stream(QUESTION) as events:
+                list(events)
+            return events.receipt.verdict.status
+
+        assert [ask("ours"), ask("ours")] == [Status.VERIFIED, Status.VERIFIED], "honest answers are told apart"
+        for gateway in og.gateways:
+            gateway.fail("replay", times=None)
+        try:
+            assert ask("other") is Status.VERIFIED, "only a memory tells it from a new one"
+            with pytest.raises(VerificationFailed) as refused:
+                ask("ours")
+        finally:
+            for gateway in og.gateways:
+                gateway.behave()
         assert refused.value.code == "replayed"
 
     @pytest.mark.parametrize("fault", ["cut", "mid_stream_error"])

@@ -26,4 +26,4 @@ def test_the_blocks_run_in_order(og: OpenGradientNet, monkeypatch: pytest.Monkey
     assert all(model in said for model in ("openai/gpt-5", "anthropic/claude-sonnet-4-6", "x-ai/grok-4"))
     assert "OPG metered_by_gateway" in said
     assert "open the permit is open" in said
-    assert sum(gateway.permits for gateway in og.gateways) == 2  # two kinds of publication
+    assert sum(gateway.permits for gateway in og.gateways) == 3  # two kinds of publication, and a budget

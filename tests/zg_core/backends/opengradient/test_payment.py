@@ -87,6 +87,7 @@ def test_a_payment_carries_an_id_only_where_the_gateway_offers_that():
         lambda permit: permit["witness"].update(facilitator="0x" + "12" * 20),
         lambda permit: permit.update(spender="0x" + "11" * 20),
         lambda permit: permit.update({"from": "0x" + "11" * 20}),
+        lambda permit: permit.update(deadline="99999999999"),
         lambda permit: permit.clear(),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -122,7 +124,29 @@ def test_what_a_key_may_do_is_changed_and_the_rest_stays(account: RouterAccount,
 def test_receipts_agree_with_the_book(account: RouterAccount, make: Make, sealed: bool) -> None:
     client = make(sealed=sealed)
     receipts = [client.create(ASK).receipt for _ in range(2)]
-    assert [found.result for found in account.audit(receipts)] == ["agrees", "agrees"]
+    found = account.audit(receipts)
+    assert [each.result for each in found] == ["agrees", "agrees"]
+    assert (found.ok, found.findings, found.backend) == (True, (), "router")
+    (row,) = found.providers
+    assert (row.calls, row.settled, row.exact) == (2, row.exact, receipts[0].fee.amount + receipts[1].fee.amount)
+
+
+def test_what_the_book_charged_for_no_receipt_is_told(account: RouterAccount, make: Make) -> None:
+    kept, lost = make().create(ASK).receipt, make().create(ASK).receipt
+    kept.started_at -= timedelta(seconds=2)  # the book knows whole seconds
+    found = account.audit([kept])
+    (note,) = found.findings
+    assert (note.code, note.outside, found.ok) == ("charged_without_receipt", False, True)
+    kept_and_lost = account.audit([kept, lost]).findings
+    assert not kept_and_lost or kept_and_lost[0].message != note.message
+
+
+def test_more_in_the_book_than_the_trace_said_is_outside(account: RouterAccount, make: Make) -> None:
+    receipt = make().create(ASK).receipt
+    receipt.fee = replace(receipt.fee, amount=Amount(receipt.fee.amount.units - 1, receipt.fee.amount.currency))
+    found = account.audit([receipt])
+    assert [(each.code, each.excess and each.excess.units) for each in found.findings] == [("settled_too_much", 1)]
+    assert not found.ok
 
 
 def test_a_trace_that_lied_differs_from_the_book(account: RouterAccount, make: Make, net: LocalNet) -> None:

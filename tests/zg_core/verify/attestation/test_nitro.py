@@ -142,6 +142,29 @@ def test_other_bytes_are_no_document(body):
 
 
 @pytest.mark.fuzz
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda parts, body: body + b"\x00",
+        lambda parts, body: cbor2.dumps(cbor2.CBORTag(98, parts)),
+        lambda parts, body: cbor2.dumps(cbor2.CBORTag(18, cbor2.CBORTag(18, parts))),
+        lambda parts, body: cbor2.dumps([b"", {1: -35}, *parts[2:]]),
+        lambda parts, body: cbor2.dumps([cbor2.dumps({1: -7}), *parts[1:]]),
+        lambda parts, body: cbor2.dumps([parts[0], {}, None, parts[3]]),
+        lambda parts, body: cbor2.dumps([*parts[:3], parts[3][:95]]),
+        lambda parts, body: b"\x81" * 60_000,
+        lambda parts, body: b"\x9b" + b"\xff" * 8,
+        lambda parts, body: b"\xc4\x82\x1b" + b"\x7f" * 8 + b"\x01",
+        lambda parts, body: b"\xd8\x1c\x81\xd8\x1d\x00",
+    ],
+)
+def test_an_odd_encoding_is_no_document(hypervisor, enclave, odd):
+    body = document(hypervisor, enclave)
+    parts = cbor2.loads(body)
+    with pytest.raises(MalformedDocument):
+        NitroDocument.parse(odd(list(getattr(parts, "value", parts)), body))
+
+
 def test_no_flipped_bit_passes(hypervisor, enclave):
     body, picked = document(hypervisor, enclave), random.Random(7)
     for _ in range(tries(2000, 60)):

@@ -1,4 +1,4 @@
-"""docs/verification.md: its examples run, and its tables say what the code does."""
+"""docs/guides/attestation.md: its examples run, and its tables say what the code does."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.zg_core.verify.attestation.test_local import EXPECTED
 from zg_core.verify.attestation import AttestationOptions, Level, Outcome
 
 ROOT = Path(__file__).resolve().parents[4]
-PAGE = (ROOT / "docs" / "verification.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guides" / "attestation.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
 def rows(heading: str) -> list[list[str]]:
     """The table under a heading, without its own."""
-    section = PAGE.partition(f"### {heading}\n")[2].partition("\n### ")[0]
+    section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     lines = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line] for line in lines[1:]]
 
@@ -29,7 +29,7 @@ def rows(heading: str) -> list[list[str]]:
 def test_an_example_runs(number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ZEROG_HOME", str(tmp_path))
     monkeypatch.setattr("zg_core.verify.attestation.pccs._kept", {})
-    exec(compile(BLOCKS[number], "verification.md", "exec"), {})
+    exec(compile(BLOCKS[number], "attestation.md", "exec"), {})
 
 
 def test_there_are_examples() -> None:

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from zg_core.audits.result import Audit, Finding
+from zg_core.backends.direct.audit.auditing import audit
 from zg_core.chain.logs import head_of
 from zg_core.chain.rpc import quantity, rpc_junk
 from zg_core.errors import ZeroGError
 from zg_core.money import Amount
+from zg_core.receipts.audited import Audited
+from zg_core.receipts.plain import DIRECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,9 +22,10 @@ if TYPE_CHECKING:
     from zg_core.backends.direct.money.accounts import Accounts
     from zg_core.contracts.settlements import Settlement
     from zg_core.http.transport import Transport
+    from zg_core.receipts.model import Receipt
     from zg_core.types import Service
 
-__all__ = ["Charges", "read_charges"]
+__all__ = ["Charges", "audited", "read_charges"]
 
 _ATTEMPTS = 3
 
@@ -79,6 +84,37 @@ async def read_charges(
     times = {block: _time(answer) for block, answer in zip(blocks, answers, strict=True)}
     prices = {each.provider: (each.input_price, each.output_price) for each in services.values()}
     return Charges([(times[each.block], each) for each in settlements], unsettled, prices)
+
+
+async def audited(
+    accounts: Accounts,
+    transport: Transport,
+    receipts: Iterable[Receipt | Audited],
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    from_block: int | None = None,
+) -> Audit:
+    """Read what was charged to the payer of `accounts`, and compare his receipts with it (`audit`).
+
+    Raises:
+        ChainError: the chain cannot be read.
+    """
+    own = [each for each in receipts if isinstance(each, Audited) or each.backend == DIRECT]
+    asked = list(dict.fromkeys(each.provider for each in own))
+    charges = await read_charges(accounts, transport, accounts.user(), asked, from_block=from_block)
+    if charges.settlements and not own:
+        total = sum(each.paid.units for _, each in charges.settlements)
+        message = f"{Amount(total)} was settled, and there is no receipt: the calls were made with another store"
+        return Audit((), (Finding("charged_without_receipt", "", message, outside=False),))
+    return audit(
+        own,
+        charges.settlements,
+        unsettled=charges.unsettled,
+        prices=charges.prices,
+        since=since,
+        until=until,
+    )
 
 
 async def _unsettled(

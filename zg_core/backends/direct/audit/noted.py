@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.budget import MOST, discrepancy_of, put, spent_of
 from zg_core.crypto import checksum_address
+from zg_core.money import Amount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,12 +37,15 @@ class Compared:
         provider: The provider.
         since: What was charged before is not compared (UTC).
         looked: When it was compared last (UTC); None: not yet.
+        owed: What the provider said was unsettled when it was first seen: it may charge that, too, and nobody else can
+            say whether it was so; None where it did not tell.
     """
 
     payer: str
     provider: str
     since: datetime
     looked: datetime | None
+    owed: Amount | None
 
 
 class Noted:
@@ -71,7 +75,8 @@ class Noted:
         """Every wallet and provider that a budget has counted calls of, and when they were compared last."""
         with self._store.transaction(durable=False) as work:
             rows = work.all(
-                "SELECT payer, provider, since, looked FROM referee WHERE chain = :chain ORDER BY payer, provider",
+                "SELECT payer, provider, since, told, owed, looked FROM referee WHERE chain = :chain"
+                " ORDER BY payer, provider",
                 chain=self._chain_id,
             )
         return [
@@ -80,6 +85,7 @@ class Noted:
                 checksum_address(row["provider"]),
                 datetime.fromtimestamp(row["since"], UTC),
                 datetime.fromtimestamp(row["looked"], UTC) if row["looked"] > row["since"] else None,
+                Amount(int(row["owed"])) if row["told"] else None,
             )
             for row in rows
         ]

@@ -198,6 +198,9 @@ class Referee:
         if await self._transport.blocking(self._noted.seen, payer, service.provider) is not None:
             return
         owed = await self._unsettled(service, payer)  # before the block: what is settled in between counts in favour
+        if owed:  # it is the provider's word alone, and excuses no more than it can collect
+            account = await self._chain.account(payer, service.provider)
+            owed = min(owed, 0 if account is None else account.balance)
         block = await head_of(self._chain.rpc)
         await self._transport.blocking(self._noted.see, payer, service.provider, began, owed, block)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from zg_core.backends.direct.audit.charges import audited
 from zg_core.backends.direct.money.accounts import Accounts, Ledger, SubAccount, address
 from zg_core.chain.telling import told_by_now
 from zg_core.chain.transactions import Sender, Sending, TransactionResult
@@ -22,14 +23,19 @@ from zg_core.wallet import Wallet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
     from types import TracebackType
 
+    from zg_core.audits.result import Audit
     from zg_core.chain.intentions import Intention
     from zg_core.config import Network, Secret
     from zg_core.contracts.settlements import Settlement
     from zg_core.money import Amount
     from zg_core.progress import Listener
-    from zg_core.types import Service
+    from zg_core.receipts.anchors import Anchor
+    from zg_core.receipts.audited import Audited
+    from zg_core.receipts.model import Receipt
+    from zg_core.types import ServiceRecord
 
 __all__ = ["AsyncBroker", "Broker"]
 
@@ -174,7 +180,7 @@ class Broker(_Broker):
     def _make_transport(self, ca_file: str | None) -> SyncTransport:
         return SyncTransport(ca_file)
 
-    def services(self) -> list[Service]:
+    def services(self) -> list[ServiceRecord]:
         """All services on chain, unacknowledged ones included.
 
         Raises:
@@ -183,7 +189,7 @@ class Broker(_Broker):
         """
         return run(self.core.chain.services())
 
-    def service(self, provider: str) -> Service:
+    def service(self, provider: str) -> ServiceRecord:
         """The service of one provider, read fresh.
 
         Raises:
@@ -216,6 +222,35 @@ class Broker(_Broker):
         A long range is read in pieces as large as the node allows; `on_progress` is told how far it is.
         """
         return run(self.core.settlements(user, from_block=from_block, to_block=to_block))
+
+    def audit(
+        self,
+        receipts: Iterable[Receipt | Audited],
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        from_block: int | None = None,
+    ) -> Audit:
+        """Receipts of the wallet beside what providers settled on chain, and say that they have still to collect.
+
+        Args:
+            receipts: All of the wallet's, such as `ReceiptStore.audited` gives; those of other backends are left out.
+            since: Begin of the period; default the first receipt of each provider.
+            until: End of the period; default now.
+            from_block: As of `settlements`.
+
+        Raises:
+            ChainError: the chain cannot be read.
+        """
+        return run(audited(self.core, self.transport, receipts, since=since, until=until, from_block=from_block))
+
+    def anchor(self, receipt: Receipt) -> Anchor:
+        """What the chain says of a receipt's provider, for `zg_core.receipts.check`.
+
+        Raises:
+            ConfigError: the receipt is of another chain or contract (code ``other_network``).
+        """
+        return run(_anchor(self.core, receipt))
 
     def lock_time(self) -> int:
         """Seconds from `retrieve` until the money is free."""
@@ -357,11 +392,11 @@ class AsyncBroker(_Broker):
     def _make_transport(self, ca_file: str | None) -> AsyncTransport:
         return AsyncTransport(ca_file)
 
-    async def services(self) -> list[Service]:
+    async def services(self) -> list[ServiceRecord]:
         """See `Broker.services`."""
         return await self.core.chain.services()
 
-    async def service(self, provider: str) -> Service:
+    async def service(self, provider: str) -> ServiceRecord:
         """See `Broker.service`."""
         return await self.core.service(provider)
 
@@ -382,6 +417,21 @@ class AsyncBroker(_Broker):
     ) -> list[Settlement]:
         """See `Broker.settlements`."""
         return await self.core.settlements(user, from_block=from_block, to_block=to_block)
+
+    async def audit(
+        self,
+        receipts: Iterable[Receipt | Audited],
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        from_block: int | None = None,
+    ) -> Audit:
+        """See `Broker.audit`."""
+        return await audited(self.core, self.transport, receipts, since=since, until=until, from_block=from_block)
+
+    async def anchor(self, receipt: Receipt) -> Anchor:
+        """See `Broker.anchor`."""
+        return await _anchor(self.core, receipt)
 
     async def lock_time(self) -> int:
         """See `Broker.lock_time`."""
@@ -445,3 +495,9 @@ class AsyncBroker(_Broker):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _anchor(core: Accounts, receipt: Receipt) -> Anchor:
+    from zg_core.backends.direct.audit.anchors import chain_anchor
+
+    return await chain_anchor(receipt, core.chain)

@@ -166,4 +166,5 @@ class TestShown:
 
     def test_nothing_is_fine(self) -> None:
         assert repr(audit([], [])) == "Audit(0 providers, nothing outside)"
-        assert audit([], []).to_dict() == {"ok": True, "providers": [], "findings": []}
+        empty = {"providers": [], "findings": [], "calls": []}
+        assert audit([], []).to_dict() == {"ok": True, "backend": "direct", **empty}
