@@ -160,7 +160,7 @@ def update_key(
         settings["credit_limit"] = None
     if trust_mode == "none":
         settings["trust_mode"] = ""
-    with _account(run) as account, run.out.waiting("asking the Router"):
+    with account_of(run) as account, run.out.waiting("asking the Router"):
         made = account.update_key(key_id, **settings)
     run.out.line(f"{made.key_id}  {made.status:<8} {made.preview}  {made.name}")
     run.out.document({field: getattr(made, field) for field in ("key_id", "name", "preview", "status", "trust_mode")})
