@@ -56,7 +56,7 @@ class Form(Enum):
     TIDY = "tidy"
     """Bytes as every client of the official form reads them: one ``data`` line an event, ended by ``[DONE]``."""
     RAW = "raw"
-    """The bytes as they came, cut between events."""
+    """The bytes as they came, cut between events; a whole body in place of a stream is tidied."""
 
 
 class Reading:
@@ -149,9 +149,9 @@ class Reading:
 
     def last(self) -> list[Any]:
         """The end itself, for those who read bytes: shown once the verdict is made."""
-        if self._form is Form.RAW:
+        if self._form is Form.RAW and not self.whole:
             return self._released()
-        return [b"data: [DONE]\n\n"] if self._form is Form.TIDY and self._call.streamed and self.done else []
+        return [b"data: [DONE]\n\n"] if self._form is not Form.EVENTS and self._call.streamed and self.done else []
 
     @property
     def _no_stream(self) -> bytes:
@@ -292,7 +292,7 @@ class Reading:
         if words := error_in(said):
             said_so = f"provider {call.receipt.provider} answered with an error: {blot(words)[:2000]}"
             raise _error(said_so, words, "error_in_reply")
-        if call.streamed and self._form is not Form.RAW:  # a stream was asked for: it is one event
+        if call.streamed:  # a stream was asked for, and whoever reads bytes reads nothing else: it is one event
             for choice in said["choices"] if isinstance(said.get("choices"), list) else ():
                 if isinstance(choice, dict) and isinstance(choice.get("message"), dict):
                     as_delta(choice)

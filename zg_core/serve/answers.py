@@ -205,10 +205,14 @@ def facts_headers(receipt: Receipt, *, judged: bool = True) -> Headers:
     return found
 
 
-def passed_on(headers: Mapping[str, str]) -> Headers:
-    """What of an upstream's headers is shown: its id of the reply, and what kind of content it is."""
-    kind = headers.get("content-type", "")
-    known = _CONTENT_TYPE.match(kind.strip())
+def passed_on(headers: Mapping[str, str], kind: str = "") -> Headers:
+    """What of an upstream's headers is shown: its id of the reply, and what kind of content it is.
+
+    Args:
+        headers: The upstream's.
+        kind: The kind of content, where that does not need to be heard from it: clients read by it.
+    """
+    known = _CONTENT_TYPE.match(kind or headers.get("content-type", "").strip())
     found: Headers = [(b"content-type", known[1].lower().encode() if known else b"application/json")]
     for name in _PASSED_ON & headers.keys():
         if _PLAIN_VALUE.fullmatch(headers[name]):

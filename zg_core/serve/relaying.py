@@ -123,7 +123,8 @@ class Relays:
                 head, chunks = await lease.client.calls.relay(data, task.path, form=Form.RAW)
                 del data
                 try:
-                    await _forward(answer, head, chunks, streamed=streamed, hold=entry.hold)
+                    kind = ("text/event-stream" if streamed else "application/json") if task.form == "json" else ""
+                    await _forward(answer, head, chunks, kind=kind, streamed=streamed, hold=entry.hold)
                 finally:
                     await chunks.aclose()
             finally:
@@ -146,13 +147,13 @@ class Relays:
 
 
 async def _forward(
-    answer: _Answer, head: Head, chunks: AsyncGenerator[bytes, None], *, streamed: bool, hold: bool
+    answer: _Answer, head: Head, chunks: AsyncGenerator[bytes, None], *, kind: str, streamed: bool, hold: bool
 ) -> None:
     """Hand on what comes: of a stream as it comes, of everything else at its end, with the verdict on its head."""
-    shown = passed_on(head.headers)
+    shown = passed_on(head.headers, kind)
     if not streamed or hold or (b"content-type", b"text/event-stream") not in shown:
         parts = [part async for part in chunks]
-        if (b"content-type", b"text/event-stream") in shown:
+        if streamed and (b"content-type", b"text/event-stream") in shown:
             parts.append(comment(head.receipt))
         await answer.begin(head.status, [*shown, *facts_headers(head.receipt)], sum(map(len, parts)))
         await answer.end(b"".join(parts))
