@@ -128,7 +128,7 @@ def up_opengradient(gateways: int, *, rpc_port: int, env_file: Path | None, lega
         try:
             from zg_core.localnet.opengradient.network import OpenGradientNet
 
-            net = OpenGradientNet(gateways=gateways, rpc_port=rpc_port).start()
+            net = OpenGradientNet(gateways=gateways, rpc_port=rpc_port, publish_after=5.0).start()
         except ModuleNotFoundError as error:
             hint = "pip install 'zerog-integrations[localnet,opengradient]'"
             raise ConfigError(f"it needs the package {error.name}", code="missing_extra", hint=hint) from None

@@ -54,6 +54,10 @@ def test_a_key_is_made_and_ended(zerog: Zerog, routed: LocalNet) -> None:
     made = zerog("router", "keys", "create", "of the command line", "--json").document
     assert routed.router.key_record(made["key"]).name == "of the command line"
     assert made["key"] not in zerog("router", "keys", "list", "--json").out
+    changed = zerog("router", "keys", "update", made["key_id"], "--trust-mode", "private", "--json").document
+    assert (changed["trust_mode"], changed["name"]) == ("private", "of the command line")
+    changed = zerog("router", "keys", "update", made["key_id"], "--trust-mode", "none", "--json").document
+    assert changed["trust_mode"] == ""
     assert zerog("router", "keys", "revoke", made["key_id"], ok=False).code == 2  # nobody to ask
     assert zerog("router", "keys", "revoke", made["key_id"], "--yes").code == 0
     assert routed.router.key_record(made["key"]).revoked
