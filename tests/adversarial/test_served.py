@@ -72,7 +72,7 @@ def test_an_altered_one_ends_in_an_error_whatever_it_calls_itself(
 UNFINISHED = [b": x", b"id: 7", b"event: thread.x", b": zerog {}\r"]
 
 
-@pytest.mark.parametrize("end", [*(DONE + each for each in UNFINISHED), b"data: [DONE]", b"data: [DONE]\n"])
+@pytest.mark.parametrize("end", [*(DONE + each for each in UNFINISHED), b"data: [DONE]", b"data: [DONE]\r\n"])
 def test_the_last_comment_is_a_line_of_its_own(served: Running, enclave: Enclave, end: bytes) -> None:
     body = STREAM.removesuffix(DONE) + end
     enclave.say(body)

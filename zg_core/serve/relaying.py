@@ -42,8 +42,7 @@ __all__ = ["Relays", "send_error"]
 logger = logging.getLogger(__name__)
 
 _WAITING = 1024 * 1024
-_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r){2}")
-_DATA = re.compile(rb"(?:\A|[\r\n])data")
+_DATA = re.compile(rb"(?:\A|\n)data")
 _TRACE = frozenset({b"traceparent", b"tracestate"})
 
 
@@ -280,12 +279,12 @@ class _Answer:
 def _apart(before: bytes) -> bytes:
     """What ends the event that a stream has left open: else what comes next would be a part of its last line.
 
-    One with data is shown; of one without, clients would make an event without data, so it is only stripped of its type.
+    One with data is shown. Of one without, clients would make an event without data: its type is taken away instead.
     """
-    left = _BLANK_LINE.split(before)[-1]
+    left = before.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rpartition(b"\n\n")[2]
     if _DATA.search(left):
         return b"\n\n"
-    return (b"" if left.endswith((b"\r", b"\n")) else b"\n") + b"event:\n" if left else b""
+    return (b"" if left.endswith(b"\n") else b"\n") + b"event:\n" if left else b""
 
 
 async def send_error(send: Send, error: ZeroGError | HttpError, *, close: bool = False) -> None:
