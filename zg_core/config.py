@@ -19,7 +19,7 @@ from zg_core.http.reach import OWN_PROVIDERS, OutOfReach, check_host
 from zg_core.shown.tracebacks import clears_locals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import ItemsView, Iterator, KeysView
 
 __all__ = ["NETWORKS", "Network", "Secret", "Settings", "shown_url"]
 
@@ -76,6 +76,14 @@ class SecretHeaders(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._headers)
+
+    def keys(self) -> KeysView[str]:
+        """The names."""
+        return self._headers.keys()
+
+    def items(self) -> ItemsView[str, str]:
+        """Names and values."""
+        return self._headers.items()
 
     def __repr__(self) -> str:
         return f"SecretHeaders({', '.join(self)})"

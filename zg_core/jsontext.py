@@ -6,6 +6,7 @@ import json
 import math
 import re
 from itertools import accumulate
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError
@@ -31,6 +32,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _UNIQUE = json.JSONDecoder(object_pairs_hook=_once)
+# What json.dumps makes for every call, with a function of ours for texts.
+_encoder: Any = getattr(json.encoder, "c_make_encoder", None)
+_LONG = 4096
+_ESCAPED = bytes(range(32)) + b'"\\'
 _SPACE = " \t\n\r"
 _BOM = b"\xef\xbb\xbf"
 # What parsed JSON takes in memory, roughly: bytes for each object, array, text and further value. Up to 24 times what
@@ -51,7 +56,7 @@ def encode_body(payload: Mapping[str, Any]) -> bytes:
         ConfigError: something in it is not JSON (NaN included); the message says where and what it is.
     """
     try:
-        text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _text_of(payload)
     except (TypeError, ValueError, RecursionError) as error:
         message = f"the request is not JSON: {not_json(payload) or error}"
         raise ConfigError(message, code="bad_request_body", hint="send plain dicts, lists, texts and numbers") from None
@@ -59,6 +64,27 @@ def encode_body(payload: Mapping[str, Any]) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+
+
+def _text_of(payload: Mapping[str, Any]) -> str:
+    if _encoder is None:  # not in every Python
+        return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return "".join(_encoder({}, _none, _quoted, None, ":", ",", False, False, False)(payload, 0))
+
+
+def _none(value: object) -> None:
+    raise TypeError(f"a {type(value).__name__}")
+
+
+def _quoted(text: str) -> str:
+    """`text` as JSON; a long one in which nothing is escaped, such as a picture, is only looked through."""
+    if len(text) < _LONG or not text.isascii() or not _is_plain(text[:_LONG]) or not _is_plain(text):
+        return encode_basestring(text)
+    return f'"{text}"'
+
+
+def _is_plain(text: str) -> bool:
+    return len(text.encode().translate(None, _ESCAPED)) == len(text)
 
 
 def not_json(value: Any, place: str = "", *, nan: bool = False) -> str:

@@ -15,7 +15,7 @@ from zg_core.jsontext import parse_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PROXY", "Kind", "PriceTier", "Prompt", "Service", "Usage", "count_of"]
+__all__ = ["PROXY", "Kind", "PriceTier", "Prompt", "Service", "ServiceRecord", "Usage", "count_of"]
 
 PROXY = "/v1/proxy"
 """What the OpenAI-shaped routes of a provider begin with (0g-direct §4.1)."""
@@ -69,7 +69,7 @@ class PriceTier:
 
 
 @dataclass(frozen=True)
-class Service:
+class ServiceRecord:
     """One provider's service record as the chain holds it (0g-direct §2.2), with the facts derived from it.
 
     Prices are neuron per token. `url` has no trailing slash; `private`, which is no part of the record, says whether it
@@ -149,6 +149,10 @@ class Service:
         block = self.info.get("cacheTokenBilling")
         divisor = block.get("divisor", 4) if isinstance(block, dict) else 0  # default 4: 0g-direct §4.7
         return divisor if isinstance(divisor, int) and divisor > 0 else 0
+
+
+Service = ServiceRecord
+"""In modules that know nothing of the service that a backend offers (`zg_core.Service`): its record on chain."""
 
 
 def tiers_of(
@@ -251,11 +255,13 @@ def count_of(source: object, name: str) -> int | None:
         >>> count_of({"a": 9.0}, "a"), count_of({"a": 9.5}, "a"), count_of({"a": "9"}, "a"), count_of(None, "a")
         (9, None, None, None)
     """
-    number = source.get(name) if isinstance(source, dict) else None
+    if not isinstance(source, dict) or (number := source.get(name)) is None:
+        return None
     if isinstance(number, float) and number.is_integer():
         number = int(number)
-    counts = isinstance(number, int) and not isinstance(number, bool) and number >= 0
-    return min(number, MOST_TOKENS) if counts and isinstance(number, int) else None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        return None
+    return min(number, MOST_TOKENS)
 
 
 def _tokens(source: object, name: str) -> int | None:

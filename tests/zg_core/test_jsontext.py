@@ -68,3 +68,10 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.text()
 @given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_what_is_json_has_no_culprit(value: Any) -> None:
     assert not not_json(value)
+
+
+@pytest.mark.parametrize("long", ["a" * 5000, "a" * 5000 + '"', "a" * 5000 + "\x7f\x1f", "\n" + "a" * 5000, "ä" * 5000])
+def test_long_texts_are_written_as_json_writes_them(long: str) -> None:
+    payload = {"messages": [{"content": [{"text": long}, 1, 1.5, True, None]}], long: "x"}
+    expected = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    assert encode_body(payload) == expected.encode()

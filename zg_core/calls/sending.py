@@ -15,7 +15,7 @@ from zg_core.calls.call import Call
 from zg_core.calls.gate import gate_of, pace_of
 from zg_core.calls.pace import Word
 from zg_core.calls.retries import Attempts
-from zg_core.config import Secret, check_url
+from zg_core.config import Secret
 from zg_core.errors import (
     BudgetExceeded,
     ChainError,
@@ -32,6 +32,7 @@ from zg_core.errors import (
 from zg_core.exchange import Exchange
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import Request, read_all
+from zg_core.http.provider_requests import provider_url
 from zg_core.jsontext import encode_body
 from zg_core.pricing import Asked
 from zg_core.receipts.bounds import bounded, capped
@@ -356,13 +357,13 @@ class Sending:
     async def _send(self, call: Call, ask: Ask) -> Response:
         service, sealed, grant = call.route.service, call.body, call.grant
         assert sealed is not None and grant is not None  # noqa: S101, PT018 - it has departed
-        base = check_url(service.url, f"the URL of provider {service.provider}", private=service.private)
+        base = provider_url(service.url, service.provider, service.private)
         request = Request(
             "POST",
             (base.removesuffix("/proxy") + "/async" if ask.options.aside else base) + call.task.path,
             {**self._headers, **ask.options.headers, **grant.headers, "Content-Type": sealed.content_type},
             call.exchange.sent,
-            ask.options.timeouts or self._timeouts,
+            (ask.options.timeouts or self._timeouts).held(sealed.held),
             once=True,
             public=not service.private,
             pin=service.certificate_sha256,

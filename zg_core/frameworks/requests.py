@@ -57,7 +57,7 @@ class RequestFields(BaseModel):
     def _parameters(self) -> dict[str, Any]:
         """Those that were set, by the names they go under."""
         values = self.__dict__
-        return {name: values[name] for name in _names() if _says(values[name])}
+        return {name: value for name in _names() if (value := values[name]) is not None and value != []}
 
 
 @cache

@@ -5,6 +5,7 @@ Nothing else in the package makes a request of a service's URL; a test reads the
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from zg_core.config import check_url
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
 
     from zg_core.types import Service
 
-__all__ = ["provider_request"]
+__all__ = ["provider_request", "provider_url"]
+
+
+@lru_cache(maxsize=1024)
+def provider_url(url: str, provider: str, private: bool) -> str:
+    """The URL of a provider's record, if requests may be sent there; the same answer for the same words.
+
+    Raises:
+        ConfigError: as `check_url`.
+    """
+    return check_url(url, f"the URL of provider {provider}", private=private)
 
 
 def provider_request(
@@ -44,5 +55,5 @@ def provider_request(
         ConfigError: the URL is none that may be used (codes ``bad_url``, ``insecure_url``).
     """
     private = service.private
-    base = check_url(service.url, f"the URL of provider {service.provider}", private=private)
+    base = provider_url(service.url, service.provider, private)
     return Request(method, base + path, headers or {}, body, timeouts or Timeouts(), once, public=not private)

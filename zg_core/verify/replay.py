@@ -111,18 +111,20 @@ class _Shard:
 
     def note(self, mark: bytes) -> bool:
         with self._lock:
-            if self._slots[self._find(mark)]:
+            if self._slots[slot := self._find(mark)]:
                 return True
             place = len(self)
             if place < self._capacity:
                 self._ring += mark
                 if 5 * (place + 1) > 3 * len(self._slots):
                     self._grow()
+                    slot = self._find(mark)
             else:
                 place, self._oldest = self._oldest, (self._oldest + 1) % self._capacity
                 self._forget(self._mark(place))
                 self._ring[place * MARK_BYTES : (place + 1) * MARK_BYTES] = mark
-            self._slots[self._find(mark)] = place + 1
+                slot = self._find(mark)
+            self._slots[slot] = place + 1
             return False
 
     def _mark(self, place: int) -> bytes:
@@ -134,7 +136,7 @@ class _Shard:
     def _find(self, mark: bytes) -> int:
         """The slot of a mark, or the empty one where it belongs."""
         slots, last = self._slots, len(self._slots) - 1
-        slot = self._home(mark)
+        slot = int.from_bytes(mark[8:], "little") & last
         while (entry := slots[slot]) and self._ring[(entry - 1) * MARK_BYTES : entry * MARK_BYTES] != mark:
             slot = (slot + 1) & last
         return slot

@@ -46,8 +46,8 @@ def implausible(usage: Usage | None, request: bytes, response_size: int, asked: 
         return f"{usage.seconds} seconds, of a recording of at most {asked.seconds}"
     if usage.cached_tokens > usage.prompt_tokens:
         return f"{usage.cached_tokens} cached tokens, of {usage.prompt_tokens} prompt tokens"
-    most = _BY_ADDRESS_TOKENS if any(name in request for name in _BY_ADDRESS) else 0
-    if usage.prompt_tokens > asked.size + PROMPT_ALLOWANCE + most:
+    more = usage.prompt_tokens - asked.size - PROMPT_ALLOWANCE
+    if more > 0 and (more > _BY_ADDRESS_TOKENS or not any(name in request for name in _BY_ADDRESS)):
         return f"{usage.prompt_tokens} prompt tokens, of {asked.size} bytes sent"
     if usage.completion_tokens > response_size:
         return f"{usage.completion_tokens} completion tokens, of {response_size} bytes received"

@@ -20,7 +20,7 @@ from zg_core.backends.onchain import RECORD_AGE, Listed, listed, unregistered
 from zg_core.backends.service import Body, Grant
 from zg_core.backends.signatures import SIGNATURE_DELAYS, Missed, fetch_signature
 from zg_core.calls.budgets import is_held
-from zg_core.config import SecretHeaders, blaming, check_url
+from zg_core.config import SecretHeaders, blaming
 from zg_core.crypto import sha256_hex
 from zg_core.errors import (
     ConfigError,
@@ -33,7 +33,7 @@ from zg_core.errors import (
 )
 from zg_core.http.bodies import BodyBroken
 from zg_core.http.messages import read_all
-from zg_core.http.provider_requests import provider_request
+from zg_core.http.provider_requests import provider_request, provider_url
 from zg_core.http.timeouts import Timeouts
 from zg_core.jsontext import parse_json
 from zg_core.pricing import Tariff
@@ -317,7 +317,7 @@ class DirectBackend:
 
     def _check_url(self, service: Record) -> str:
         private = service.private and self.network.private_providers
-        return check_url(service.url, f"the URL of provider {service.provider}", private=private)
+        return provider_url(service.url, service.provider, private)
 
     # one request
 

@@ -156,7 +156,7 @@ class Records:
 
 
 def _differs(before: Service, after: Service) -> bool:
-    return replace(before, updated_at=0) != replace(after, updated_at=0)
+    return before is not after and replace(before, updated_at=0) != replace(after, updated_at=0)
 
 
 def _later(one: _Resting, after: Service) -> bool:

@@ -165,53 +165,51 @@ def examine(
         guard: Knows the requests that were ours; without it, no replay is recognised by its request.
         accept_models: Renames that the user accepts, asked to forwarded.
     """
-    verdict = Verdict(
-        Status.FAILED,
-        kind=service.kind,
-        expected_signer=service.signer,
-        signed_text=document.text[:4096],
-        signature=document.signature[:132],
-        response_sha256=exchange.response_sha256,
-        request_sha256=exchange.request_sha256,
-    )
+    facts: dict[str, Any] = {
+        "kind": service.kind,
+        "expected_signer": service.signer,
+        "signed_text": document.text[:4096],
+        "signature": document.signature[:132],
+        "response_sha256": exchange.response_sha256,
+        "request_sha256": exchange.request_sha256,
+    }
     try:
         recovered = recover_personal(document.text, document.signature)
     except SignatureError:
-        return replace(verdict, reason=Reason.MALFORMED)
-    verdict = replace(verdict, recovered_signer=recovered)
+        return Verdict(Status.FAILED, Reason.MALFORMED, **facts)
+    facts["recovered_signer"] = recovered
     if not service.signer or not same_address(recovered, service.signer):
-        return replace(verdict, reason=Reason.SIGNER_MISMATCH)
+        return Verdict(Status.FAILED, Reason.SIGNER_MISMATCH, **facts)
     if not service.acknowledged:
-        return replace(verdict, reason=Reason.SIGNER_NOT_ACKNOWLEDGED)
+        return Verdict(Status.FAILED, Reason.SIGNER_NOT_ACKNOWLEDGED, **facts)
     try:
         signed = parse_signed_text(document, service.kind)
     except MalformedSignature:
-        return replace(verdict, reason=Reason.MALFORMED)
-    verdict = replace(
-        verdict,
-        signed_request_sha256=signed.request_sha256,
-        signed_response_sha256=signed.response_sha256,
-        provider_identity=signed.provider_identity,
-        tls_fingerprint=signed.tls_fingerprint,
-    )
+        return Verdict(Status.FAILED, Reason.MALFORMED, **facts)
+    facts |= {
+        "signed_request_sha256": signed.request_sha256,
+        "signed_response_sha256": signed.response_sha256,
+        "provider_identity": signed.provider_identity,
+        "tls_fingerprint": signed.tls_fingerprint,
+    }
     # Where the model is inside, images are signed one by one, and not the bytes around them (services §1.2).
     inside = exchange.images if service.kind is Kind.TEE_ML else ()
     if signed.response_sha256 != (",".join(inside) or exchange.response_sha256):
-        return replace(verdict, reason=Reason.CONTENT_MISMATCH)
+        return Verdict(Status.FAILED, Reason.CONTENT_MISMATCH, **facts)
     if exchange.replayed:
-        return replace(verdict, reason=Reason.REPLAYED)
+        return Verdict(Status.FAILED, Reason.REPLAYED, **facts)
     binding, form = _bind(exchange, service, signed.request_sha256, accept_models or {})
-    verdict = replace(
-        verdict, binding=binding, asked_model=form.asked, signed_model=form.signed, signed_adapter=form.adapter
-    )
+    facts |= {
+        "binding": binding, "asked_model": form.asked, "signed_model": form.signed, "signed_adapter": form.adapter
+    }  # fmt: skip
     accepted = binding is Binding.RENAMED and (accept_models or {}).get(form.asked) == form.signed
     if binding in (Binding.EXACT, Binding.REWRITTEN) or accepted:
-        return replace(verdict, status=Status.VERIFIED)
+        return Verdict(Status.VERIFIED, **facts)
     if binding is Binding.RENAMED:
-        return replace(verdict, status=Status.RESPONSE_BOUND, reason=Reason.MODEL_RENAMED)
+        return Verdict(Status.RESPONSE_BOUND, Reason.MODEL_RENAMED, **facts)
     if guard is not None and guard.was_sent(service.provider, signed.request_sha256):
-        return replace(verdict, reason=Reason.REPLAYED)
-    return replace(verdict, status=Status.RESPONSE_BOUND, reason=Reason.REQUEST_UNKNOWN)
+        return Verdict(Status.FAILED, Reason.REPLAYED, **facts)
+    return Verdict(Status.RESPONSE_BOUND, Reason.REQUEST_UNKNOWN, **facts)
 
 
 async def verify(
