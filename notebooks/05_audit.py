@@ -11,13 +11,14 @@
 # %% [markdown]
 # # Auditing: receipts against the chain, and a provider that takes too much
 #
-# *Holds for: 0G Direct.*
+# *Holds for: 0G Direct, 0G Router, OpenGradient.*
 #
 # Whoever pays for answers can check, afterwards, that each receipt is true, that nobody collected more than the receipts
 # allow, and hand all of it to an auditor who has neither key nor network.
 #
-# Without settings this runs on a local network, where one provider settles more than it is owed. On a real network
-# (`ZEROG_NETWORK`, `ZEROG_PRIVATE_KEY`, a funded `ZEROG_PROVIDER`, `ZEROG_MAX_SPEND` in 0G) it asks that provider only.
+# Without settings this runs on local networks, where a provider and a gateway take more than they are owed. On a real
+# network (`ZEROG_NETWORK`, `ZEROG_PRIVATE_KEY`, a funded `ZEROG_PROVIDER`, `ZEROG_MAX_SPEND` in 0G) it asks that provider
+# only.
 
 # %%
 import os
@@ -25,12 +26,14 @@ import os
 from zg_core import og
 from zg_core.compare import estimate
 
+if earlier := globals().get("net"):  # this cell is run again
+    earlier.stop()
 net = None
-if "ZEROG_NETWORK" not in os.environ:
+if earlier or "ZEROG_NETWORK" not in os.environ:
     from zg_core.localnet import LocalNet, ProviderSettings
 
     # Fees are collected when this notebook says so, not in between.
-    net = LocalNet(providers=3, settings=ProviderSettings(settle_interval=None)).start()
+    net = LocalNet(providers=3, router=True, settings=ProviderSettings(settle_interval=None)).start()
     for provider in net.providers:
         net.open_account(net.wallet, provider)
     os.environ.update({name: value for name, value in net.env().items() if name.startswith("ZEROG_")})
@@ -151,6 +154,55 @@ for finding in audit.findings:
     print(f"{names[finding.provider.lower()]}: {finding.code}, {finding.excess} beyond what {len(finding.receipts)} receipts allow")
 if net is not None:
     assert [finding.code for finding in audit.findings] == ["settled_too_much"]
+
+# %% [markdown]
+# ## The same elsewhere
+#
+# The Router has a book, OpenGradient's gateways take money by permits on another chain. Both are compared call by call.
+# (This part is for the local networks: there the Router says of a call that it cost nothing, and charges it all the
+# same; the gateway takes twice of what it metered, by a permit that two calls share.)
+
+# %%
+audits = {}
+if net is not None:
+    from zg_core import OpenGradientAccount, RouterAccount
+    from zg_core.localnet import OpenGradientNet
+
+    def ask(text, **way):
+        with ChatClient(verify="warn", **way) as client:
+            return client.create({"messages": [{"role": "user", "content": text}], "max_tokens": MAX_TOKENS}).receipt
+
+    router = {"backend": "router", "api_key": net.router.api_key, "model": net.providers[0].model}
+    router["minimum"] = "signer_only"  # what a reply in the clear can prove
+    routed = [ask(QUESTIONS[0], **router)]
+    net.router.fault("cost_wrong", factor=0)
+    routed.append(ask(QUESTIONS[1], **router))
+    with RouterAccount(management_key=net.router.management_key) as account:
+        audits["Router"] = account.audit(routed)
+
+    with OpenGradientNet(gateways=1) as og_net:
+        where = {name: value for name, value in og_net.env().items() if name.endswith("_RPC_URL")}
+        os.environ.update(where)
+        wallet = {"network": "local", "private_key": og_net.wallet.private_key}
+        gateway = {"backend": "opengradient", "model": "openai/gpt-5-nano", **wallet}
+        paid = [ask(question, **gateway) for question in QUESTIONS]
+        og_net.gateways[0].fail("settlement_inflated")
+        og_net.settle()
+        with OpenGradientAccount(private_key=og_net.wallet.private_key) as account:
+            audits["OpenGradient"] = account.audit(paid)
+
+for name, found in audits.items():
+    print(f"{name}: {', '.join(finding.code for finding in found.findings) or 'nothing to find'}")
+pd.DataFrame(
+    {
+        "network": name,
+        "result": call.result,
+        "receipt": str(call.said),
+        "charged": "with others" if call.charged is None else str(call.charged),
+    }
+    for name, found in audits.items()
+    for call in found.calls
+)
 
 # %% [markdown]
 # ## A bundle, for an auditor without key and network

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zg_core.backends.opengradient.options import OpenGradient
     from zg_core.backends.router.account import AsyncRouterAccount, RouterAccount
     from zg_core.backends.router.options import Router
+    from zg_core.backends.service import Service
     from zg_core.budget import Budget
     from zg_core.calls.call import Reply
     from zg_core.calls.limits import Limits
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
     from zg_core.tasks.models import ModelInfo
     from zg_core.tasks.pictures import Image
     from zg_core.tasks.transcription import Transcript
-    from zg_core.types import Kind, Service, Usage
+    from zg_core.types import Kind, ServiceRecord, Usage
     from zg_core.verify import Policy, Verdict
     from zg_core.wallet import Wallet
 
@@ -140,6 +141,7 @@ __all__ = [
     "Routing",
     "Sending",
     "Service",
+    "ServiceRecord",
     "SessionRejected",
     "Settings",
     "SpeechClient",
@@ -229,7 +231,8 @@ _HOMES = {
     "RouterAccount": "backends.router.account",
     "Routing": "routing.routing",
     "Sending": "chain.transactions",
-    "Service": "types",
+    "Service": "backends.service",
+    "ServiceRecord": "types",
     "SessionRejected": "errors",
     "Settings": "config",
     "SpeechClient": "media.speech",

@@ -293,6 +293,7 @@ class _Client:
         )
         self._chooser = None if routing is None else self._make_chooser(routing)
         limits, later = _pace(limits, self.network)
+        self._transport.make_room(0 if limits is None else limits.in_flight)
         # No reference to self below: a dropped client is freed at once, with its connections.
         self.calls = Calls(
             self.backend,

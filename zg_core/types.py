@@ -15,7 +15,7 @@ from zg_core.jsontext import parse_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PROXY", "Kind", "PriceTier", "Prompt", "Service", "Usage", "count_of"]
+__all__ = ["PROXY", "Kind", "PriceTier", "Prompt", "Service", "ServiceRecord", "Usage", "count_of"]
 
 PROXY = "/v1/proxy"
 """What the OpenAI-shaped routes of a provider begin with (0g-direct §4.1)."""
@@ -69,7 +69,7 @@ class PriceTier:
 
 
 @dataclass(frozen=True)
-class Service:
+class ServiceRecord:
     """One provider's service record as the chain holds it (0g-direct §2.2), with the facts derived from it.
 
     Prices are neuron per token. `url` has no trailing slash; `private`, which is no part of the record, says whether it
@@ -149,6 +149,10 @@ class Service:
         block = self.info.get("cacheTokenBilling")
         divisor = block.get("divisor", 4) if isinstance(block, dict) else 0  # default 4: 0g-direct §4.7
         return divisor if isinstance(divisor, int) and divisor > 0 else 0
+
+
+Service = ServiceRecord
+"""In modules that know nothing of the service that a backend offers (`zg_core.Service`): its record on chain."""
 
 
 def tiers_of(

@@ -147,6 +147,30 @@ def test_what_a_node_keeps_for_hours_is_not_paid_beside_its_repetition(net, paye
     tally("payment that a node keeps for hours", tried=3, caught=3)
 
 
+@pytest.mark.parametrize("hidden", [False, True], ids=["shown", "hidden"])
+@pytest.mark.parametrize("hours", [0, 2])
+def test_a_receipt_that_denies_what_was_done_costs_no_second_payment(net, payer, tally, hours, hidden):
+    def deny(method: str, params: Any, relay: Relay) -> Any:
+        said = relay.up(method, params)
+        if method == "eth_getTransactionReceipt" and said:
+            return {**said, "status": "0x0", "logs": []}
+        return None if hidden and method == "eth_getTransactionByHash" else said
+
+    relay = Relay(deny, net.rpc_url)
+    ends = []
+    for _ in range(3):
+        ends.append(payer.deposit(relay, HASTY))
+        payer.age(hours)
+    assert payer.paid() == 5, ends
+    assert ends == ["rpc_junk", "transaction_pending", "transaction_pending"]
+    assert payer.deposit(Relay(lambda method, params, relay: relay.up(method, params), net.rpc_url)) in (
+        "transaction_mined",
+        "transaction_pending",
+    )
+    assert payer.paid() == 5
+    tally("receipt that denies what was done", tried=4, caught=4)
+
+
 def test_who_was_told_that_it_is_done_pays_again_when_he_asks_again(net, payer, tally):
     relay = Relay(lambda method, params, relay: relay.up(method, params), net.rpc_url)
     assert [payer.deposit(relay) for _ in range(3)] == ["done"] * 3

@@ -14,7 +14,7 @@ import time
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import langchain, llamaindex, serving, sizes, stores
+from tests.bench import crowds, fleet, langchain, llamaindex, networks, serving, sizes, stores
 from tests.bench.contenders import running_server
 from zg_core.http.library import library
 from zg_core.localnet import Chain, LocalNet
@@ -61,9 +61,9 @@ def main() -> None:
     parser.add_argument(
         "part",
         nargs="?",
-        choices=["calls", "scale", "serve", "sizes"],
+        choices=["calls", "scale", "serve", "sizes", "fleet"],
         default="calls",
-        help="scale: stores of a million; serve, sizes: these alone",
+        help="scale: the long ones; serve, sizes, fleet: these alone",
     )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--receipts", type=int, default=1_000_000, help="so many are in the store of `scale`")
@@ -71,10 +71,14 @@ def main() -> None:
     arguments = parser.parse_args()
     rounds = arguments.rounds
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {rounds} rounds\n")
+    if arguments.part == "fleet":
+        with running_server() as server:
+            fleet.report(server, 10 * rounds)
+        return
     if arguments.part != "calls":
         with running_server() as server:
             if arguments.part == "scale":
-                report(stores.rows(server, rounds, arguments.receipts))
+                report(chain(crowds.rows(server, rounds), stores.rows(server, rounds, arguments.receipts)))
             else:
                 report((serving if arguments.part == "serve" else sizes).rows(server, rounds))
         return
@@ -91,6 +95,7 @@ def main() -> None:
                 llamaindex.rows(server, rounds),
                 sizes.rows(server, rounds),
                 serving.rows(server, rounds),
+                networks.rows(rounds),
             )
         )
 

@@ -27,6 +27,7 @@ ELSEWHERE = {
     "docs/money.md": "tests/zg_core/backends/direct/money/test_docs_page.py",
     "docs/guides/attestation.md": "tests/zg_core/verify/attestation/test_page.py",
     "docs/deployment.md": "tests/fleet/test_fleet.py",
+    "docs/extras.md": "tests/test_extras.py",
     "docs/testing.md": "tests/docs/test_start.py",
     "docs/start/local.md": "tests/docs/test_start.py",
     "docs/start/testnet.md": "tests/docs/test_start.py",

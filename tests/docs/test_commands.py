@@ -22,8 +22,8 @@ EVERY = [block for page in pages() for block in blocks(page)]
 OTHERS = {"", "python", "text"}  # run by test_blocks and the tests it names; shown, not run
 IN_NODE = {"js", "ts"}
 PROGRAMS = {
-    ".", "cd", "createdb", "createuser", "curl", "do", "done", "export", "for", "git", "make", "npm", "pgbouncer",
-    "pip", "opentelemetry-instrument", "printf", "psql", "pytest", "python", "source", "uv",
+    ".", "cd", "createdb", "createuser", "curl", "do", "done", "export", "for", "git", "jupyter", "make", "npm",
+    "pgbouncer", "pip", "opentelemetry-instrument", "printf", "psql", "pytest", "python", "source", "uv",
 }  # fmt: skip
 _PARTS = re.compile(r"\|\||&&|[|;\n]|\$\(|\)")
 _SET = re.compile(r"^(?:[A-Z_]+=\S*\s+)*")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from eth_abi import encode
 
-from zg_core import Kind, Service, Store, Timeouts, TransactionReverted, Wallet, WrongChain, ZeroGError, neuron, og
+from zg_core import Kind, Store, Timeouts, TransactionReverted, Wallet, WrongChain, ZeroGError, neuron, og
 from zg_core.backends.direct.credentials import check_account
 from zg_core.backends.direct.money.api_keys import ApiKeys, AsyncApiKeys
 from zg_core.backends.direct.money.broker import AsyncBroker, Broker
@@ -32,6 +32,7 @@ from zg_core.localnet import LocalNet, ProviderSpec, Tier
 from zg_core.localnet.base.keys import Key
 from zg_core.localnet.chain import abi
 from zg_core.localnet.provider.onchain import STAKE, ChainSide, Registration
+from zg_core.types import ServiceRecord
 
 QUESTION = {"messages": [{"role": "user", "content": "What is 6 times 7?"}]}
 TRANSFER = "transferFund(address,string,uint256)"
@@ -410,7 +411,7 @@ class TestDiscovery:
 
     def test_missing_acknowledgement_counts_as_not_acknowledged(self, funded, owner, provider, mine):
         """0g-direct §10.22: a missing acknowledgement counts as one."""
-        (flag,) = [each for each in dataclasses.fields(Service) if each.name == "acknowledged"]
+        (flag,) = [each for each in dataclasses.fields(ServiceRecord) if each.name == "acknowledged"]
         assert flag.default is flag.default_factory is dataclasses.MISSING, "the record has a default"
         assert funded.service(provider.address).acknowledged
         provider.revoke_acknowledgement()

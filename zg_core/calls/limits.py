@@ -16,7 +16,8 @@ class Limits:
     Attributes:
         per_minute: Requests a minute, on average.
         burst: Requests that may go at once after a pause.
-        in_flight: Requests that may be under way at once; a stream is until it ends or is closed.
+        in_flight: Requests that may be under way at once; a stream is until it ends or is closed. A client makes at
+            most so many connections, or 100 where that is more.
 
     Raises:
         ConfigError: one of them is no whole number of at least 1.

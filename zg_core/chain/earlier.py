@@ -98,11 +98,20 @@ class Earlier:
         if seen.receipt is not None:
             status = status_of(seen.receipt)
             state = "unclear" if status is None else "mined" if status else "reverted"
+            if state == "reverted" and await self._is_denied(record, seen):
+                state = "unclear"
         elif seen.mined > max(form.nonce for form in record.forms):
             state = "dropped" if await self._is_dropped(record) else "unclear"
         if state != shown.state or state == "mined":
             await self._transport.blocking(self._intentions.settle, shown.id, state)
         return replace(shown, state=state), seen
+
+    async def _is_denied(self, record: Record, seen: Seen) -> bool:
+        """Whether it is said to be reverted, and the chain does not bear that out."""
+        shown = record.shown
+        call = {"from": self._traces.address, "to": shown.to, "data": record.data, "value": hex(shown.value.units)}
+        gas = next(form.gas for form in record.forms if form.hash == seen.hash)
+        return await self._traces.contradicts(call, seen.receipt or {}, gas)
 
     async def _is_dropped(self, record: Record) -> bool:
         """Whether every nonce that it had is shown to have gone to another transaction."""

@@ -51,13 +51,14 @@ class Traces:
 
     def __init__(self, rpc: JsonRpc, address: str) -> None:
         self._rpc = rpc
-        self._address = address
+        self.address = address
+        """The account."""
 
     async def look(self, hashes: Sequence[str], *, known: bool = False) -> Seen:
         """One look for `hashes`; with `known`, also whether the node has one that is not mined."""
         count, *answers = await self._rpc.batch(
             [
-                ("eth_getTransactionCount", [self._address, "latest"]),
+                ("eth_getTransactionCount", [self.address, "latest"]),
                 *[("eth_getTransactionReceipt", [each]) for each in hashes],
                 *[("eth_getTransactionByHash", [each]) for each in hashes if known],
             ]
@@ -88,7 +89,7 @@ class Traces:
         (found,) = await self._rpc.batch([("eth_getBlockByNumber", [hex(block), True])])
         listed = found.get("transactions") if isinstance(found, dict) else None
         for transaction in listed if isinstance(listed, list) else ():
-            if not isinstance(transaction, dict) or not same_address(str(transaction.get("from")), self._address):
+            if not isinstance(transaction, dict) or not same_address(str(transaction.get("from")), self.address):
                 continue
             try:
                 if quantity(transaction.get("nonce"), "a transaction") != nonce:
@@ -96,9 +97,33 @@ class Traces:
                 tx_hash, signer = signer_of(transaction)
             except (ChainError, SignatureError):
                 continue
-            if same_address(signer, self._address):
+            if same_address(signer, self.address):
                 return tx_hash
         return None
+
+    async def contradicts(self, call: dict[str, str], receipt: dict[str, Any], gas: int) -> bool:
+        """Whether a receipt says that a call was reverted which the chain would carry out after the same block.
+
+        A node that denies what was done would have it done once more. One that used up all its gas, or whose block the
+        node has forgotten, contradicts nothing.
+
+        Args:
+            call: Sender, receiver, data and value.
+            receipt: It says that this was reverted.
+            gas: What the transaction had at most.
+
+        Raises:
+            ChainError: the node cannot be reached.
+        """
+        block = block_of(receipt)
+        try:
+            used = quantity(receipt.get("gasUsed"), "a receipt")
+        except ChainError:
+            used = 0
+        if block is None or used >= gas:
+            return False
+        (answer,) = await self._rpc.batch([("eth_call", [call, hex(block)])])
+        return not isinstance(answer, RpcFailure)
 
     async def _block_that_used(self, nonce: int) -> int | None:
         """The first block after which the account's count is beyond `nonce`."""
@@ -128,7 +153,7 @@ class Traces:
 
     async def _counts(self, *blocks: int) -> list[int] | None:
         """The account's transactions at the end of each block; None where the node has forgotten one."""
-        answers = await self._rpc.batch([("eth_getTransactionCount", [self._address, hex(each)]) for each in blocks])
+        answers = await self._rpc.batch([("eth_getTransactionCount", [self.address, hex(each)]) for each in blocks])
         if any(isinstance(each, RpcFailure) for each in answers):
             return None
         return [quantity(each, "eth_getTransactionCount") for each in answers]

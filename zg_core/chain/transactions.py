@@ -166,7 +166,7 @@ class Sender:
         flight = Flight(shown.what, call, Handed(list(record.forms)), id_, left=True, resumed=True)
         now, seen = await account.earlier.look(record)
         if seen is not None and seen.receipt is not None:
-            return await self._result(flight, seen)
+            return await self._result(account, flight, seen)
         if now.state == "dropped":
             raise self._dropped(flight)
         lease = await self._transport.blocking(partial(account.nonces.claim, used=True), last.nonce)
@@ -188,7 +188,7 @@ class Sender:
         """Send it and wait for it; however that ends, the store is told."""
         try:
             seen = await self._carry(account, flight, gas, fees, lease)
-            result = await self._result(flight, seen)
+            result = await self._result(account, flight, seen)
         except ZeroGError as error:
             if flight.left:
                 for name, fact in flight.named().items():
@@ -347,12 +347,27 @@ class Sender:
         flight.outcome = "refused"
         raise self._refusal(flight.what, flight.failure)
 
-    async def _result(self, flight: Flight, seen: Seen) -> TransactionResult:
+    async def _result(self, account: _Account, flight: Flight, seen: Seen) -> TransactionResult:
         result = result_of(flight, seen, self._contracts)
         if isinstance(result, TransactionResult):
             message = f"{flight.what}: {result.hash} is in block {result.block}"
             tell(self._listener, "mined", message, transaction=result.hash, block=result.block)
             return result
+        gas = next(form.gas for form in flight.handed.forms if form.hash == seen.hash)
+        try:
+            denied = await account.traces.contradicts(flight.call, seen.receipt or {}, gas)
+        except ChainError:
+            denied = False
+        if denied:
+            flight.outcome = None
+            raise ChainError(
+                f"{flight.what}: the RPC endpoint says that {seen.hash} was reverted in block {result['block']}, and "
+                "would carry out the same after that block; whether it was done is unclear",
+                code="rpc_junk",
+                hint="ask another RPC endpoint what has changed; again=True (--again) sends another one",
+                transaction=seen.hash,
+                block=result["block"],
+            )
         tell(self._listener, "reverted", f"{flight.what}: {seen.hash} was mined and reverted", **result)
         try:
             (why,) = await self._rpc.batch([("eth_call", [flight.call, hex(result["block"])])])

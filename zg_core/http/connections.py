@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Connections", "Link"]
 
 MOST = 100
-"""Connections of one transport (and event loop); who wants one more waits for one."""
+"""Connections of one transport (and event loop), unless more is asked for; who wants one more waits for one."""
 
 _EARLY_BYTES = 1024 * 1024
 
@@ -142,9 +142,11 @@ class Connections:
     Args:
         wire: How connections are made.
         context: The TLS settings, asked for when first needed.
+        most: How many there may be, `MOST` or more.
     """
 
-    def __init__(self, wire: type[Wire], context: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(self, wire: type[Wire], context: Callable[[], ssl.SSLContext], most: int = 0) -> None:
+        self._most = max(most, MOST)
         self._wire = wire
         self._context = context
         self._idle: dict[Place, deque[Link]] = {}
@@ -229,7 +231,7 @@ class Connections:
     def _reserve(self) -> bool:
         """Whether one more may be made; an idle one makes room for it."""
         with self._guard:
-            if len(self._links) + self._connecting >= MOST:
+            if len(self._links) + self._connecting >= self._most:
                 for idle in list(self._idle.values()):
                     with suppress(IndexError):
                         self._hang_up(idle.popleft())
@@ -253,7 +255,7 @@ class Connections:
                 if (link := self._idle_one(place, paid=paid)) is not None or self._reserve():
                     return link
                 if (left := end - time.monotonic()) <= 0:
-                    raise NotConnected(f"all {MOST} connections are in use")
+                    raise NotConnected(f"all {self._most} connections are in use")
                 await signal.wait(left)
                 if signal not in self._waiting:
                     self._waiting.appendleft(signal)

@@ -86,10 +86,13 @@ class Engine:
         ca_file: A certificate authority to trust instead of the system's.
         asynchronous: Whether the library's clients are those for an event loop.
         library: Whether everything goes over the library.
+        most: How many connections there may be, if more than otherwise.
     """
 
-    def __init__(self, wire: type[Wire], ca_file: str | None, *, asynchronous: bool, library: bool = False) -> None:
-        self._connections = Connections(wire, lambda: ssl_context(ca_file))
+    def __init__(
+        self, wire: type[Wire], ca_file: str | None, *, asynchronous: bool, library: bool = False, most: int = 0
+    ) -> None:
+        self._connections = Connections(wire, lambda: ssl_context(ca_file), most)
         self._ca_file = ca_file
         self._asynchronous = asynchronous
         self._library = library

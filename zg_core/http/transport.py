@@ -115,6 +115,7 @@ class _Pools:
 
     def __init__(self, ca_file: str | None = None, client: Any = None) -> None:
         self._ca_file = ca_file
+        self._most = 0
         if client is None and (word := os.environ.get(_VARIABLE)):
             if word not in (OWN, LIBRARY):
                 message = f"{_VARIABLE}={word!r} is neither {OWN} nor {LIBRARY}"
@@ -130,8 +131,14 @@ class _Pools:
                 hint="leave ca_file out, and give the authority to the client: verify=ssl.create_default_context(…)",
             )
 
+    def make_room(self, most: int) -> None:
+        """So many connections may be in use at once, from the first request on; never fewer than otherwise."""
+        self._most = max(self._most, most)
+
     def _make(self) -> Engine:
-        return Engine(self._wire, self._ca_file, asynchronous=self._asynchronous, library=self._library)
+        return Engine(
+            self._wire, self._ca_file, asynchronous=self._asynchronous, library=self._library, most=self._most
+        )
 
     @staticmethod
     async def _send(sender: Engine | LibraryClient, request: Request) -> Response:

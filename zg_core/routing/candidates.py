@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from zg_core.money import Amount
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "Explanation", "Standing", "failover", "ranked"]
 
 _MILLION = 10**6
+_Merit = tuple[float, int, bool, float, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +33,22 @@ class Standing:
     service: Service
     measured: Measured = field(default_factory=Measured)
     doubted: bool = False  # whoever watches it says that it is down
+    price: float = field(init=False)
+    """Units of an input and an output token, in the dearest tier; infinite where nothing but a list says it."""
+    said: float = field(init=False)
+    """The price that is said for short prompts, by the chain or by a list that nobody signs."""
+    strength: int = field(init=False)
+    """Of its kind."""
+    key: str = field(init=False)
+    """What decides between equals."""
 
-    @property
-    def price(self) -> float:
-        """Units of an input and an output token, in the dearest tier; infinite where nothing but a list says it."""
-        prices = dearest(self.service)
-        return math.inf if prices is None else sum(prices)
-
-    @property
-    def said(self) -> float:
-        """The price that is said for short prompts, by the chain or by a list that nobody signs."""
-        tariff = self.service.tariff
-        return math.inf if tariff is None else tariff.input_price + tariff.output_price
-
-    @property
-    def strength(self) -> int:
-        """Of its kind."""
-        return self.service.kind.strength
+    def __post_init__(self) -> None:
+        """Work out once what calls compare again and again."""
+        put, tariff, prices = object.__setattr__, self.service.tariff, dearest(self.service)
+        put(self, "price", math.inf if prices is None else sum(prices))
+        put(self, "said", math.inf if tariff is None else tariff.input_price + tariff.output_price)
+        put(self, "strength", self.service.kind.strength)
+        put(self, "key", self.service.provider.lower())
 
     def latency(self, *, stream: bool) -> float | None:
         """Seconds to the first byte of a stream or of a whole answer."""
@@ -59,12 +60,7 @@ def ranked(standings: Iterable[Standing], sort: str | None, *, stream: bool = Fa
 
     Those that are known to fail come after all others. Without `sort`, nothing is measured: the kind comes first.
     """
-
-    def key(one: Standing) -> tuple[bool, float, int, bool, float, str]:
-        shaky = sort is not None and (one.doubted or one.measured.shaky)
-        return (shaky, *_merit(one, sort, stream=stream))
-
-    return sorted(standings, key=key)
+    return _in_order([(_merit(one, sort, stream=stream), one) for one in standings], sort)
 
 
 def failover(
@@ -77,16 +73,25 @@ def failover(
     """
     if not standings:
         return []
-    best = next((one for one in standings if one.service.provider == pinned), None)
+    weighed = [(_merit(one, sort, stream=stream), one) for one in standings]
+    best = None if pinned is None else next((one for one in standings if one.service.provider == pinned), None)
     if best is None:
-        best = min(standings, key=lambda one: _merit(one, sort, stream=stream))
-    order = ranked((one for one in standings if one.strength >= best.strength), sort, stream=stream)
+        _, best = min(weighed, key=itemgetter(0))
+    order = _in_order([each for each in weighed if each[1].strength >= best.strength], sort)
     if best.service.provider == pinned and not (best.measured.shaky or best.doubted):
         order.sort(key=lambda one: one is not best)
     return order
 
 
-def _merit(one: Standing, sort: str | None, *, stream: bool) -> tuple[float, int, bool, float, str]:
+def _in_order(weighed: list[tuple[_Merit, Standing]], sort: str | None) -> list[Standing]:
+    def key(each: tuple[_Merit, Standing]) -> tuple[bool, _Merit]:
+        merit, one = each
+        return sort is not None and (one.doubted or one.measured.shaky), merit
+
+    return [one for _, one in sorted(weighed, key=key)]
+
+
+def _merit(one: Standing, sort: str | None, *, stream: bool) -> _Merit:
     score = 0.0
     if sort == "price":
         score = one.price
@@ -96,13 +101,9 @@ def _merit(one: Standing, sort: str | None, *, stream: bool) -> tuple[float, int
     elif sort == "throughput":
         throughput = one.measured.throughput
         score = -math.inf if throughput is None else -throughput
-    service = one.service
-    listed = service.tariff is None or service.tariff.listed
-    return score, -one.strength, listed, one.price if sort is not None and not listed else one.said, _key(service)
-
-
-def _key(service: Service) -> str:
-    return service.provider.lower()
+    tariff = one.service.tariff
+    listed = tariff is None or tariff.listed
+    return score, -one.strength, listed, one.price if sort is not None and not listed else one.said, one.key
 
 
 def dearest(service: Service) -> tuple[int, int] | None:

@@ -34,7 +34,7 @@ from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 from zg_core.verify.verdict import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from zg_core.backends.base import Backend, Offer, Route, Service
     from zg_core.calls.call import Call
@@ -122,6 +122,7 @@ class Chooser:
         self._book = book
         self._clock = clock
         self._refused: dict[str, tuple[float, ZeroGError]] = {}
+        self._unmeasured: tuple[list[Offer], list[Standing]] | None = None  # of the newest offers, until they are asked
 
     # calls
 
@@ -274,20 +275,25 @@ class Chooser:
         """Seconds until it need not be left alone any more."""
         provider = one.service.provider
         until, _ = self._refused.get(provider, (0.0, None))
-        return max(0.0, until - self._clock(), self._health(provider).measured().wait)
+        known = self._book.known(self._backend.realm, provider)
+        return max(0.0, until - self._clock(), 0.0 if known is None else known.wait)
 
     def _upright(self, order: list[Standing]) -> list[Standing]:
         """`order`, with those that are left alone at its end, in the order in which they are due."""
         return sorted(order, key=self._due)
 
-    def _standings(self, offers: Iterable[Offer]) -> list[Standing]:
-        return list(map(self._standing, offers))
+    def _standings(self, offers: list[Offer]) -> list[Standing]:
+        known = self._unmeasured
+        if known is None or known[0] is not offers:
+            self._unmeasured = known = offers, [Standing(offer.service) for offer in offers]
+        return list(map(self._standing, *known))
 
-    def _standing(self, offer: Offer) -> Standing:
-        known = self._health(offer.service.provider).measured()
-        return Standing(
-            offer.service, known, doubted=known.failures is None and offer.doubted
-        )  # what we saw counts more
+    def _standing(self, offer: Offer, unmeasured: Standing) -> Standing:
+        known = self._book.known(self._backend.realm, offer.service.provider)
+        doubted = (known is None or known.failures is None) and offer.doubted  # what we saw counts more
+        if known is None and not doubted:
+            return unmeasured
+        return Standing(offer.service, known or unmeasured.measured, doubted)
 
     def _conversation(self, model: str, payload: Mapping[str, Any]) -> object:
         """What its conversation is known by: hashes only, no text of it; None if it may go anywhere."""
@@ -361,6 +367,8 @@ def _certainly_unserved(error: ZeroGError) -> bool:
     """Whether the next provider may be asked: this one has served nothing for certain, and the call is not to blame."""
     if isinstance(error, ChainError):  # an RPC endpoint that is down is so for all, and an empty account, too
         return isinstance(error, InsufficientFunds | NotAcknowledged) and not error.details.get("of_payer")
+    if error.details.get("of_payer"):  # a key that is none is none everywhere
+        return False
     if isinstance(error, SessionRejected | ModelNotServed | RateLimited):
         return True
     return never_served(error) or error.code in ("connect_failed", "insecure_url")

@@ -245,6 +245,11 @@ class HealthBook:
                 record = self._records.setdefault(key, Health(self._clock, self._half_life))
         return record
 
+    def known(self, realm: str, provider: str) -> Measured | None:
+        """What is known of this provider now; None of one that was never asked."""
+        record = self._records.get((realm, provider.lower()))
+        return None if record is None else record.measured()
+
     def clear(self) -> None:
         """Forget everything; clients find new records at their next call."""
         with self._lock:

@@ -1,7 +1,7 @@
 """Which services of a model will do for a user's routing, and what speaks against the others.
 
-The chain (services, sub-accounts) is read every two minutes; nothing else is read before a call but, where abilities
-are required, what providers say about their models.
+The chain (services, sub-accounts) is read every two minutes, beside the calls where there are some; nothing else is
+read before a call but, where abilities are required, what providers say about their models.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from zg_core.errors import ChainError, ConfigError, InsufficientFunds, ModelNotServed, RequestError
+from zg_core.errors import ChainError, ConfigError, InsufficientFunds, ModelNotServed, RequestError, ZeroGError
 from zg_core.routing.candidates import Standing, dearest, per_million
 from zg_core.tasks.base import TASKS
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from zg_core.backends.base import Backend, Offer, Service
-    from zg_core.errors import ZeroGError
     from zg_core.http.transport import Transport
     from zg_core.routing.routing import Routing
     from zg_core.tasks.base import Task
@@ -29,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 LIFETIME = 120.0
 """For so long services and sub-accounts are reused; providers cache an account as long (0g-direct §4.5)."""
+USABLE = 240.0
+"""For so long while they are read again in the background; whoever is chosen has its record read anew all the same."""
 STALE = 600.0
 """And for so long while the chain's RPC endpoint is down."""
 _AGAIN = 10.0
@@ -41,11 +42,13 @@ _BY_ROUTING = frozenset(
 class Listing:
     """The offers of one model: those that will do, and the services that will not, with what speaks against each.
 
-    `read` is when, `until` when it has to be read again, in seconds of the market's clock.
+    `read` is when it was; it is fresh `until` then, and serves until `usable` while it is read again beside calls, in
+    seconds of the market's clock.
     """
 
     read: float
     until: float
+    usable: float
     offers: list[Offer] = field(default_factory=list)
     out: list[tuple[Service, ZeroGError]] = field(default_factory=list)
 
@@ -85,6 +88,7 @@ class Market:
         self._sources = sources or {}
         self._clock = clock
         self._listings: dict[str, Listing] = {}
+        self._refreshing: set[str] = set()
 
     async def of(self, model: str) -> list[Offer]:
         """The offers that will do for `model`, at least one.
@@ -96,6 +100,11 @@ class Market:
             ChainError, RequestError: what is offered cannot be read.
         """
         if (kept := self._fresh(model)) is not None:
+            return kept.offers
+        if (kept := self._listings.get(model)) is not None and self._clock() < kept.usable:
+            if model not in self._refreshing:
+                self._refreshing.add(model)
+                self._transport.spawn(lambda: self._refresh(model), f"what is offered of {model}")
             return kept.offers
         async with self._transport.lock(f"market {model}"):
             if (kept := self._fresh(model)) is not None:
@@ -114,15 +123,29 @@ class Market:
             self._listings[model] = listing
             return listing.offers
 
+    async def _refresh(self, model: str) -> None:
+        """Read what is offered of `model` beside calls; what cannot be read is read again before one, which is told."""
+        try:
+            listing = await self.read(model)
+        except ZeroGError as error:
+            logger.debug("what is offered of %s could not be read beside a call: %s", model, error)
+        else:
+            if listing.offers:
+                self._listings[model] = listing
+            else:
+                del self._listings[model]  # the next call is told why
+        finally:
+            self._refreshing.discard(model)
+
     def expire(self) -> None:
         """Something else may be on offer by now: read it again before the next call."""
         for listing in self._listings.values():
-            listing.until = 0.0
+            listing.until = listing.usable = 0.0
 
     async def read(self, model: str, *, thorough: bool = False) -> Listing:
         """Read what is offered now; `thorough` also asks what the unfunded can do, so that nobody pays in vain."""
         now = self._clock()
-        listing = Listing(now, now + LIFETIME)
+        listing = Listing(now, now + LIFETIME, now + USABLE)
         for offer in await self._backend.offers(self._task, model):
             if thorough:
                 await offer.look()

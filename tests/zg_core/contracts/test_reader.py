@@ -110,6 +110,13 @@ class TestServices:
         assert [service.model for service in services] == [f"model-{n}" for n in range(1, count + 1)]
         assert node.pages == [(offset, 50) for offset in pages]
 
+    def test_pages_behind_the_first_come_several_in_one_request(self, node: Any) -> None:
+        for number in range(1, 502):
+            node.add(number)
+        assert len(run(reader(node).services())) == 501
+        requests = [sum(name == "getAllServices" for name in names) for names in node.asked]
+        assert requests == [1, 8, 2]
+
     def test_are_kept_for_later(self, node: Any) -> None:
         provider = node.add(7)
         chain = reader(node)

@@ -173,6 +173,20 @@ class TestHowMany:
         drive(work)
         assert len(server.received) == 3
 
+    def test_more_are_made_where_more_may_be_in_use(self, server: Any, drive: Any) -> None:
+        server.script = [[HEAD, STALL], [HEAD, STALL], [HEAD, STALL]]
+
+        async def work(transport: Any) -> None:
+            transport.make_room(3)
+            transport.make_room(1)  # never fewer than somebody was promised
+            busy = [await transport.send(Request("GET", server.url)) for _ in range(3)]
+            with pytest.raises(ProviderUnavailable, match="all 3 connections are in use"):
+                await transport.send(Request("GET", server.url, timeouts=Timeouts(connect=0.05)))
+            for response in busy:
+                await response.close()
+
+        drive(work)
+
     def test_an_idle_one_of_another_server_makes_room(self, server: Any, drive: Any) -> None:
         other = Server()
 

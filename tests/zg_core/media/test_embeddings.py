@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from zg_core import (
+    Broker,
     Budget,
     BudgetExceeded,
     ConfigError,
     EmbeddingClient,
     RequestError,
+    Service,
+    ServiceRecord,
     VerificationFailed,
     ZeroGError,
     neuron,
@@ -120,6 +123,15 @@ def test_a_receipt_is_checked_again_offline(settings: dict[str, Any], at: Any) -
         receipt = client.embed(TEXTS).receipt
     anchor = Anchor("pins", signers=(at("embed").tee_signer,))
     assert check(receipt.to_dict(), anchor).result == "passed"
+
+
+def test_a_client_speaks_of_services_and_a_broker_of_records(settings: dict[str, Any]) -> None:
+    with EmbeddingClient(**settings, **ML) as client, Broker(**settings) as broker:
+        service = client.service()
+        record = broker.service(service.provider)
+    assert isinstance(service, Service)
+    assert isinstance(record, ServiceRecord)
+    assert (service.task, record.service_type) == ("embeddings", "embedding")
 
 
 def answer(*entries: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zg_core import ConfigError, Kind, Service, neuron, og
+from zg_core import ConfigError, Kind, ServiceRecord, neuron, og
 from zg_core.backends.direct.services import DirectRoute
 from zg_core.config import NETWORKS
 from zg_core.crypto import checksum_address
@@ -37,7 +37,7 @@ def offer(
     **known: Any,
 ) -> Standing:
     address = f"0x{number:040x}"
-    record = Service(
+    record = ServiceRecord(
         address, "chatbot", "http://localhost", price, price, 0, "m", "TeeML", info or INFO[kind], "", True
     )
     service = DirectRoute.to(record, "m", NETWORKS["local"]).service

@@ -403,6 +403,42 @@ class TestConstraints:
                 client.create(ask())
         assert calls == []
 
+    def test_what_is_offered_is_read_again_beside_a_call(self, scene: Scene, clock: Clock) -> None:
+        """The call that finds it old is answered from what was known; the next one knows what has changed."""
+        with ChatClient(**scene.options, record_age=3600) as client:
+            timed(client, clock).create(ask())
+            market, dear = client._chooser._market, scene.net.providers[DEAR]
+            refresh, done, prices = market._refresh, threading.Event(), dear.prices
+
+            async def told(model: str) -> None:
+                await refresh(model)
+                done.set()
+
+            market._refresh = told
+            dear.set_price(GIGA, GIGA)
+            try:
+                clock.now += 130
+                assert scene.number(client.create(ask()).receipt.provider) == CHEAP
+                assert done.wait(60)
+                assert scene.number(client.create(ask()).receipt.provider) == DEAR
+            finally:
+                dear.set_price(*prices)
+
+    def test_what_is_offered_is_read_before_a_call_where_it_is_too_old(self, scene: Scene, clock: Clock) -> None:
+        with ChatClient(**scene.options, record_age=3600) as client:
+            timed(client, clock).create(ask())
+            calls = client.backend._chain.services
+            read: list[int] = []
+
+            async def noted() -> Any:
+                read.append(threading.get_ident())
+                return await calls()
+
+            client.backend._chain.services = noted
+            clock.now += 250
+            client.create(ask())
+            assert read == [threading.get_ident()]
+
     def test_while_the_chain_is_down_its_last_state_serves(
         self, scene: Scene, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.zg_core.raw_server import CLOSE, Server, answer
-from zg_core import AsyncChatClient, ChatClient, ModelInfo, ProviderUnavailable, Service
+from zg_core import AsyncChatClient, ChatClient, ModelInfo, ProviderUnavailable, ServiceRecord
 from zg_core.backends.direct import catalogue
 from zg_core.backends.direct.catalogue import Catalogue, model_info
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 
 
-def service(**changes: Any) -> Service:
+def service(**changes: Any) -> ServiceRecord:
     values: dict[str, Any] = {
         "provider": "0x" + "11" * 20,
         "service_type": "chatbot",
@@ -34,7 +34,7 @@ def service(**changes: Any) -> Service:
         "tee_signer": "",
         "acknowledged": True,
     }
-    return Service(**values | changes)
+    return ServiceRecord(**values | changes)
 
 
 ENTRY = {

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.vectors import load
 from zg_core.localnet.provider import gojson
 
 
@@ -94,3 +95,10 @@ def test_empty_containers():
 def test_a_document_of_brackets_is_refused_and_does_not_end_the_process(read):
     with pytest.raises(ValueError, match="too deep"):
         read(b"[" * 200_000 + b"]" * 200_000)
+
+
+@pytest.mark.parametrize("case", load("go_json_marshal")["cases"], ids=lambda case: case["in"][:40])
+def test_what_go_itself_wrote(case):
+    value = gojson.loads(case["in"].encode())
+    assert gojson.dumps(value).decode() == case["go_marshal"]
+    assert gojson.dumps(value, escape_html=False).decode() == case["go_encoder_no_html"]

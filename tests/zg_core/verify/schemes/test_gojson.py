@@ -11,8 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.vectors import load
+from tests.zg_core.verify.scene import service
 from zg_core.localnet.provider import gojson as other
+from zg_core.types import Kind
 from zg_core.verify.schemes.gojson import marshal
+from zg_core.verify.schemes.signed_hashes import rewrites
 
 # encoding/json: floatEncoder ('f' for 1e-6 <= |x| < 1e21, else 'e' with one-digit exponents cleaned), string escapes.
 NUMBERS = [
@@ -193,3 +197,18 @@ def test_no_character_that_html_reads_is_left(text: str) -> None:
     assert not set(written) & set("<>&\u2028\u2029")
     assert all(char >= " " for char in written)
     assert json.loads(written) == text
+
+
+GO = load("go_json_marshal")["cases"]
+
+
+@pytest.mark.parametrize("case", GO, ids=[str(number) for number in range(len(GO))])
+def test_what_go_itself_wrote(case: dict[str, str]) -> None:
+    # Read as `rewrites` reads a request: every number is a float64, -0 included.
+    assert marshal(json.loads(case["in"], parse_int=float)).decode() == case["go_marshal"]
+
+
+@pytest.mark.parametrize("case", [one for one in GO if '"model"' in one["in"]])
+def test_a_request_that_go_wrote_anew_is_among_the_forms_that_are_tried(case: dict[str, str]) -> None:
+    forms = rewrites(case["in"].encode(), service(Kind.TEE_ML))
+    assert case["go_marshal"].encode() in [form.body for form in forms]

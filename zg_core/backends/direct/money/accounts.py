@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zg_core.contracts.settlements import Settlement
     from zg_core.http.transport import Transport
     from zg_core.progress import Listener
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
     from zg_core.wallet import Wallet
 
 __all__ = ["Accounts", "Ledger", "PendingRefund", "SubAccount"]
@@ -141,7 +141,7 @@ class Accounts:
 
     # reads
 
-    async def service(self, provider: str) -> Service:
+    async def service(self, provider: str) -> ServiceRecord:
         """One service, read fresh."""
         return await self.chain.service(address(provider, "provider"), fresh=True)
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.anchors import Anchor
     from zg_core.receipts.audited import Audited
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["AsyncBroker", "Broker"]
 
@@ -180,7 +180,7 @@ class Broker(_Broker):
     def _make_transport(self, ca_file: str | None) -> SyncTransport:
         return SyncTransport(ca_file)
 
-    def services(self) -> list[Service]:
+    def services(self) -> list[ServiceRecord]:
         """All services on chain, unacknowledged ones included.
 
         Raises:
@@ -189,7 +189,7 @@ class Broker(_Broker):
         """
         return run(self.core.chain.services())
 
-    def service(self, provider: str) -> Service:
+    def service(self, provider: str) -> ServiceRecord:
         """The service of one provider, read fresh.
 
         Raises:
@@ -392,11 +392,11 @@ class AsyncBroker(_Broker):
     def _make_transport(self, ca_file: str | None) -> AsyncTransport:
         return AsyncTransport(ca_file)
 
-    async def services(self) -> list[Service]:
+    async def services(self) -> list[ServiceRecord]:
         """See `Broker.services`."""
         return await self.core.chain.services()
 
-    async def service(self, provider: str) -> Service:
+    async def service(self, provider: str) -> ServiceRecord:
         """See `Broker.service`."""
         return await self.core.service(provider)
 
