@@ -247,6 +247,16 @@ class TestSealed:
             make(sealed=True).create(ASK)
         assert b"_e2ee" not in b"".join(net.router.seen)
 
+    @pytest.mark.parametrize("sealed", [False, True])
+    def test_anthropics_form_is_refused_by_name_before_anything_is_sent(
+        self, make: Make, net: LocalNet, sealed: bool
+    ) -> None:
+        for path in ("/messages", "/v1/messages"):
+            with pytest.raises(ConfigError, match="Anthropic") as caught:
+                make(sealed=sealed).create({**ASK, "max_tokens": 9}, path=path)
+            assert (caught.value.code, "/chat/completions" in caught.value.hint) == ("unknown_task", True)
+        assert not [passed for passed in net.router.seen if passed.startswith(b"POST")]
+
     def test_a_provider_of_another_model_in_the_preview_gets_nothing(self, make: Make, net: LocalNet) -> None:
         with net.router.fault(RouterFault.PREVIEW_OTHER_MODEL, times=None), pytest.raises(ZeroGError) as caught:
             make(sealed=True).create(ASK)
