@@ -143,11 +143,7 @@ def test_opengradient_on_this_machine(alone: Reader) -> None:
     assert both.count("FAILED") == 0
     assert "level 2: the document is signed by a genuine Nitro hypervisor" in both
     assert "not signed: usage, model, finish_reason" in both
-<<<<<<< HEAD
-    assert any(f"permit        {word}" in both for word in ("open", "settled"))  # by how long the page took
-=======
     assert re.search("permit        (open|settled)", both)  # five seconds after its last call
->>>>>>> main
 
 
 def test_the_tests_of_ones_own_agent(alone: Reader) -> None:
