@@ -26,8 +26,10 @@ import os
 from zg_core import Broker, og
 from zg_core.compare import estimate
 
+if earlier := globals().get("net"):  # this cell is run again
+    earlier.stop()
 net = None
-if "ZEROG_NETWORK" not in os.environ:
+if earlier or "ZEROG_NETWORK" not in os.environ:
     from zg_core.localnet import LocalNet
 
     net = LocalNet(providers=3).start()

@@ -43,7 +43,9 @@ TASKS = [
 REPEATS = 2
 RATES = {"0G": "0.80", "OPG": "0.05"}  # USD for one of each: made up, write today's here
 
-local = "ZEROG_NETWORK" not in os.environ
+for earlier in (nets := globals().get("nets", [])):  # this cell is run again
+    earlier.stop()
+local = bool(nets) or "ZEROG_NETWORK" not in os.environ
 cap = og(os.environ.get("ZEROG_MAX_SPEND") or "0")
 direct = {"backend": "direct", "repeats": REPEATS, "max_tokens": 100}
 if not local:

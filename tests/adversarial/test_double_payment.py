@@ -144,6 +144,28 @@ class TestAutoFunding:
 
 
 class TestGas:
+    def test_what_a_node_has_us_send_to_fill_its_gaps_counts(self, net, victim, tally):
+        """It counts transactions that there are not, and takes that back: each of them has to be made up for."""
+        net.open_account(victim.wallet, net.providers[0], 3 * WHOLE)
+        with victim.broker() as broker:
+            broker.deposit(og("10"))
+        nonce, block = net.chain.nonce(victim.wallet.address), net.chain.block_number
+        net.node_fault("count_raised", times=2, by=4)
+        with victim.broker() as broker:
+            funder = Funder(broker, PLAN, [victim.provider])
+            funder.look()
+        assert net.chain.nonce(victim.wallet.address) == nonce + 5, "the attack"
+        blocks = [
+            net.chain.rpc("eth_getBlockByNumber", [hex(number), True])
+            for number in range(block + 1, net.chain.block_number + 1)
+        ]
+        sent = [each for one in blocks for each in one["transactions"] if int(each["nonce"], 16) >= nonce]
+        assert len(sent) == 5
+        signed_for = sum(int(each["gas"], 16) * int(each["maxFeePerGas"], 16) for each in sent)
+        assert funder.gas.units >= signed_for > 0
+        assert victim.account() == 7 * WHOLE
+        tally("node that names a price for gas", tried=4, caught=4)
+
     def test_is_not_paid_at_any_price(self, net, victim, tally):
         with victim.broker() as broker:
             broker.deposit(og("10"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import importlib.metadata
+import os
 import re
 import sys
 import tomllib
@@ -112,6 +113,28 @@ def test_the_first_cell_says_what_it_costs_and_stops_on_a_real_network(name, net
     assert not any(provider.log for provider in net.providers)
     monkeypatch.setenv(REAL_NETWORK, "100")
     exec(compile(first, name, "exec"), {})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cells_that_start_networks_can_be_run_again(name, monkeypatch, tmp_path):
+    """As when all cells are run a second time in one kernel: what the first time left in the environment is there."""
+    monkeypatch.setattr(os, "environ", {**os.environ})  # what cells set goes with it
+    for variable in [each for each in os.environ if each.startswith(("ZEROG_", "OG_", "ROUTER_", "OPG_"))]:
+        del os.environ[variable]
+    os.environ["ZEROG_HOME"] = str(tmp_path)
+    there: dict = {"__name__": name}
+    running: list = []
+    try:
+        for _ in range(2):
+            for cell in code_of(name)[:2] if name.startswith("02") else code_of(name)[:1]:
+                exec(compile(cell, name, "exec"), there)
+            running.append(there.get("net") or there["nets"][0])
+        assert running[0] is not running[1]
+        assert os.environ["ZEROG_RPC_URL"] == running[1].rpc_url
+    finally:
+        for each in [there.get("net"), *there.get("nets", ())]:
+            if each is not None:
+                each.stop()
 
 
 # What brings a module of ours, beyond what is always installed.

@@ -28,9 +28,11 @@ class Handed:
 
     Attributes:
         forms: Every signed form, oldest first.
+        gaps: What was sent of nothing to ourselves, so that it can be mined: their nonces were used by nobody.
     """
 
     forms: list[Form] = field(default_factory=list)
+    gaps: list[Form] = field(default_factory=list)
 
     @property
     def hashes(self) -> list[str]:
@@ -41,7 +43,7 @@ class Handed:
     def most_gas(self) -> Amount:
         """Most that their gas costs, whatever a node says: of the forms with one nonce, one at most is mined."""
         dearest: dict[int, int] = {}
-        for form in self.forms:
+        for form in (*self.forms, *self.gaps):
             dearest[form.nonce] = max(dearest.get(form.nonce, 0), form.cost)
         return Amount(sum(dearest.values()))
 

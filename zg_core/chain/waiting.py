@@ -203,6 +203,7 @@ class Watch:
         filler = Unsigned(self._chain_id, missing, self._address, 0, b"", _TRANSFER_GAS, fees)
         raw, tx_hash = self._desk.signed(filler)
         if await self._transport.blocking(self._nonces.sign, lease, Form.of(filler, tx_hash)):
+            flight.handed.gaps.append(Form.of(filler, tx_hash))
             await self._desk.give(raw)
             await self._transport.blocking(self._nonces.let_go, lease)
             message = f"nonce {missing} was left unused by a failed send and is filled by {tx_hash}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import re
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from zg_core.verify.schemes.gojson import number_text
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["associated_data", "binding", "bindings_of", "canonical", "decode", "encode"]
 
+_EXACT = 2**53
+_WORDS = {None: "null", True: "true", False: "false"}
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -39,10 +41,12 @@ def canonical(value: Any) -> bytes:
 
 
 def _write(value: Any, parts: list[str]) -> None:
-    if value is None or isinstance(value, bool):
-        parts.append(json.dumps(value))
-    elif isinstance(value, str):
+    if isinstance(value, str):
         parts.append(_text(value))
+    elif value is None or isinstance(value, bool):
+        parts.append(_WORDS[value])
+    elif isinstance(value, int) and -_EXACT < value < _EXACT:
+        parts.append(str(int(value)))
     elif isinstance(value, int | float):
         try:
             parts.append(number_text(float(value) + 0.0))  # there is one zero
@@ -52,7 +56,8 @@ def _write(value: Any, parts: list[str]) -> None:
         if not all(isinstance(key, str) for key in value):
             raise ValueError("a key is no text")
         separator = "{"
-        for key in sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass")):
+        order = None if all(map(str.isascii, value)) else _code_units
+        for key in sorted(value, key=order):
             parts.append(f"{separator}{_text(key)}:")
             _write(value[key], parts)
             separator = ","
@@ -68,10 +73,14 @@ def _write(value: Any, parts: list[str]) -> None:
         raise ValueError(f"not JSON: {type(value).__name__}")
 
 
+def _code_units(key: str) -> bytes:
+    return key.encode("utf-16-be", "surrogatepass")
+
+
 def _text(text: str) -> str:
-    if _HALF.search(text):
+    if not text.isascii() and _HALF.search(text):
         raise ValueError("half a character")
-    return json.dumps(text, ensure_ascii=False)  # which escapes what RFC 8785 escapes, and nothing else
+    return encode_basestring(text)  # which escapes what RFC 8785 escapes, and nothing else
 
 
 def associated_data(envelope: Mapping[str, Any]) -> bytes:

@@ -1,6 +1,7 @@
 """``zerog notebooks``: which there are, and copies of them to run and to change."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,7 +67,7 @@ def copy(
             f"{directory} cannot be written to: {error.strerror}", code="bad_file", hint="give another DIR"
         ) from None
     run.out.line(f"{len(targets)} notebooks written to {directory}")
-    run.out.note(f"run them: jupyter lab {directory}")
+    run.out.note(f"run them: jupyter lab {shlex.quote(str(directory))}")
     run.out.document({"directory": str(directory), "files": [each.name for each in targets]})
 
 
