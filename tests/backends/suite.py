@@ -86,6 +86,10 @@ class World:
         """Be honest again."""
         raise NotImplementedError
 
+    def one(self) -> dict[str, Any]:
+        """Settings that leave a call no other service to go on to."""
+        return {}
+
     def secrets(self) -> list[str]:
         """What must not be seen anywhere: keys, without their prefixes."""
         raise NotImplementedError
@@ -265,7 +269,7 @@ class Suite:
 
     def test_a_refusal_has_a_receipt_and_served_nothing(self, options: dict[str, Any], world: World) -> None:
         self.misbehave(world, "refused")
-        with ChatClient(**{**options, "routing": None}) as client:
+        with ChatClient(**{**options, "routing": None, **world.one()}) as client:
             with pytest.raises(RequestError) as caught:
                 client.create(QUESTION)
             receipt = caught.value.receipt

@@ -73,6 +73,9 @@ class Sealed(Routed):
     sealed = True
     candidates = 2
 
+    def one(self) -> dict[str, Any]:
+        return {"provider": self.net.providers[0].address}
+
     def fault(self, misdeed: Misdeed, times: int = 1) -> bool:
         if misdeed == "rejected":
             self.net.router.fault(RouterFault.REFUSED, times=times, status=409, body=MISMATCH)

@@ -144,12 +144,14 @@ class Body:
         data: The bytes, or where they are read from while they are sent.
         content_type: What they are.
         key: What opens the reply; in the backend's own form, never shown.
+        held: Seconds for which its reply may be held back without a byte, beside what the model takes.
         facts: What the payload asks of the backend alone, and is no part of the bytes.
     """
 
     data: bytes | Upload = field(repr=False)
     content_type: str = "application/json"
     key: Any = field(default=None, repr=False)
+    held: float = 0.0
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 

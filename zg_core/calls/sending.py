@@ -363,7 +363,7 @@ class Sending:
             (base.removesuffix("/proxy") + "/async" if ask.options.aside else base) + call.task.path,
             {**self._headers, **ask.options.headers, **grant.headers, "Content-Type": sealed.content_type},
             call.exchange.sent,
-            ask.options.timeouts or self._timeouts,
+            (ask.options.timeouts or self._timeouts).held(sealed.held),
             once=True,
             public=not service.private,
             pin=service.certificate_sha256,

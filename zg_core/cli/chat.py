@@ -15,6 +15,7 @@ from zg_core.cli.terminal.failures import Interrupted
 from zg_core.cli.terminal.options import MostSpent, budget_of, command, parse_provider
 from zg_core.cli.terminal.output import Output, money
 from zg_core.cli.terminal.run import Run
+from zg_core.cli.terminal.trust import local_attestation
 from zg_core.client import ChatClient
 from zg_core.errors import VerificationFailed, VerificationWarning, ZeroGError
 from zg_core.receipts.model import Receipt
@@ -116,6 +117,10 @@ def chat(
     sealed: Annotated[
         bool, typer.Option("--sealed", help="Encrypt to the provider's attested enclave; never sent in the clear.")
     ] = False,
+    local_root: Annotated[
+        bool,
+        typer.Option("--local-root", help="Local network: believe in its made-up hardware, for --sealed."),
+    ] = False,
     system: Annotated[str | None, typer.Option(help="System message.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
     budget: MostSpent = None,
@@ -140,6 +145,7 @@ def chat(
         "nonce": nonce,
         "backend": backend,
         "sealed": sealed,
+        "attestation": local_attestation(run) if local_root else None,
         "budget": budget_of(budget),
     }
     receipts: list[Receipt] = []

@@ -90,7 +90,11 @@ def up(
             out.line(f"certificate authority {net.ca_file}")
         if env_file is not None:
             write_env_file(env_file, _settings(net, legacy_names=legacy_names))
-            out.line(f"settings: source {env_file}")
+            out.line(f"settings: source {_sourced(env_file)}")
+        else:
+            out.line(
+                "settings: not written; with --env-file local.env, clients find the network by: source ./local.env"
+            )
         out.line("Ctrl-C ends it")
         routed: dict[str, Any] = {}
         if router:
@@ -101,6 +105,11 @@ def up(
         out.line("stopping")
     finally:
         net.stop()
+
+
+def _sourced(file: Path) -> str:
+    """How a shell reads `file`: one looks for a name without a folder among its programs first (`env` is one)."""
+    return str(file) if len(file.parts) > 1 else f"./{file}"
 
 
 def up_opengradient(gateways: int, *, rpc_port: int, env_file: Path | None, legacy_names: bool, out: Output) -> None:
@@ -119,7 +128,7 @@ def up_opengradient(gateways: int, *, rpc_port: int, env_file: Path | None, lega
         try:
             from zg_core.localnet.opengradient.network import OpenGradientNet
 
-            net = OpenGradientNet(gateways=gateways, rpc_port=rpc_port).start()
+            net = OpenGradientNet(gateways=gateways, rpc_port=rpc_port, publish_after=5.0).start()
         except ModuleNotFoundError as error:
             hint = "pip install 'zerog-integrations[localnet,opengradient]'"
             raise ConfigError(f"it needs the package {error.name}", code="missing_extra", hint=hint) from None
@@ -134,7 +143,7 @@ def up_opengradient(gateways: int, *, rpc_port: int, env_file: Path | None, lega
             if legacy_names:
                 values |= {"BASE_MAINNET_RPC": net.rpc_url, "OG_PRIVATE_KEY": net.wallet.private_key}
             write_env_file(env_file, values)
-            out.line(f"settings: source {env_file}")
+            out.line(f"settings: source {_sourced(env_file)}")
         out.line("Ctrl-C ends it")
         out.document(
             {

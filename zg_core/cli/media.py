@@ -86,8 +86,8 @@ def _places(output: Path, n: int) -> list[Path]:
         raise ConfigError(f"there is no folder {output.parent}", code="unwritable_file", hint="give another --output")
     for place in places:
         taken = [place] if place.suffix else [place.with_suffix(end) for end in _ENDINGS]
-        if any(one.exists() for one in taken):
-            message = f"there is a file {place.name} already; nothing was sent"
+        if (there := next((one for one in taken if one.exists()), None)) is not None:
+            message = f"there is a file {there.name} already; nothing was sent"
             raise ConfigError(message, code="file_exists", hint="give another --output")
     return places
 

@@ -139,6 +139,33 @@ def create_key(
     run.out.document({"key": secret, "key_id": made.key_id, "name": made.name})
 
 
+@keys.command("update")
+@command
+def update_key(
+    run: Run,
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the key.")],
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Call it so.")] = None,
+    limit: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="The most that it may spend, such as 1.5, or none.")
+    ] = None,
+    trust_mode: Annotated[
+        str | None, typer.Option(metavar="TIER", help="Pin it to verified or private, or to none.")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="NAME", help="May ask for this only; repeatable.")] = None,
+) -> None:
+    """Change what an inference key may do; what is not named stays."""
+    said: dict[str, Any] = {"name": name, "credit_limit": limit, "trust_mode": trust_mode, "allowed_models": model}
+    settings = {key: value for key, value in said.items() if value}
+    if limit == "none":
+        settings["credit_limit"] = None
+    if trust_mode == "none":
+        settings["trust_mode"] = ""
+    with account_of(run) as account, run.out.waiting("asking the Router"):
+        made = account.update_key(key_id, **settings)
+    run.out.line(f"{made.key_id}  {made.status:<8} {made.preview}  {made.name}")
+    run.out.document({field: getattr(made, field) for field in ("key_id", "name", "preview", "status", "trust_mode")})
+
+
 @keys.command("revoke")
 @command
 def revoke_key(

@@ -10,7 +10,7 @@ import typer
 from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED
 from zg_core.cli.terminal.options import Provider, command
 from zg_core.cli.terminal.run import Run
-from zg_core.config import is_loopback
+from zg_core.cli.terminal.trust import local_trust
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["verify"]
 
-_MOST_BYTES = 64 * 1024
 _LACKING = ("fail", "unavailable")
 
 
@@ -98,7 +97,7 @@ def verify(
         with run.out.waiting("reading the provider's record"):
             service = broker.service(provider)
         if local_root:
-            given = {**_local_trust(broker.network, broker.transport, status_url, pccs), **_said(given)}
+            given = {**local_trust(broker.network, broker.transport, status_url, pccs), **_said(given)}
         options = AttestationOptions(**_said(given))
         if not nvidia:
             options = _without_nvidia(options)
@@ -172,39 +171,3 @@ def _without_nvidia(options: "AttestationOptions") -> "AttestationOptions":
     from dataclasses import replace
 
     return replace(options, nras_url=None)
-
-
-def _local_trust(network: Any, transport: Any, status_url: str | None, pccs: str | None) -> dict[str, Any]:
-    """Root, OS image and collateral service of a local network.
-
-    Raises:
-        ConfigError: this is no local network, or its service is not known or does not answer.
-    """
-    from zg_core.http.bodies import BodyBroken
-    from zg_core.http.messages import Request, read_all
-    from zg_core.http.timeouts import Timeouts
-    from zg_core.http.transport import run as drive
-
-    if not network.is_local:
-        raise ConfigError("--local-root is for local networks only", code="not_local", hint="leave it out")
-    if not status_url or not is_loopback(status_url):
-        raise ConfigError(
-            "the local network's status service is not known",
-            code="no_status_service",
-            hint="source the settings that `zerog localnet up` wrote, or give --status-url",
-        )
-
-    async def get(path: str) -> bytes:
-        times = Timeouts(connect=10.0, read=30.0, whole=30.0)
-        request = Request("GET", f"{status_url}/attestation/{path}", timeouts=times, public=False)
-        response = await transport.send(request)
-        body = await read_all(response, _MOST_BYTES)
-        if response.status != 200:
-            raise BodyBroken(f"HTTP {response.status}")
-        return body
-
-    try:
-        image = drive(get("os-image")).decode("ascii", "replace")
-        return {"root": drive(get("root")), "pccs_url": pccs or f"{status_url}/pccs", "os_images": frozenset({image})}
-    except BodyBroken as error:
-        raise ConfigError(f"{status_url} gives no root: {error}", code="no_status_service") from None

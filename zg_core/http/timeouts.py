@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from zg_core.errors import ConfigError
@@ -63,6 +63,16 @@ class Timeouts:
     def between(self) -> float:
         """Seconds between two pieces of the body."""
         return self.read if self.stall is None else self.stall
+
+    def held(self, seconds: float) -> Timeouts:
+        """The same for an answer that may be held back so long without a byte: every wait without one is longer.
+
+        Example:
+            >>> Timeouts(read=20).held(60), Timeouts(read=20).held(60).until_first
+            (Timeouts(connect=10.0, read=80, first_token=None, stall=None), 80)
+        """
+        longer = {n: v + seconds for n in ("read", "first_token", "stall") if (v := getattr(self, n)) is not None}
+        return replace(self, **longer)
 
 
 class _OfHttpx(Protocol):

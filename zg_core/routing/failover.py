@@ -367,6 +367,8 @@ def _certainly_unserved(error: ZeroGError) -> bool:
     """Whether the next provider may be asked: this one has served nothing for certain, and the call is not to blame."""
     if isinstance(error, ChainError):  # an RPC endpoint that is down is so for all, and an empty account, too
         return isinstance(error, InsufficientFunds | NotAcknowledged) and not error.details.get("of_payer")
+    if error.details.get("of_payer"):  # a key that is none is none everywhere
+        return False
     if isinstance(error, SessionRejected | ModelNotServed | RateLimited):
         return True
     return never_served(error) or error.code in ("connect_failed", "insecure_url")

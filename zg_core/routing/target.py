@@ -113,7 +113,7 @@ class Target:
 def _no_target(task: Task) -> ConfigError:
     variables = "(or set ZEROG_PROVIDER, ZEROG_MODEL)"
     if task.name != CHAT.name:
-        variables = f"of an {task.service_type} service (ZEROG_PROVIDER and ZEROG_MODEL name one for chats)"
+        variables = f"of a service of type {task.service_type} (ZEROG_PROVIDER and ZEROG_MODEL name one for chats)"
     return ConfigError(
         "neither a provider nor a model is given",
         code="no_target",

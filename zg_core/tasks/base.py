@@ -91,6 +91,12 @@ def task_at(path: str) -> Task:
         if task.path == path:
             return task
     known = ", ".join(task.path for task in TASKS)
+    if path.rstrip("/").endswith("/messages"):
+        raise ConfigError(
+            "Anthropic's form of a chat (/messages) is not spoken here, in the clear or sealed; nothing was sent",
+            code="unknown_task",
+            hint="ask the same model at /chat/completions: messages, tools and tool_choice of that form can be sealed",
+        )
     raise ConfigError(
         f"no task is asked for at {path[:80]!r}; nothing was sent",
         code="unknown_task",

@@ -32,6 +32,7 @@ COMMANDS = SPENDING | {
     "opengradient balance", "opengradient doctor", "opengradient settlement",
     "notebooks list", "notebooks copy",
     "router balance", "router usage", "router audit", "router models", "router keys list", "router keys create",
+    "router keys update",
 }  # fmt: skip
 
 

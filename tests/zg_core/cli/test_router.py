@@ -54,6 +54,28 @@ def test_a_key_is_made_and_ended(zerog: Zerog, routed: LocalNet) -> None:
     made = zerog("router", "keys", "create", "of the command line", "--json").document
     assert routed.router.key_record(made["key"]).name == "of the command line"
     assert made["key"] not in zerog("router", "keys", "list", "--json").out
+    changed = zerog("router", "keys", "update", made["key_id"], "--trust-mode", "private", "--json").document
+    assert (changed["trust_mode"], changed["name"]) == ("private", "of the command line")
+    changed = zerog("router", "keys", "update", made["key_id"], "--trust-mode", "none", "--json").document
+    assert changed["trust_mode"] == ""
     assert zerog("router", "keys", "revoke", made["key_id"], ok=False).code == 2  # nobody to ask
     assert zerog("router", "keys", "revoke", made["key_id"], "--yes").code == 0
     assert routed.router.key_record(made["key"]).revoked
+
+
+def test_a_sealed_question_is_proven_where_the_local_hardware_is_believed_by_name(
+    zerog: Zerog, routed: LocalNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("chat", "Say: hello", "--model", "local-chat-1", "--sealed", "--json")
+    doubted = zerog(*asked, "--backend", "router", ok=False)
+    assert doubted.code != 0  # Intel has signed nothing of a made-up machine
+    assert b"_e2ee" not in b"".join(routed.router.seen)
+    monkeypatch.setenv("ZEROG_STATUS_URL", routed.status_url)
+    document = zerog(*asked, "--backend", "router", "--local-root").document
+    assert (document["answer"], document["verdict"]) == ("hello", "verified")
+    assert document["receipt"]["verdict"]["prompt"] == "sealed"
+    assert b"_e2ee" in b"".join(routed.router.seen)
+    monkeypatch.delenv("ZEROG_STATUS_URL")
+    nowhere = zerog(*asked, "--backend", "router", "--local-root", ok=False)
+    assert nowhere.code != 0
+    assert "status service" in nowhere.err

@@ -38,8 +38,8 @@ def root_and_collateral(market: LocalNet, tmp_path: Path, monkeypatch: pytest.Mo
     """Believes in the made-up hardware, and in no OS image."""
     from zg_core.cli import verify
 
-    trust = verify._local_trust
-    monkeypatch.setattr(verify, "_local_trust", lambda *given: trust(*given) | {"os_images": None})
+    trust = verify.local_trust
+    monkeypatch.setattr(verify, "local_trust", lambda *given: trust(*given) | {"os_images": None})
     return ["verify", market.providers[0].address, "--local-root"]
 
 
@@ -149,12 +149,12 @@ def test_what_cannot_be_run_is_one_line_with_a_hint(zerog, market, words, more, 
 
 
 def test_the_local_root_is_for_local_networks_only(zerog, market, monkeypatch):
-    from zg_core.cli.verify import _local_trust
+    from zg_core.cli.terminal.trust import local_trust
     from zg_core.config import NETWORKS
     from zg_core.errors import ConfigError
 
     with pytest.raises(ConfigError, match="local networks only"):
-        _local_trust(NETWORKS["testnet"], None, market.status_url, None)
+        local_trust(NETWORKS["testnet"], None, market.status_url, None)
 
 
 def test_what_an_enclave_measured_commands_no_terminal(tmp_path, monkeypatch):

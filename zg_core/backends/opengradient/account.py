@@ -71,7 +71,7 @@ class _Account:
         """
         private_key, variables = conceal(private_key), Environment(environ)
         environ = None
-        self.options = options or OpenGradient()
+        self.options = (options or OpenGradient()).placed(variables)
         """Where OpenGradient is, and what is allowed."""
         key = private_key or (conceal(variables.first(*KEY_NAMES, "OG_PRIVATE_KEY")) if wallet is None else None)
         self._wallet = wallet or (None if key is None else Wallet.from_key(key))

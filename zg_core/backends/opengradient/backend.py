@@ -98,7 +98,7 @@ class OpenGradientBackend:
     """Any enclave answers as well as any other: a call goes to the next where one is dead."""
 
     def __init__(self, options: OpenGradient, setting: Setting) -> None:
-        self.options = options
+        self.options = options = options.placed(setting.environ)
         self.realm = f"eip155:{options.chain_id}"
         registry_url, payment_url = options.urls(setting.environ)
         self._private = is_local(registry_url) or setting.network.allow_private_providers
@@ -277,7 +277,7 @@ class OpenGradientBackend:
         call.receipt.fee = replace(call.receipt.fee, upper=cap)
 
     def _seat(self, call: Call) -> Seat:
-        where = call.route.service.url, call.task.path, self._mode(call)
+        where = call.route.service.url, call.task.path, self._mode(call), self.options.terms
         return seat_of(self.realm, self.payer.lower(), *where, self._own)
 
     def _mode(self, call: Call) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from zg_core.backends.opengradient import places
@@ -22,6 +22,8 @@ MODES = ("private", "batch", "individual")
 """What is published of an answer: nothing; a hash in a batch; everything."""
 RPC_VARIABLES = ("ZEROG_BASE_RPC_URL", "BASE_MAINNET_RPC")
 REGISTRY_VARIABLE = "ZEROG_OPENGRADIENT_RPC_URL"
+BLOBS_VARIABLE = "ZEROG_OPENGRADIENT_BLOBS_URL"
+ROOT_VARIABLE = "ZEROG_OPENGRADIENT_NITRO_ROOT"
 _TEE = 66
 
 
@@ -41,7 +43,8 @@ class OpenGradient:
         skew: Seconds by which the gateway's clock may differ from this machine's.
         check_funds: Whether balance and approval are looked up before a permit is signed.
         pcrs: Images of enclaves that are accepted (the registry's ``pcrHash``); None leaves that to the registry.
-        nitro_root: SHA-256 of the root that attests enclaves; AWS's, but for a local network.
+        nitro_root: SHA-256 of the root that attests enclaves; AWS's, but for a local network, which may say it in
+            ``ZEROG_OPENGRADIENT_NITRO_ROOT``: with a registry elsewhere, that variable is not read.
         registry: Address of the registry.
         registry_rpc_url: JSON-RPC endpoint of its chain; default ``ZEROG_OPENGRADIENT_RPC_URL``, else OpenGradient's.
         registry_chain_id: Id of its chain.
@@ -50,7 +53,7 @@ class OpenGradient:
         chain_id: Id of that chain.
         token: The token that calls are paid in.
         relay: The contract that publishes hashes; None finds it by its events.
-        blobs_url: Where published blobs are.
+        blobs_url: Where published blobs are; a local network may say it in ``ZEROG_OPENGRADIENT_BLOBS_URL``.
 
     Raises:
         ConfigError: one of them is malformed (code ``bad_opengradient``, or ``bad_url``).
@@ -114,6 +117,12 @@ class OpenGradient:
         """``"opengradient"``."""
         return "opengradient"
 
+    @property
+    def terms(self) -> str:
+        """What a permit may say, as one text: clients that allow the same share permits."""
+        allowed = (self.cap.units, sorted(self.pay_to), sorted(self.schemes), self.longest, self.token)
+        return repr(allowed)
+
     def make(self, setting: Setting) -> Backend:
         """See `zg_core.backends.base.Options.make`."""
         if setting.sealed:
@@ -129,6 +138,18 @@ class OpenGradient:
         listed = self.registry_rpc_url or first(REGISTRY_VARIABLE) or places.REGISTRY_RPC_URL
         payment = self.rpc_url or first(*RPC_VARIABLES) or places.BASE_RPC_URL
         return check_url(listed, REGISTRY_VARIABLE, secure=False), check_url(payment, RPC_VARIABLES[0], secure=False)
+
+    def placed(self, environ: Any) -> OpenGradient:
+        """The same, on a local network with what its environment says of blobs and attestation."""
+        first = getattr(environ, "first", lambda *_: None)
+        if not is_local(self.urls(environ)[0]):
+            return self
+        said = {}
+        if self.nitro_root == AWS_ROOT_SHA256 and (root := first(ROOT_VARIABLE)):
+            said["nitro_root"] = root
+        if self.blobs_url == places.BLOBS_URL and (url := first(BLOBS_VARIABLE)):
+            said["blobs_url"] = url
+        return replace(self, **said) if said else self
 
 
 def is_local(registry_url: str) -> bool:

@@ -34,6 +34,7 @@ __all__ = ["KEY_VARIABLE", "Account", "AsyncRouterAccount", "RouterAccount"]
 
 KEY_VARIABLE = "ZEROG_ROUTER_MANAGEMENT_KEY"
 _PAGE = 100
+_SETTINGS = ("credit_limit", "reset_period", "expiration", "allowed_models", "allowed_providers", "trust_mode")
 _MOST_PAGES = 100
 
 
@@ -123,15 +124,31 @@ class Account:
         Raises:
             ConfigError: an unknown setting.
         """
-        known = ("credit_limit", "reset_period", "expiration", "allowed_models", "allowed_providers", "trust_mode")
-        if unknown := sorted(set(settings) - set(known)):
-            hint = f"it takes {', '.join(known)}"
-            raise ConfigError(f"a key has no {unknown[0]!r}; nothing was made", code="bad_setting", hint=hint)
+        _check_settings(settings, "nothing was made")
         row = await self._api.ask("POST", "/api-keys", self._own(), {"name": name, **settings})
         made = ApiKeyRecord.parse(row)
         if made.key is not None:
             learn(made.key.reveal())
         return made
+
+    async def update_key(self, key_id: str, **settings: Any) -> ApiKeyRecord:
+        """Change what an inference key may do; the key itself stays as it is (needs ``keys:manage``).
+
+        Args:
+            key_id: Its id.
+            settings: ``name``, or those of `create_key`; what is not named stays. ``credit_limit=None`` lifts the
+                limit, ``trust_mode=""`` the pin, ``allowed_models=[]`` allows all.
+
+        Raises:
+            ConfigError: an unknown setting, or none.
+            RequestError: there is no such key (code ``api_key_not_found``), or it is revoked (``api_key_revoked``).
+        """
+        if not settings:
+            hint = f"name what is to be changed: name, {', '.join(_SETTINGS)}"
+            raise ConfigError("nothing of the key is to be changed", code="bad_setting", hint=hint)
+        _check_settings({name: value for name, value in settings.items() if name != "name"}, "nothing was changed")
+        row = await self._api.ask("PATCH", f"/api-keys/{quote(key_id, safe='')}", self._own(), settings)
+        return ApiKeyRecord.parse(row)
 
     async def revoke_key(self, key_id: str) -> None:
         """End an inference key for good."""
@@ -142,6 +159,12 @@ class Account:
             hint = f"pass management_key='mk-…' or set {KEY_VARIABLE}; made at {self._api.router.console}"
             raise ConfigError("the account is read with a management key", code="no_credential", hint=hint)
         return self._key
+
+
+def _check_settings(settings: Mapping[str, Any], done: str) -> None:
+    if unknown := sorted(set(settings) - set(_SETTINGS)):
+        hint = f"it takes {', '.join(_SETTINGS)}"
+        raise ConfigError(f"a key has no {unknown[0]!r}; {done}", code="bad_setting", hint=hint)
 
 
 @forgetful
@@ -234,6 +257,10 @@ class RouterAccount(_Shell):
         """See `Account.create_key`."""
         return run(self.core.create_key(name, **settings))
 
+    def update_key(self, key_id: str, **settings: Any) -> ApiKeyRecord:
+        """See `Account.update_key`."""
+        return run(self.core.update_key(key_id, **settings))
+
     def revoke_key(self, key_id: str) -> None:
         """See `Account.revoke_key`."""
         run(self.core.revoke_key(key_id))
@@ -290,6 +317,10 @@ class AsyncRouterAccount(_Shell):
     async def create_key(self, name: str, **settings: Any) -> ApiKeyRecord:
         """See `Account.create_key`."""
         return await self.core.create_key(name, **settings)
+
+    async def update_key(self, key_id: str, **settings: Any) -> ApiKeyRecord:
+        """See `Account.update_key`."""
+        return await self.core.update_key(key_id, **settings)
 
     async def revoke_key(self, key_id: str) -> None:
         """See `Account.revoke_key`."""

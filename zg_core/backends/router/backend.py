@@ -54,6 +54,9 @@ __all__ = ["RouterBackend"]
 ROUTER = "router"
 """The provider of a call in the clear: who of all providers answers is the Router's choice."""
 _TRACE, _REQUEST_ID = "trace", "request_id"
+_CHECK_SECONDS = 60.0
+"""For so long the Router may check a signature before it says the last word, without a byte (30 s, 0g-router §4.2)."""
+_MOST_CANDIDATES = 16  # each is looked up on chain
 _SEALED_OR_DIRECT = (
     "sealed=True proves it through the Router (backend=Router(sealed=True)), and backend='direct' without it; or, if a "
     "claim will do, minimum='signer_only' or 'claimed'"
@@ -107,6 +110,8 @@ class RouterBackend:
         self.sealed = sealed
         self.chooses = not sealed
         """Whether it chooses among providers itself; else each candidate is an offer of its own."""
+        self.interchangeable = sealed and wishes.provider is None and wishes.fallbacks is not False
+        """Whether a call goes on to the next enclave, sealed anew, where one has certainly not served it (§10.5)."""
         self._setting = setting
         self._transport = setting.transport
         self._policy = setting.policy
@@ -170,6 +175,7 @@ class RouterBackend:
         """Every enclave that the request could be sealed to, in the order of the preview, with its chain record."""
         profile_of(task.name)
         named: list[tuple[str, str]] | None = None
+        pinned = self._wishes.provider is not None
         if self._wishes.provider is not None:
             named = [(self._wishes.provider, model or "")]
         elif model is not None:
@@ -183,13 +189,17 @@ class RouterBackend:
                 if is_address(row.get("address"))
             ]
         offers = []
+        unique: dict[str, str] = {}
         for address, canonical in named:
+            unique.setdefault(address, canonical)
+        for address, canonical in list(unique.items())[:_MOST_CANDIDATES]:
             try:
                 record = await self._chain.service(address)
             except ConfigError:  # a stranger: the chain knows no such provider
                 continue
             service = await self._enclave(task, record, canonical or model or record.model)
-            offers.append(Offer(service, self._objection(record)))
+            others = None if pinned or model is None else self._other_model(record, model)
+            offers.append(Offer(service, self._objection(record) or others))
         return offers
 
     def _objection(self, record: Record) -> ZeroGError | None:
@@ -200,6 +210,23 @@ class RouterBackend:
             said = f"provider {record.provider} has no enclave to seal to"
             return VerificationUnavailable(said, code="cannot_seal", hint="choose another model or provider")
         return None
+
+    def _other_model(self, record: Record, model: str) -> ZeroGError | None:
+        """What speaks against a candidate that sells another model, by the chain: who is one is only the Router's word.
+
+        The name is outside the seal, and the Router changes it, so nothing else could tell.
+        """
+        if record.multi_model or _plain_name(record.model) == _plain_name(model):
+            return None
+        if (self._policy.accept_models or {}).get(model) == record.model:
+            return None
+        return VerificationUnavailable(
+            f"the Router names provider {record.provider} for the model {model[:120]!r}, and on chain that one sells "
+            f"{record.model[:120]!r}; nothing is sealed to it",
+            code=str(Reason.MODEL_RENAMED),
+            hint=f"ask for model={record.model[:120]!r}; or, if you know that it is the same, "
+            f"accept_models={{{model[:120]!r}: {record.model[:120]!r}}}; or name the provider: provider='0x…'",
+        )
 
     async def _enclave(self, task: Task, record: Record, model: str) -> Listed:
         block = self._chain.block_of(record.provider)
@@ -288,7 +315,8 @@ class RouterBackend:
             key = self._sealing_keys().in_hand(route.service.provider)
             return sealing.body_of(task, route.model, payload, key)
         if self._verify_tee and task.form == "json":
-            return Body(encode_body({**payload, "model": payload.get("model") or route.model, "verify_tee": True}))
+            asked = {**payload, "model": payload.get("model") or route.model, "verify_tee": True}
+            return Body(encode_body(asked), held=_CHECK_SECONDS)
         return Body(*request_bytes(task, route.model, payload, data))
 
     async def grant(self, call: Call, error: ZeroGError | None = None) -> Grant | float | None:
@@ -429,3 +457,8 @@ class RouterBackend:
         call.receipt.evidence = replace(evidence, signer=verdict.recovered_signer)
         self._note(call)
         return verdict
+
+
+def _plain_name(model: str) -> str:
+    """What the Router makes of a name on chain: without the vendor, in lower case."""
+    return model.rpartition("/")[2].lower()

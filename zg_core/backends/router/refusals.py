@@ -74,11 +74,11 @@ def refusal(
         return RequestError("the Router redirects; not followed", code="redirect", hint="check base_url=", **facts)
     if status == 401:
         hint = f"keys are of one network: this is {router.name}; make one at {router.console}"
-        return SessionRejected(said, code=code or "invalid_api_key", hint=hint, **facts)
+        return SessionRejected(said, code=code or "invalid_api_key", hint=hint, of_payer=True, **facts)
     if status == 402:
         hint = f"deposit 0G at {router.console}; the balance of 0G Direct is another one"
         error = InsufficientFunds if code in ("", "insufficient_balance") else PaymentRequired
-        return error(said, code=code or "insufficient_balance", hint=hint, **facts)
+        return error(said, code=code or "insufficient_balance", hint=hint, of_payer=True, **facts)
     if status == 403:
         hint = "the key itself may be pinned to a tier, to models or providers, or lack this scope: look at it in "
         return SessionRejected(said, code=code or "access_denied", hint=hint + router.console, **facts)
@@ -122,6 +122,9 @@ def refusal(
             hint or "this provider may not know this sealed form: choose another; it is never sent in the clear instead"
         )
         return RequestError(said, code=code or "seal_refused", hint=hint, **facts)
+    if status == 410:
+        hint = hint or "it is gone for good: make another"
+        return RequestError(said, code=code or "api_key_revoked", hint=hint, **facts)
     if status == 413:
         return RequestError(said, code="too_large", hint="make the request smaller", **facts)
     return RequestError(said, code=code or "refused", hint=hint or "check the request", **facts)

@@ -179,6 +179,7 @@ class ApiKeyRecord:
         status: ``"active"``, ``"revoked"``, ``"expired"``.
         trust_mode: The least tier that it is pinned to, "" if it is not.
         allowed_models: The only models that it may ask for; all if empty.
+        credit_limit: The most that it may spend, in whole 0G or USD as it was written; "" without a limit.
         key: The key itself, only where it was made just now.
     """
 
@@ -188,6 +189,7 @@ class ApiKeyRecord:
     status: str
     trust_mode: str = ""
     allowed_models: tuple[str, ...] = ()
+    credit_limit: str = ""
     key: Secret | None = field(default=None, repr=False)
 
     @classmethod
@@ -202,7 +204,9 @@ class ApiKeyRecord:
         key_id, name, preview, status, tier = texts
         models, key = said.get("allowed_models"), said.get("key")
         allowed = tuple(str(each) for each in models) if isinstance(models, list) else ()
-        return cls(key_id, name, preview, status, tier, allowed, Secret(key) if isinstance(key, str) and key else None)
+        limit = said.get("credit_limit")
+        secret = Secret(key) if isinstance(key, str) and key else None
+        return cls(key_id, name, preview, status, tier, allowed, "" if limit is None else str(limit)[:64], secret)
 
 
 def bills_of(receipts: Iterable[Receipt], book: Iterable[UsageEntry]) -> list[Bill]:

@@ -192,6 +192,7 @@ class OpenGradientNet:
         settings: How they ask for money; the newest gateways' way if not given.
         upstream: What answers behind them; the rule engine if not given.
         rpc_port: Where the payment chain's JSON-RPC server listens; 0 for any free port.
+        publish_after: Seconds after which what waits to be published is; None leaves that to `publish`.
     """
 
     def __init__(
@@ -201,8 +202,10 @@ class OpenGradientNet:
         settings: GatewaySettings | None = None,
         upstream: Upstream | None = None,
         rpc_port: int = 0,
+        publish_after: float | None = None,
     ) -> None:
         self._count = gateways
+        self._publish_after = publish_after
         self._settings = settings or GatewaySettings()
         self.clock = Clock()
         self._upstream = upstream or RuleModel(model="local", clock=self.clock)
@@ -292,11 +295,14 @@ class OpenGradientNet:
 
     def _work(self) -> None:
         """Settle what is idle, and let hearts beat."""
-        beaten = self.clock.now()
+        beaten = published = self.clock.now()
         while not self._stop.wait(1.0):
             try:
                 for gateway in self.gateways:
                     gateway.settle_due()
+                if self._publish_after is not None and self.clock.now() - published > self._publish_after:
+                    published = self.clock.now()
+                    self.publish()
             except (RuntimeError, ValueError, OSError) as error:
                 _log.warning("%s", error)
             if self.clock.now() - beaten > _BEAT_SECONDS:
@@ -402,6 +408,8 @@ class OpenGradientNet:
             "ZEROG_NETWORK": "local",
             "ZEROG_OPENGRADIENT_RPC_URL": self.registry_rpc_url,
             "ZEROG_BASE_RPC_URL": self.rpc_url,
+            "ZEROG_OPENGRADIENT_BLOBS_URL": self.blobs_url,
+            "ZEROG_OPENGRADIENT_NITRO_ROOT": self.hypervisor.root_sha256,
         }
 
 

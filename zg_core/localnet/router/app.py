@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import secrets
@@ -215,12 +216,15 @@ class Routes:
             return made
 
         asked = body if isinstance(body, dict) else {}
-        made = Answer(order.model, state.trace_shape, trace, state.faults, state.kept_frames, asked)
+        fault = state.faults.take(_F.CLAIM_LATE) if asks else None
+        late = 0.0 if fault is None else float(fault.options["seconds"])
+        made = Answer(order.model, state.trace_shape, trace, state.faults, state.kept_frames, asked, late)
         kind = answer.headers.get("content-type", "")
         if kind.startswith("text/event-stream"):
             return StreamingResponse(made.stream(_events(answer)), headers=headers, media_type="text/event-stream")
         data = await answer.aread()
         await answer.aclose()
+        await asyncio.sleep(late)
         if not kind.startswith("application/json"):
             trace(None)
             return Response(data, headers=headers, media_type=kind)
@@ -290,6 +294,17 @@ class Routes:
         ]
         if state.faults.take(_F.PREVIEW_STRANGER):
             rows = [{**rows[0], "address": "0x" + secrets.token_hex(20)}]
+        if state.faults.take(_F.PREVIEW_OTHER_MODEL):
+            name = pool.canonical_id(next(each for each in state.providers if each.address == rows[0]["address"]))
+            others = [each for each in state.providers if pool.canonical_id(each) != name]
+            rows = [
+                {**rows[0], "address": each.address, "endpoint": state.reach(each)}
+                for each in others
+                if each.spec.service_type == kind
+            ]
+        if (fault := state.faults.take(_F.PREVIEW_REPEATS)) is not None:
+            strangers = [{**rows[0], "address": "0x" + secrets.token_hex(20)} for _ in range(fault.options["copies"])]
+            rows = rows * fault.options["copies"] + strangers
         if (fault := state.faults.take(_F.PREVIEW_OTHER_ENDPOINT)) is not None:
             rows = [{**row, "endpoint": fault.options["endpoint"]} for row in rows]
         return JSONResponse({"object": "routing.preview", "service_type": kind, "providers": rows})
@@ -362,6 +377,8 @@ class Routes:
             allowed_models=tuple(order.get("allowed_models") or ()),
             allowed_providers=tuple(order.get("allowed_providers") or ()),
             trust_mode=str(order.get("trust_mode") or ""),
+            reset_period=str(order.get("reset_period") or "never"),
+            expiration=str(order.get("expiration") or "no_expiration"),
         )
         return JSONResponse(record.to_json(once=True), 201)
 
@@ -380,8 +397,17 @@ class Routes:
             raise RefusalError(410, "", "the key is revoked")
         order = _object(request)
         found.name = str(order.get("name") or found.name)
+        if "credit_limit" in order:
+            limit = order["credit_limit"]
+            found.limit = None if limit is None else round(float(limit) * 10**18)
         if "trust_mode" in order:
-            found.trust_mode = str(order["trust_mode"])
+            found.trust_mode = str(order["trust_mode"] or "")
+        for name in ("allowed_models", "allowed_providers"):
+            if name in order:
+                setattr(found, name, tuple(order[name] or ()))
+        for name in ("reset_period", "expiration"):
+            if name in order:
+                setattr(found, name, str(order[name] or getattr(found, name)))
         return JSONResponse(found.to_json())
 
     # who may

@@ -33,9 +33,12 @@ class RouterFault(StrEnum):
     FIELD_CHANGED = "field_changed"
     PREVIEW_STRANGER = "preview_stranger"
     PREVIEW_OTHER_ENDPOINT = "preview_other_endpoint"
+    PREVIEW_OTHER_MODEL = "preview_other_model"
+    PREVIEW_REPEATS = "preview_repeats"
     ERROR_AT_THE_END = "error_at_the_end"
     CLAIM_WITHHELD = "claim_withheld"
     CLAIM_FAILED = "claim_failed"
+    CLAIM_LATE = "claim_late"
     KEY_HIDDEN = "key_hidden"
     OTHER_PROVIDER_NAMED = "other_provider_named"
 
@@ -67,9 +70,15 @@ _MEANINGS: Mapping[RouterFault, tuple[str, Mapping[str, Any]]] = MappingProxyTyp
             "the preview sends the client for the key to another host",
             {"endpoint": "http://127.0.0.1:9"},
         ),
+        RouterFault.PREVIEW_OTHER_MODEL: ("the preview names a provider of another model under the one asked for", {}),
+        RouterFault.PREVIEW_REPEATS: ("the preview names each provider `copies` times, and strangers", {"copies": 500}),
         RouterFault.ERROR_AT_THE_END: ("a stream ends in a bare JSON error instead of [DONE]", {}),
         RouterFault.CLAIM_WITHHELD: ("the Router does not say whether it checked the signature", {}),
         RouterFault.CLAIM_FAILED: ("the Router says that the signature is wrong", {}),
+        RouterFault.CLAIM_LATE: (
+            "the Router takes its time to check the signature, and says nothing meanwhile",
+            {"seconds": 1.0},
+        ),
         RouterFault.KEY_HIDDEN: ("the provider's chat key is not passed on", {}),
         RouterFault.OTHER_PROVIDER_NAMED: ("the trace names another provider than the one that answered", {}),
     }

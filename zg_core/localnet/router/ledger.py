@@ -29,6 +29,8 @@ class KeyRecord:
     allowed_models: tuple[str, ...] = ()
     allowed_providers: tuple[str, ...] = ()
     trust_mode: str = ""
+    reset_period: str = "never"
+    expiration: str = "no_expiration"
     scopes: tuple[str, ...] = ()
     used: int = 0
     revoked: bool = False
@@ -45,8 +47,8 @@ class KeyRecord:
             "key_preview": f"{self.key[:6]}…{self.key[-4:]}",
             "name": self.name,
             "credit_limit": None if self.limit is None else _decimal(self.limit),
-            "reset_period": "never",
-            "expiration": "no_expiration",
+            "reset_period": self.reset_period,
+            "expiration": self.expiration,
             "allowed_models": list(self.allowed_models),
             "allowed_providers": list(self.allowed_providers),
             "trust_mode": self.trust_mode,

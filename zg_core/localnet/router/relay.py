@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class Answer:
         trace: Makes the trace, once usage is known.
         faults: What goes wrong.
         kept: Frames of earlier sealed answers.
+        request: The question.
+        late: Seconds before the trace of a stream is there.
     """
 
     asked: str
@@ -42,6 +45,7 @@ class Answer:
     faults: RouterFaultPlan
     kept: dict[bool, list[bytes]]
     request: dict[str, Any]
+    late: float = 0.0
     usage: dict[str, Any] | None = None
     frames: list[bytes] = field(default_factory=list)
 
@@ -106,6 +110,7 @@ class Answer:
             return
         if self.sealed:
             self.kept.setdefault(True, list(self.frames))
+        await asyncio.sleep(self.late)
         trace = self.trace(self.usage)
         folded = self.sealed or self.shape == "folded"
         if last is not None:

@@ -16,7 +16,7 @@ from zg_core.sse import DONE, SSEDecoder
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Answer", "request_texts"]
+__all__ = ["Answer", "has_attachments", "request_texts"]
 
 _ROLES = {"developer": "system"}
 # Parts of a message that a client may show and no gateway signs.
@@ -47,6 +47,22 @@ def request_texts(payload: Mapping[str, Any]) -> list[bytes]:
         if text not in texts:
             texts.append(text)
     return texts
+
+
+def has_attachments(payload: Mapping[str, Any]) -> bool:
+    """Whether a request holds an image or a file: newer gateways sign its kind and name, and not what is in it.
+
+    Example:
+        >>> has_attachments({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})
+        True
+    """
+    messages = payload.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        for each in content if isinstance(content, list) else ():
+            if isinstance(each, dict) and each.get("type") != "text":
+                return True
+    return False
 
 
 def _forms(payload: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

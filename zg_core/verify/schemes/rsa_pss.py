@@ -17,7 +17,7 @@ from zg_core.crypto import keccak256
 from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
 from zg_core.types import Kind
-from zg_core.verify.schemes.canonical import Answer, request_texts
+from zg_core.verify.schemes.canonical import Answer, has_attachments, request_texts
 from zg_core.verify.schemes.evidence import Evidence, Kept, Scheme
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
@@ -197,9 +197,8 @@ def examine(
         seen: Whether an earlier answer had the same signature.
         accept_models: Renames that the user accepts, asked to forwarded.
     """
-    verdict = Verdict(
-        Status.FAILED, kind=kind, expected_signer=tee_id_of(public_key), unsigned=", ".join(answer.unsigned)
-    )
+    beside = (*answer.unsigned, *(("attachments",) if has_attachments(payload) else ()))
+    verdict = Verdict(Status.FAILED, kind=kind, expected_signer=tee_id_of(public_key), unsigned=", ".join(beside))
     if not answer.signed:
         incomplete = not (complete and answer.ended)
         return replace(

@@ -94,7 +94,7 @@ class TestOneCall:
             {"messages": [{"role": "user", "content": content}]}
         )
         assert reply.body["choices"][0]["message"]["images"][0]["image_url"]["url"].startswith("data:image/png")
-        assert "images" in reply.receipt.verdict.unsigned
+        assert reply.receipt.verdict.unsigned == "usage, model, finish_reason, images, attachments"
 
     def test_gateways_of_april_are_understood(self, og, make):
         for gateway in og.gateways:
@@ -145,6 +145,13 @@ class TestSharing:
             replies = await asyncio.gather(*(client.create(QUESTION) for _ in range(64)))
         assert permits(og) == 1
         assert {reply.receipt.verdict.status for reply in replies} == {Status.VERIFIED}
+
+    def test_a_client_that_allows_less_uses_no_permit_of_one_that_allows_more(self, og, make):
+        make().create(QUESTION)
+        with pytest.raises(PaymentRequired) as refused:
+            make(cap=Amount("1", "OPG")).create(QUESTION)
+        assert refused.value.code == "payment_amount"
+        assert permits(og) == 1
 
     def test_clients_of_one_wallet_share_it_too(self, og, make):
         make().create(QUESTION)

@@ -11,6 +11,7 @@ import pytest
 
 from zg_core.backends.opengradient.challenge import approved, read
 from zg_core.backends.opengradient.options import OpenGradient
+from zg_core.config import Environment
 from zg_core.errors import ConfigError, PaymentRequired
 from zg_core.money import Amount
 
@@ -169,3 +170,13 @@ def test_a_malformed_option_is_refused_when_it_is_made(wrong):
         OpenGradient(**wrong)
     assert refused.value.code == "bad_opengradient"
     assert refused.value.hint
+
+
+def test_a_local_network_says_where_blobs_are_and_who_attests_and_nobody_else_does():
+    said = {"ZEROG_OPENGRADIENT_BLOBS_URL": "http://127.0.0.1:9/v1", "ZEROG_OPENGRADIENT_NITRO_ROOT": "12" * 32}
+    local = OpenGradient(registry_rpc_url="http://127.0.0.1:9").placed(Environment(said))
+    assert (str(local.blobs_url), local.nitro_root) == ("http://127.0.0.1:9/v1", "12" * 32)
+    far = OpenGradient(registry_rpc_url="https://rpc.example.org").placed(Environment(said))
+    assert (far.blobs_url, far.nitro_root) == (OpenGradient().blobs_url, OpenGradient().nitro_root)
+    given = OpenGradient(registry_rpc_url="http://127.0.0.1:9", nitro_root="34" * 32).placed(Environment(said))
+    assert given.nitro_root == "34" * 32

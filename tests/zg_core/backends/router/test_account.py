@@ -92,6 +92,34 @@ def test_keys_are_made_and_ended(account: RouterAccount, make: Make) -> None:
         account.create_key("x", unknown=1)
 
 
+def test_what_a_key_may_do_is_changed_and_the_rest_stays(account: RouterAccount, make: Make, net: LocalNet) -> None:
+    made = account.create_key("to change", credit_limit="2", trust_mode="private")
+    assert made.key is not None
+    changed = account.update_key(made.key_id, name="changed", allowed_models=["local-chat-2"])
+    assert (changed.name, changed.trust_mode, changed.credit_limit) == ("changed", "private", "2")
+    with pytest.raises(SessionRejected, match="does not allow this model"):
+        make(api_key=made.key.reveal()).create(ASK)
+    lifted = account.update_key(made.key_id, allowed_models=[], credit_limit=None, trust_mode="")
+    assert (lifted.allowed_models, lifted.credit_limit, lifted.trust_mode, lifted.key) == ((), "", "", None)
+    assert make(api_key=made.key.reveal()).create(ASK).text
+    for wrong in ({}, {"key": "sk-" + "1" * 32}):
+        with pytest.raises(ConfigError) as refused:
+            account.update_key(made.key_id, **wrong)
+        assert refused.value.code == "bad_setting"
+    narrow = net.router.new_key(manages=True, scopes=("keys:read", "keys:create"))
+    with (
+        RouterAccount(management_key=narrow, base_url=net.router.base_url, environ={}) as other,
+        pytest.raises(SessionRejected) as caught,
+    ):
+        other.update_key(made.key_id, name="mine")
+    assert caught.value.code == "insufficient_scope"
+    account.revoke_key(made.key_id)
+    for key_id, code in ((made.key_id, "api_key_revoked"), ("nobody", "api_key_not_found")):
+        with pytest.raises(RequestError) as gone:
+            account.update_key(key_id, name="x")
+        assert gone.value.code == code
+
+
 @pytest.mark.parametrize("sealed", [False, True])
 def test_receipts_agree_with_the_book(account: RouterAccount, make: Make, sealed: bool) -> None:
     client = make(sealed=sealed)

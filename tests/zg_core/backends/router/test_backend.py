@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from tests.zg_core.backends.router.conftest import Make, settings_for
 from zg_core import ChatClient, ImageClient, SpeechClient, VerificationWarning
 from zg_core.backends.router.options import Router
+from zg_core.contracts.reader import ChainReader
 from zg_core.errors import (
     ConfigError,
     InsufficientFunds,
@@ -21,7 +23,7 @@ from zg_core.errors import (
     VerificationUnavailable,
     ZeroGError,
 )
-from zg_core.localnet import LocalNet, speak
+from zg_core.localnet import LocalNet, ProviderSpec, speak
 from zg_core.localnet.router.faults import RouterFault
 from zg_core.routing.routing import Routing
 from zg_core.types import Prompt
@@ -123,6 +125,21 @@ class TestInTheClear:
         assert b"x-0g-provider-trust-mode: verified" in passed
         assert b"x-0g-provider-max-price-usd-completion: 5" in passed
         assert b'"provider"' not in next(each for each in net.router.seen if b"swordfish" in each)
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_check_that_takes_its_time_is_waited_for(self, make: Make, net: LocalNet, stream: bool) -> None:
+        """The Router says nothing while it checks: no patience of the user's is as short as that."""
+        client = make(verify_tee=True, minimum="claimed", verify="warn", timeout=0.4)
+        with net.router.fault(RouterFault.CLAIM_LATE, seconds=1.0) as late:
+            if stream:
+                with client.stream(ASK) as events:
+                    assert list(events)
+                receipt = events.receipt
+            else:
+                receipt = client.create(ASK).receipt
+        assert late.fired
+        assert receipt is not None
+        assert receipt.evidence.facts["trace"]["tee_verified"] is True
 
 
 class TestBadInput:
@@ -229,6 +246,67 @@ class TestSealed:
         with net.router.fault(RouterFault.PREVIEW_STRANGER, times=None), pytest.raises(ModelNotServed):
             make(sealed=True).create(ASK)
         assert b"_e2ee" not in b"".join(net.router.seen)
+
+    @pytest.mark.parametrize("sealed", [False, True])
+    def test_anthropics_form_is_refused_by_name_before_anything_is_sent(
+        self, make: Make, net: LocalNet, sealed: bool
+    ) -> None:
+        for path in ("/messages", "/v1/messages"):
+            with pytest.raises(ConfigError, match="Anthropic") as caught:
+                make(sealed=sealed).create({**ASK, "max_tokens": 9}, path=path)
+            assert (caught.value.code, "/chat/completions" in caught.value.hint) == ("unknown_task", True)
+        assert not [passed for passed in net.router.seen if passed.startswith(b"POST")]
+
+    def test_a_provider_of_another_model_in_the_preview_gets_nothing(self, make: Make, net: LocalNet) -> None:
+        with net.router.fault(RouterFault.PREVIEW_OTHER_MODEL, times=None), pytest.raises(ZeroGError) as caught:
+            make(sealed=True).create(ASK)
+        assert caught.value.code == "model_renamed"
+        assert "accept_models={'local-chat-1': " in caught.value.hint
+        assert b"_e2ee" not in b"".join(net.router.seen)
+        other = net.provider("local-chat-2")
+        with net.router.fault(RouterFault.PREVIEW_OTHER_MODEL, times=None), pytest.raises(ZeroGError) as refused:
+            make(sealed=True, accept_models={"local-chat-1": "local-chat-9"}).create(ASK)
+        assert refused.value.code == "model_renamed"
+        assert make(sealed=True, provider=other.address, model="local-chat-2").create(ASK).text
+
+    def test_a_preview_without_end_costs_no_reads_without_end(
+        self, make: Make, net: LocalNet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read: list[str] = []
+        service = ChainReader.service
+
+        async def counted(reader: ChainReader, address: str, **more: Any) -> Any:
+            read.append(address)
+            return await service(reader, address, **more)
+
+        monkeypatch.setattr(ChainReader, "service", counted)
+        with net.router.fault(RouterFault.PREVIEW_REPEATS, times=None):
+            client = make(sealed=True)
+            assert len(client.explain()) == 1
+            assert 2 < len(read) < 60
+            assert client.create(ASK).receipt.verdict.status is Status.VERIFIED
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_a_call_goes_on_to_the_next_enclave_and_is_sealed_anew(self, status: int) -> None:
+        """Nobody has to ask for that: the candidates of a model are as good as each other (0g-router §10.5)."""
+        with LocalNet(providers=[ProviderSpec(model="m"), ProviderSpec(model="m")], router=True) as net:
+            client = ChatClient(**settings_for(net, sealed=True, model="m", verify="require"))
+            with client, net.router.fault(RouterFault.REFUSED, status=status, code="vault_unavailable"):
+                reply = client.create(ASK)
+            assert reply.receipt.verdict.status is Status.VERIFIED
+            sent = [passed for passed in net.router.seen if b"_e2ee" in passed and passed.startswith(b"POST")]
+            pinned = {line for passed in sent for line in passed.split(b"\n") if b"provider-address" in line.lower()}
+            keys = {json.loads(passed.rpartition(b"\n")[2])["_e2ee"]["key_id"] for passed in sent}
+            assert (len(sent), len(pinned), len(keys)) == (2, 2, 2)
+
+    def test_a_key_that_is_none_is_tried_once(self, make: Make, net: LocalNet) -> None:
+        with LocalNet(providers=[ProviderSpec(model="m"), ProviderSpec(model="m")], router=True) as net:
+            client = ChatClient(**settings_for(net, sealed=True, model="m"))
+            refused = net.router.fault(RouterFault.REFUSED, times=None, status=401, code="invalid_api_key")
+            with client, refused, pytest.raises(SessionRejected):
+                client.create(ASK)
+            sent = [passed for passed in net.router.seen if b"_e2ee" in passed and passed.startswith(b"POST")]
+            assert len(sent) == 1
 
     def test_where_the_enclave_is_says_the_chain_and_not_the_preview(self, make: Make, net: LocalNet) -> None:
         with net.router.fault(RouterFault.PREVIEW_OTHER_ENDPOINT, times=None):

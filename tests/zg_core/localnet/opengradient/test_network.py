@@ -92,3 +92,20 @@ def test_a_tree_of_one_leaf_is_the_leaf():
     root3, dump3 = tree_of([leaf, (*leaf[:4], 6), (*leaf[:4], 7)])
     assert len(dump3["tree"]) == 5
     assert dump3["tree"][0] == "0x" + root3.hex()
+
+
+def test_what_waits_to_be_published_is_published_after_a_while(monkeypatch):
+    done = threading.Event()
+    with OpenGradientNet(gateways=1, publish_after=0.0) as net:
+        honest = net.relay.publish
+
+        def publish() -> str:
+            transaction = honest()
+            if transaction:
+                done.set()
+            return transaction
+
+        monkeypatch.setattr(net.relay, "publish", publish)
+        net.relay.add((bytes(32), bytes(32), bytes(32), b"signature", 1))
+        assert done.wait(60)
+        assert len(net.relay.blobs) == 1
