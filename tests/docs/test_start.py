@@ -141,7 +141,7 @@ def test_opengradient_on_this_machine(alone: Reader) -> None:
     assert both.count("2+3 = 5") == 2
     assert both.count("FAILED") == 1
     assert "not signed: usage, model, finish_reason" in both
-    assert "permit        open" in both
+    assert "permit        open" in both or "permit        settled" in both  # all calls of it are in the store
 
 
 def test_the_tests_of_ones_own_agent(alone: Reader) -> None:
