@@ -155,6 +155,10 @@ def test_a_preview_of_any_shape_ends_in_words_and_sends_nothing(net: LocalNet, o
 
 
 def test_a_cost_is_not_exact_where_the_enclave_bound_no_count(net: LocalNet) -> None:
-    with net.providers[0].fault("usage_null"), client(net, verify="warn", minimum="claimed") as ours:
+    silent = net.providers[0].fault("usage_null")
+    with silent, net.router.fault(RouterFault.COST_WRONG) as lie, client(net) as ours:
         receipt = ours.create(ASK).receipt
+    assert lie.fired
+    assert receipt.verdict.status is Status.VERIFIED
+    assert receipt.fee.amount.units == 1000
     assert not receipt.fee.exact
