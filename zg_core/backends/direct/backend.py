@@ -347,7 +347,10 @@ class DirectBackend:
                 return None
             provider = call.route.service.provider
             self._sealing.forget(provider)
-            await self._sealing.of(await self._chain.service(provider, fresh=True))
+            record = await self._chain.service(provider, fresh=True)  # it may have changed with the key
+            if (objection := sealing.objection_to(record)) is not None:
+                raise objection
+            await self._attested(record, call.route.model)
             return await self._grant(call, "new key")
         if not call.hasty and (left := await self._patience(call, error)) > 0:
             self._tell_of(call, error, left)
