@@ -158,8 +158,12 @@ class Fee:
         Example:
             >>> Fee(neuron(0), exact=False, reason="outcome_unknown", upper=10**15).bounds
             'unknown (outcome_unknown), at most 0.001 0G'
+            >>> Fee(Amount("0.2", "OPG"), exact=False, reason=METERED, upper=0).bounds
+            '0.2 OPG (metered_by_gateway), within the permit of an earlier call'
         """
         upper = "no bound" if self.upper is None else f"at most {Amount(self.upper, self.amount.currency)}"
+        if self.reason == METERED and self.upper is not None and self.upper < self.amount.units:
+            upper = "within the permit of an earlier call"  # which answers for all that can be taken by it
         known = str(self.amount) if self.reason == METERED else "unknown"
         return f"{known} ({self.reason}), {upper}"
 

@@ -11,7 +11,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -167,14 +167,17 @@ class Enclave(Machine):
         self._info = info.replace("{key}", self._key.address)
         self.address = self.register(net)
 
-    def register(self, net: LocalNet) -> str:
-        """A record on chain that leads here; the provider's address."""
+    def register(self, net: LocalNet, info: str | None = None, *, acknowledged: bool = True) -> str:
+        """A record on chain that leads here, with `info` of its own if need be; the provider's address."""
         operator = Key.random()
         net.chain.set_balance(operator.address, 2 * STAKE)
         side = ChainSide(net.chain, operator, OWNER)
         facts = Registration("chatbot", self.url, "old", "TeeML", 1, 1, self._info, self._key.address)
+        if info is not None:
+            facts = replace(facts, additional_info=info.replace("{key}", self._key.address))
         side.register(facts, first=True)
-        side.acknowledge()
+        if acknowledged:
+            side.acknowledge()
         net.open_account(net.wallet, operator.address)
         return operator.address
 

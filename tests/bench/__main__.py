@@ -14,7 +14,7 @@ import time
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import crowds, fleet, langchain, llamaindex, networks, serving, stores
+from tests.bench import crowds, fleet, langchain, llamaindex, networks, serving, sizes, stores
 from tests.bench.contenders import running_server
 from zg_core.http.library import library
 from zg_core.localnet import Chain, LocalNet
@@ -59,7 +59,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument(
-        "part", nargs="?", choices=["calls", "scale", "serve", "fleet"], default="calls", help="scale: the long ones"
+        "part",
+        nargs="?",
+        choices=["calls", "scale", "serve", "sizes", "fleet"],
+        default="calls",
+        help="scale: the long ones; serve, sizes, fleet: these alone",
     )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--receipts", type=int, default=1_000_000, help="so many are in the store of `scale`")
@@ -71,10 +75,12 @@ def main() -> None:
         with running_server() as server:
             fleet.report(server, 10 * rounds)
         return
-    if arguments.part in ("scale", "serve"):
+    if arguments.part != "calls":
         with running_server() as server:
-            scale = chain(crowds.rows(server, rounds), stores.rows(server, rounds, arguments.receipts))
-            report(scale if arguments.part == "scale" else serving.rows(server, rounds))
+            if arguments.part == "scale":
+                report(chain(crowds.rows(server, rounds), stores.rows(server, rounds, arguments.receipts)))
+            else:
+                report((serving if arguments.part == "serve" else sizes).rows(server, rounds))
         return
     print(f"{'start':<40}{'median ms':>12}")
     for name, milliseconds in [*start_times(rounds), *snapshot_times(rounds)]:
@@ -87,6 +93,7 @@ def main() -> None:
             chain(
                 langchain.rows(server, rounds, arguments.memory_calls),
                 llamaindex.rows(server, rounds),
+                sizes.rows(server, rounds),
                 serving.rows(server, rounds),
                 networks.rows(rounds),
             )

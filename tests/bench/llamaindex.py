@@ -23,7 +23,7 @@ def rows(server: Server, rounds: int) -> Iterator[Row]:
         "base": "from llama_index.core.llms.function_calling import FunctionCallingLLM",
     }
     found = measures.process_cpu_ms(scripts, max(7, rounds // 3))
-    yield Row("import ZeroG / import FunctionCallingLLM", found["ours"] / found["base"], 1.05)
+    yield Row("import ZeroG / import FunctionCallingLLM", found["ours"] / found["base"], 1.03)
     if importlib.util.find_spec("llama_index.llms.openai_like") is None:
         return
     models = {"off": zerog(server, "off"), "require": zerog(server, "require"), THEIRS: openai_like(server)}

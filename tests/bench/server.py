@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import sys
 import threading
 import uuid
 from collections import OrderedDict
 from dataclasses import replace
+from functools import lru_cache
 
 from zg_core.localnet import LocalNet, ProviderSettings
 from zg_core.localnet.base.keys import Key
@@ -61,6 +63,25 @@ PIECES = [
 ]
 
 
+_ASKED = re.compile(rb"(chunks|words)=([0-9]+)")
+"""In a request: so many chunks, or so many words in one piece, are the answer."""
+
+
+def _pieces(request: bytes) -> list[str]:
+    """The answer to a request, in the pieces in which it is sent."""
+    asked = _ASKED.search(request)
+    if asked is None:
+        return PIECES if b'"stream":true' in request.replace(b'": ', b'":') else [ANSWER]
+    return _long(asked[1].decode(), int(asked[2]))
+
+
+@lru_cache(maxsize=8)
+def _long(kind: str, count: int) -> list[str]:
+    if kind == "words":
+        return [ANSWER.replace(_MESSAGE["content"], "word " * count)]
+    return [PIECES[0], *[_event(delta={"content": f"word{n} "}) for n in range(count)], *PIECES[-3:]]
+
+
 class Answers:
     """Makes replies and, when asked, their signatures."""
 
@@ -74,8 +95,7 @@ class Answers:
     def reply(self, request: bytes) -> tuple[str, list[bytes]]:
         """A chat id, and the body in the pieces in which it is sent."""
         chat_id = str(uuid.uuid4())
-        texts = PIECES if b'"stream":true' in request.replace(b'": ', b'":') else [ANSWER]
-        pieces = [text.replace(_ID, chat_id).encode() for text in texts]
+        pieces = [text.replace(_ID, chat_id).encode() for text in _pieces(request)]
         self._hashes[chat_id] = hashlib.sha256(request).hexdigest(), hashlib.sha256(b"".join(pieces)).hexdigest()
         if len(self._hashes) > 4096:
             self._hashes.popitem(last=False)
@@ -97,7 +117,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
-        self._data = b""
+        self._data = bytearray()
+        self._wanted = 0  # bytes before the next request can be whole
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
@@ -111,14 +132,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._data += data
-        while b"\r\n\r\n" in self._data:
-            head, _, rest = self._data.partition(b"\r\n\r\n")
+        while len(self._data) >= self._wanted and (end := self._data.find(b"\r\n\r\n", 0, 65536)) >= 0:
+            head = bytes(self._data[:end])
             lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
             length = int(lengths[0].partition(b":")[2]) if lengths else 0
-            if len(rest) < length:
+            self._wanted = end + 4 + length
+            if len(self._data) < self._wanted:
                 return
-            self._data = rest[length:]
-            path, body = head.split(b" ", 2)[1].decode("latin-1"), rest[:length]
+            path, body = head.split(b" ", 2)[1].decode("latin-1"), bytes(self._data[end + 4 : self._wanted])
+            del self._data[: self._wanted]
+            self._wanted = 0
             if THINKS in body:
                 asyncio.get_running_loop().call_later(THOUGHT, self._answer, path, body)
             else:

@@ -164,3 +164,25 @@ def test_the_readme_is_a_screen_and_a_half() -> None:
     assert text.count("\n") <= 95
     blocks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     assert all(block.count("\n") <= 12 for block in blocks)
+
+
+@pytest.mark.requires("chromium")
+def test_a_reader_without_a_network_searches_from_a_folder(site: Path, chromium: str | None) -> None:
+    from playwright.sync_api import sync_playwright
+
+    asked: list[str] = []
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        try:
+            page = browser.new_page(viewport={"width": 1300, "height": 800})
+            page.on("request", lambda request: asked.append(request.url))
+            page.goto((site / "index.html").as_uri())
+            page.locator("input[name=query]").first.focus()
+            page.keyboard.type("sub-account")
+            found = page.locator(".md-search-result__item a").first
+            found.wait_for(state="attached")
+            assert (found.get_attribute("href") or "").partition("?")[0].partition("#")[0].endswith(".html")
+        finally:
+            browser.close()
+    assert len(asked) > 3
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []

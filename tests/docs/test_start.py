@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -139,9 +140,10 @@ def test_opengradient_on_this_machine(alone: Reader) -> None:
     both = "".join(alone.paste(block) for block in blocks(ROOT / "docs/start/opengradient.md"))
     assert "1000 OPG" in both
     assert both.count("2+3 = 5") == 2
-    assert both.count("FAILED") == 1
+    assert both.count("FAILED") == 0
+    assert "level 2: the document is signed by a genuine Nitro hypervisor" in both
     assert "not signed: usage, model, finish_reason" in both
-    assert "permit        open" in both
+    assert re.search("permit        (open|settled)", both)  # five seconds after its last call
 
 
 def test_the_tests_of_ones_own_agent(alone: Reader) -> None:

@@ -498,7 +498,7 @@ BROKEN: dict[str, Callable[[Path], Any]] = {
     "a token beside a wrong setting": lambda folder: ChatClient(api_key=TOKEN, provider="x", network="x", environ={}),
     "an environment beside a wrong setting": lambda folder: Settings.resolve(ledger="x", environ={"PRIVATE_KEY": KEY}),
     "a digest too short": lambda folder: Wallet.from_key(KEY).sign_digest(b"short"),
-    "a wrong password": lambda folder: Wallet.from_keystore(keystore(folder), PASSWORD + "x").address,
+    "a wrong password": lambda folder: Wallet.from_keystore(keystore(folder), PASSWORD + "x").unlock(),
     "a password to no file": lambda folder: Wallet.from_keystore(folder / "x", PASSWORD).address,
     "a password to junk": lambda folder: Wallet.from_keystore(keystore(folder, b"{}"), lambda: PASSWORD).address,
     "a token cut": lambda folder: read_token(TOKEN[:-20]),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from zg_core.tasks.base import Task
     from zg_core.types import Service as Record
 
-__all__ = ["KEY_MISMATCH", "SealedKey", "body_of", "hear", "key_changed", "verdict_on"]
+__all__ = ["KEY_MISMATCH", "SealedKey", "body_of", "hear", "key_changed", "objection_to", "verdict_on"]
 
 KEY_MISMATCH = "e2ee_key_mismatch"
 """The enclave has another key than the one that a request was sealed to: nothing was opened, nothing billed."""
@@ -61,6 +61,20 @@ def key_changed(status: int, body: bytes) -> ZeroGError | None:
     return SessionRejected(
         f"the enclave answered 409: {said}", code=KEY_MISMATCH, hint=hint, retryable=True, status=409
     )
+
+
+def objection_to(record: Record) -> ZeroGError | None:
+    """Why nothing may be sealed to the enclave of a provider, by its record on chain; None where nothing is against it.
+
+    Asked before the first prompt, and again where the enclave says that it has a new key.
+    """
+    if not record.acknowledged:
+        said = f"the key of provider {record.provider} is not acknowledged on chain, so nothing is sealed to it"
+        return VerificationUnavailable(said, code="service_not_acknowledged", hint="choose another provider")
+    if record.kind is Kind.STANDARD:
+        said = f"provider {record.provider} has no enclave to seal to"
+        return VerificationUnavailable(said, code="cannot_seal", hint="choose another provider or model")
+    return None
 
 
 def body_of(task: Task, model: str, payload: Mapping[str, Any], key: EnclaveKey | None) -> Body:

@@ -12,6 +12,11 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command; without its extra, say which one to install."""
+    if sys.argv[1:] == ["--version"]:  # asked often, and by programs: without loading every command
+        from zg_core import __version__
+
+        sys.stdout.write(f"zerog {__version__}\n")
+        return
     try:
         from zg_core.cli.app import app
     except ModuleNotFoundError as error:

@@ -150,6 +150,8 @@ def chat(
     }
     receipts: list[Receipt] = []
     with run.client(provider=provider, model=model, on_receipt=receipts.append, **options) as client:
+        if sealed and not local_root and client.network.is_local:
+            run.out.note("the hardware of a local network is made up: --local-root believes in it")
         with told(run.out, receipts):
             expect_lag(client)
             answer = _streamed(run.out, client, payload) if as_it_comes else _whole(run.out, client, payload)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from zg_core.chain.failures import RpcFailure
 from zg_core.chain.rpc import JsonRpc, data_of, quantity, rpc_junk
 from zg_core.contracts import abi
-from zg_core.crypto import checksum_address
+from zg_core.crypto import checksum_address, same_address
 from zg_core.errors import ChainError, ConfigError, WrongChain
+from zg_core.types import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +24,9 @@ __all__ = ["ChainReader"]
 
 PAGE = 50  # the contracts' page limit (0g-abi "constants")
 SERVICE_TTL = 600.0  # seconds; prices and signers change rarely, and an accusation reads again
-
-
 _AT_ONCE = 8  # pages
+# Of these the signed text has one form (0g-direct §5.3); that of TeeTLS is another.
+_SIGNS_ALIKE = (Kind.TEE_ML, Kind.TEE_ML_SEPARATED)
 
 
 class ChainReader:
@@ -48,6 +49,7 @@ class ChainReader:
         self._services: dict[str, tuple[float, Service]] = {}
         self._blocks: dict[str, int] = {}
         self._service_name = ""
+        self._listed = -math.inf
 
     async def service(self, provider: str, *, fresh: bool = False, since: float | None = None) -> Service:
         """The provider's service record.
@@ -137,6 +139,32 @@ class ChainReader:
             done = any(not page for page, _ in read)
             offsets = [] if done else list(range(following, min(total, following + _AT_ONCE * PAGE), PAGE))
         return list({service.provider: service for service in found}.values())
+
+    async def known(self) -> None:
+        """Have read all services, within the last `ttl` seconds."""
+        async with self._transport.lock("all records"):
+            began = time.monotonic()
+            if began - self._listed >= self._ttl:
+                await self.services()
+                self._listed = began
+
+    def rivals(self, record: Service) -> tuple[str, ...]:
+        """Providers whose acknowledged records name the key of `record` too, and say another kind that signs alike.
+
+        Which kind of enclave has signed with it, nobody can tell then. As far as records were read: see `known`.
+        """
+        if record.kind not in _SIGNS_ALIKE:
+            return ()
+        others = [other for _, other in tuple(self._services.values()) if other.kind is not record.kind]
+        return tuple(
+            other.provider
+            for other in others
+            if other.kind in _SIGNS_ALIKE
+            and other.acknowledged
+            and other.provider != record.provider
+            and other.signer
+            and same_address(other.signer, record.signer)
+        )
 
     async def account(self, user: str, provider: str) -> abi.Account | None:
         """The user's sub-account at this provider, None if there is none."""

@@ -20,13 +20,15 @@ def data_url(data: Any, kind: Any, place: str) -> str:
     """Base64 as an address; what is an address already stays one.
 
     Raises:
-        ConfigError: it is neither text nor bytes (code ``bad_image``).
+        ConfigError: it is neither text nor the bytes of a picture (code ``bad_image``).
 
     Example:
         >>> data_url("R0lGODlh", "image/gif", "content[0]"), data_url(b"GIF89a", None, "content[0]")
         ('data:image/gif;base64,R0lGODlh', 'data:;base64,R0lGODlh')
     """
     if isinstance(data, bytes | bytearray | memoryview):
+        if not picture_type(bytes(data[:64])):  # it may be anything, base64 as well
+            raise _bad(f"the image at {place} is bytes, and no picture of a known form")
         data = base64.b64encode(data).decode()
     if not isinstance(data, str):
         raise _bad(f"the image at {place} is a {type(data).__name__}")

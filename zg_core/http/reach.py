@@ -43,7 +43,7 @@ _CARRIERS = ipaddress.IPv4Network("100.64.0.0/10")
 _ISATAP = (0x00005EFE, 0x02005EFE)  # RFC 5214: the last 32 bits are an IPv4 address
 _NUMBER = re.compile(r"(?:[0-9]+|0[xX][0-9a-fA-F]*)")
 # Names that never mean a machine on the internet (RFC 6761, 6762, 8375, ICANN's reservation of "internal", and what it
-# never delegates because so many use it at home); so does none without a dot.
+# never delegates because so many use it at home).
 _OWN_NAMES = ("local", "internal", "home.arpa", "home", "corp", "lan")
 _LOOPBACK_NAMES = ("localhost", "localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback")
 
@@ -129,7 +129,7 @@ def check_host(host: str) -> None:
         why = _objection_to_number(name)
     elif name.rpartition(".")[2] in _LOOPBACK_NAMES:
         why = LOOPBACK
-    elif (name and "." not in name) or any(name.endswith(f".{own}") for own in _OWN_NAMES):
+    elif any(name == own or name.endswith(f".{own}") for own in _OWN_NAMES):
         why = "a private name"
     else:
         why = "" if name and "%" not in name else "no name"

@@ -28,7 +28,8 @@ class Timeouts:
         first_token: From sending the request to the first byte of the body, model's thinking included, however slowly
             the head trickles in.
         stall: Between two pieces of the body.
-        whole: From sending the request to the end of the body, however steadily it comes; None sets no bound.
+        whole: From sending the request to the end of the body, however steadily it comes, an hour by default; None
+            sets no bound.
 
     Raises:
         ConfigError: one of them is no positive number.
@@ -42,7 +43,7 @@ class Timeouts:
     read: float = 300.0
     first_token: float | None = None
     stall: float | None = None
-    whole: float | None = field(default=None, repr=False)
+    whole: float | None = field(default=3600.0, repr=False)
 
     def __post_init__(self) -> None:
         """Check the numbers."""

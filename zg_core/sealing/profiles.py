@@ -17,6 +17,13 @@ __all__ = ["PROFILES", "Profile", "check_clear", "profile_of", "split"]
 
 ROUTERS_OWN = ("provider", "verify_tee", "plugins", "attachments")
 """Fields of a body that the Router takes for itself or strips: bound, they would break the seal (0g-router §10.4)."""
+_CONTENT = frozenset(
+    {
+        "documents", "file", "function_call", "functions", "image", "images", "input", "instruction", "instructions",
+        "mask", "messages", "negative_prompt", "prediction", "prompt", "suffix", "system", "tool_choice", "tools",
+    }
+)  # fmt: skip
+"""Fields in which servers of models take what is asked: where a profile has no sealed place for one, it is refused."""
 _BREAKS = ("\r", "\n", '"')
 
 
@@ -124,6 +131,9 @@ def split(payload: Mapping[str, Any], profile: Profile) -> tuple[dict[str, Any],
         clear.setdefault(name, values[0])
     if own := [name for name in (*ROUTERS_OWN, "_e2ee") if name in clear]:
         raise _refused(f"{own[0]!r} cannot be part of a sealed request: the Router takes it out, and the seal breaks")
+    if open_ones := sorted(_CONTENT & clear.keys()):
+        said = f"{open_ones[0]!r} has no sealed form, and would go in the clear where everybody between reads it"
+        raise _refused(said, f"say it in {' or '.join(profile.sealed)}, which are sealed")
     if problem := check_clear(clear, profile, sealed):
         raise _refused(problem)
     if profile.name == "transcription" and (problem := _unfit_form({**clear, **sealed})):

@@ -58,6 +58,7 @@ class Reason(StrEnum):
     NO_SIGNATURE = "no_signature"
     RECORD_UNREADABLE = "record_unreadable"
     RECORD_CHANGED = "record_changed"
+    SIGNER_SHARED = "signer_shared"
     STALE = "stale"
     # not_checked
     POLICY_OFF = "policy_off"
@@ -237,6 +238,9 @@ _SENTENCES: dict[str, str] = {
     Reason.NO_SIGNATURE: "the provider has no signature for this reply",
     Reason.RECORD_UNREADABLE: "the chain record of the provider could not be read",
     Reason.RECORD_CHANGED: "the chain record changed around this call, and it no longer names the key that signed",
+    Reason.SIGNER_SHARED: (
+        "the key on chain is that of a provider of another kind too, so that nobody can tell which of them signed"
+    ),
     Reason.STALE: "the signature was made at another time than this call: an old answer, or a clock that is off",
     Reason.POLICY_OFF: "the policy is off",
     Reason.ABANDONED: "the reader broke off before the end",

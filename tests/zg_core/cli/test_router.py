@@ -68,6 +68,7 @@ def test_a_sealed_question_is_proven_where_the_local_hardware_is_believed_by_nam
 ) -> None:
     asked = ("chat", "Say: hello", "--model", "local-chat-1", "--sealed", "--json")
     doubted = zerog(*asked, "--backend", "router", ok=False)
+    assert "--local-root" in zerog(*asked[:-1], "--backend", "router", ok=False).err
     assert doubted.code != 0  # Intel has signed nothing of a made-up machine
     assert b"_e2ee" not in b"".join(routed.router.seen)
     monkeypatch.setenv("ZEROG_STATUS_URL", routed.status_url)

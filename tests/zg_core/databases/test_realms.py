@@ -123,7 +123,7 @@ def test_what_is_billed_in_another_currency_is_refused_with_the_budget_to_give(u
     with pytest.raises(ConfigError) as caught:
         spending.reserve(receipt("OPG"), service("OPG"), REQUEST)
     assert caught.value.code == "budget_unpriced"
-    assert 'Amount("1", "OPG")' in caught.value.hint
+    assert 'usd=Amount("20", "OPG")' in caught.value.hint
     store.close()
 
 

@@ -106,7 +106,7 @@ class TestHosts:
             *("[::1]", "127.1", "127.0.0.1.", "2130706433", "0x7f000001", "0177.0.0.1", "0x7f.1", "0", "1.2.3.4.5"),
             *("8.8.2056", "0x08080808", "localhost", "LOCALHOST", "localhost.", "a.localhost", "localhost.localdomain"),
             *("printer.local", "metadata.google.internal", "router.home.arpa", "%31%32%37.0.0.1", "."),
-            *("ip6-loopback", "localhost6", "a.ip6-localhost.", "intranet", "METADATA.", "nas.lan", "x.corp", "a.home"),
+            *("ip6-loopback", "localhost6", "a.ip6-localhost.", "LAN.", "nas.lan", "x.corp", "a.home"),
         ],
     )
     def test_what_names_no_public_machine_is_refused(self, host: str) -> None:

@@ -78,6 +78,10 @@ class TestDeadlines:
             drive(fetch(server.url, timeouts=Timeouts(connect=5.0, read=60.0, whole=0.3), once=True))
         assert server.gone.wait(10), "the connection stays open"
 
+    @pytest.mark.parametrize("given", [None, 5, (5, 60), (5, 60, 5, 5)], ids=repr)
+    def test_no_answer_is_waited_for_without_end(self, given: Any) -> None:
+        assert timeouts_of(given).whole == 3600
+
     def test_the_clock_of_one_response_does_not_bind_the_next_on_its_connection(self, drive: Any) -> None:
         def both(seconds: float, server: Server) -> tuple[list[bytes], list[int]]:
             server.script = [[answer(b"one")], [Pause(2 * seconds), answer(b"two")]]

@@ -250,6 +250,9 @@ class DirectBackend:
             careful = self._careful or is_held()
             record = await (self._records.young(provider, made) if careful else self._chain.service(provider))
         self.admit(record)
+        if self._policy.looks_at_records:  # what is demanded of a kind is no demand on a key that two kinds share
+            await self._chain.known()
+            self._refuse_shared(record)
         wanted = model or record.model
         if wanted != record.model and wanted not in (served := await self._models(record, wanted)):
             names = ", ".join([record.model, *sorted(served - {record.model})][:8])
@@ -264,6 +267,15 @@ class DirectBackend:
         return DirectRoute(
             await self._listed(record, wanted), wanted, report, made, read, records=self._records, chain=self._chain
         )
+
+    def _refuse_shared(self, record: Record) -> None:
+        if rivals := self._chain.rivals(record):
+            raise VerificationUnavailable(
+                f"the key of provider {record.provider} ({record.kind}) is that of {rivals[0]} too, of another kind; "
+                "nothing was sent",
+                code="signer_shared",
+                hint="choose another provider",
+            )
 
     def _other_way(self, wanted: str) -> str:
         """How to come to a provider of `wanted`, in words that name where provider and model were said."""
@@ -335,7 +347,10 @@ class DirectBackend:
                 return None
             provider = call.route.service.provider
             self._sealing.forget(provider)
-            await self._sealing.of(await self._chain.service(provider, fresh=True))
+            record = await self._chain.service(provider, fresh=True)  # it may have changed with the key
+            if (objection := sealing.objection_to(record)) is not None:
+                raise objection
+            await self._attested(record, call.route.model)
             return await self._grant(call, "new key")
         if not call.hasty and (left := await self._patience(call, error)) > 0:
             self._tell_of(call, error, left)
@@ -483,6 +498,12 @@ class DirectBackend:
         verdict = replace(verdict, record_age=route.record_age)
         if route.stale and verdict.satisfies(Status.CLAIMED):  # what it names may hold no more
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
+        return self._of_one_kind(verdict, record)
+
+    def _of_one_kind(self, verdict: Verdict, record: Record) -> Verdict:
+        """`verdict`, unless its key is that of a record of another kind as well: then nobody can tell whose it was."""
+        if verdict.satisfies(Status.CLAIMED) and self._chain.rivals(record):
+            return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.SIGNER_SHARED)
         return verdict
 
     async def _judge_sealed(self, call: Call) -> Verdict:
@@ -502,7 +523,7 @@ class DirectBackend:
         verdict = replace(verdict, record_age=route.record_age)
         if route.stale and verdict.satisfies(Status.CLAIMED):
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
-        return verdict
+        return self._of_one_kind(verdict, record)
 
     async def model_info(self, service: Service, model: str) -> ModelInfo:
         """What the provider says about `model`."""

@@ -146,8 +146,12 @@ async def find(
     if relay is not None:
         wanted["address"] = relay
     (logs,) = await _asked(rpc, ("eth_getLogs", [wanted]))
-    reason = "no event of this answer was found; a batch is published after minutes"
-    for log in (logs if isinstance(logs, list) else [])[:_MOST_LOGS]:
+    reason, listed = "no event of this answer was found; a batch is published after minutes", logs
+    if not isinstance(listed, list):
+        listed = []
+    if len(listed) > _MOST_LOGS:  # anybody can write such events
+        reason = f"the first {_MOST_LOGS} events since the answer do not hold it, and there are more"
+    for log in listed[:_MOST_LOGS]:
         if not isinstance(log, dict):
             continue
         try:

@@ -199,17 +199,8 @@ class RouterBackend:
                 continue
             service = await self._enclave(task, record, canonical or model or record.model)
             others = None if pinned or model is None else self._other_model(record, model)
-            offers.append(Offer(service, self._objection(record) or others))
+            offers.append(Offer(service, sealing.objection_to(record) or others))
         return offers
-
-    def _objection(self, record: Record) -> ZeroGError | None:
-        if not record.acknowledged:
-            said = "the contract owner has not acknowledged its TEE signer"
-            return VerificationUnavailable(said, code="service_not_acknowledged")
-        if record.kind is Kind.STANDARD:
-            said = f"provider {record.provider} has no enclave to seal to"
-            return VerificationUnavailable(said, code="cannot_seal", hint="choose another model or provider")
-        return None
 
     def _other_model(self, record: Record, model: str) -> ZeroGError | None:
         """What speaks against a candidate that sells another model, by the chain: who is one is only the Router's word.
@@ -270,16 +261,8 @@ class RouterBackend:
     async def _sealed_route(self, task: Task, service: Service, model: str) -> Route:
         made, address = time.monotonic(), service.provider
         record = await self._chain.service(address, since=made - self._age)
-        if not record.acknowledged:
-            raise VerificationUnavailable(
-                f"the key of provider {address} is not acknowledged on chain, so nothing is sealed to it",
-                code="service_not_acknowledged",
-                hint="choose another provider",
-            )
-        if record.kind is Kind.STANDARD:
-            raise VerificationUnavailable(
-                f"provider {address} has no enclave to seal to", code="cannot_seal", hint="choose another provider"
-            )
+        if (objection := sealing.objection_to(record)) is not None:
+            raise objection
         self._policy.admit(record)
         wanted = service.model or model
         if not service.model:
@@ -328,7 +311,12 @@ class RouterBackend:
                 return None
             keys, provider = self._sealing_keys(), call.route.service.provider
             keys.forget(provider)
-            await keys.of(await self._chain.service(provider, fresh=True))
+            record = await self._chain.service(provider, fresh=True)  # it may have changed with the key
+            if (objection := sealing.objection_to(record)) is not None:
+                raise objection
+            self._policy.admit(record)
+            _, report = await keys.of(record)
+            self._policy.admit(record, report)
             facts = {"sealed_to": "new key"}
         wishes = replace(self._wishes, provider=call.route.service.provider) if self.sealed else self._wishes
         headers = routing_headers(wishes, sealed=self.sealed)
@@ -369,8 +357,10 @@ class RouterBackend:
         said = fee_of_trace(trace, None)
         if trace is None or trace.billing is None:
             return replace(own, exact=False, reason="cost_not_said", lower=0, upper=own.most)
-        if said.amount.currency != "0G" or not own.exact:
+        if said.amount.currency != "0G":
             return said
+        if not own.exact:  # the enclave has bound no count that would show it
+            return replace(said, exact=False, reason=own.reason, lower=0, upper=own.most)
         if said.amount == own.amount:
             return said
         both = sorted((said.amount.units, own.amount.units))

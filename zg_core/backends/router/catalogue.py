@@ -22,6 +22,7 @@ __all__ = ["Catalogue", "Row", "abilities_of", "tariff_of"]
 
 _SECONDS = 60.0
 _UNITS = re.compile(r"[0-9]{1,60}")
+_NAME = re.compile(r"[!-~]{1,128}")  # it goes into the request
 _ABILITIES = {"tools": "tools", "response_format": "structured_output", "reasoning_effort": "reasoning"}
 Row = dict[str, Any]
 
@@ -74,7 +75,10 @@ class Catalogue:
         return [
             (checksum_address(row["address"]), row["canonical_id"])
             for row in (rows if isinstance(rows, list) else ())
-            if isinstance(row, dict) and is_address(row.get("address")) and isinstance(row.get("canonical_id"), str)
+            if isinstance(row, dict)
+            and is_address(row.get("address"))
+            and isinstance(row.get("canonical_id"), str)
+            and _NAME.fullmatch(row["canonical_id"])
         ]
 
     async def _rows(self, path: str) -> list[Row]:

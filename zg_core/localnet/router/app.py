@@ -210,6 +210,9 @@ class Routes:
             made: dict[str, Any] = {"request_id": request.state.request_id, "provider": named}
             if cost is not None and state.tells_cost:
                 made["billing"] = self._billing(*cost)
+            elif (wrong := state.faults.take(_F.COST_WRONG)) is not None:  # of what nobody has counted
+                said = str(int(wrong.options["factor"]))
+                made["billing"] = {"input_cost": "0", "output_cost": said, "total_cost": said}
             if asks and not state.faults.take(_F.CLAIM_WITHHELD):
                 signed = state.shelved(provider, chat_key) is not None
                 made["tee_verified"] = signed and not state.faults.take(_F.CLAIM_FAILED)

@@ -471,7 +471,8 @@ class TestVerification:
     def judge(self, backend: DirectBackend, exchange: Exchange) -> tuple[str, str]:
         route = run(backend.route(named(backend.provider, CHAT), ""))
         receipt = SimpleNamespace(provider=route.service.provider)
-        call: Any = SimpleNamespace(route=route, exchange=exchange, receipt=receipt, task=CHAT, streamed=False)
+        facts = {"exchange": exchange, "receipt": receipt, "task": CHAT, "streamed": False, "marks": set()}
+        call: Any = SimpleNamespace(route=route, **facts)
         replays = Replays(backend._guard, Recorder(MemoryReceipts(), None, SyncTransport()))
         replays.sent(call)
         run(replays.arrived(call))

@@ -194,6 +194,16 @@ class TestPublication:
         found = receipt.settlement(options(og, registry_rpc_url="http://127.0.0.1:1"), environ={})
         assert (found.transaction, found.publication.status) == (paid, "not_located")
 
+    def test_more_events_than_are_looked_at_are_told_of(self, og, make, account, monkeypatch):
+        receipt = make().create(QUESTION).receipt
+        og.relay._waiting.clear()  # a relay that leaves it out
+        for _ in range(2):  # somebody else's
+            og.relay.add((bytes(32), bytes(32), bytes(32), b"signature", 1))
+            og.publish()
+        monkeypatch.setattr("zg_core.backends.opengradient.publication._MOST_LOGS", 1)
+        found = account.publication(receipt)
+        assert (found.status, "there are more" in found.reason) == ("not_located", True)
+
     def test_a_blob_that_is_not_the_tree_proves_nothing(self, og, make, account):
         receipt = make().create(QUESTION).receipt
         og.publish()
