@@ -140,6 +140,18 @@ def test_what_strangers_write_to_the_store_hides_nothing_else(
             ReceiptStore(store).select()
 
 
+def test_what_strangers_write_keeps_no_call_from_its_verdict(reach: dict[str, Any], tmp_path: Path) -> None:
+    path = f"sqlite:///{tmp_path}/store.db"
+    with running(settings_of(reach, store=path)) as server:
+        found = server.chat(GOOD).headers["x-zerog-receipt"]
+    with Store.open(path).transaction() as work:
+        work.run("UPDATE receipts SET status = 'pending', verdict = :said, judged = NULL", said='{"s":"pending"}')
+        row = dict(work.one("SELECT * FROM receipts")) | {"id": "f" * 32, "data": "nope"}
+        work.run(f"INSERT INTO receipts ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})", **row)
+    with running(settings_of(reach, store=path)) as server:
+        assert server.post(f"{API}/receipts/{found}/verify", {}).json.get("result") == "passed"
+
+
 def test_a_receipt_says_what_each_check_showed_and_can_be_checked_again(kept: Running) -> None:
     found = kept.chat(GOOD).headers["x-zerog-receipt"]
     told = kept.get(f"{API}/receipts/{found}").json
