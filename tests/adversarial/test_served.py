@@ -1,7 +1,8 @@
 """What an upstream says about its content decides nothing for whoever asks `zerog serve`: clients read by that word.
 
 A whole body in place of a stream was passed on as it came, and the official client read nothing in it: silence with a
-verdict. One that called itself a stream was given to who had asked for a whole answer.
+verdict. One that called itself a stream was given to who had asked for a whole answer. And a stream that ends within a
+line swallowed what stands behind it: the last comment, or the error.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.faces.enclave import ANSWER, MODEL, STREAM, WHOLE, Enclave
+from tests.faces.enclave import ANSWER, DONE, MODEL, STREAM, WHOLE, Enclave
 from tests.zg_core.serve.serving import QUESTION, TOKEN, Running, running, settings_of
 from zg_core.localnet import LocalNet
 
@@ -66,3 +67,26 @@ def test_an_altered_one_ends_in_an_error_whatever_it_calls_itself(
         asked(served, stream=body != "whole")
     assert caught.value.code == "content_mismatch"
     tally("altered reply that calls itself something else", tried=1, caught=1)
+
+
+UNFINISHED = [b": x", b"id: 7", b"event: thread.x", b": zerog {}\r"]
+
+
+@pytest.mark.parametrize("end", [*(DONE + each for each in UNFINISHED), b"data: [DONE]", b"data: [DONE]\r\n"])
+def test_the_last_comment_is_a_line_of_its_own(served: Running, enclave: Enclave, end: bytes) -> None:
+    body = STREAM.removesuffix(DONE) + end
+    enclave.say(body)
+    got = served.chat({"model": "m", "stream": True, **QUESTION})
+    assert got.comment["verdict"] == "verified"
+    assert got.body.startswith(body.replace(b"@ID@", got.comment["chat_id"].encode()))
+    assert got.events[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize("end", UNFINISHED)
+def test_no_unfinished_line_swallows_the_error(served: Running, enclave: Enclave, tally: Any, end: bytes) -> None:
+    body = STREAM.removesuffix(DONE) + end
+    enclave.say(body.replace(b"Paris", b"Hades"), signed=body)
+    with pytest.raises(openai.APIError) as caught:
+        asked(served, stream=True)
+    assert caught.value.code == "incomplete"
+    tally("altered reply that ends within a line", tried=1, caught=1)

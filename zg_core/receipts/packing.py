@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ __all__ = [
     "data_of",
     "packed",
     "prices_in",
+    "sound",
     "unpacked",
     "verdict_from",
     "verdict_text",
@@ -57,6 +59,10 @@ _VERDICT = tuple((each.name, _SHORT.get(each.name, each.name)) for each in field
 _DATA = 18  # values in `data`
 SAME = 1
 """Stands in place of a text that is what it most often is."""
+_TEXTS = (
+    "id", "backend", "realm", "network", "ledger", "inference", "task", "payer", "provider", "model", "payment",
+    "outcome", "chat_id", "run", "request_sha256", "response_sha256",
+)  # fmt: skip
 _EVIDENCE = "x"
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 Row = tuple[Any, ...]
@@ -251,6 +257,38 @@ def unpacked(row: Row, context: str) -> Receipt:
     found, receipt.evidence = verdict_from(verdict, receipt)
     receipt.restore(found)
     return receipt
+
+
+def sound(row: Row, context: str) -> Receipt:
+    """The receipt of a row that anybody may have written: its texts are texts, and its times are some.
+
+    Raises:
+        ConfigError: it is none, or its context is missing (code ``bad_receipt``).
+    """
+    try:
+        receipt = unpacked(row, context)
+        usage, first = receipt.usage, receipt.first_byte_seconds
+        texts = tuple(getattr(receipt, name) for name in _TEXTS)
+        counts = [receipt.seconds, 0 if first is None else first, receipt.response_bytes]
+        if usage is not None:
+            counts += [usage.prompt_tokens, usage.completion_tokens]
+        texts = (*texts, *receipt.flags, receipt.verdict.explain())
+        known = isinstance(receipt.attestation, dict | None) and isinstance(receipt.grant, dict)
+        known = known and all(getattr(receipt.verdict, name) is not ... for name, _ in _VERDICT)  # `_usual` had it
+        if known and all(isinstance(each, str) for each in texts) and all(map(_is_count, counts)):
+            return receipt
+        why = "a field of it is of another kind"
+    except ConfigError as error:
+        why = error.message
+    except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
+        why = type(error).__name__
+    name = str(row[0])[:40]
+    message = f"the row {name!r} of the store is no receipt: {why}"
+    raise ConfigError(message, code="bad_receipt", hint="delete it, or restore a backup")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))  # JSON has no other
 
 
 def data_of(text: str) -> list[Any]:

@@ -24,7 +24,7 @@ from zg_core import display
 from zg_core.errors import ConfigError
 from zg_core.receipts.audited import Audited
 from zg_core.receipts.model import row
-from zg_core.receipts.packing import COLUMNS, backend_in, packed, prices_in, unpacked, verdict_from, verdict_text
+from zg_core.receipts.packing import COLUMNS, backend_in, packed, prices_in, sound, verdict_from, verdict_text
 from zg_core.receipts.plain import DIRECT
 
 if TYPE_CHECKING:
@@ -298,6 +298,7 @@ class ReceiptStore:
         newest: int | None = None,
         run: str | None = None,
         unresolved: bool = False,
+        readable: bool = False,
     ) -> list[Receipt]:
         """The receipts that fit, oldest first.
 
@@ -311,9 +312,10 @@ class ReceiptStore:
             newest: Only the newest so many.
             run: Of this run.
             unresolved: Only those without a verdict of their own row, or with one that says pending or unavailable.
+            readable: Leave out rows that are no receipts: whoever else writes to the store may have written anything.
 
         Raises:
-            ConfigError: the store cannot be used.
+            ConfigError: the store cannot be used; or a row is no receipt (code ``bad_receipt``).
         """
         where, values = _where(
             provider=provider, payer=payer, chain_id=chain_id, since=since, until=until, outcome=outcome, run=run,
@@ -323,7 +325,7 @@ class ReceiptStore:
         if newest is not None:
             limit, values["newest"] = " LIMIT :newest", newest
         rows = self._store.stream(f"{_READ}{where} ORDER BY started DESC, id DESC{limit}", **values)
-        return [*self._receipts(rows)][::-1]
+        return [*self._receipts(rows, readable=readable)][::-1]
 
     def rows(self, **wanted: Any) -> Iterator[tuple[Row, str]]:
         """The rows of the receipts that fit, oldest first, as they are stored, each with the context that it names.
@@ -370,9 +372,14 @@ class ReceiptStore:
         for id_ in old if backend == DIRECT else ():
             yield from map(Audited.of, self._receipts(self._store.stream(f"{_READ} WHERE id = :id", id=id_)))
 
-    def _receipts(self, rows: Iterable[Row]) -> Iterator[Receipt]:
+    def _receipts(self, rows: Iterable[Row], *, readable: bool = False) -> Iterator[Receipt]:
         for each, context in self._with_contexts(rows):
-            yield unpacked(each, context)
+            try:
+                yield sound(each, context)
+            except ConfigError as error:
+                if not readable:
+                    raise
+                logger.debug("left out of a list: %s", error.message)
 
     def _with_contexts(self, rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
         source = iter(rows)

@@ -32,6 +32,7 @@ __all__ = ["Clients", "Lease"]
 
 _NAMED_HERE = frozenset({"ZEROG_MODEL", "ZEROG_PROVIDER"})
 """What an entry says or leaves open is not filled in from the environment."""
+_LONGEST = 500
 _MOST = 64  # clients that are kept with their connections
 
 
@@ -82,6 +83,8 @@ class Clients:
             ModelNotServed: nothing does (HTTP 404).
         """
         entries = self._settings.entries
+        if model is not None and len(model) > _LONGEST:  # it would be kept with its client
+            raise ModelNotServed("no model has a name that long", hint="GET /v1/models lists them", status=404)
         if model is not None and model in entries and model != ANY:
             return entries[model]
         if ANY in entries and (model is not None or "provider" in entries[ANY].settings):

@@ -110,7 +110,10 @@ class Console:
             HttpError: there is nothing.
             ZeroGError: it cannot be had now.
         """
-        asked = parse_qs(query.decode("latin-1")[:4000], max_num_fields=20)
+        try:
+            asked = parse_qs(query.decode("latin-1")[:4000], max_num_fields=20)
+        except ValueError:
+            raise HttpError(400, "bad_request_body", "the address asks for too much at once") from None
         head, _, rest = path.partition("/")
         if method == "POST" and head == "receipts" and rest.endswith("/verify"):
             return await self._verify(rest.removesuffix("/verify"), caller), ""
@@ -148,7 +151,7 @@ class Console:
         """Begin with what the store has of earlier times."""
         async with self._seeding:
             if not self._begun and self._stored is not None:
-                self._seen.earlier(await asyncio.to_thread(self._stored.select, newest=_HISTORY))
+                self._seen.earlier(await asyncio.to_thread(self._stored.select, newest=_HISTORY, readable=True))
             self._begun = True
 
     async def _look(self) -> None:
@@ -157,7 +160,7 @@ class Console:
             return
         self._looked = time.monotonic()
         since = datetime.now(UTC) - _UNDER_WAY
-        self._seen.others(await asyncio.to_thread(self._stored.select, since=since, newest=_HISTORY))
+        self._seen.others(await asyncio.to_thread(self._stored.select, since=since, newest=_HISTORY, readable=True))
 
     async def _receipt(self, receipt_id: str) -> Any:
         receipt = await self._find(receipt_id)
@@ -278,7 +281,7 @@ class Console:
         if self._stored is None:
             found = [each.receipt for each in self._seen.after(0)]
         else:
-            found = await asyncio.to_thread(self._stored.select, since=since, newest=_MOST_SUMMED)
+            found = await asyncio.to_thread(self._stored.select, since=since, newest=_MOST_SUMMED, readable=True)
         sums: dict[tuple[str, str], list[int]] = {}
         for each in found:
             if each.started_at < since or each.outcome == "refused":
@@ -330,7 +333,7 @@ class Console:
         if self._stored is None:
             found = [each.receipt for each in self._seen.after(0)]
         else:
-            found = await asyncio.to_thread(self._stored.select, newest=_MOST_SUMMED)
+            found = await asyncio.to_thread(self._stored.select, newest=_MOST_SUMMED, readable=True)
         found = [each for each in found if _fits(each, wanted)]
         if form == "csv":
             return to_csv(found), "text/csv; charset=utf-8"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
@@ -41,6 +42,7 @@ __all__ = ["Relays", "send_error"]
 logger = logging.getLogger(__name__)
 
 _WAITING = 1024 * 1024
+_DATA = re.compile(rb"(?:\A|\n)data")
 _TRACE = frozenset({b"traceparent", b"tracestate"})
 
 
@@ -154,7 +156,7 @@ async def _forward(
     if not streamed or hold or (b"content-type", b"text/event-stream") not in shown:
         parts = [part async for part in chunks]
         if streamed and (b"content-type", b"text/event-stream") in shown:
-            parts.append(comment(head.receipt))
+            parts.append(_apart(parts[-1] if parts else b"") + comment(head.receipt))
         await answer.begin(head.status, [*shown, *facts_headers(head.receipt)], sum(map(len, parts)))
         await answer.end(b"".join(parts))
         return
@@ -169,7 +171,7 @@ async def _forward(
             await answer.more(part)
     if not answer.begun:
         await answer.begin(head.status, [*shown, *facts_headers(head.receipt)])
-    await answer.end(comment(head.receipt))
+    await answer.close(comment(head.receipt))
 
 
 class _Outlet:
@@ -233,6 +235,7 @@ class _Answer:
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self._last = b""
         self.begun = self.ended = False
 
     async def begin(self, status: int, headers: list[tuple[bytes, bytes]], length: int | None = None) -> None:
@@ -241,11 +244,16 @@ class _Answer:
         await self._put({"type": "http.response.start", "status": status, "headers": [*GUARDS, *headers, *more]})
 
     async def more(self, body: bytes) -> None:
+        self._last = body or self._last
         await self._put({"type": "http.response.body", "body": body, "more_body": True})
 
     async def end(self, body: bytes) -> None:
         self.ended = True
         await self._put({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def close(self, words: bytes) -> None:
+        """End a stream with `words` of ours, which no unfinished line of a stranger may swallow."""
+        await self.end(_apart(self._last) + words)
 
     async def fail(self, error: ZeroGError | HttpError) -> None:
         """Say `error`: as a response, or in a stream that has begun as its last event, without ``[DONE]``."""
@@ -259,13 +267,24 @@ class _Answer:
             last = error_event(error)
             if isinstance(error, ZeroGError) and error.receipt is not None:
                 last += comment(error.receipt)
-            await self.end(last)
+            await self.close(last)
 
     async def _put(self, message: dict[str, Any]) -> None:
         try:
             await self._send(message)
         except OSError:
             raise Gone from None
+
+
+def _apart(before: bytes) -> bytes:
+    """What ends the event that a stream has left open: else what comes next would be a part of its last line.
+
+    One with data is shown. Of one without, clients would make an event without data: its type is taken away instead.
+    """
+    left = before.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rpartition(b"\n\n")[2]
+    if _DATA.search(left):
+        return b"\n\n"
+    return (b"" if left.endswith(b"\n") else b"\n") + b"event:\n" if left else b""
 
 
 async def send_error(send: Send, error: ZeroGError | HttpError, *, close: bool = False) -> None:

@@ -145,3 +145,11 @@ def test_an_upstream_cannot_write_our_headers(served: Running, provider: LocalPr
     ours |= {"x-zerog-fee", "x-zerog-fee-exact", "x-zerog-fee-unit", "zg-res-key", "content-type", "content-length"}
     ours |= {"x-content-type-options", "content-security-policy", "cache-control", "referrer-policy", "date"}
     assert set(got.headers) == ours
+
+
+def test_a_name_that_no_model_has_is_not_kept(served: Running) -> None:
+    kept = set(served.server.clients._kept)
+    got = served.chat({"model": "x" * 1_000_000, **QUESTION})
+    assert (got.status, got.error["code"]) == (404, "model_not_served")
+    assert len(got.body) < 1000
+    assert set(served.server.clients._kept) == kept

@@ -11,6 +11,7 @@ import pytest
 
 import zg_core.serve
 from tests.zg_core.serve.serving import QUESTION, Running, running, settings_of
+from zg_core.errors import ConfigError
 from zg_core.localnet import LocalNet, LocalProvider, LocalWallet
 from zg_core.money import Amount
 from zg_core.receipts import write_bundle
@@ -74,6 +75,7 @@ def test_calls_are_told_once_and_again_when_they_change(kept: Running) -> None:
     kept.server.seen.verdict(kept.server.seen.get(call["id"]).receipt)
     assert [each["id"] for each in kept.get(f"{API}/calls?after={news['last']}").json["calls"]] == [call["id"]]
     assert kept.get(f"{API}/calls?after=x").status == 400
+    assert kept.get(f"{API}/calls?{'&'.join(['a=1'] * 30)}").status == 400
 
 
 def test_calls_of_other_programs_with_the_same_store_show_too(reach: dict[str, Any], tmp_path: Path) -> None:
@@ -105,6 +107,37 @@ def test_who_asked_is_known_after_a_restart_and_to_the_store(reach: dict[str, An
     with running(settings_of(reach, store=store)) as server:
         assert [each["caller"] for each in server.get(f"{API}/calls").json["calls"]] == ["bob", ""]
     assert [each.id for each in ReceiptStore(Store.open(store)).select(run="serve:bob")] == [found]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("data", "nope"), ("data", '["c","","",0,0,1,1,Infinity]'), ("verdict", "{"), ("currency", "XYZ"),
+        ("fee", "zz"), ("context", "lost"), ("context", "other"), ("started", 1e300),
+    ],
+)  # fmt: skip
+def test_what_strangers_write_to_the_store_hides_nothing_else(
+    reach: dict[str, Any], tmp_path: Path, column: str, value: Any
+) -> None:
+    store = Store.open(f"sqlite:///{tmp_path}/store.db")
+    with running(settings_of(reach, store=f"sqlite:///{tmp_path}/store.db")) as server:
+        found = server.chat(GOOD).headers["x-zerog-receipt"]
+    with store.transaction() as work:
+        row = dict(work.one("SELECT * FROM receipts"))
+        (known,) = work.all("SELECT data FROM receipt_contexts")
+        work.run("INSERT INTO receipt_contexts VALUES ('other', :data)", data=known["data"].replace("direct", "x", 1))
+        row |= {"id": "f" * 32, column: value}
+        work.run(f"INSERT INTO receipts ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})", **row)
+    with running(settings_of(reach, store=f"sqlite:///{tmp_path}/store.db")) as server:
+        told = {what: server.get(f"{API}/{what}") for what in ("calls", "spend", "providers", "export")}
+        assert {each.status for each in told.values()} == {200}
+        assert found in [each["id"] for each in told["calls"].json["calls"]]
+        assert found in [each["receipt_id"] for each in told["export"].json["receipts"]]
+        assert b"Infinity" not in told["calls"].body
+        assert server.get(f"{API}/receipts/{found}").status == 200
+        assert server.get(f"{API}/receipts/{'f' * 32}").error["code"] == "bad_receipt"
+        with pytest.raises(ConfigError, match="ffffffff"):
+            ReceiptStore(store).select()
 
 
 def test_a_receipt_says_what_each_check_showed_and_can_be_checked_again(kept: Running) -> None:
