@@ -17,7 +17,7 @@ from zg_core.tasks.sound import most_seconds
 from zg_core.types import MOST_TOKENS, PriceTier, tiers_of
 
 if TYPE_CHECKING:
-    from zg_core.types import Service, Usage
+    from zg_core.types import ServiceRecord, Usage
 
 __all__ = ["PROMPT_ALLOWANCE", "Asked", "Tariff", "estimate", "fee_of"]
 
@@ -57,7 +57,7 @@ class Tariff:
     listed: bool = False
 
     @classmethod
-    def of(cls, service: Service) -> Tariff | None:
+    def of(cls, service: ServiceRecord) -> Tariff | None:
         """What the chain says; None where the provider bills by a list of its own, in USD or model by model."""
         if service.usd_priced or service.multi_model:
             return None
@@ -70,13 +70,13 @@ class Tariff:
         )
 
     @classmethod
-    def read(cls, service: Service, entry: Mapping[str, Any]) -> Tariff | None:
+    def read(cls, service: ServiceRecord, entry: Mapping[str, Any]) -> Tariff | None:
         """What the model's `entry` in the provider's ``/v1/models`` says (0g-direct §4.8); None if it says nothing.
 
         Example:
-            >>> from zg_core.types import Service
+            >>> from zg_core.types import ServiceRecord
             >>> info = '{"MultiModel":true,"priceDenomination":"USD"}'
-            >>> service = Service("0x" + "a" * 40, "chatbot", "http://h", 3, 5, 0, "m", "TeeML", info, "", True)
+            >>> service = ServiceRecord("0x" + "a" * 40, "chatbot", "http://h", 3, 5, 0, "m", "TeeML", info, "", True)
             >>> tariff = Tariff.read(service, {"pricing_usd": {"prompt": "0.0000005", "completion": "0.000002"}})
             >>> tariff.currency, tariff.input_price
             ('USD', 500000000000)
@@ -223,7 +223,7 @@ class Asked:
 
 
 def estimate(
-    service: Service,
+    service: ServiceRecord,
     request: Mapping[str, Any] | bytes | Asked,
     *,
     completion_tokens: int = 32_768,
@@ -243,8 +243,9 @@ def estimate(
         tariff: The prices of the model, where they are not those of `service`; the amount is in its currency.
 
     Example:
-        >>> from zg_core.types import Service
-        >>> service = Service("0x" + "a" * 40, "chatbot", "http://localhost", 3, 5, 0, "m", "TeeML", "{}", "", True)
+        >>> from zg_core.types import ServiceRecord
+        >>> address = "0x" + "a" * 40
+        >>> service = ServiceRecord(address, "chatbot", "http://localhost", 3, 5, 0, "m", "TeeML", "{}", "", True)
         >>> estimate(service, {"messages": [], "max_tokens": 10}).units == 3 * (512 + 31) + 5 * 10
         True
     """
@@ -283,7 +284,7 @@ def _write_multiplier(block: Any, name: str, below: str) -> tuple[int, int]:
     return numerator, denominator
 
 
-def fee_of(service: Service, usage: Usage | None, tariff: Tariff | None = None) -> Fee:
+def fee_of(service: ServiceRecord, usage: Usage | None, tariff: Tariff | None = None) -> Fee:
     """What `usage` costs at `service`.
 
     The fee is exact when the provider bills the on-chain price of one model. It is not, and `Fee.reason` says why, when
@@ -297,8 +298,9 @@ def fee_of(service: Service, usage: Usage | None, tariff: Tariff | None = None) 
         tariff: The prices of the model, where they are not those of `service`.
 
     Example:
-        >>> from zg_core.types import Service, Usage
-        >>> service = Service("0x" + "a" * 40, "chatbot", "http://localhost", 3, 5, 0, "m", "TeeML", "{}", "", True)
+        >>> from zg_core.types import ServiceRecord, Usage
+        >>> address = "0x" + "a" * 40
+        >>> service = ServiceRecord(address, "chatbot", "http://localhost", 3, 5, 0, "m", "TeeML", "{}", "", True)
         >>> fee_of(service, Usage(10, 2)).amount
         Amount('0.00000000000000004', '0G')
     """

@@ -152,7 +152,7 @@ class ServiceRecord:
 
 
 Service = ServiceRecord
-"""In modules that know nothing of the service that a backend offers (`zg_core.Service`): its record on chain."""
+"""Its earlier name, for programs that were written with it."""
 
 
 def tiers_of(

@@ -26,7 +26,7 @@ from zg_core.contracts.reader import ChainReader
 from zg_core.exchange import Exchange
 from zg_core.http.transport import SyncTransport, run
 from zg_core.localnet.provider import gojson
-from zg_core.types import Kind, Service
+from zg_core.types import Kind, ServiceRecord
 from zg_core.verify import Status, Verdict
 from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.schemes.signed_hashes import verify
@@ -108,7 +108,7 @@ class Evidence:
         async def fetch(_: tuple[str, ...]) -> bytes:
             return self.document
 
-        async def reread() -> Service:
+        async def reread() -> ServiceRecord:
             return service
 
         return run(verify(exchange, service, fetch=fetch, reread=reread, guard=guard))
@@ -126,7 +126,7 @@ class RecordedChain(ChainReader):
         return [*([1] if numbered else []), *(self._decode(call, self._answer) for call in calls)]
 
 
-def read_record(record: bytes) -> Service:
+def read_record(record: bytes) -> ServiceRecord:
     """The record as the client reads it from an RPC answer.
 
     Raises:

@@ -24,7 +24,7 @@ from zg_core.money import Amount, Fee
 from zg_core.pricing import Tariff, estimate
 from zg_core.receipts.model import Receipt
 from zg_core.types import Kind
-from zg_core.types import Service as Record
+from zg_core.types import ServiceRecord as Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from zg_core.localnet.provider.billing import Prices
 from zg_core.localnet.provider.billing import Usage as BilledUsage
 from zg_core.localnet.provider.settings import Tier
 from zg_core.pricing import estimate, fee_of
-from zg_core.types import Service, Usage
+from zg_core.types import ServiceRecord, Usage
 
 counts = st.integers(0, 10**7)
 prices = st.integers(0, 10**16)
@@ -32,9 +32,9 @@ tiers = st.lists(
 )  # fmt: skip
 
 
-def service(info: dict[str, Any], input_price: int, output_price: int) -> Service:
+def service(info: dict[str, Any], input_price: int, output_price: int) -> ServiceRecord:
     provider = "0x" + "ab" * 20
-    return Service(
+    return ServiceRecord(
         provider, "chatbot", "https://p", input_price, output_price, 0, "m", "TeeML", json.dumps(info), provider, True
     )
 

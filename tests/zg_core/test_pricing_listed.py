@@ -17,7 +17,7 @@ from zg_core.http.transport import SyncTransport, run
 from zg_core.localnet import LocalNet, ProviderSpec
 from zg_core.money import Amount
 from zg_core.pricing import Tariff, estimate, fee_of
-from zg_core.types import Service, Usage
+from zg_core.types import ServiceRecord, Usage
 
 MULTI = '{"MultiModel":true}'
 USD = '{"MultiModel":true,"priceDenomination":"USD"}'
@@ -25,9 +25,9 @@ PRICES = ("0.0000005", "0.000002")
 DOLLAR = 10**18
 
 
-def service(info: str = USD, url: str = "http://127.0.0.1:1") -> Service:
+def service(info: str = USD, url: str = "http://127.0.0.1:1") -> ServiceRecord:
     """A record whose on-chain prices (3 and 5 neuron) are not what is billed."""
-    return Service("0x" + "ab" * 20, "chatbot", url, 3, 5, 0, "m", "TeeML", info, "", True)
+    return ServiceRecord("0x" + "ab" * 20, "chatbot", url, 3, 5, 0, "m", "TeeML", info, "", True)
 
 
 class TestReading:
@@ -165,7 +165,7 @@ class TestOnTheNetwork:
         assert len(net.providers[0].log) == before
 
     def test_a_list_that_cannot_be_had_costs_no_call(self, net: LocalNet, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def nothing(self: Catalogue, service: Service, model: str) -> None:
+        async def nothing(self: Catalogue, service: ServiceRecord, model: str) -> None:
             return None
 
         monkeypatch.setattr(Catalogue, "tariff", nothing)

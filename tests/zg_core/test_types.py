@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from zg_core.errors import ConfigError
 from zg_core.money import Amount, Fee, neuron, og
-from zg_core.types import Kind, PriceTier, Service, Usage
+from zg_core.types import Kind, PriceTier, ServiceRecord, Usage
 
 units = st.integers(-(10**40), 10**40)
 currencies = st.sampled_from(["0G", "OPG", "USD"])
 
 
-def service(info: object = None, **changes: Any) -> Service:
+def service(info: object = None, **changes: Any) -> ServiceRecord:
     values: dict[str, Any] = {
         "provider": "0x" + "ab" * 20,
         "service_type": "chatbot",
@@ -36,7 +36,7 @@ def service(info: object = None, **changes: Any) -> Service:
         "tee_signer": "0x" + "cd" * 20,
         "acknowledged": True,
     }
-    return Service(**values | changes)
+    return ServiceRecord(**values | changes)
 
 
 class TestAmount:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from zg_core.config import Network
     from zg_core.pricing import Tariff
-    from zg_core.types import Service as Record
+    from zg_core.types import ServiceRecord as Record
     from zg_core.verify.reach import Answering
     from zg_core.verify.verdict import Status
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from zg_core.errors import ZeroGError
     from zg_core.sealing.envelopes import EnclaveKey
     from zg_core.tasks.base import Task
-    from zg_core.types import Service as Record
+    from zg_core.types import ServiceRecord as Record
 
 __all__ = ["KEY_MISMATCH", "SealedKey", "body_of", "hear", "key_changed", "objection_to", "verdict_on"]
 

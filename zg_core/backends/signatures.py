@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from zg_core.http.transport import Transport
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["SIGNATURE_DELAYS", "SIGNATURE_SECONDS", "Missed", "fetch_signature"]
 
@@ -59,7 +59,7 @@ class Missed:
 
 async def fetch_signature(
     transport: Transport,
-    service: Service,
+    service: ServiceRecord,
     model: str,
     chat_ids: Sequence[str],
     *,

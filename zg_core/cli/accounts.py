@@ -15,7 +15,7 @@ from zg_core.contracts.settlements import Settlement
 from zg_core.crypto import same_address
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount
-from zg_core.types import Service
+from zg_core.types import ServiceRecord
 
 __all__ = ["account", "account_json", "chain_time", "ledger_json", "settlements", "wallet_balance"]
 
@@ -145,7 +145,7 @@ def ledger_json(ledger: Ledger | None) -> dict[str, Any] | None:
     return {"available": money(ledger.available), "locked": money(ledger.locked), "total": money(ledger.total)}
 
 
-def account_json(found: SubAccount, service: Service | None, lock: int | None = None) -> dict[str, Any]:
+def account_json(found: SubAccount, service: ServiceRecord | None, lock: int | None = None) -> dict[str, Any]:
     """A sub-account in a JSON document; `lock` is the lock time of refunds in seconds."""
     return {
         "provider": found.provider,
@@ -167,7 +167,7 @@ def account_json(found: SubAccount, service: Service | None, lock: int | None = 
     }
 
 
-def _row(found: SubAccount, service: Service | None, lock: int | None) -> list[object]:
+def _row(found: SubAccount, service: ServiceRecord | None, lock: int | None) -> list[object]:
     refund = "-"
     if found.refunds and lock is not None:
         free = max(each.requested_at for each in found.refunds) + timedelta(seconds=lock)

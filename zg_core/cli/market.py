@@ -12,7 +12,7 @@ from zg_core.errors import ZeroGError
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount
 from zg_core.tasks.models import ModelInfo
-from zg_core.types import Kind, Service
+from zg_core.types import Kind, ServiceRecord
 
 __all__ = ["models", "providers"]
 
@@ -117,7 +117,7 @@ def _model_json(info: ModelInfo) -> dict[str, Any]:
     }
 
 
-def _wanted(service: Service, model: str | None, kinds: Iterable[Kind] | None, most: Amount | None) -> bool:
+def _wanted(service: ServiceRecord, model: str | None, kinds: Iterable[Kind] | None, most: Amount | None) -> bool:
     if model is not None and model.lower() not in service.model.lower():
         return False
     if kinds and service.kind not in kinds:
@@ -128,7 +128,7 @@ def _wanted(service: Service, model: str | None, kinds: Iterable[Kind] | None, m
     return service.service_type not in _PER_PIECE and dearest <= most.units
 
 
-def _show(run: Run, services: list[Service], states: dict[str, str] | None) -> None:
+def _show(run: Run, services: list[ServiceRecord], states: dict[str, str] | None) -> None:
     headings = ["provider", "model", "type", "kind", "prompt", "price in", "price out"]
     plain_headings = [*headings, *(["health"] if states is not None else [])]
     everyone = all(service.acknowledged for service in services)
@@ -151,7 +151,7 @@ def _show(run: Run, services: list[Service], states: dict[str, str] | None) -> N
         run.out.table(headings, rows, rank=["provider", "model", "price out", "price in", "kind", "health"])
 
 
-def _price(service: Service, price: int) -> str:
+def _price(service: ServiceRecord, price: int) -> str:
     if not price:
         return "-"
     piece = _PER_PIECE.get(service.service_type)
@@ -159,7 +159,7 @@ def _price(service: Service, price: int) -> str:
     return f"{amount}/{piece or '1M tokens'}" + (" $" if service.usd_priced else "")
 
 
-def _json(service: Service, states: dict[str, str] | None) -> dict[str, Any]:
+def _json(service: ServiceRecord, states: dict[str, str] | None) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "provider": service.provider,
         "model": service.model,

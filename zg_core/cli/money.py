@@ -30,7 +30,7 @@ from zg_core.cli.terminal.output import money
 from zg_core.cli.terminal.run import Run
 from zg_core.http.transport import run as drive
 from zg_core.money import Amount, og
-from zg_core.types import Service
+from zg_core.types import ServiceRecord
 
 __all__ = ["acknowledge", "deposit", "pending", "refund", "retrieve", "sent_json", "show_sent", "transfer"]
 
@@ -368,5 +368,5 @@ def _show_account(run: Run, account: SubAccount | None) -> None:
         )
 
 
-def _json(account: SubAccount | None, service: Service) -> dict[str, Any] | None:
+def _json(account: SubAccount | None, service: ServiceRecord) -> dict[str, Any] | None:
     return None if account is None else account_json(account, service)

@@ -120,7 +120,7 @@ def settlement(run: Run, receipt: Annotated[str, typer.Argument(metavar="RECEIPT
         ("permit", f"{found.status}{f' ({found.reason})' if found.reason else ''}"),
         ("transaction", found.transaction or "none yet"),
         ("taken", "not known" if found.amount is None else found.amount),
-        ("claimed", f"{found.claimed} by {found.calls} calls"),
+        ("claimed", f"{found.claimed} by {found.calls} call{'' if found.calls == 1 else 's'}"),
     )
     if found.excess is not None:
         run.out.warn(f"{found.excess} more than the calls claim was taken")

@@ -13,7 +13,7 @@ from zg_core.config import check_url
 from zg_core.crypto import is_address, same_address, typed_address
 from zg_core.errors import ConfigError
 from zg_core.tasks.base import CHAT
-from zg_core.types import Service
+from zg_core.types import ServiceRecord
 
 __all__ = ["Choice", "Prompt", "Target", "choose", "read_prompts"]
 
@@ -37,7 +37,7 @@ class Target:
     model: str = ""
 
     @classmethod
-    def of(cls, value: str | Target | Service) -> Target:
+    def of(cls, value: str | Target | ServiceRecord) -> Target:
         """A target from a model's name, an address, ``"ADDRESS/model"`` or a service.
 
         Raises:
@@ -45,7 +45,7 @@ class Target:
         """
         if isinstance(value, Target):
             return value
-        if isinstance(value, Service):
+        if isinstance(value, ServiceRecord):
             return cls(value.provider, value.model)
         if not isinstance(value, str) or not value.strip():
             message = f"a target is a model, a provider or both, not {value!r}"
@@ -68,7 +68,7 @@ class Choice:
     """One service that takes part, and the model it is asked for; `name` is short and differs from all others'."""
 
     name: str
-    service: Service
+    service: ServiceRecord
     model: str
 
     @property
@@ -186,12 +186,14 @@ def by_name(targets: Any) -> list[Choice]:
         raise ConfigError("nothing to compare: name models", code="no_match", hint=hint)
     models = list(dict.fromkeys(map(str, named)))
     return [
-        Choice(model, Service("", CHAT.service_type, "", 0, 0, 0, model, "", "", "", True), model) for model in models
+        Choice(model, ServiceRecord("", CHAT.service_type, "", 0, 0, 0, model, "", "", "", True), model)
+        for model in models
     ]
 
 
 def choose(
-    targets: Iterable[str | Target | Service] | str | Target | Service | None, services: Sequence[Service]
+    targets: Iterable[str | Target | ServiceRecord] | str | Target | ServiceRecord | None,
+    services: Sequence[ServiceRecord],
 ) -> list[Choice]:
     """The services that `targets` name, each once, in the order they are named; None takes every chat service.
 
@@ -199,13 +201,13 @@ def choose(
         ConfigError: a target that no service matches (code ``no_match``), or one whose URL is none that may be used.
     """
     chats = [service for service in services if service.service_type == CHAT.service_type]
-    found: list[tuple[Service, str]] = []
+    found: list[tuple[ServiceRecord, str]] = []
     if targets is None:
         found = [(service, service.model) for service in chats if service.acknowledged and _usable(service)]
         if not found:
             raise _no_match("any chat service", chats)
     else:
-        named = [targets] if isinstance(targets, str | Target | Service) else list(targets)
+        named = [targets] if isinstance(targets, str | Target | ServiceRecord) else list(targets)
         for target in map(Target.of, named):
             matches = [(service, target.model or service.model) for service in chats if _matches(target, service)]
             if not matches:
@@ -219,17 +221,17 @@ def choose(
     return [Choice(model if counts[model] == 1 else _long(model, service), service, model) for service, model in found]
 
 
-def _matches(target: Target, service: Service) -> bool:
+def _matches(target: Target, service: ServiceRecord) -> bool:
     if target.provider:
         return same_address(target.provider, service.provider)
     return service.model == target.model and service.acknowledged
 
 
-def _check(service: Service) -> None:
+def _check(service: ServiceRecord) -> None:
     check_url(service.url, f"the URL of provider {service.provider}", private=service.private)
 
 
-def _usable(service: Service) -> bool:
+def _usable(service: ServiceRecord) -> bool:
     """Whether it has a URL that may be used; one record with another must not end a comparison of all."""
     try:
         _check(service)
@@ -238,7 +240,7 @@ def _usable(service: Service) -> bool:
     return True
 
 
-def _no_match(what: str, chats: Sequence[Service]) -> ConfigError:
+def _no_match(what: str, chats: Sequence[ServiceRecord]) -> ConfigError:
     models = sorted({service.model for service in chats if service.acknowledged})
     shown = ", ".join(models[:8]) + (", …" if len(models) > 8 else "") if models else "none at all"
     return ConfigError(
@@ -248,5 +250,5 @@ def _no_match(what: str, chats: Sequence[Service]) -> ConfigError:
     )
 
 
-def _long(model: str, service: Service) -> str:
+def _long(model: str, service: ServiceRecord) -> str:
     return f"{model} @ {service.provider[:6]}…{service.provider[-4:]}"

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from zg_core.compare.rows import Job
     from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["BudgetWarning", "acompare", "aestimate", "compare", "estimate", "run_plan"]
 
@@ -66,7 +66,7 @@ class _Record(Policy):
 
 @clears_locals
 async def aestimate(
-    targets: Iterable[str | Target | Service] | str | Target | Service | None,
+    targets: Iterable[str | Target | ServiceRecord] | str | Target | ServiceRecord | None,
     prompts: Iterable[Any],
     *,
     repeats: int = 1,
@@ -109,7 +109,9 @@ async def aestimate(
 
 @clears_locals
 def estimate(
-    targets: Iterable[str | Target | Service] | str | Target | Service | None, prompts: Iterable[Any], **options: Any
+    targets: Iterable[str | Target | ServiceRecord] | str | Target | ServiceRecord | None,
+    prompts: Iterable[Any],
+    **options: Any,
 ) -> Plan:
     """What `compare` would do with the same arguments, and the most it can cost. Reads the chain and sends no prompt.
 
@@ -125,7 +127,7 @@ def estimate(
 
 @clears_locals
 async def acompare(
-    targets: Iterable[str | Target | Service] | str | Target | Service | None,
+    targets: Iterable[str | Target | ServiceRecord] | str | Target | ServiceRecord | None,
     prompts: Iterable[Any],
     *,
     repeats: int = 1,
@@ -150,7 +152,9 @@ async def acompare(
 
 @clears_locals
 def compare(
-    targets: Iterable[str | Target | Service] | str | Target | Service | None, prompts: Iterable[Any], **options: Any
+    targets: Iterable[str | Target | ServiceRecord] | str | Target | ServiceRecord | None,
+    prompts: Iterable[Any],
+    **options: Any,
 ) -> Comparison:
     """Send the same prompts to several providers or models, and tell what each call cost, took and proved.
 

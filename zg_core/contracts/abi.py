@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.contracts.reverts import decode_revert
 from zg_core.crypto import checksum_address, keccak256
-from zg_core.types import Service
+from zg_core.types import ServiceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,10 +140,10 @@ def lock_time(inference: str) -> Call:
     return Call.of(inference, "lockTime()", [], "uint256")
 
 
-def service(value: tuple[Any, ...], *, private: bool = False) -> Service:
+def service(value: tuple[Any, ...], *, private: bool = False) -> ServiceRecord:
     """A `Service` from its decoded tuple; `private` as there."""
     provider, service_type, url, input_price, output_price, updated_at, model, verifiability, info, signer, ack = value
-    return Service(
+    return ServiceRecord(
         checksum_address(provider),
         _text(service_type),
         _text(url).rstrip("/"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from zg_core.config import Network
     from zg_core.http.transport import Transport
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["ChainReader"]
 
@@ -41,17 +41,17 @@ class ChainReader:
     def __init__(self, network: Network, transport: Transport, ttl: float = SERVICE_TTL) -> None:
         self.network = network
         self.rpc = JsonRpc(network.rpc_url, transport)
-        self.listener: Callable[[Service, float], None] | None = None
+        self.listener: Callable[[ServiceRecord, float], None] | None = None
         """Told of every record that was read, and when (``time.monotonic``) its read began."""
         self._transport = transport
         self._ttl = ttl
         self._checked = False
-        self._services: dict[str, tuple[float, Service]] = {}
+        self._services: dict[str, tuple[float, ServiceRecord]] = {}
         self._blocks: dict[str, int] = {}
         self._service_name = ""
         self._listed = -math.inf
 
-    async def service(self, provider: str, *, fresh: bool = False, since: float | None = None) -> Service:
+    async def service(self, provider: str, *, fresh: bool = False, since: float | None = None) -> ServiceRecord:
         """The provider's service record.
 
         Args:
@@ -82,7 +82,7 @@ class ChainReader:
         kept = self._services.get(checksum_address(provider))
         return -math.inf if kept is None else kept[0]
 
-    def in_hand(self, provider: str) -> Service | None:
+    def in_hand(self, provider: str) -> ServiceRecord | None:
         """The record that was read last, however old it is; None if there is none."""
         kept = self._services.get(checksum_address(provider))
         return None if kept is None else kept[1]
@@ -95,7 +95,7 @@ class ChainReader:
         """The newest block just before the record that `service` answers with was read; None if that is not known."""
         return self._blocks.get(provider)
 
-    async def service_at(self, provider: str, block: int) -> Service:
+    async def service_at(self, provider: str, block: int) -> ServiceRecord:
         """The provider's record at the end of an earlier block; nodes keep old state for some time only.
 
         Raises:
@@ -116,7 +116,7 @@ class ChainReader:
         (answer,) = await self.rpc.batch([("eth_getBlockByNumber", [hex(block), False])])
         return quantity(answer.get("timestamp") if isinstance(answer, dict) else answer, "eth_getBlockByNumber")
 
-    async def service_and_account(self, provider: str, user: str) -> tuple[Service, abi.Account | None]:
+    async def service_and_account(self, provider: str, user: str) -> tuple[ServiceRecord, abi.Account | None]:
         """Both records in one round trip, fresh; the account is None if there is none."""
         began = time.monotonic()
         block, service, account = await self._read(
@@ -126,9 +126,9 @@ class ChainReader:
         )
         return self._keep_asked(service, checksum_address(provider), block, began), _account(account)
 
-    async def services(self) -> list[Service]:
+    async def services(self) -> list[ServiceRecord]:
         """All services: the first page, then the others, several in one request."""
-        found: list[Service] = []
+        found: list[ServiceRecord] = []
         offsets = [0]
         while offsets:
             began = time.monotonic()
@@ -148,7 +148,7 @@ class ChainReader:
                 await self.services()
                 self._listed = began
 
-    def rivals(self, record: Service) -> tuple[str, ...]:
+    def rivals(self, record: ServiceRecord) -> tuple[str, ...]:
         """Providers whose acknowledged records name the key of `record` too, and say another kind that signs alike.
 
         Which kind of enclave has signed with it, nobody can tell then. As far as records were read: see `known`.
@@ -251,7 +251,7 @@ class ChainReader:
             )
         self._checked = True
 
-    def _keep_asked(self, value: Any, provider: str, block: int | None, began: float) -> Service:
+    def _keep_asked(self, value: Any, provider: str, block: int | None, began: float) -> ServiceRecord:
         try:
             record = self._keep(_required(value, "getService", self._unknown_provider(provider)), began, block)
         except ConfigError:  # it has left the chain, and what was read before holds no more
@@ -265,7 +265,7 @@ class ChainReader:
             )
         return record
 
-    def _keep(self, value: tuple[Any, ...], began: float, block: int | None = None) -> Service:
+    def _keep(self, value: tuple[Any, ...], began: float, block: int | None = None) -> ServiceRecord:
         record = abi.service(value[0], private=self.network.private_providers)
         kept = self._services.get(record.provider)
         if kept is not None and kept[0] > began:

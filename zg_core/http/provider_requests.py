@@ -15,7 +15,7 @@ from zg_core.http.timeouts import Timeouts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["provider_request", "provider_url"]
 
@@ -32,7 +32,7 @@ def provider_url(url: str, provider: str, private: bool) -> str:
 
 def provider_request(
     method: str,
-    service: Service,
+    service: ServiceRecord,
     path: str,
     *,
     headers: Mapping[str, str] | None = None,

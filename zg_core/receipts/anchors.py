@@ -27,7 +27,7 @@ class Anchor:
         source: Where this comes from, in words.
         signers: Who may have signed: addresses, or what else the evidence's scheme calls a signer.
         services: The provider's records as the anchor has them, the likeliest first; then `signers` are theirs. Of 0G's
-            chain they are `zg_core.types.Service`, of other backends plain data.
+            chain they are `zg_core.types.ServiceRecord`, of other backends plain data.
         complete: Whether these are all that could have been in force; if not, a mismatch accuses nobody.
         facts: What it says beside that of the receipt's fields, by name: ``realm``, ``inference``, ``provider``, …
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from zg_core.money import Amount
 from zg_core.pricing import Asked, Tariff
-from zg_core.types import Service
+from zg_core.types import ServiceRecord
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ def doubted(fee: Fee, receipt: Receipt, request: bytes | Asked, tariff: Tariff |
 
 
 def _tariff(receipt: Receipt) -> Tariff | None:
-    return Tariff.of(receipt.service) if isinstance(receipt.service, Service) else None
+    return Tariff.of(receipt.service) if isinstance(receipt.service, ServiceRecord) else None
 
 
-def upper_bound(service: Service, request: bytes) -> int | None:
+def upper_bound(service: ServiceRecord, request: bytes) -> int | None:
     """The most that `request` can cost at `service`, in neuron; None where that is not known before it is sent.
 
     Providers that bill at prices of their own have no bound, nor has a request that does not limit the answer.

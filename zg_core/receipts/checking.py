@@ -17,7 +17,7 @@ from zg_core.receipts.anchors import Anchor
 from zg_core.receipts.model import Receipt
 from zg_core.receipts.upgrade import upgraded
 from zg_core.receipts.vouching import shortened, unvouched
-from zg_core.types import Service
+from zg_core.types import ServiceRecord
 from zg_core.verify.policy import DEFAULT_MINIMUM, renames_in, suffices
 from zg_core.verify.schemes.evidence import Kept
 from zg_core.verify.schemes.registry import scheme_named
@@ -160,7 +160,7 @@ class _Checking:
             return self._says("failed", f"the receipt says so itself: {claimed.explain()}", claimed)
         if scheme is None or receipt.service is None or not evidence.signed_text:
             return self._says("unproven", f"the receipt holds no signature ({claimed})")
-        if scheme.on_chain and not isinstance(_record_in(receipt), Service):
+        if scheme.on_chain and not isinstance(_record_in(receipt), ServiceRecord):
             return self._says("failed", f"{evidence.scheme} measures against a record of 0G's chain, and there is none")
         own = scheme.remade(self._with(self._record(scheme)))
         if own.status is Status.FAILED:
@@ -194,7 +194,7 @@ class _Checking:
         """The record that the verdict rests on: it may have been read again after the call (verdict table)."""
         claimed, own = self._receipt.verdict, _record_in(self._receipt)
         for each in (own, *(self._anchor.services if self._anchor else ())):
-            if not isinstance(each, Service):
+            if not isinstance(each, ServiceRecord):
                 break
             if same_address(claimed.expected_signer, each.signer) and claimed.kind is each.kind:
                 return each
@@ -296,6 +296,6 @@ class _Checking:
 def _record_in(receipt: Receipt) -> Any:
     """The record of the service as a scheme takes it: of 0G's chain, whoever read it, or plain data of a backend."""
     service = receipt.service
-    if service is None or isinstance(service, Service):
+    if service is None or isinstance(service, ServiceRecord):
         return service
     return plain.record_of(service.record) if plain.is_record(service.record) else service.record

@@ -16,7 +16,7 @@ from zg_core.sse import SSEDecoder
 from zg_core.tasks.forms import fields_in
 from zg_core.tasks.measuring import measured
 from zg_core.tasks.pictures import images_in
-from zg_core.types import Service, Usage
+from zg_core.types import ServiceRecord, Usage
 from zg_core.verify.usage import USAGE_IMPLAUSIBLE, implausible
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ def _addresses(receipt: Receipt) -> Iterator[str]:
     named = {name: getattr(receipt, name) for name in ("provider", "payer", "ledger", "inference")}
     named |= {name: getattr(verdict, name) for name in ("expected_signer", "recovered_signer")}
     if service is not None:
-        record = service if isinstance(service, Service) else service.record
-        signer = record.tee_signer if isinstance(record, Service) else record.get("tee_signer")
-        owner = record.provider if isinstance(record, Service) else record.get("provider")
+        record = service if isinstance(service, ServiceRecord) else service.record
+        signer = record.tee_signer if isinstance(record, ServiceRecord) else record.get("tee_signer")
+        owner = record.provider if isinstance(record, ServiceRecord) else record.get("provider")
         named |= {"service.provider": service.provider, "its record's": owner, "service.tee_signer": signer}
     if receipt.backend != DIRECT:  # other ids are the backend's own
         named = {name: each for name, each in named.items() if isinstance(each, str) and _ADDRESS.fullmatch(each)}
@@ -130,7 +130,7 @@ def _against_record(receipt: Receipt, service: Any) -> Iterator[str]:
         yield "the service record is of another provider"
     if service.kind is not receipt.kind:
         yield f"the service record is of kind {service.kind}, the receipt of {receipt.kind}"
-    if not isinstance(service, Service):  # its prices are in words of its backend
+    if not isinstance(service, ServiceRecord):  # its prices are in words of its backend
         return
     if (service.input_price, service.output_price) != (receipt.input_price, receipt.output_price):
         yield "the prices are not those of the service record"
@@ -155,12 +155,12 @@ def _fee(receipt: Receipt) -> Iterator[str]:
 def follows(receipt: Receipt) -> bool:
     """Whether the fee can be computed from what the receipt holds: not at prices that the provider lists itself."""
     service = receipt.service
-    return isinstance(service, Service) and Tariff.of(service) is not None and receipt.request_body is not None
+    return isinstance(service, ServiceRecord) and Tariff.of(service) is not None and receipt.request_body is not None
 
 
 def expected_fee(receipt: Receipt) -> Fee | None:
     """What follows from usage and the record's prices; None where the call was not answered, or no record is there."""
-    if not isinstance(receipt.service, Service) or receipt.outcome != "answered":
+    if not isinstance(receipt.service, ServiceRecord) or receipt.outcome != "answered":
         return None
     fee = fee_of(receipt.service, receipt.usage)
     if USAGE_IMPLAUSIBLE in receipt.flags and receipt.usage is not None:  # the flag is compared with the bytes
@@ -257,7 +257,9 @@ def is_as_said(value: str | int, said: str | int) -> bool:
 
 def unlike(record: Any, other: Any) -> list[str]:
     """Names of the fields in which two records differ: of 0G's chain, or plain data of another backend."""
-    one, two = (plain.record_to_dict(each) if isinstance(each, Service) else dict(each) for each in (record, other))
+    one, two = (
+        plain.record_to_dict(each) if isinstance(each, ServiceRecord) else dict(each) for each in (record, other)
+    )
     names = dict.fromkeys((*one, *two))
     return [name for name in names if name not in one or name not in two or not _same(one[name], two[name])]
 

@@ -87,7 +87,7 @@ class Receipt:
         payer: Address of the account that pays.
         ledger: LedgerManager address; `inference` is that of InferenceServing.
         service: The service as it was read before the call: of 0G's own backend its record on chain
-            (`zg_core.types.Service`), of others what they say of it; None if there is none.
+            (`zg_core.types.ServiceRecord`), of others what they say of it; None if there is none.
         service_block: The newest block just before it was read, None if that is not known.
         policy: What was demanded of the reply, as plain data.
         request_bytes: Size of the request; `response_bytes` is that of the response.

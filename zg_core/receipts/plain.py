@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError
 from zg_core.money import Amount, Fee
-from zg_core.types import Kind, Service, Usage
+from zg_core.types import Kind, ServiceRecord, Usage
 from zg_core.verify.schemes.evidence import Evidence
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
@@ -39,7 +39,7 @@ IN_EVIDENCE = ("signed_text", "signature", "recovered_signer")
 
 _MOST_DIGITS = 78  # of a uint256
 _PRICES = ("input_price", "output_price")
-_RECORD = tuple(each.name for each in fields(Service) if each.compare)
+_RECORD = tuple(each.name for each in fields(ServiceRecord) if each.compare)
 DIRECT = "direct"
 """The backend whose services are records of 0G's chain."""
 
@@ -165,7 +165,7 @@ def bad_receipt(what: str) -> ConfigError:
     return ConfigError(f"not a receipt: {what}", code="bad_receipt", hint="see docs/receipts.md for its form")
 
 
-def record_to_dict(service: Service) -> dict[str, Any]:
+def record_to_dict(service: ServiceRecord) -> dict[str, Any]:
     """A record of 0G's chain as the chain holds it; prices as decimal text."""
     values = {name: getattr(service, name) for name in _RECORD}
     return values | {name: str(values[name]) for name in _PRICES}
@@ -176,14 +176,14 @@ def is_record(value: Mapping[str, Any]) -> bool:
     return set(value) == set(_RECORD)
 
 
-def record_of(value: Any) -> Service:
+def record_of(value: Any) -> ServiceRecord:
     """The way back.
 
     Raises:
         ConfigError: a field is missing or of another type (code ``bad_receipt``).
     """
     read = Fields(value, "the service's record")
-    return Service(
+    return ServiceRecord(
         provider=read.text("provider"),
         service_type=read.text("service_type"),
         url=read.text("url"),
@@ -207,7 +207,7 @@ def service_to_dict(service: Any, block: int | None) -> dict[str, Any] | None:
     """
     if service is None:
         return None
-    of_chain = isinstance(service, Service)
+    of_chain = isinstance(service, ServiceRecord)
     return {
         "provider": service.provider,
         "model": service.model,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.service import Service
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Service as Record
+    from zg_core.types import ServiceRecord as Record
 
 __all__ = ["ADAPTER_PREFIX", "Answering", "Objection", "Reach", "best_of", "reach_of", "reach_said", "way_out"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.adversarial.exhibits import RECORDED_IMAGE
 from zg_core.errors import ConfigError
-from zg_core.types import Service
+from zg_core.types import ServiceRecord
 from zg_core.verify.attestation import AttestationOptions, Collateral, Evidence, Outcome, TdxQuote, examine
 from zg_core.verify.attestation.examining import config
 
@@ -25,8 +25,8 @@ RUNTIME = 0x08000001
 Log = list[dict[str, Any]]
 
 
-def record(signer: str) -> Service:
-    return Service(
+def record(signer: str) -> ServiceRecord:
+    return ServiceRecord(
         "0x" + "11" * 20, "chatbot", "https://p.example", 1, 1, 0, "m", "TeeML", "", signer, acknowledged=True
     )  # fmt: skip
 

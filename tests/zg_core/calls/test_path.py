@@ -42,7 +42,7 @@ from zg_core.routing.target import Target
 from zg_core.tasks.base import CHAT, Task
 from zg_core.tasks.requests import json_bytes
 from zg_core.types import Kind, Usage
-from zg_core.types import Service as Record
+from zg_core.types import ServiceRecord as Record
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Reason, Status, Verdict
 

@@ -11,15 +11,15 @@ from tests.vectors import services
 from zg_core.pricing import Asked, fee_of
 from zg_core.tasks.forms import form_of, part_of
 from zg_core.tasks.measuring import measure_edits, measure_embeddings, measure_images, measure_speech
-from zg_core.types import Service
+from zg_core.types import ServiceRecord
 from zg_core.verify.usage import implausible
 
 FEES = services()["fees"]
 
 
-def service(kind: str, input_price: object, output_price: object) -> Service:
+def service(kind: str, input_price: object, output_price: object) -> ServiceRecord:
     prices = int(str(input_price)), int(str(output_price))
-    return Service("0x" + "a" * 40, kind, "http://h", *prices, 0, "m", "TeeML", "{}", "", True)
+    return ServiceRecord("0x" + "a" * 40, kind, "http://h", *prices, 0, "m", "TeeML", "{}", "", True)
 
 
 @pytest.mark.parametrize("case", FEES["speech"], ids=lambda case: case["body"][:40])

@@ -13,7 +13,7 @@ from eth_account.messages import encode_defunct
 
 from zg_core.errors import ChainError
 from zg_core.exchange import Exchange
-from zg_core.types import Kind, Service
+from zg_core.types import Kind, ServiceRecord
 from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.schemes.signed_hashes import verify
 from zg_core.verify.verdict import Verdict
@@ -38,7 +38,7 @@ def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def service(kind: Kind, **changes: Any) -> Service:
+def service(kind: Kind, **changes: Any) -> ServiceRecord:
     values: dict[str, Any] = {
         "provider": PROVIDER,
         "service_type": "chatbot",
@@ -52,7 +52,7 @@ def service(kind: Kind, **changes: Any) -> Service:
         "tee_signer": BROKER_ADDRESS,
         "acknowledged": True,
     }
-    return Service(**values | changes)
+    return ServiceRecord(**values | changes)
 
 
 @dataclass
@@ -73,8 +73,8 @@ class Scene:
     complete: bool = True
     replayed: bool = False  # an earlier response was the same bytes
     known_id: bool = False  # an earlier response had its id
-    record: Service = field(init=False)
-    record_after: Service | None = field(init=False)  # None: the chain cannot be read
+    record: ServiceRecord = field(init=False)
+    record_after: ServiceRecord | None = field(init=False)  # None: the chain cannot be read
     guard: ReplayGuard = field(default_factory=ReplayGuard)
     accept_models: dict[str, str] | None = None
     found: bool = True
@@ -112,7 +112,7 @@ class Scene:
             self.fetched += chat_ids
             return (self.signature_body() if self.body is None else self.body) if self.found else None
 
-        async def reread() -> Service:
+        async def reread() -> ServiceRecord:
             self.reread += 1
             if self.record_after is None:
                 raise ChainError("the RPC endpoint is down")

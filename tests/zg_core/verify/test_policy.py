@@ -14,7 +14,7 @@ import pytest
 from zg_core.errors import ConfigError, VerificationFailed, VerificationUnavailable, VerificationWarning
 from zg_core.money import Fee, neuron
 from zg_core.receipts.model import Receipt
-from zg_core.types import Kind, Service
+from zg_core.types import Kind, ServiceRecord
 from zg_core.verify.policy import Policy, renames_in, suffices
 from zg_core.verify.reach import reach_of
 from zg_core.verify.verdict import Reason, Status, Verdict
@@ -29,14 +29,14 @@ def receipt(verdict: Verdict, provider: str = PROVIDER) -> Receipt:
     return made
 
 
-def service(kind: Kind) -> Service:
+def service(kind: Kind) -> ServiceRecord:
     info = {
         Kind.TEE_ML: "{}",
         Kind.TEE_ML_SEPARATED: '{"TargetSeparated": true}',
         Kind.TEE_TLS: '{"ProviderType": "centralized"}',
         Kind.STANDARD: '{"ProviderType": "standard"}',
     }[kind]
-    return Service(PROVIDER, "chatbot", "https://p", 1, 1, 0, "m", "TeeML", info, PROVIDER, True)
+    return ServiceRecord(PROVIDER, "chatbot", "https://p", 1, 1, 0, "m", "TeeML", info, PROVIDER, True)
 
 
 def enforced(policy: Policy, verdict: Verdict, provider: str = PROVIDER) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.zg_core.verify.scene import FINGERPRINT, Scene, service, sha
 from zg_core.exchange import Exchange
-from zg_core.types import Kind, Service
+from zg_core.types import Kind, ServiceRecord
 from zg_core.verify.schemes.signed_hashes import (
     MalformedSignature,
     SignatureDocument,
@@ -78,12 +78,14 @@ class TestKnownAnswers:
 
 
 class TestRewrites:
-    def hashes(self, request: bytes, record: Service | None = None) -> set[str]:
+    def hashes(self, request: bytes, record: ServiceRecord | None = None) -> set[str]:
         """Hashes of the forms in which the request keeps its meaning."""
         forms = rewrites(request, record or service(Kind.TEE_ML))
         return {sha(form.body) for form in forms if not form.signed}
 
-    def renamed(self, request: bytes, record: Service, accepted: dict[str, str] | None = None) -> set[tuple[str, str]]:
+    def renamed(
+        self, request: bytes, record: ServiceRecord, accepted: dict[str, str] | None = None
+    ) -> set[tuple[str, str]]:
         """The names asked for and signed of the forms in which the model is another."""
         return {(form.asked, form.signed) for form in rewrites(request, record, accepted) if form.signed}
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zg_core.client import AsyncChatClient, ChatClient
     from zg_core.config import Secret
     from zg_core.progress import Listener
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["Adapter", "Adapters", "AsyncAdapters", "adapter_name"]
 
@@ -81,7 +81,7 @@ class _Reading:
     def __init__(self, client: ChatClient | AsyncChatClient) -> None:
         self._client = client
 
-    async def access(self) -> tuple[Service, Secret]:
+    async def access(self) -> tuple[ServiceRecord, Secret]:
         """The provider's record, and a token for it."""
         calls = self._client.calls
         backend = calls.backend

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zg_core.http.transport import Transport
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
 
 __all__ = ["Attestations"]
@@ -42,7 +42,7 @@ class Attestations:
         self._clock = clock
         self._kept: dict[tuple[str, str, str], tuple[datetime, AttestationReport]] = {}
 
-    async def report(self, service: Service, level: int, model: str | None = None) -> AttestationReport:
+    async def report(self, service: ServiceRecord, level: int, model: str | None = None) -> AttestationReport:
         """The attestation of `service` to `level`; made now, once for all who wait for it, if none is kept."""
         key = (service.provider, service.tee_signer, service.signer)
         if (kept := self._valid(key, level)) is not None:

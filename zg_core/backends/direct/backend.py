@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from zg_core.progress import Listener
     from zg_core.tasks.base import Task
     from zg_core.tasks.models import ModelInfo
-    from zg_core.types import Service as Record
+    from zg_core.types import ServiceRecord as Record
     from zg_core.verify.attestation import AttestationOptions, AttestationReport
     from zg_core.verify.attestation.sealing_keys import SealingKeys
     from zg_core.verify.policy import Policy

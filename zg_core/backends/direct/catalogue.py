@@ -22,7 +22,7 @@ from zg_core.verify.reach import ADAPTER_PREFIX
 
 if TYPE_CHECKING:
     from zg_core.http.transport import Transport
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["Catalogue", "model_info"]
 
@@ -37,7 +37,7 @@ _WORD = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth asking again
 
 
-def model_info(service: Service, model: str, listed: Any) -> ModelInfo:
+def model_info(service: ServiceRecord, model: str, listed: Any) -> ModelInfo:
     """What `listed`, the parsed answer of ``/v1/models``, says about `model`.
 
     Args:
@@ -75,7 +75,7 @@ class Catalogue:
         self._transport = transport
         self._listed: dict[tuple[str, str], tuple[float, Any]] = {}
 
-    async def info(self, service: Service, model: str) -> ModelInfo:
+    async def info(self, service: ServiceRecord, model: str) -> ModelInfo:
         """What the provider of `service` says about `model`.
 
         Raises:
@@ -84,14 +84,14 @@ class Catalogue:
         """
         return model_info(service, model, await self._listing(service))
 
-    async def tariff(self, service: Service, model: str) -> Tariff | None:
+    async def tariff(self, service: ServiceRecord, model: str) -> Tariff | None:
         """The provider's list price of `model`; None where it says none, or cannot be asked now."""
         try:
             return Tariff.read(service, _entry(service, model, await self._listing(service)))
         except (ProviderUnavailable, ConfigError):
             return None
 
-    async def names(self, service: Service) -> list[str]:
+    async def names(self, service: ServiceRecord) -> list[str]:
         """The models that the provider of `service` lists, as it spells them; the one on chain where it lists none.
 
         Raises:
@@ -102,7 +102,7 @@ class Catalogue:
         names = [each for each in known if isinstance(each, str) and 0 < len(each) <= _MAX_NAME]
         return list(dict.fromkeys(names)) or [service.model]
 
-    async def _listing(self, service: Service) -> Any:
+    async def _listing(self, service: ServiceRecord) -> Any:
         key = (service.provider, service.url)
         if (listed := self._fresh(key)) is None:
             async with self._transport.lock(f"catalogue {service.provider}"):
@@ -115,7 +115,7 @@ class Catalogue:
         kept = self._listed.get(key)
         return kept if kept is not None and time.monotonic() - kept[0] < LIFETIME else None
 
-    async def _read(self, service: Service) -> Any:
+    async def _read(self, service: ServiceRecord) -> Any:
         request = provider_request("GET", service, "/v1/models", timeouts=_TIMEOUTS)
         url = request.url
         answer = await self._transport.send(request)
@@ -136,7 +136,7 @@ def _entries(listed: Any) -> list[dict[str, Any]]:
     return [each for each in entries[:_MAX_ENTRIES] if isinstance(each, dict)] if isinstance(entries, list) else []
 
 
-def _entry(service: Service, model: str, listed: Any) -> dict[str, Any]:
+def _entry(service: ServiceRecord, model: str, listed: Any) -> dict[str, Any]:
     known = _entries(listed)
     for wanted in (model, service.model) if model.startswith(ADAPTER_PREFIX) else (model,):
         for name in ("id", "canonical_id"):

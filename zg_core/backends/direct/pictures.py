@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from zg_core.http.transport import Transport
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["fetch_images", "look_at_job"]
 
@@ -26,7 +26,7 @@ MAX_REPLY_BYTES = 64 * 1024 * 1024
 _KEPT = "a provider keeps images for about half an hour"
 
 
-async def fetch_images(transport: Transport, service: Service, key: str, urls: Sequence[str]) -> list[bytes]:
+async def fetch_images(transport: Transport, service: ServiceRecord, key: str, urls: Sequence[str]) -> list[bytes]:
     """The images behind `urls`, in their order.
 
     Args:
@@ -69,7 +69,7 @@ async def fetch_images(transport: Transport, service: Service, key: str, urls: S
 
 
 async def look_at_job(
-    transport: Transport, service: Service, job_id: str, headers: Mapping[str, str]
+    transport: Transport, service: ServiceRecord, job_id: str, headers: Mapping[str, str]
 ) -> tuple[int, Mapping[str, str], dict[str, Any]]:
     """What the provider says of a job: status, headers, and the document, {} where it is none.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from zg_core.contracts.reader import ChainReader
     from zg_core.http.transport import Transport
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["Records", "check_age"]
 
@@ -51,11 +51,11 @@ def check_age(seconds: float) -> float:
 class _Resting:
     """A finished call: which record it rests on, as of which block, when it ended, and who is told of its change."""
 
-    record: Service
+    record: ServiceRecord
     block: int | None
     ended: float
     wall: float
-    changed: Callable[[Service, bool], None]
+    changed: Callable[[ServiceRecord, bool], None]
 
 
 class Records:
@@ -79,7 +79,7 @@ class Records:
         self.age = age
         chain.listener = self._read
 
-    async def young(self, provider: str, moment: float) -> Service:
+    async def young(self, provider: str, moment: float) -> ServiceRecord:
         """The record, read at `moment` (of ``time.monotonic``) or at most `age` seconds before.
 
         Raises:
@@ -88,7 +88,7 @@ class Records:
         """
         return await self._chain.service(provider, since=moment - self.age)
 
-    async def patient(self, provider: str, moment: float) -> Service:
+    async def patient(self, provider: str, moment: float) -> ServiceRecord:
         """`young`, with the call's retries."""
         attempts = Attempts(self._retries)
         while True:
@@ -110,7 +110,7 @@ class Records:
         except (ChainError, ConfigError) as error:  # the verdict asks again, and says so
             logger.debug("the record of %s could not be read beside a call: %s", provider, error)
 
-    def rests(self, provider: str, record: Service, changed: Callable[[Service, bool], None]) -> None:
+    def rests(self, provider: str, record: ServiceRecord, changed: Callable[[ServiceRecord, bool], None]) -> None:
         """A call of `provider` has ended now and rests on `record`.
 
         `changed` is called with the newer record if a later read shows that it may have changed before this moment;
@@ -123,7 +123,7 @@ class Records:
         if (newest := self._chain.in_hand(provider)) is not None and _differs(record, newest):
             changed(newest, True)
 
-    def _read(self, record: Service, began: float) -> None:
+    def _read(self, record: ServiceRecord, began: float) -> None:
         """A record was read: what rests on an earlier one is settled by it."""
         with self._lock:
             waiting = self._resting.get(record.provider)
@@ -137,7 +137,7 @@ class Records:
         if between:
             self._transport.spawn(lambda: self._between(record, between), f"changes of {record.provider}")
 
-    async def _between(self, now: Service, resting: list[_Resting]) -> None:
+    async def _between(self, now: ServiceRecord, resting: list[_Resting]) -> None:
         """Tell of prices that were raised and taken back between two reads, which neither of them shows."""
         chain, first = self._chain, min(one.block for one in resting if one.block is not None) + 1
         try:
@@ -155,11 +155,11 @@ class Records:
                     one.changed(was, True)
 
 
-def _differs(before: Service, after: Service) -> bool:
+def _differs(before: ServiceRecord, after: ServiceRecord) -> bool:
     return before is not after and replace(before, updated_at=0) != replace(after, updated_at=0)
 
 
-def _later(one: _Resting, after: Service) -> bool:
+def _later(one: _Resting, after: ServiceRecord) -> bool:
     """Whether all of the change came after the call; an acknowledgement leaves no time (0g-contracts)."""
     acknowledged = (one.record.signer, one.record.acknowledged) == (after.signer, after.acknowledged)
     return acknowledged and after.updated_at != one.record.updated_at and after.updated_at > one.wall + _SLACK

@@ -28,7 +28,7 @@ from zg_core.tasks.overflow import overflow_in
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["clocks", "refusal"]
 
@@ -39,7 +39,13 @@ _GATEWAY = (408, 499, 502, 504, 520, 524)  # in front of a provider that may go 
 
 
 def refusal(
-    service: Service, model: str, status: int, headers: Mapping[str, str], body: bytes, *, signed_here: bool = False
+    service: ServiceRecord,
+    model: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    signed_here: bool = False,
 ) -> ZeroGError:
     """The error for a provider's response with `status` outside 200 to 299.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zg_core.contracts.reader import ChainReader
     from zg_core.http.transport import Transport
     from zg_core.money import Fee
-    from zg_core.types import Service as Record
+    from zg_core.types import ServiceRecord as Record
     from zg_core.types import Usage
 
 __all__ = ["DirectRoute", "Listing", "Watch"]

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from zg_core.config import Secret
     from zg_core.money import Fee
     from zg_core.tasks.base import Task
-    from zg_core.types import Service as Record
+    from zg_core.types import ServiceRecord as Record
 
 __all__ = ["RouterBackend"]
 

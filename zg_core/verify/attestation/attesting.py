@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from zg_core.http.transport import Transport
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["attest"]
 
@@ -45,7 +45,7 @@ _PASSING = (429, 502, 503, 504)
 
 
 async def attest(
-    service: Service,
+    service: ServiceRecord,
     transport: Transport,
     *,
     level: int = Level.DCAP,
@@ -111,7 +111,7 @@ def _path_of(subject: str, model: str, nonce: str) -> str:
 
 
 async def _evidence(
-    service: Service, transport: Transport, path: str, heard: dict[str, str] | None = None
+    service: ServiceRecord, transport: Transport, path: str, heard: dict[str, str] | None = None
 ) -> Evidence | MalformedEvidence | Problem:
     if heard is not None:
         path += "?legacy=false"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
     from zg_core.verify.attestation.collateral import Collateral
     from zg_core.verify.attestation.evidence import Evidence
     from zg_core.verify.attestation.options import AttestationOptions
@@ -46,20 +46,20 @@ class Problem(str):
     __slots__ = ()
 
 
-def subjects(service: Service) -> tuple[str, ...]:
+def subjects(service: ServiceRecord) -> tuple[str, ...]:
     """Whose evidence there must be: the broker's, and the model enclave's where that is another one."""
     if service.kind is Kind.STANDARD:
         return ()
     return ("broker", "model") if service.kind is Kind.TEE_ML_SEPARATED else ("broker",)
 
 
-def has_gpu(service: Service, subject: str) -> bool:
+def has_gpu(service: ServiceRecord, subject: str) -> bool:
     """Whether the model runs in that enclave: not at a vendor, and not in another enclave behind it."""
     return service.kind is not Kind.TEE_TLS and subject == subjects(service)[-1]
 
 
 def examine(
-    service: Service,
+    service: ServiceRecord,
     evidence: Mapping[str, Evidence | MalformedEvidence | Problem],
     *,
     level: int,
@@ -111,7 +111,7 @@ def _end(collateral: Collateral, options: AttestationOptions) -> datetime:
     return min(collateral.expires_at, collateral.issued_at + options.collateral_max_age)
 
 
-def chain(service: Service) -> LevelResult:
+def chain(service: ServiceRecord) -> LevelResult:
     """Level 0: the record itself."""
     facts = {"signer": service.signer, "kind": str(service.kind), "acknowledged": service.acknowledged}
     facts["url"] = service.url
@@ -139,7 +139,7 @@ def _missing(found: object, level: Level, subject: str) -> LevelResult | None:
 
 
 def binding(
-    found: Evidence | MalformedEvidence | Problem, service: Service, subject: str, nonce: str = ""
+    found: Evidence | MalformedEvidence | Problem, service: ServiceRecord, subject: str, nonce: str = ""
 ) -> LevelResult:
     """Level 1: the quote names the key on chain, and is of no debug enclave."""
     if (missing := _missing(found, Level.BINDING, subject)) is not None:
@@ -303,7 +303,7 @@ def config(found: Evidence | MalformedEvidence | Problem, options: AttestationOp
 def graphics(
     found: Evidence | MalformedEvidence | Problem,
     answer: gpu.Answer | Problem | None,
-    service: Service,
+    service: ServiceRecord,
     subject: str,
 ) -> LevelResult:
     """Level 4: the GPU's evidence, bound to the quote, and NVIDIA's verdict on it."""

@@ -15,7 +15,7 @@ from zg_core.verify.attestation.report import Level
 
 if TYPE_CHECKING:
     from zg_core.http.transport import Transport
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
     from zg_core.verify.attestation.options import AttestationOptions
     from zg_core.verify.attestation.report import AttestationReport
 
@@ -46,7 +46,7 @@ class SealingKeys:
         self._signed = signed
         self._kept: dict[str, tuple[float, str, EnclaveKey, AttestationReport]] = {}
 
-    async def of(self, service: Service, model: str | None = None) -> tuple[EnclaveKey, AttestationReport]:
+    async def of(self, service: ServiceRecord, model: str | None = None) -> tuple[EnclaveKey, AttestationReport]:
         """The key of a provider's enclave, and what is attested of it.
 
         Raises:
@@ -72,13 +72,13 @@ class SealingKeys:
         """Look again: the enclave says that it has another key."""
         self._kept.pop(provider, None)
 
-    def _valid(self, service: Service) -> tuple[EnclaveKey, AttestationReport] | None:
+    def _valid(self, service: ServiceRecord) -> tuple[EnclaveKey, AttestationReport] | None:
         kept = self._kept.get(service.provider)
         if kept is None or kept[1] != service.tee_signer.lower() or time.monotonic() - kept[0] > KEY_SECONDS:
             return None
         return kept[2], kept[3]
 
-    async def _look(self, service: Service, model: str | None) -> tuple[EnclaveKey, AttestationReport]:
+    async def _look(self, service: ServiceRecord, model: str | None) -> tuple[EnclaveKey, AttestationReport]:
         headers: dict[str, str] = {}
         report = await attest(
             service, self._transport, level=self.level, model=model, options=self._options, sealing=headers
@@ -105,7 +105,7 @@ class SealingKeys:
         return EnclaveKey(bytes.fromhex(bound.encryption_key), bound.signer), report
 
 
-def _signed_by(service: Service, body: bytes, headers: dict[str, str]) -> bool:
+def _signed_by(service: ServiceRecord, body: bytes, headers: dict[str, str]) -> bool:
     """Whether the signer on chain signed the whole answer (``ZG-Quote-Signature``, 0g-direct §6)."""
     signature = headers.get("zg-quote-signature", "")
     try:

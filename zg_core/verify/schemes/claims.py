@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from zg_core.crypto import SignatureError, recover_personal, same_address
-from zg_core.types import Kind, Service
+from zg_core.types import Kind, ServiceRecord
 from zg_core.verify.schemes.evidence import Evidence, Scheme
 from zg_core.verify.schemes.signed_hashes import (
     MalformedSignature,
@@ -62,7 +62,7 @@ def remade(kept: Kept) -> Verdict:
 
     The kind is left out of it: whatever answered, the intermediary has read question and answer.
     """
-    evidence, record = kept.evidence, kept.record if isinstance(kept.record, Service) else None
+    evidence, record = kept.evidence, kept.record if isinstance(kept.record, ServiceRecord) else None
     trace = evidence.facts.get("trace")
     said = trace.get("tee_verified") if isinstance(trace, dict) else None
     blank = Verdict(

@@ -62,8 +62,8 @@ class Kept:
             request are there only where they were kept (``b""`` otherwise); its hash always is.
         evidence: The proof.
         record: The service's record to measure against, which says whose key must have signed: of 0G's chain a
-            `zg_core.types.Service`, of other backends what their ``Service.record`` holds. It is the anchor's where
-            there is one, else the receipt's own.
+            `zg_core.types.ServiceRecord`, of other backends what their ``Service.record`` holds. It is the anchor's
+            where there is one, else the receipt's own.
         claimed: The verdict that the receipt holds; nothing in it is believed.
         accept_models: Renames of models that the receipt's owner accepted.
         response: The bytes of the response, None where they were not kept.
@@ -129,7 +129,7 @@ class Scheme:
         proves: Whether somebody signed; a mere claim is never more than unproven.
         needs_bytes: Whether it shows less than the client saw where the bytes were not kept: what is signed is not
             their hashes.
-        on_chain: Whether the record that it measures against is one of 0G's chain (`zg_core.types.Service`).
+        on_chain: Whether the record that it measures against is one of 0G's chain (`zg_core.types.ServiceRecord`).
     """
 
     remade: Remake

@@ -29,7 +29,7 @@ from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
     from zg_core.verify.schemes.evidence import Kept
 
 __all__ = ["SCHEME", "Sealed", "evidence_of", "examine", "remade", "signed_text"]
@@ -81,7 +81,7 @@ def signed_text(sealed: Sealed) -> str:
 
 
 def examine(
-    sealed: Sealed, service: Service, document: SignatureDocument, proof: Mapping[str, Any] | None = None
+    sealed: Sealed, service: ServiceRecord, document: SignatureDocument, proof: Mapping[str, Any] | None = None
 ) -> Verdict:
     """The verdict on a sealed exchange for one chain record, without I/O.
 
@@ -127,7 +127,9 @@ def examine(
     return replace(verdict, status=Status.VERIFIED, binding=Binding.EXACT)
 
 
-def _vendor(proof: Mapping[str, Any] | None, request: str, response: str, service: Service) -> tuple[str, str] | Reason:
+def _vendor(
+    proof: Mapping[str, Any] | None, request: str, response: str, service: ServiceRecord
+) -> tuple[str, str] | Reason:
     """Identity and certificate of the vendor behind a relay, out of a proof for the same exchange by the same key."""
     try:
         document = _Document.inner(proof)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from zg_core.exchange import Exchange
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
     from zg_core.verify.replay import ReplayGuard
     from zg_core.verify.schemes.evidence import Kept
 
@@ -150,7 +150,7 @@ def _hash(text: str) -> str:
 
 def examine(
     exchange: Exchange,
-    service: Service,
+    service: ServiceRecord,
     document: SignatureDocument,
     *,
     guard: ReplayGuard | None = None,
@@ -214,10 +214,10 @@ def examine(
 
 async def verify(
     exchange: Exchange,
-    service: Service,
+    service: ServiceRecord,
     *,
     fetch: Callable[[tuple[str, ...]], Awaitable[bytes | None]],
-    reread: Callable[[], Awaitable[Service]],
+    reread: Callable[[], Awaitable[ServiceRecord]],
     guard: ReplayGuard | None = None,
     accept_models: Mapping[str, str] | None = None,
 ) -> Verdict:
@@ -286,7 +286,7 @@ class Form(NamedTuple):
     adapter: str = ""
 
 
-def _bind(exchange: Exchange, service: Service, signed: str, accepted: Mapping[str, str]) -> tuple[Binding, Form]:
+def _bind(exchange: Exchange, service: ServiceRecord, signed: str, accepted: Mapping[str, str]) -> tuple[Binding, Form]:
     if signed == exchange.request_sha256:
         return Binding.EXACT, Form(exchange.request)
     for form in rewrites(exchange.request, service, accepted):
@@ -295,7 +295,7 @@ def _bind(exchange: Exchange, service: Service, signed: str, accepted: Mapping[s
     return Binding.UNKNOWN, Form(b"")
 
 
-def rewrites(request: bytes, service: Service, accepted: Mapping[str, str] | None = None) -> Iterator[Form]:
+def rewrites(request: bytes, service: ServiceRecord, accepted: Mapping[str, str] | None = None) -> Iterator[Form]:
     """The forms in which a provider is documented to forward `request` (0g-direct §4.3, §5.5).
 
     All are re-marshalled by Go: as it is, with ``stream_options.include_usage``, with ``max_tokens`` and
@@ -318,7 +318,7 @@ def rewrites(request: bytes, service: Service, accepted: Mapping[str, str] | Non
 
 
 def _names(
-    payload: dict[str, Any], service: Service, accepted: Mapping[str, str]
+    payload: dict[str, Any], service: ServiceRecord, accepted: Mapping[str, str]
 ) -> Iterator[tuple[Form, dict[str, Any]]]:
     """The request under its own name first, then under every other that the provider may have put into it."""
     same, asked = Form(b""), payload.get("model")
@@ -361,7 +361,7 @@ def remade(kept: Kept) -> Verdict:
     return examine(kept.exchange, kept.record, document, accept_models=kept.accept_models)
 
 
-def assumed(record: Service, kept: Kept) -> Service:
+def assumed(record: ServiceRecord, kept: Kept) -> ServiceRecord:
     """The record with the key that the verdict names: it may have been read again after the call (verdict table)."""
     signer = kept.claimed.expected_signer
     if not signer or (same_address(signer, record.signer) and kept.claimed.kind is record.kind):

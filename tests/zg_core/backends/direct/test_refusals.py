@@ -20,10 +20,10 @@ from zg_core.errors import (
     SessionRejected,
     ZeroGError,
 )
-from zg_core.types import Service
+from zg_core.types import ServiceRecord
 
 PROVIDER = "0xa48f01287233509FD694a22Bf840225062E67836"
-SERVICE = Service(PROVIDER, "chatbot", "https://p", 1, 1, 0, "served", "TeeML", "", PROVIDER, True)
+SERVICE = ServiceRecord(PROVIDER, "chatbot", "https://p", 1, 1, 0, "served", "TeeML", "", PROVIDER, True)
 
 
 def refused(status: int, body: Any, headers: dict[str, str] | None = None) -> ZeroGError:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.adversarial.exhibits import RECORDED_IMAGE
 from tests.zg_core.verify.scene import service
-from zg_core.types import Kind, Service
+from zg_core.types import Kind, ServiceRecord
 from zg_core.verify.attestation import AttestationOptions, Collateral, Evidence, Level, Outcome, TdxQuote, examine
 from zg_core.verify.attestation.quote import read_report_data
 
@@ -39,7 +39,7 @@ def report(attestation_data: Path) -> Any:
     return lambda name: (attestation_data / f"{name}.json").read_bytes()
 
 
-def record(name: str, kind: Kind = Kind.TEE_ML) -> Service:
+def record(name: str, kind: Kind = Kind.TEE_ML) -> ServiceRecord:
     return service(kind, tee_signer=SIGNERS[name])
 
 

@@ -30,7 +30,7 @@ from tests.zg_core.verify.scene import (
     sha,
 )
 from zg_core.crypto import CURVE_ORDER
-from zg_core.types import Kind, Service
+from zg_core.types import Kind, ServiceRecord
 from zg_core.verify.verdict import Binding, Reason, Status
 
 Change = Callable[[Scene], None]
@@ -51,7 +51,7 @@ TLS = (Kind.TEE_TLS,)
 PAIRS = (Kind.TEE_ML, Kind.TEE_ML_SEPARATED)
 
 
-def rotated(record: Service, key: str) -> Service:
+def rotated(record: ServiceRecord, key: str) -> ServiceRecord:
     """`record` after the enclave got another key."""
     address = Account.from_key(key).address
     if record.kind is Kind.TEE_ML_SEPARATED:

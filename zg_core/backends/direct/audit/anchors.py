@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.stored import ReceiptStore
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["chain_anchor", "resolve_late"]
 
@@ -77,10 +77,10 @@ class _Records:
         self._receipt = receipt
         self._chain = chain
 
-    async def read(self) -> tuple[list[Service], bool]:
+    async def read(self) -> tuple[list[ServiceRecord], bool]:
         """The records, and whether these are all."""
         receipt = self._receipt
-        services: list[Service] = []
+        services: list[ServiceRecord] = []
         unchanged = False
         try:
             now = await self._chain.service(receipt.provider, fresh=True)
@@ -100,9 +100,9 @@ class _Records:
                 pass
         return list(dict.fromkeys(services)), known
 
-    async def _about(self, block: int) -> list[Service]:
+    async def _about(self, block: int) -> list[ServiceRecord]:
         """The record at `block`; that is the newest one before it was read, so a few later ones if it is another."""
-        found: list[Service] = []
+        found: list[ServiceRecord] = []
         for number in range(block, block + _LATER_BLOCKS):
             try:
                 found.append(await self._chain.service_at(self._receipt.provider, number))
@@ -116,7 +116,7 @@ class _Records:
                 break
         return found
 
-    async def _is_older(self, now: Service) -> bool:
+    async def _is_older(self, now: ServiceRecord) -> bool:
         """Whether the newest record was there already when the receipt's was read."""
         block = self._receipt.service_block
         if block is None:
@@ -177,7 +177,7 @@ async def _late_verdict(receipt: Receipt, chain: ChainReader, transport: Transpo
     return verdict
 
 
-async def _record_then(receipt: Receipt, chain: ChainReader) -> Service | None:
+async def _record_then(receipt: Receipt, chain: ChainReader) -> ServiceRecord | None:
     if receipt.service_block is None:
         return None
     try:

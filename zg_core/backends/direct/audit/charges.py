@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zg_core.contracts.settlements import Settlement
     from zg_core.http.transport import Transport
     from zg_core.receipts.model import Receipt
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["Charges", "audited", "read_charges"]
 
@@ -118,7 +118,7 @@ async def audited(
 
 
 async def _unsettled(
-    accounts: Accounts, transport: Transport, user: str, services: Iterable[Service]
+    accounts: Accounts, transport: Transport, user: str, services: Iterable[ServiceRecord]
 ) -> dict[str, Amount]:
     from zg_core.backends.direct.money.unsettled import unsettled_fee
 

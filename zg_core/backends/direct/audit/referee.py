@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from zg_core.progress import Listener
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.stored import ReceiptStore
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
     from zg_core.verify.reach import Answering
     from zg_core.wallet import Wallet
 
@@ -149,7 +149,7 @@ class Referee:
         await self._quietly(on_chain(service))
         return True
 
-    async def look(self, service: Service) -> Discrepancy | None:
+    async def look(self, service: ServiceRecord) -> Discrepancy | None:
         """Compare now; what is charged beyond the receipts, None if nothing is.
 
         Raises:
@@ -186,13 +186,13 @@ class Referee:
                 found.append(one)
         return found
 
-    async def _quietly(self, service: Service) -> None:
+    async def _quietly(self, service: ServiceRecord) -> None:
         try:
             await self.look(service)
         except ZeroGError as error:
             logger.warning("provider %s could not be compared with the chain: %s", service.provider, error.message)
 
-    async def _first(self, service: Service, began: float) -> None:
+    async def _first(self, service: ServiceRecord, began: float) -> None:
         """Note what is unsettled before the first call; again has no effect."""
         payer = self._payer()
         if await self._transport.blocking(self._noted.seen, payer, service.provider) is not None:
@@ -204,7 +204,7 @@ class Referee:
         block = await head_of(self._chain.rpc)
         await self._transport.blocking(self._noted.see, payer, service.provider, began, owed, block)
 
-    async def _outside(self, service: Service, payer: str, row: Mapping[str, Any]) -> _Look:
+    async def _outside(self, service: ServiceRecord, payer: str, row: Mapping[str, Any]) -> _Look:
         head = await head_of(self._chain.rpc)
         first = int(row["block"]) + 1
         settled = recent = 0
@@ -226,7 +226,7 @@ class Referee:
         balance = 0 if account is None else account.balance
         return _Look(head, buried, settled, recent, min(said or 0, balance))  # it cannot collect more
 
-    async def _unsettled(self, service: Service, payer: str) -> int | None:
+    async def _unsettled(self, service: ServiceRecord, payer: str) -> int | None:
         """What the provider says is unsettled; None where it does not say."""
         if self._wallet is None or not same_address(self._wallet.address, payer):
             return None
@@ -240,7 +240,7 @@ class Referee:
             return None
 
     def _compared(
-        self, service: Service, payer: str, row: Mapping[str, Any], seen: _Look
+        self, service: ServiceRecord, payer: str, row: Mapping[str, Any], seen: _Look
     ) -> tuple[Discrepancy | None, bool]:
         """Count what is new; the discrepancy, and whether it has grown. The receipts are read here, last."""
         since, rolled = row["since"], row["rolled"]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from zg_core.contracts.abi import Account
     from zg_core.http.transport import Transport
     from zg_core.store import Store
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
 
 __all__ = ["AsyncFunder", "AutoFunding", "Funder"]
 
@@ -290,7 +290,7 @@ class _Core:
         with self._lock:
             self._spent[provider] -= amount
 
-    async def _unsettled(self, service: Service, account: Account) -> int:
+    async def _unsettled(self, service: ServiceRecord, account: Account) -> int:
         """What the provider has served and not yet charged, in neuron.
 
         Raises:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zg_core.http.transport import Transport
-    from zg_core.types import Service
+    from zg_core.types import ServiceRecord
     from zg_core.wallet import Wallet
 
 __all__ = ["unsettled_fee"]
@@ -36,7 +36,7 @@ _MOST = 2**128
 _HINT = "nothing was transferred; the next look tries again"
 
 
-async def unsettled_fee(transport: Transport, wallet: Wallet, service: Service, generation: int) -> int:
+async def unsettled_fee(transport: Transport, wallet: Wallet, service: ServiceRecord, generation: int) -> int:
     """What a provider says it has served to `wallet` and not yet charged, in neuron.
 
     Args:

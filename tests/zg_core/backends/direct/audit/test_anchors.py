@@ -19,14 +19,14 @@ from zg_core.localnet import LocalNet, LocalProvider
 from zg_core.localnet.provider.onchain import Registration
 from zg_core.receipts import Check, Receipt, ReceiptStore, check
 from zg_core.store import Store
-from zg_core.types import Service
+from zg_core.types import ServiceRecord
 from zg_core.verify.verdict import Reason, Status, Verdict
 
 
 class ForgetfulChain(ChainReader):
     """Reads a node that keeps no old state."""
 
-    async def service_at(self, provider: str, block: int) -> Service:
+    async def service_at(self, provider: str, block: int) -> ServiceRecord:
         raise ChainError(f"missing trie node {provider} {block}", code="rpc_error")
 
 
@@ -137,7 +137,7 @@ class TestAnchor:
         receipt = asked(options, own)
         before = chain.service
 
-        async def left(provider: str, *, fresh: bool = False) -> Service:
+        async def left(provider: str, *, fresh: bool = False) -> ServiceRecord:
             raise ConfigError("it is not registered", code="unknown_provider")
 
         chain.service = forgetful.service = left

@@ -14,14 +14,14 @@ from zg_core import ProviderUnavailable, Wallet
 from zg_core.backends.direct.money.unsettled import unsettled_fee
 from zg_core.backends.direct.session import read_token
 from zg_core.http.transport import SyncTransport, run
-from zg_core.types import Service
+from zg_core.types import ServiceRecord
 
 PROVIDER = "0xa48f01287233509FD694a22Bf840225062E67836"
 WALLET = Wallet.from_key("0x" + "11" * 32)
 
 
 def ask(url: str) -> int:
-    service = Service(PROVIDER, "chatbot", url, 1, 1, 0, "m", "TeeML", "", PROVIDER, True, private=True)
+    service = ServiceRecord(PROVIDER, "chatbot", url, 1, 1, 0, "m", "TeeML", "", PROVIDER, True, private=True)
     return run(unsettled_fee(SyncTransport(), WALLET, service, 3))
 
 
@@ -96,7 +96,7 @@ class TestClocks:
         there = net.clock.now()
         monkeypatch.setattr(time, "time_ns", lambda: int((there + 60 * minutes) * 10**9))
         provider = net.providers[0]
-        service = Service(
+        service = ServiceRecord(
             provider.address, "chatbot", provider.url, 1, 1, 0, "m", "TeeML", "", PROVIDER, True, private=True
         )
         fee = run(unsettled_fee(SyncTransport(), Wallet.from_key(wallet.private_key), service, 0))
