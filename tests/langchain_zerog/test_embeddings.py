@@ -223,7 +223,7 @@ def test_without_a_name_the_error_says_what_to_set_and_that_works(make: Make, on
     # The environment names a provider; it is one for chats.
     with pytest.raises(zg_core.ConfigError) as caught:
         embed(make(model=None), ["hello"])
-    assert "model='…' of an embedding service" in caught.value.hint
+    assert "model='…' of a service of type embedding" in caught.value.hint
     assert "ZEROG_PROVIDER and ZEROG_MODEL name one for chats" in caught.value.hint
     assert embed(make(model="local-embed-1"), ["hello"])
 
