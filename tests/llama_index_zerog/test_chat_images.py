@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRol
 
 from llama_index_zerog import ZeroG, receipt_of
 from llama_index_zerog._messages import openai_messages
+from tests.funded import funded, named
 from zg_core import ConfigError, VerificationFailed
-from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec
+from zg_core.localnet import LocalNet, ProviderSpec
 from zg_core.localnet.media.png import draw, size_of
 
 PNG = draw("a red fox", 8, 8)
@@ -25,19 +25,14 @@ MODELS = ("draws-beside", "draws-within")
 @pytest.fixture(scope="module")
 def net() -> Iterator[LocalNet]:
     specs = [ProviderSpec(model="draws-beside", draws="images"), ProviderSpec(model="draws-within", draws="parts")]
-    with LocalNet(providers=specs, settings=replace(ProviderSettings.fast(), settle_interval=None)) as made:
-        for provider in made.providers:
-            made.open_account(made.wallet, provider, 5 * 10**18)
+    with funded(specs) as made:
         yield made
 
 
 @pytest.fixture
 def world(net: LocalNet, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNet]:
-    for name, value in net.env().items():
-        monkeypatch.setenv(name, value)
-    yield net
-    for provider in net.providers:
-        provider.clear_faults()
+    with named(net, monkeypatch) as made:
+        yield made
 
 
 def talk(llm: ZeroG, messages: list[ChatMessage], way: str) -> Any:

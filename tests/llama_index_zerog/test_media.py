@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,27 +11,22 @@ from llama_index.core import SimpleDirectoryReader
 from llama_index.core.schema import MetadataMode
 
 from llama_index_zerog import ZeroGAudioReader, ZeroGImageToolSpec, get_zerog_receipts
+from tests.funded import funded, named
 from zg_core import VerificationFailed
-from zg_core.localnet import LocalNet, ProviderSettings, speak
+from zg_core.localnet import LocalNet, speak
 from zg_core.localnet.provider.settings import standard_specs
 
 
 @pytest.fixture(scope="module")
 def fair() -> Iterator[LocalNet]:
-    settings = replace(ProviderSettings.fast(), settle_interval=None)
-    with LocalNet(providers=standard_specs(2, ["image", "speech"]), settings=settings) as net:
-        for provider in net.providers:
-            net.open_account(net.wallet, provider, 5 * 10**18)
+    with funded(standard_specs(2, ["image", "speech"])) as net:
         yield net
 
 
 @pytest.fixture
 def world(fair: LocalNet, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNet]:
-    for name, value in fair.env().items():
-        monkeypatch.setenv(name, value)
-    yield fair
-    for provider in fair.providers:
-        provider.clear_faults()
+    with named(fair, monkeypatch) as net:
+        yield net
 
 
 def test_the_tool_says_a_sentence_and_keeps_the_images(world: LocalNet) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,8 +13,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_zerog import ChatZeroG, receipt_of
 from langchain_zerog._history import openai_messages
 from langchain_zerog._receipts import is_what_was_said
+from tests.funded import funded, named
 from zg_core import ConfigError, VerificationFailed
-from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec
+from zg_core.localnet import LocalNet, ProviderSpec
 from zg_core.localnet.media.png import draw, size_of
 from zg_core.receipts import check
 
@@ -32,19 +32,14 @@ MODELS = ("draws-beside", "draws-within")
 
 @pytest.fixture(scope="module")
 def net() -> Iterator[LocalNet]:
-    with LocalNet(providers=SPECS, settings=replace(ProviderSettings.fast(), settle_interval=None)) as made:
-        for provider in made.providers:
-            made.open_account(made.wallet, provider, 5 * 10**18)
+    with funded(SPECS) as made:
         yield made
 
 
 @pytest.fixture
 def world(net: LocalNet, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNet]:
-    for name, value in net.env().items():
-        monkeypatch.setenv(name, value)
-    yield net
-    for provider in net.providers:
-        provider.clear_faults()
+    with named(net, monkeypatch) as made:
+        yield made
 
 
 # in

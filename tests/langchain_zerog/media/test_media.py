@@ -6,7 +6,6 @@ import asyncio
 import copy
 import pickle
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +14,22 @@ from langchain.agents import create_agent
 from langchain_core.messages import ToolMessage
 
 from langchain_zerog import ChatZeroG, ZeroGImageGenerator, ZeroGTranscriptionLoader, get_zerog_receipts
+from tests.funded import funded, named
 from zg_core import VerificationFailed
-from zg_core.localnet import LocalNet, ProviderSettings, ProviderSpec, speak
+from zg_core.localnet import LocalNet, ProviderSpec, speak
 from zg_core.localnet.provider.settings import standard_specs
 
 
 @pytest.fixture(scope="module")
 def fair() -> Iterator[LocalNet]:
-    settings = replace(ProviderSettings.fast(), settle_interval=None)
-    specs = [ProviderSpec(model="local-chat-1"), *standard_specs(2, ["image", "speech"])]
-    with LocalNet(providers=specs, settings=settings) as net:
-        for provider in net.providers:
-            net.open_account(net.wallet, provider, 5 * 10**18)
+    with funded([ProviderSpec(model="local-chat-1"), *standard_specs(2, ["image", "speech"])]) as net:
         yield net
 
 
 @pytest.fixture
 def world(fair: LocalNet, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalNet]:
-    for name, value in fair.env().items():
-        monkeypatch.setenv(name, value)
-    yield fair
-    for provider in fair.providers:
-        provider.clear_faults()
+    with named(fair, monkeypatch) as net:
+        yield net
 
 
 @pytest.fixture
