@@ -282,17 +282,18 @@ class Closing:
 
     def _change(self, ended: _Ended, after: Correction) -> None:
         receipt = ended.receipt
-        fee, verdict, before = after.fee, receipt.verdict, receipt.fee
+        fee, known, before = after.fee, receipt.verdict, receipt.fee
+        verdict = known
         named = bool(after.signer) and same_address(verdict.recovered_signer, after.signer)
         if verdict.recovered_signer and verdict.status is not Status.FAILED and not named:
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_CHANGED)
-        if fee.reason != "price_changed" and verdict is receipt.verdict and after.kind is receipt.kind:
+        if fee.reason != "price_changed" and verdict is known and after.kind is receipt.kind:
             return  # a change that this receipt says nothing of
         if fee.reason != "price_changed" or USAGE_IMPLAUSIBLE in receipt.flags:
             fee = before
         elif before.reason == "price_changed":  # there was more than one change
             fee = either(before, fee, "price_changed")
-        if RECORD_CHANGED in receipt.flags and fee == before and verdict == receipt.verdict:
+        if RECORD_CHANGED in receipt.flags and fee == before and verdict == known:
             return
         if RECORD_CHANGED not in receipt.flags:
             receipt.flags = (*receipt.flags, RECORD_CHANGED)
@@ -300,7 +301,8 @@ class Closing:
             receipt.fee = fee
             if ended.budget is not None:
                 self._transport.aside(self._count, ended, ended.budget)
-        receipt.settle(verdict)
+        if verdict is not known:  # else the verdict may have come meanwhile, and must not be taken back
+            receipt.settle(verdict)
         logger.warning(
             "receipt %s: the record of %s changed while the call was under way; verdict %s, fee %s",
             receipt.id,
@@ -326,7 +328,8 @@ class Closing:
     async def _corrected(self, receipt: Receipt) -> None:
         async with self._transport.lock("corrections"):  # of two of one receipt, the later is written last
             await self._recorder.closed(receipt)  # fee and flags, too
-            await self._recorder.judged(receipt)
+            if receipt.verdict.status is not Status.PENDING:  # one that is yet to come is written when it does
+                await self._recorder.judged(receipt)
         if self._chooser is not None:
             self._chooser.judged(receipt)
         observing.tell("judged", receipt)
