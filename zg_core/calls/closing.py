@@ -47,9 +47,21 @@ class _Ended:
     receipt: Receipt
     asked: Asked
     budget: Counts | None = None
+    held: int = 0
     counted: Fee | None = None
     counting: threading.Lock = field(default_factory=threading.Lock)
     changing: threading.Lock = field(default_factory=threading.Lock)
+
+
+def _at_most(fee: Fee, before: Fee, ended: _Ended, after: Correction) -> Fee:
+    """`fee` with the bound that the prices that are known give it, where those in between are hidden.
+
+    What is beyond is for the chain to show; a budget counts no less than before, and no less than was held.
+    """
+    bound = bounded(fee, ended.receipt, ended.asked, after.tariff).upper
+    if fee.exact or fee.upper is not None or bound is None:
+        return fee
+    return replace(fee, upper=max(bound, before.most or 0, ended.held))
 
 
 def _keep_images(call: Call) -> None:
@@ -230,7 +242,7 @@ class Closing:
         receipt.response_body = None if call.kept is None else b"".join(call.kept)
         if outcome == "answered":
             self._price(call)
-        ended = _Ended(receipt, call.asked, call.budget)
+        ended = _Ended(receipt, call.asked, call.budget, call.held or 0)
         if ended.budget is not None:
             self._transport.aside(self._count, ended, ended.budget)
         changed = self._changed if outcome == "answered" else self._raised
@@ -293,6 +305,7 @@ class Closing:
             fee = before
         elif before.reason == "price_changed":  # there was more than one change
             fee = either(before, fee, "price_changed")
+        fee = _at_most(fee, before, ended, after)
         if RECORD_CHANGED in receipt.flags and fee == before and verdict == known:
             return
         if RECORD_CHANGED not in receipt.flags:
