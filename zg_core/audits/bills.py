@@ -125,9 +125,7 @@ def audit_bills(bills: Iterable[Bill], *, backend: str, strangers: Sequence[Entr
 def _compared(bill: Bill, notes: _Notes) -> list[AuditedCall]:
     owing = bill.owing
     ids = [each.id for each in owing]
-    least = sum(each.units for each in owing if each.exact)
-    uppers = [each.upper for each in owing if not each.exact]
-    known = [upper for upper in uppers if upper is not None]
+    least, bounds = _allowed(owing)
     paid = bill.paid
     result: Literal["agrees", "differs", "missing", "open", "unknown"] = "unknown"
     currency = bill.calls[0].currency
@@ -143,8 +141,8 @@ def _compared(bill: Bill, notes: _Notes) -> list[AuditedCall]:
         result = "differs"
         notes.add("other_currency", f"{paid} was charged, the receipts are in {currency}", ids)
     elif paid is not None:
-        most = least + sum(known) if len(known) == len(uppers) else None
-        result = "unknown" if uppers else "agrees"
+        most = None if bounds is None else least + bounds
+        result = "agrees" if all(each.exact for each in owing) else "unknown"
         if most is not None and paid.units > most:
             result, excess = "differs", Amount(paid.units - most, currency)
             words = f"{paid} was charged, the receipts allow {Amount(most, currency)}, {excess} too much"
@@ -175,12 +173,18 @@ def _compared(bill: Bill, notes: _Notes) -> list[AuditedCall]:
     ]
 
 
-def _row(own: list[Bill]) -> ProviderAudit:
-    calls = [each for bill in own for each in bill.owing]
-    currency = own[0].calls[0].currency
+def _allowed(calls: Sequence[Audited]) -> tuple[int, int | None]:
+    """What receipts allow: the sum of exact fees, and that of the bounds of the others; None if one has none."""
     exact = sum(each.units for each in calls if each.exact)
     uppers = [each.upper for each in calls if not each.exact]
     known = [upper for upper in uppers if upper is not None]
+    return exact, sum(known) if len(known) == len(uppers) else None
+
+
+def _row(own: list[Bill]) -> ProviderAudit:
+    calls = [each for bill in own for each in bill.owing]
+    currency = own[0].calls[0].currency
+    exact, bounds = _allowed(calls)
     paid = [bill for bill in own if bill.paid is not None and bill.paid.currency == currency]
     linked = []
     for bill in paid:
@@ -192,7 +196,7 @@ def _row(own: list[Bill]) -> ProviderAudit:
         provider=own[0].calls[0].provider,
         calls=len(calls),
         exact=Amount(exact, currency),
-        bounds=Amount(sum(known), currency) if len(known) == len(uppers) else None,
+        bounds=None if bounds is None else Amount(bounds, currency),
         carried=(Amount(0, currency), Amount(0, currency)),
         settled=Amount(sum(bill.paid.units for bill in paid if bill.paid is not None), currency),
         unsettled=None,

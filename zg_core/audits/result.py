@@ -58,18 +58,19 @@ class AuditedCall:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        charged = (
-            None if self.charged is None else {"units": str(self.charged.units), "currency": self.charged.currency}
-        )
         return {
             "receipt_id": self.receipt_id,
             "request_id": self.request_id,
             "result": self.result,
-            "said": {"units": str(self.said.units), "currency": self.said.currency},
-            "charged": charged,
+            "said": _plain(self.said),
+            "charged": None if self.charged is None else _plain(self.charged),
             "provider": self.provider,
             "transaction": self.transaction or None,
         }
+
+
+def _plain(amount: Amount) -> dict[str, str]:
+    return {"units": str(amount.units), "currency": amount.currency}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from zg_core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Step", "begin_run", "current_run", "named_run"]
+__all__ = ["Step", "current_run", "named_run"]
 
 _LONGEST = 128
 _RUN: ContextVar[str | None] = ContextVar("zerog_run", default=None)
@@ -49,11 +49,6 @@ def named_run(name: str) -> Iterator[None]:
         yield
     finally:
         _RUN.reset(token)
-
-
-def begin_run(name: str) -> None:
-    """What the rest of this task or thread asks for belongs to the run `name`: `named_run` without an end."""
-    _RUN.set(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ import asyncio
 import json
 import logging
 import re
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.calls.reading import Form
 from zg_core.errors import ZeroGError
-from zg_core.receipts.runs import begin_run
+from zg_core.receipts.runs import named_run
 from zg_core.serve.answers import (
     GUARDS,
     UNPROVEN,
@@ -84,7 +84,8 @@ class Relays:
             await send_error(send, error, close=True)
             return
         traced = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"] if name in _TRACE}
-        await self._while_wanted(self._relay(task, caller, data, send, traced if self._traced else {}), receive)
+        with named_run(caller.run) if caller.run else nullcontext():
+            await self._while_wanted(self._relay(task, caller, data, send, traced if self._traced else {}), receive)
 
     async def _while_wanted(self, work: Coroutine[Any, Any, None], receive: Receive) -> None:
         job = asyncio.get_running_loop().create_task(work)
@@ -107,8 +108,6 @@ class Relays:
 
     async def _relay(self, task: Task, caller: Caller, data: bytes, send: Send, trace: dict[str, str]) -> None:
         answer = _Answer(send)
-        if caller.run:
-            begin_run(caller.run)
         if trace:
             from zg_core.telemetry import continue_trace
 
