@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.adversarial.operator import Asked, Machine, Said
-from tests.zg_core.backends.router.conftest import settings_for
+from tests.zg_core.backends.router.conftest import afresh, settings_for
 from zg_core import ChatClient
 from zg_core.errors import ConfigError, ZeroGError
 from zg_core.localnet import LocalNet, ProviderSpec
@@ -35,10 +35,8 @@ def routed() -> Iterator[LocalNet]:
 
 @pytest.fixture
 def net(routed: LocalNet) -> Iterator[LocalNet]:
-    routed.router.forget()
-    yield routed
-    routed.router.clear_faults()
-    routed.providers[0].clear_faults()
+    with afresh(routed) as made:
+        yield made
     routed.providers[0].acknowledge()
 
 

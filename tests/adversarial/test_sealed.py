@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.zg_core.backends.router.conftest import settings_for
+from tests.zg_core.backends.router.conftest import afresh, settings_for
 from zg_core import AsyncChatClient, ChatClient
 from zg_core.errors import ZeroGError
 from zg_core.localnet import LocalNet
@@ -129,11 +129,8 @@ def routed() -> Iterator[LocalNet]:
 
 @pytest.fixture
 def net(routed: LocalNet) -> Iterator[LocalNet]:
-    routed.router.forget()
-    yield routed
-    routed.router.clear_faults()
-    for provider in routed.providers:
-        provider.clear_faults()
+    with afresh(routed) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -24,15 +25,22 @@ def routed() -> Iterator[LocalNet]:
         yield net
 
 
+@contextmanager
+def afresh(net: LocalNet) -> Iterator[LocalNet]:
+    """A network that remembers nothing of earlier tests; its Router and providers are honest again at the end."""
+    net.router.forget()
+    yield net
+    net.router.clear_faults()
+    for provider in net.providers:
+        provider.clear_faults()
+
+
 @pytest.fixture
 def net(routed: LocalNet) -> Iterator[LocalNet]:
     """The same, behaving well and with money."""
     routed.router.set_balance(10 * 10**18)
-    routed.router.forget()
-    yield routed
-    routed.router.clear_faults()
-    for provider in routed.providers:
-        provider.clear_faults()
+    with afresh(routed) as made:
+        yield made
 
 
 def settings_for(net: LocalNet, *, sealed: bool, **more: Any) -> dict[str, Any]:
