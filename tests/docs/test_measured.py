@@ -6,10 +6,13 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from tests.bench import pages
+from tests.bench.curves.base import REQUIRE, THEIRS, UNIT, data_of, exponent
+from tests.bench.curves.plot import render
 from tests.bench.targets import TARGETS, Row, Target
 
 BENCH = Path(pages.__file__).parent
@@ -62,3 +65,41 @@ def test_a_row_is_held_to_its_target() -> None:
     assert (most.text, least.text, Target("d", 20_000, unit=" kB").text) == ("≤ 0.5", "≥ 2", "≤ 20,000 kB")
     with pytest.raises(KeyError):
         Row("no such measure", 1.0)
+
+
+@pytest.mark.parametrize("name", pages.CURVES)
+def test_a_picture_is_drawn_from_the_numbers_beside_it_and_shown(name: str) -> None:
+    picture = (pages.MEASURED / f"{name}.svg").read_text(encoding="utf-8")
+    assert picture == render(pages.load(name)), f"make bench ARGS='scale --only {name}'"
+    assert ElementTree.fromstring(picture).get("role") == "img"
+    text = (pages.DOCS / "scale.md").read_text(encoding="utf-8")
+    assert f"](measured/{name}.svg)" in text
+    assert pages.CURVES[name].reading in text
+
+
+def test_every_picture_is_of_a_curve_that_is_measured() -> None:
+    assert {path.stem for path in pages.MEASURED.glob("*.svg")} == set(pages.CURVES)
+
+
+@pytest.mark.parametrize("name", pages.CURVES)
+def test_a_curve_is_ratios_to_the_least_of_chatopenai(name: str) -> None:
+    series = pages.load(name)["series"]
+    assert all(len(each["x"]) == len(each["y"]) >= 3 and each["x"] == sorted(each["x"]) for each in series.values())
+    theirs = [y for whose, each in series.items() if whose.startswith(THEIRS) for y in each["y"]]
+    assert min(theirs, default=1.0) == 1.0
+
+
+def test_an_exponent_is_that_of_the_upper_half() -> None:
+    assert exponent({"x": [1, 10, 100, 1000], "y": [9, 9, 5, 50]}) == 1.0
+    assert exponent({"x": [1, 2, 4, 8], "y": [1, 1, 3, 12]}) == 2.0
+    assert exponent({"x": [1, 10, 100], "y": [7, 7, 7]}) == 0.0
+
+
+def test_values_become_ratios_whatever_their_unit() -> None:
+    curve = pages.CURVES["prompt"]
+    points = [(THEIRS, 1.0, 4.0), (REQUIRE, 1.0, 2.0), (THEIRS, 10.0, 8.0), (REQUIRE, 10.0, 6.0)]
+    found = data_of(curve, points)
+    assert found == data_of(curve, [(name, size, value * 1000) for name, size, value in points])
+    assert found["series"] == {THEIRS: {"x": [1, 10], "y": [1, 2]}, REQUIRE: {"x": [1, 10], "y": [0.5, 1.5]}}
+    with_unit = data_of(curve, [(UNIT, 1.0, 4.0), *points])
+    assert with_unit["series"] == found["series"]
