@@ -13,7 +13,19 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import attesting, crowds, fleet, langchain, llamaindex, networks, pages, serving, sizes, stores
+from tests.bench import (
+    attesting,
+    crowds,
+    fleet,
+    installing,
+    langchain,
+    llamaindex,
+    networks,
+    pages,
+    serving,
+    sizes,
+    stores,
+)
 from tests.bench.contenders import running_server
 from tests.bench.curves.base import Run, exponent
 from tests.bench.pages import CURVES
@@ -28,7 +40,7 @@ if TYPE_CHECKING:
     from tests.bench.targets import Row
 
 
-PARTS = ("calls", "sizes", "serve", "scale", "fleet", "pages")
+PARTS = ("calls", "sizes", "serve", "scale", "fleet", "install", "pages")
 _FEWER = 100_000
 
 
@@ -79,7 +91,9 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.only = arguments.only or (list(fleet.PARTS) if arguments.part == "fleet" else names)
     rounds = arguments.rounds
-    if arguments.part == "pages":
+    if arguments.part in ("install", "pages"):
+        if arguments.part == "install":
+            pages.keep("install", installing.measured())
         pages.write()
         return
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {rounds} rounds\n")

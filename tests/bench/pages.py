@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.bench import queueing
+from tests.bench import installing, queueing
 from tests.bench.curves import calls, crowds, receipts
 from tests.bench.curves.base import Curve, Point, data_of, said, section
 from tests.bench.curves.plot import render
@@ -73,6 +73,19 @@ def speed() -> Iterator[str]:
             said = "" if value is None else target.said(value)
             cells.append(said if value is None or target.reached(value) else f"**{said}**")
         yield f"| {target.name} | {target.text} | {target.was} | {' | '.join(cells)} |"
+
+
+def stores() -> Iterator[str]:
+    """What stores with a million receipts do, both databases beside each other."""
+    values = load("speed").get("values", {})
+    yield "| measure | target | SQLite | PostgreSQL |"
+    yield "|---|---|---|---|"
+    for name, target in TARGETS.items():
+        if name.startswith("SQLite: "):
+            measure = name.removeprefix("SQLite: ")
+            found = (values.get(f"{database}: {measure}") for database in ("SQLite", "PostgreSQL"))
+            cells = " | ".join("" if value is None else target.said(value) for value in found)
+            yield f"| {measure} | {target.text} | {cells} |"
 
 
 CURVES = {curve.name: curve for curve in (*calls.CURVES, *crowds.CURVES, *receipts.CURVES)}
@@ -170,16 +183,41 @@ def changes() -> Iterator[str]:
         yield f"| {name} | {said(shards / lock)} | {said(CORES / each)} | {said(first)} |"
 
 
+def install() -> Iterator[str]:
+    """What the extra for LangChain brings."""
+    data = load("install")
+    packages, theirs = data["packages"], data["theirs"]
+    total = sum(each["kB"] for each in packages)
+    shared = [each for each in packages if each["theirs"]]
+    yield (
+        f"{len(packages)} packages with {total / 1000:.0f} MB of files. {len(shared)} of them ({_mb(shared)} MB) are "
+        f"also those of `langchain-openai`, which has {theirs['packages']} with {theirs['kB'] / 1000:.0f} MB:"
+    )
+    yield ""
+    yield "| package | MB | asked for by | what for | `langchain-openai` has it |"
+    yield "|---|---|---|---|---|"
+    for each in packages:
+        by = ", ".join(f"**{name}**" if name == "zerog-integrations" else name for name in each["by"])
+        why, has = installing.WHY.get(each["name"], ""), "yes" if each["theirs"] else ""
+        yield f"| {each['name']} | {each['kB'] / 1000:.2f} | {by} | {why} | {has} |"
+
+
+def _mb(packages: list[dict[str, Any]]) -> str:
+    return f"{sum(each['kB'] for each in packages) / 1000:.0f}"
+
+
 def made() -> dict[str, Callable[[], Iterable[str]]]:
     """Everything that pages hold of numbers, by name."""
     return {
         "speed": speed,
+        "stores": stores,
         "curves": curves,
         "fleet": fleet,
         "one-budget": one_budget,
         "lock-times": lock_times,
         "simulation": simulation,
         "changes": changes,
+        "install": install,
     }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.bench import pages
+from tests.bench import installing, pages, queueing
 from tests.bench.curves.base import REQUIRE, THEIRS, UNIT, data_of, exponent
 from tests.bench.curves.plot import render
 from tests.bench.targets import TARGETS, Row, Target
@@ -71,7 +72,7 @@ def test_a_row_is_held_to_its_target() -> None:
 def test_a_picture_is_drawn_from_the_numbers_beside_it_and_shown(name: str) -> None:
     picture = (pages.MEASURED / f"{name}.svg").read_text(encoding="utf-8")
     assert picture == render(pages.load(name)), f"make bench ARGS='scale --only {name}'"
-    assert ElementTree.fromstring(picture).get("role") == "img"
+    assert ET.fromstring(picture).get("role") == "img"
     text = (pages.DOCS / "scale.md").read_text(encoding="utf-8")
     assert f"](measured/{name}.svg)" in text
     assert pages.CURVES[name].reading in text
@@ -103,3 +104,35 @@ def test_values_become_ratios_whatever_their_unit() -> None:
     assert found["series"] == {THEIRS: {"x": [1, 10], "y": [1, 2]}, REQUIRE: {"x": [1, 10], "y": [0.5, 1.5]}}
     with_unit = data_of(curve, [(UNIT, 1.0, 4.0), *points])
     assert with_unit["series"] == found["series"]
+
+
+def test_the_list_of_packages_is_that_of_an_installation() -> None:
+    listed = [each["name"] for each in pages.load("install")["packages"]]
+    assert sorted(listed) == sorted(installing.closure(*installing.OURS)), "make bench ARGS=install"
+
+
+def test_whatever_is_asked_for_without_an_extra_is_used_without_one() -> None:
+    project = tomllib.loads((pages.DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = {re.split(r"[<>=]", line)[0] for line in project["dependencies"]}
+    modules = {"pycryptodome": "Crypto"}
+    aside = ("zg_core/localnet/", "zg_core/cli/", "zg_core/serve/", "zg_core/backends/opengradient/")
+    root = pages.DOCS.parent
+    sources = [
+        path for path in (root / "zg_core").rglob("*.py") if not path.relative_to(root).as_posix().startswith(aside)
+    ]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    unused = [
+        name for name in asked if not re.search(rf"\b(from|import) {modules.get(name, name.replace('-', '_'))}\b", text)
+    ]
+    assert unused == []
+
+
+def test_of_more_workers_than_a_row_allows_all_wait_and_rows_share_them() -> None:
+    one, all_of_them = queueing.fleet(0.01, 1.99, (1, 1000))
+    assert (one.wait, round(one.rate, 3)) == (0.0, 0.5)
+    assert round(all_of_them.rate, 1) == 100.0
+    # what is under way is either at the row or elsewhere: nobody is lost
+    assert all_of_them.rate * (1.99 + 0.01 + all_of_them.wait) == pytest.approx(1000)
+    (shared,) = queueing.fleet(0.01, 1.99, (1000,), shards=16)
+    assert 490 < shared.rate < 500
+    assert shared.wait < 0.01
