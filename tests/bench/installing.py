@@ -17,14 +17,14 @@ _ASIDE = {"node_modules", "__pycache__"}
 OURS, THEIRS = ("zerog-integrations", "langchain"), ("langchain-openai", "")
 WHY = {
     "coincurve": "recovers the key of a signature: every verified answer",
-    "eth-account": "signs transactions, reads keystores",
+    "eth-account": "signs requests and transactions, reads keystores",
     "httpx2": "the HTTP library of openai 3: what speaks to endpoints that ask for proxies or other certificates",
     "langchain-core": "the extra",
     "openai": "types of requests and answers, and the official client as a face of ours",
     "pycryptodome": "Keccak and AES; eth-keyfile brings it anyway",
     "pydantic": "fields of models and settings",
     "sqlalchemy": "the store: receipts, budgets, nonces, on SQLite and PostgreSQL",
-    "web3": "reads and writes 0G's chain",
+    "web3": "for programs that work with contracts beside ours",
     "zerog-integrations": "this package",
     "zstandard": "compresses traces for LangSmith",
     "cytoolz": "eth-utils' functional helpers, compiled",

@@ -101,7 +101,8 @@ def keep_curve(curve: Curve, points: list[Point]) -> None:
 def curves() -> Iterator[str]:
     """A section for each curve."""
     for name, curve in CURVES.items():
-        yield from section(curve, load(name))
+        if data := load(name):  # else a first run was broken off before it
+            yield from section(curve, data)
 
 
 THOUGHT = 2.0
