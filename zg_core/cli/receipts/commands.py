@@ -1,7 +1,6 @@
 """``zerog receipts``: what was recorded of calls, checked again, and compared with what was charged."""
 
 import json
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zg_core.cli.receipts.shown import Counted, fee_of
 from zg_core.cli.terminal.options import User, command
 from zg_core.cli.terminal.run import Run
 from zg_core.errors import ConfigError
@@ -18,7 +18,7 @@ from zg_core.receipts.plain import DIRECT
 if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
 
-__all__ = ["Counted", "fee_of", "receipts"]
+__all__ = ["receipts"]
 
 receipts = typer.Typer(help="Receipts of calls: list, show, export, verify, audit.", no_args_is_help=True)
 
@@ -258,22 +258,3 @@ def _usage(receipt: "Receipt") -> str:
 
 def _kept(body: bytes | None, size: int) -> str:
     return f"{size} bytes, {'kept' if body is not None else 'hash only'}"
-
-
-class Counted:
-    """Counts the rows that pass."""
-
-    def __init__(self, rows: Iterable[Any]) -> None:
-        self._rows = rows
-        self.count = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        for each in self._rows:
-            self.count += 1
-            yield each
-
-
-def fee_of(receipt: "Receipt") -> str:
-    """The fee of a receipt, or what it lies between."""
-    fee = receipt.fee
-    return str(fee.amount) if fee.exact else fee.bounds

@@ -13,7 +13,7 @@ from zg_core.backends.opengradient import places
 from zg_core.backends.opengradient.anchors import registry_anchor
 from zg_core.backends.opengradient.registry import Registry
 from zg_core.cli.budget import elsewhere
-from zg_core.cli.receipts.commands import Counted, fee_of
+from zg_core.cli.receipts.shown import Counted, fee_of
 from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED, OK
 from zg_core.cli.terminal.keystore import own_wallet
 from zg_core.config import NETWORKS
