@@ -44,7 +44,7 @@ async def crowd(count):
     async def one():
         nonlocal most
         first = True
-        async for _ in model.astream("Hello"):
+        async for _ in model.astream(sys.argv[3]):
             if first:
                 first = False
                 await all_open.wait()
@@ -70,10 +70,10 @@ def rows(server: Server, rounds: int) -> Iterator[Row]:
     yield Row(f"choosing among {SERVICES:,} services", choosing(rounds, SERVICES))
 
 
-def crowd(server: Server, name: str, count: int, rounds: int) -> dict[str, float]:
+def crowd(server: Server, name: str, count: int, rounds: int, prompt: str = "Hello") -> dict[str, float]:
     """Median kB and CPU seconds of `count` streams at once, of ``ours`` or ``theirs``, each in a process of its own."""
     environ = {**os.environ, **server.environ, "BENCH_URL": server.base_url, "BENCH_MODEL": server.model}
-    command = [sys.executable, "-c", _CROWD, name, str(count)]
+    command = [sys.executable, "-c", _CROWD, name, str(count), prompt]
     done = [
         json.loads(subprocess.run(command, env=environ, stdout=subprocess.PIPE, text=True, check=True).stdout)
         for _ in range(rounds)

@@ -89,7 +89,7 @@ def timed() -> Iterator[dict[str, list[float]]]:
 
     Store.transaction = whole  # type: ignore[method-assign]
     Work.all = locking(read, lambda _, more: more.get("lock", False))  # type: ignore[method-assign]
-    Work.run = locking(run, lambda sql, _: sql.startswith("UPDATE"))  # type: ignore[method-assign]
+    Work.run = locking(run, lambda sql, _: "UPDATE" in sql)  # type: ignore[method-assign]
     try:
         yield times
     finally:
