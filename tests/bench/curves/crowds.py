@@ -105,7 +105,7 @@ CURVES = (
         "Memory of streams at once",
         "streams",
         "memory of all / ChatOpenAI's least",
-        "A connection with its buffers and the chunks that LangChain keeps: below a hundred streams it is lost among pages "
+        "A connection with its buffers and the chunks that LangChain keeps: of few streams it is lost among pages "
         "that the process has anyway.",
         _streams("memory", _STREAMS[2:]),
     ),
