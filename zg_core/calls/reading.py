@@ -243,7 +243,8 @@ class Reading:
         if bare.lstrip(_SPACE)[:1] in (b"{", b"["):
             self._decoder = None
             return head
-        self._raw.append(head[: len(head) - len(bare)])
+        if self._form is Form.RAW:
+            self._raw.append(head[: len(head) - len(bare)])
         return bare
 
     def _cut(self, chunk: bytes) -> list[bytes]:
