@@ -11,10 +11,10 @@ from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, Us
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from langchain_zerog._copies import Copies
 from langchain_zerog._receipts import said_of
 from langchain_zerog.media.pictures import IN_CONTENT
 from zg_core.errors import RequestError
+from zg_core.frameworks.copies import Copies
 from zg_core.frameworks.tool_calls import arguments_in, calls_in
 from zg_core.receipts.recent import KEY, metadata_of
 from zg_core.tasks.replies import (

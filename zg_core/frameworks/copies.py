@@ -1,4 +1,4 @@
-"""LangChain's objects made as pydantic makes copies: of one that was validated, with values that need no validation."""
+"""A framework's objects made as pydantic makes copies: of one that was validated, with values that need no validation."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ class Copies(Generic[_Model]):
         model: As its constructor made it; the fields that it was given are those that copies were given.
 
     Example:
-        >>> from langchain_core.messages import AIMessage
-        >>> Copies(AIMessage("a")).made({"content": "b"})
-        AIMessage(content='b', additional_kwargs={}, response_metadata={}, tool_calls=[], invalid_tool_calls=[])
+        >>> from pydantic import BaseModel
+        >>> class Message(BaseModel):
+        ...     text: str
+        >>> Copies(Message(text="a")).made({"text": "b"})
+        Message(text='b')
     """
 
     __slots__ = ("_by_hand", "_extra", "_kind", "_model", "_said", "_values")

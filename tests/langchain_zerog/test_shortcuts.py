@@ -1,4 +1,4 @@
-"""Copies of LangChain's objects are what its constructors make."""
+"""What is made or known without LangChain's way round is what that would make or say."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from pydantic import BaseModel
 
 from langchain_zerog import ChatZeroG
 from langchain_zerog._convert import chat_result
-from langchain_zerog._copies import Copies
 from langchain_zerog._history import openai_messages
 from zg_core.calls.call import Reply
 from zg_core.receipts.model import Receipt
@@ -60,18 +59,6 @@ def test_two_replies_share_nothing_that_can_be_changed(make_receipt: Callable[..
         assert value is not vars(other)[name] or not isinstance(value, dict | list), name
     assert one.__pydantic_fields_set__ is not other.__pydantic_fields_set__
     assert one.__pydantic_extra__ is not other.__pydantic_extra__
-
-
-def test_where_pydantic_keeps_its_objects_in_another_way_it_copies_them_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Odd(AIMessage):
-        def __copy__(self) -> Odd:
-            copied = super().__copy__()
-            copied.name = "made by pydantic"
-            return copied
-
-    assert Copies(AIMessage("a")).made({"content": "b"}).name is None
-    made = Copies(Odd("a")).made({"content": "b"})
-    assert (made.content, made.name) == ("b", "made by pydantic")
 
 
 @pytest.mark.parametrize("kind", [HumanMessage, SystemMessage, AIMessage])
