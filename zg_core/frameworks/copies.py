@@ -1,4 +1,4 @@
-"""A framework's objects made as pydantic makes copies: of one that was validated, with values that need no validation."""
+"""Objects made as pydantic makes copies: of one that was validated, with values that need no validation."""
 
 from __future__ import annotations
 
