@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections import deque
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -144,12 +143,12 @@ class ReceiptStore:
     # writing
 
     def shares(self, store: Store | None) -> bool:
-        """Whether `store` is where receipts are kept, and what is written to both by turns can be one transaction."""
-        return store is self._store
+        """Whether what is written here and to `store` (None: nothing) can be kept at one go (`together`)."""
+        return self._store.kind == "sqlite" and (store is None or store is self._store)
 
     def together(self) -> AbstractContextManager[object]:
-        """All that this thread writes inside is kept, or nothing of it; where the store has a quick way, at one go."""
-        return self._store.transaction(durable=False) if self._store.kind == "sqlite" else nullcontext()
+        """All that this thread writes inside to the store is kept, or nothing of it."""
+        return self._store.transaction(durable=False)
 
     def write(self, receipt: Receipt) -> None:
         """Write the call as `receipt` has it now, over what was written of it before.
