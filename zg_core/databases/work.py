@@ -6,11 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Mapping
 
     from sqlalchemy import Connection
 
-__all__ = ["Work"]
+__all__ = ["QuickWork", "Work"]
 
 
 class Work:
@@ -61,3 +62,23 @@ class Work:
         if row is None:
             raise LookupError(f"no row: {sql}")
         return row
+
+
+class QuickWork(Work):
+    """The same statements, straight through SQLite's driver."""
+
+    __slots__ = ("_driver",)
+
+    def __init__(self, driver: sqlite3.Connection) -> None:
+        self._driver = driver
+        self._locking = False
+
+    def run(self, sql: str, **parameters: Any) -> int:
+        """See `Work.run`."""
+        return self._driver.execute(sql, parameters).rowcount
+
+    def all(self, sql: str, *, lock: bool = False, **parameters: Any) -> list[Mapping[str, Any]]:  # noqa: ARG002
+        """See `Work.all`."""
+        cursor = self._driver.execute(sql, parameters)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]

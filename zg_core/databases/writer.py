@@ -11,14 +11,14 @@ import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
-from zg_core.databases.sqlite import BUSY_MOMENT, patiently
-from zg_core.databases.work import Work
+from zg_core.databases.sqlite import patiently
+from zg_core.databases.work import QuickWork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
     from types import TracebackType
 
+    from zg_core.databases.work import Work
     from zg_core.errors import ConfigError
 
 __all__ = ["Writer"]
@@ -28,16 +28,14 @@ class Writer:
     """The one connection over which a process writes quickly; safe from threads, and begun anew after a fork.
 
     Args:
-        path: The file.
-        prepare: Makes the file and its schema, and tells what is wrong with it.
+        connect: Opens a connection to the file, which is made with its schema where it is not there.
         unavailable: The error to raise for one of the driver's.
     """
 
     def __init__(
-        self, path: Path, prepare: Callable[[], None], unavailable: Callable[[Exception], ConfigError]
+        self, connect: Callable[[], sqlite3.Connection], unavailable: Callable[[Exception], ConfigError]
     ) -> None:
-        self._path = path
-        self._prepare = prepare
+        self._connect = connect
         self._unavailable = unavailable
         self._writing = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -92,7 +90,7 @@ class Writer:
             if isinstance(error, sqlite3.Error):
                 raise self._unavailable(error) from error
             raise
-        part.work, part.owner = _QuickWork(connection), threading.get_ident()
+        part.work, part.owner = QuickWork(connection), threading.get_ident()
         self._open = part
         return part.work
 
@@ -130,8 +128,7 @@ class Writer:
     def _now(self) -> sqlite3.Connection:
         if self._connection is not None and self._pid == os.getpid():
             return self._connection
-        self._prepare()
-        connection = sqlite3.connect(self._path, timeout=BUSY_MOMENT, isolation_level=None, check_same_thread=False)
+        connection = self._connect()
         patiently(lambda: connection.execute("PRAGMA synchronous=NORMAL"))
         # What stands above the leaves of the indexes of a million rows: without it, each call reads it again.
         connection.execute("PRAGMA cache_size=-16000")
@@ -162,26 +159,6 @@ class Transaction:
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
         self._writer.end(self, error)
-
-
-class _QuickWork(Work):
-    """The same statements, straight through SQLite's driver."""
-
-    __slots__ = ("_driver",)
-
-    def __init__(self, driver: sqlite3.Connection) -> None:
-        self._driver = driver
-        self._locking = False
-
-    def run(self, sql: str, **parameters: Any) -> int:
-        """See `Work.run`."""
-        return self._driver.execute(sql, parameters).rowcount
-
-    def all(self, sql: str, *, lock: bool = False, **parameters: Any) -> list[Mapping[str, Any]]:  # noqa: ARG002
-        """See `Work.all`."""
-        cursor = self._driver.execute(sql, parameters)
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 def _execute(connection: sqlite3.Connection, sql: str, parameters: Any) -> sqlite3.Cursor:
