@@ -56,6 +56,20 @@ def home_directory(environ: Mapping[str, str] | None = None) -> Path:
     return Path(home) if home else Path.home() / ".zerog"
 
 
+def _troubles() -> tuple[type[Exception], ...]:
+    """What SQLAlchemy raises of a server. It comes with the extra ``postgres``: a file and memory need none."""
+    try:
+        from sqlalchemy import exc
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    return exc.DatabaseError, exc.InterfaceError, exc.TimeoutError
+
+
+def _missing(error: ModuleNotFoundError) -> ConfigError:
+    hint = "pip install 'zerog-integrations[postgres]'"
+    return ConfigError(f"the store needs {error.name}", code="missing_extra", hint=hint)
+
+
 class Store:
     """One open store; use `Store.open`.
 
@@ -138,13 +152,11 @@ class Store:
 
     @contextmanager
     def _served(self) -> Iterator[Work]:
-        from sqlalchemy.exc import DatabaseError, InterfaceError
-        from sqlalchemy.exc import TimeoutError as NoneFree
-
+        troubles = _troubles()
         try:
             with self._engine_now().begin() as connection:
                 yield Work(connection, locking=True)
-        except (DatabaseError, InterfaceError, NoneFree) as error:
+        except troubles as error:
             if not is_the_databases(error):
                 raise
             if state_of(error) in MOVED:  # the other connections of the pool lead there, too
@@ -212,15 +224,14 @@ class Store:
             yield from self._stream_served(sql, parameters)
 
     def _stream_served(self, sql: str, parameters: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+        troubles = _troubles()
         from sqlalchemy import text
-        from sqlalchemy.exc import DatabaseError, InterfaceError
-        from sqlalchemy.exc import TimeoutError as NoneFree
 
         try:
             with self._engine_now().connect() as connection:
                 options = {"stream_results": True, "max_row_buffer": _ROWS}
                 yield from connection.execute(text(sql), parameters, execution_options=options)
-        except (DatabaseError, InterfaceError, NoneFree) as error:
+        except troubles as error:
             if not is_the_databases(error):
                 raise
             raise self._unavailable(error) from error
@@ -311,11 +322,7 @@ class Store:
             options: dict[str, Any] = {"prepare_threshold": None}
             return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args=options)
         except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"the store needs {error.name}",
-                code="missing_extra",
-                hint="pip install 'zerog-integrations[postgres]'",
-            ) from None
+            raise _missing(error) from None
         except (ArgumentError, ValueError):
             raise ConfigError("ZEROG_STORE is no database URL", code="bad_store", hint="check it") from None
 
