@@ -120,14 +120,14 @@ def measured(server: Server, calls: int, parts: tuple[str, ...]) -> Iterator[tup
             if way in parts:
                 try:
                     yield way, [_row(url, run, settings, count, calls) for count in WORKERS]
-                except NoRay as error:
+                except RayDidNotStartError as error:
                     print(error, file=sys.stderr)
     if "budget" in parts:
         for way, run in ways.items():
             with running(programs, synced=True) as url:
                 try:
                     yield f"budget_{way}", _one_budget({**settings, "store": url}, run)
-                except NoRay as error:
+                except RayDidNotStartError as error:
                     print(error, file=sys.stderr)
 
 
@@ -282,7 +282,7 @@ def _ray(settings: dict[str, Any], count: int, calls: int) -> list[dict[str, Any
         ray.init(num_cpus=count + 1, include_dashboard=False, logging_level="ERROR", _node_ip_address="127.0.0.1")
     except Exception as error:  # it has no class of its own for this
         ray.shutdown()
-        raise NoRay(f"Ray does not start here, left out: {error}") from error
+        raise RayDidNotStartError(f"Ray does not start here, left out: {error}") from error
     try:
         gate = ray.remote(num_cpus=1)(Gate).options(max_concurrency=count).remote(count)
         task = ray.remote(num_cpus=1)(work)
@@ -293,8 +293,8 @@ def _ray(settings: dict[str, Any], count: int, calls: int) -> list[dict[str, Any
         ray.shutdown()
 
 
-class NoRay(Exception):
-    """Ray did not start: it gives its own processes 30 seconds, which a busy machine does not keep."""
+class RayDidNotStartError(Exception):
+    """Ray gives its own processes 30 seconds, which a busy machine does not keep."""
 
 
 class Gate:
