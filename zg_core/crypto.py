@@ -30,6 +30,7 @@ __all__ = [
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _LONGEST_SHOWN = 48  # an address and a few characters around it; a private key has 64
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_SIGNATURE = re.compile(r"0x[0-9a-fA-F]{130}")
 
 
 class SignatureError(ValueError):
@@ -110,6 +111,7 @@ def same_address(left: str, right: str) -> bool:
     return left.lower() == right.lower()
 
 
+@lru_cache(maxsize=1024)  # the same few enclaves sign every reply
 def address_of_public_key(uncompressed: bytes) -> str:
     """EIP-55 address of a 65-byte uncompressed public key."""
     return checksum_address("0x" + keccak256(uncompressed[1:])[-20:].hex())
@@ -160,6 +162,6 @@ def recover_personal(text: str, signature: str) -> str:
 
 def recover_personal_bytes(message: bytes, signature: str) -> str:
     """As `recover_personal`, for a message of bytes."""
-    if re.fullmatch(r"0x[0-9a-fA-F]{130}", signature) is None:
+    if _SIGNATURE.fullmatch(signature) is None:
         raise SignatureError("a signature is 0x and 130 hex digits")
     return recover(personal_hash(message), bytes.fromhex(signature[2:]))

@@ -47,7 +47,7 @@ class Replays:
         signed.
         """
         exchange, receipt, ids = call.exchange, call.receipt, _ids(call)
-        marks = set(ids | call.marks)
+        marks = {*ids, *call.marks}
         service = call.route.service
         if exchange.complete and call.task.name not in _FUNCTIONS:
             signer = str(
@@ -73,4 +73,5 @@ class Replays:
 
 
 def _ids(call: Call) -> frozenset[bytes]:
-    return frozenset(mark_of("id", call.receipt.provider.lower(), each) for each in call.exchange.marks)
+    provider = call.receipt.provider.lower()
+    return frozenset([mark_of("id", provider, each) for each in call.exchange.marks])
