@@ -7,6 +7,7 @@ alone, folded lines, no reason). Every framing that is met has its test, beside 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from zg_core.http.wires import BAD_HEADER, Broken, Unsendable
@@ -116,13 +117,11 @@ class Speech:
             return None
         while (found := _BLANK.search(self._data, self._at)) is not None:
             start, _, rest = self._data[self._at : found.start()].decode("latin-1").partition("\n")
-            status = _STATUS.fullmatch(start.removesuffix("\r"))
-            if status is None or status[2] == "101":
-                raise Broken("the server does not speak HTTP")
+            version, status = _status(start)
             headers, self._at = _fields(rest), found.end()
-            if status[2] >= "200":
-                self._frame(status[1], int(status[2]), headers)
-                return int(status[2]), headers
+            if status >= 200:
+                self._frame(version, status, headers)
+                return status, headers
         said = self._data[self._at :]
         if len(said) > _MOST_BYTES or not said.startswith(b"HTTP/"[: len(said)]):
             raise Broken("the server does not speak HTTP")
@@ -207,6 +206,15 @@ class Speech:
         elif len(data) - self._at > _MOST_BYTES:
             raise Broken("the trailers have no end")
         return False
+
+
+@lru_cache(maxsize=64)
+def _status(line: str) -> tuple[str, int]:
+    """Version and status of the line that a response begins with."""
+    found = _STATUS.fullmatch(line.removesuffix("\r"))
+    if found is None or found[2] == "101":
+        raise Broken("the server does not speak HTTP")
+    return found[1], int(found[2])
 
 
 def _fields(text: str) -> dict[str, str]:

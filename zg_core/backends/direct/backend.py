@@ -265,8 +265,10 @@ class DirectBackend:
                 hint=f"it serves {names}; {self._other_way(wanted)}",
                 model=wanted,
             )
-        self._policy.admit(record, model=wanted)
-        report = await self._attested(record, wanted)
+        if wanted != record.model:
+            self._policy.admit(record, model=wanted)
+        attests = self._sealing is not None or self._policy.demand.level is not None
+        report = await self._attested(record, wanted) if attests else None
         read = self._chain.read_at(provider)
         return DirectRoute(
             await self._listed(record, wanted), wanted, report, made, read, records=self._records, chain=self._chain
