@@ -1,8 +1,9 @@
 """The store: one database for what must outlive a call or be shared by several workers.
 
-One SQLAlchemy engine, one versioned schema, short transactions that hold a lock from their first statement
-(``BEGIN IMMEDIATE`` on SQLite, row locks on PostgreSQL). It knows nothing of what is kept in it: nonces live in
-`zg_core.chain.nonces`, keys in `zg_core.backends.direct.money.api_keys`.
+One versioned schema, short transactions that hold a lock from their first statement (``BEGIN IMMEDIATE`` on SQLite,
+row locks on PostgreSQL). SQLite is spoken to by its driver, PostgreSQL by an engine of SQLAlchemy's, which is loaded
+for it alone. It knows nothing of what is kept in it: nonces live in `zg_core.chain.nonces`, keys in
+`zg_core.backends.direct.money.api_keys`.
 
 ``ZEROG_STORE`` (or ``store=…``) chooses it:
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,8 @@ class Store:
             )
         self._lock = threading.RLock()
         self._engine: Engine | None = None
+        self._ready = False  # a SQLite file that is there, with our schema
+        self._memory: sqlite3.Connection | None = None
         self._pid = 0
         self._writing = threading.Lock()
         self._writer: sqlite3.Connection | None = None
@@ -98,7 +101,8 @@ class Store:
     @property
     def is_open(self) -> bool:
         """Whether this process has connections to it."""
-        return self._engine is not None and self._pid == os.getpid()
+        used = self._engine is not None or self._ready or self._memory is not None
+        return used and self._pid == os.getpid()
 
     @classmethod
     def open(cls, url: str = "memory:") -> Store:
@@ -123,21 +127,47 @@ class Store:
         Raises:
             ConfigError: the database cannot be reached or used (code ``store_unavailable``).
         """
-        if self.kind == "sqlite" and not durable:
+        if self.kind == "postgresql":
+            with self._served() as work:
+                yield work
+        elif self.kind == "sqlite" and not durable:
             with self._quick() as work:
                 yield work
-            return
+        else:
+            with self._lite() as work:
+                yield work
+
+    @contextmanager
+    def _served(self) -> Iterator[Work]:
         from sqlalchemy.exc import DatabaseError, InterfaceError
         from sqlalchemy.exc import TimeoutError as NoneFree
 
         try:
-            with self._exclusive(), self._engine_now().begin() as connection:
-                yield Work(connection, locking=self.kind == "postgresql")
+            with self._engine_now().begin() as connection:
+                yield Work(connection, locking=True)
         except (DatabaseError, InterfaceError, NoneFree) as error:
             if not is_the_databases(error):
                 raise
             if state_of(error) in MOVED:  # the other connections of the pool lead there, too
                 self._forget()
+            raise self._unavailable(error) from error
+
+    @contextmanager
+    def _lite(self) -> Iterator[Work]:
+        """A transaction over a connection of its own; of ``memory:``, over the only one there is."""
+        import sqlite3
+
+        try:
+            if self._path is None:
+                with self._lock, _begun(self._memory_now()) as work:  # shared by all threads
+                    yield work
+                return
+            self._file_now()
+            with closing(self._connection()) as connection, _begun(connection) as work:
+                yield work
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
+            raise  # a statement of ours
+        except sqlite3.Error as error:
             raise self._unavailable(error) from error
 
     @contextmanager
@@ -195,10 +225,6 @@ class Store:
         Raises:
             ConfigError: the database cannot be reached or used (code ``store_unavailable``).
         """
-        from sqlalchemy import text
-        from sqlalchemy.exc import DatabaseError, InterfaceError
-        from sqlalchemy.exc import TimeoutError as NoneFree
-
         if self.kind == "memory":
             with self.transaction() as work:
                 rows = [tuple(row.values()) for row in work.all(sql, **parameters)]
@@ -206,36 +232,37 @@ class Store:
         elif self.kind == "sqlite":
             yield from self._stream_file(sql, parameters)
         else:
-            try:
-                with self._engine_now().connect() as connection:
-                    options = {"stream_results": True, "max_row_buffer": _ROWS}
-                    yield from connection.execute(text(sql), parameters, execution_options=options)
-            except (DatabaseError, InterfaceError, NoneFree) as error:
-                if not is_the_databases(error):
-                    raise
-                raise self._unavailable(error) from error
+            yield from self._stream_served(sql, parameters)
+
+    def _stream_served(self, sql: str, parameters: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+        from sqlalchemy import text
+        from sqlalchemy.exc import DatabaseError, InterfaceError
+        from sqlalchemy.exc import TimeoutError as NoneFree
+
+        try:
+            with self._engine_now().connect() as connection:
+                options = {"stream_results": True, "max_row_buffer": _ROWS}
+                yield from connection.execute(text(sql), parameters, execution_options=options)
+        except (DatabaseError, InterfaceError, NoneFree) as error:
+            if not is_the_databases(error):
+                raise
+            raise self._unavailable(error) from error
 
     def _stream_file(self, sql: str, parameters: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         import sqlite3
-        from contextlib import closing
 
         try:
-            self._engine_now()  # makes the file and its schema
-            assert self._path is not None  # noqa: S101 - of a SQLite file
-            with closing(sqlite3.connect(self._path, timeout=BUSY_MOMENT, isolation_level=None)) as reader:
+            self._file_now()
+            with closing(self._connection()) as reader:
                 yield from patiently(lambda: reader.execute(sql, parameters))
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
 
     def _writer_now(self) -> sqlite3.Connection:
-        import sqlite3
-
         if self._writer is not None and self._writer_pid == os.getpid():
             return self._writer
-        with self.transaction():  # makes the file and its schema, and tells what is wrong with it
-            pass
-        assert self._path is not None  # noqa: S101 - of a SQLite file
-        writer = sqlite3.connect(self._path, timeout=BUSY_MOMENT, isolation_level=None, check_same_thread=False)
+        self._file_now()
+        writer = self._connection()
         patiently(lambda: writer.execute("PRAGMA synchronous=NORMAL"))
         # What stands above the leaves of the indexes of a million rows: without it, each call reads it again.
         writer.execute("PRAGMA cache_size=-16000")
@@ -259,95 +286,75 @@ class Store:
         """Let go of the connections that are idle; those in use end with their transactions."""
         with self._lock:
             engine, self._engine = self._engine, None
+            memory, self._memory = self._memory, None
+            self._ready = False
         if engine is not None:
             engine.dispose()
+        if memory is not None:
+            memory.close()
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        if self.kind != "memory":
-            yield
-            return
-        with self._lock:  # one connection, shared by all threads
-            yield
+    def _connection(self) -> sqlite3.Connection:
+        import sqlite3
+
+        place = ":memory:" if self._path is None else self._path
+        # The driver's own transactions begin late and upgrade their lock, where two of them can only fail.
+        return sqlite3.connect(place, timeout=BUSY_MOMENT, isolation_level=None, check_same_thread=False)
+
+    def _file_now(self) -> None:
+        """See to it that the file is there, with our schema."""
+        with self._lock:
+            if self._ready and self._pid == os.getpid():
+                return
+            assert self._path is not None  # noqa: S101 - of a SQLite file
+            private_file(self._path)
+            with closing(self._connection()) as connection:
+                write_ahead(connection)
+                with _begun(connection) as work:
+                    _migrate(work)
+            self._ready, self._pid = True, os.getpid()
+
+    def _memory_now(self) -> sqlite3.Connection:
+        with self._lock:
+            if self._memory is None:
+                memory = self._connection()
+                with _begun(memory) as work:
+                    _migrate(work)
+                self._memory = memory
+            self._pid = os.getpid()
+            return self._memory
 
     def _engine_now(self) -> Engine:
         with self._lock:
             if self._engine is not None and self._pid != os.getpid():  # a connection must not cross a fork
-                if self.kind != "memory":
-                    self._engine.dispose(close=False)
-                    self._engine = None
-                self._pid = os.getpid()
+                self._engine.dispose(close=False)
+                self._engine = None
             if self._engine is None:
                 engine = self._make_engine()
-                self._migrate(engine)
+                with engine.begin() as connection:
+                    work = Work(connection, locking=True)
+                    work.run("SELECT pg_advisory_xact_lock(:id)", id=_MIGRATION_LOCK)
+                    _migrate(work)
                 self._engine, self._pid = engine, os.getpid()
             return self._engine
 
     def _make_engine(self) -> Engine:
-        import sqlite3
-
-        from sqlalchemy import create_engine, event, make_url
+        from sqlalchemy import create_engine, make_url
         from sqlalchemy.exc import ArgumentError
-        from sqlalchemy.pool import NullPool, StaticPool
 
-        if self.kind == "postgresql":
-            try:
-                url = make_url(self._url).difference_update_query(["prepare_threshold"])
-                # Behind a pooler that gives each transaction another server (pgbouncer), a statement that was prepared
-                # is not there the next time.
-                options: dict[str, Any] = {"prepare_threshold": None}
-                return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args=options)
-            except ModuleNotFoundError as error:
-                raise ConfigError(
-                    f"the store needs {error.name}",
-                    code="missing_extra",
-                    hint="pip install 'zerog-integrations[postgres]'",
-                ) from None
-            except (ArgumentError, ValueError):
-                raise ConfigError("ZEROG_STORE is no database URL", code="bad_store", hint="check it") from None
-        options = {"check_same_thread": False, "timeout": BUSY_MOMENT, "isolation_level": None}
-        if self._path is None:
-            engine = create_engine("sqlite://", poolclass=StaticPool, connect_args=options)
-        else:
-            private_file(self._path)
-            engine = create_engine(f"sqlite:///{self._path}", poolclass=NullPool, connect_args=options)
-
-        @event.listens_for(engine, "connect")
-        def _connected(connection: Any, _: Any) -> None:
-            if self._path is not None:
-                write_ahead(connection)
-
-        @event.listens_for(engine, "begin")
-        def _begin(connection: Connection) -> None:
-            # The driver's own transactions begin late and upgrade their lock, where two of them can only fail.
-            driver: Any = connection.connection.driver_connection
-            try:
-                patiently(lambda: driver.execute("BEGIN IMMEDIATE"))
-            except sqlite3.Error as error:
-                raise self._unavailable(error) from error
-
-        return engine
-
-    def _migrate(self, engine: Engine) -> None:
-        with engine.begin() as connection:
-            work = Work(connection, locking=self.kind == "postgresql")
-            if self.kind == "postgresql":
-                work.run("SELECT pg_advisory_xact_lock(:id)", id=_MIGRATION_LOCK)
-            work.run(
-                "CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER NOT NULL PRIMARY KEY,"
-                " applied DOUBLE PRECISION NOT NULL)"
-            )
-            version = work.one("SELECT COALESCE(MAX(version), 0) AS version FROM schema_versions")["version"]
-            if version > len(MIGRATIONS):
-                raise ConfigError(
-                    f"the store has schema version {version}, this package knows {len(MIGRATIONS)}",
-                    code="store_too_new",
-                    hint="upgrade zerog-integrations, or choose another ZEROG_STORE",
-                )
-            for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
-                for statement in migration.split(";"):
-                    work.run(statement)
-                work.run("INSERT INTO schema_versions VALUES (:version, :now)", version=number, now=time.time())
+        try:
+            url = make_url(self._url).difference_update_query(["prepare_threshold"])
+            # Behind a pooler that gives each transaction another server (pgbouncer), a statement that was prepared
+            # is not there the next time.
+            options: dict[str, Any] = {"prepare_threshold": None}
+            return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=20, connect_args=options)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"the store needs {error.name}",
+                code="missing_extra",
+                hint="pip install 'zerog-integrations[postgres]'",
+            ) from None
+        except (ArgumentError, ValueError):
+            raise ConfigError("ZEROG_STORE is no database URL", code="bad_store", hint="check it") from None
 
     def _unavailable(self, error: Exception) -> ConfigError:
         reason = str(getattr(error, "orig", error)).strip().partition("\n")[0]
@@ -416,6 +423,7 @@ class _QuickWork(Work):
 
     def __init__(self, driver: sqlite3.Connection) -> None:
         self._driver = driver
+        self._locking = False
 
     def run(self, sql: str, **parameters: Any) -> int:
         """See `Work.run`."""
@@ -426,3 +434,35 @@ class _QuickWork(Work):
         cursor = self._driver.execute(sql, parameters)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+@contextmanager
+def _begun(connection: sqlite3.Connection) -> Iterator[Work]:
+    """A transaction of SQLite: no other is under way until it has ended."""
+    patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+    try:
+        yield _QuickWork(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _migrate(work: Work) -> None:
+    """Bring the schema to this package's version."""
+    work.run(
+        "CREATE TABLE IF NOT EXISTS schema_versions (version INTEGER NOT NULL PRIMARY KEY,"
+        " applied DOUBLE PRECISION NOT NULL)"
+    )
+    version = work.one("SELECT COALESCE(MAX(version), 0) AS version FROM schema_versions")["version"]
+    if version > len(MIGRATIONS):
+        raise ConfigError(
+            f"the store has schema version {version}, this package knows {len(MIGRATIONS)}",
+            code="store_too_new",
+            hint="upgrade zerog-integrations, or choose another ZEROG_STORE",
+        )
+    for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
+        for statement in migration.split(";"):
+            work.run(statement)
+        work.run("INSERT INTO schema_versions VALUES (:version, :now)", version=number, now=time.time())

@@ -11,18 +11,22 @@ import os
 import statistics
 import sys
 import time
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import crowds, fleet, langchain, llamaindex, networks, serving, sizes, stores
+from tests.bench import attesting, crowds, fleet, langchain, llamaindex, networks, pages, serving, sizes, stores
 from tests.bench.contenders import running_server
+from tests.bench.targets import TARGETS
 from zg_core.http.library import library
 from zg_core.localnet import Chain, LocalNet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from tests.bench.langchain import Row
+    from tests.bench.contenders import Server
+    from tests.bench.targets import Row
+
+
+PARTS = ("calls", "sizes", "serve", "scale", "fleet", "pages")
 
 
 def median_ms(work: Callable[[], Any], rounds: int) -> float:
@@ -58,61 +62,67 @@ def snapshot_times(rounds: int) -> list[tuple[str, float]]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument(
-        "part",
-        nargs="?",
-        choices=["calls", "scale", "serve", "sizes", "fleet"],
-        default="calls",
-        help="scale: the long ones; serve, sizes, fleet: these alone",
-    )
+    parser.add_argument("part", nargs="?", choices=PARTS, default="calls", help=f"{', '.join(PARTS[1:])}: these alone")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--receipts", type=int, default=1_000_000, help="so many are in the store of `scale`")
+    parser.add_argument("--receipts", type=int, default=stores.MANY, help="so many are in the store of `scale`")
     parser.add_argument("--memory-calls", type=int, default=20_000)
+    parser.add_argument("--save", action="store_true", help="write the numbers into docs/measured and the pages there")
     arguments = parser.parse_args()
     rounds = arguments.rounds
+    if arguments.part == "pages":
+        pages.write()
+        return
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {rounds} rounds\n")
-    if arguments.part == "fleet":
-        with running_server() as server:
-            fleet.report(server, 10 * rounds)
-        return
-    if arguments.part != "calls":
-        with running_server() as server:
-            if arguments.part == "scale":
-                report(chain(crowds.rows(server, rounds), stores.rows(server, rounds, arguments.receipts)))
-            else:
-                report((serving if arguments.part == "serve" else sizes).rows(server, rounds))
-        return
-    print(f"{'start':<40}{'median ms':>12}")
-    for name, milliseconds in [*start_times(rounds), *snapshot_times(rounds)]:
-        print(f"{name:<40}{milliseconds:>12.2f}")
-    import openai
+    if arguments.part == "calls":
+        print(f"{'start':<40}{'median ms':>12}")
+        for name, milliseconds in [*start_times(rounds), *snapshot_times(rounds)]:
+            print(f"{name:<40}{milliseconds:>12.2f}")
+        import openai
 
-    print(f"\nopenai {openai.__version__}, {library().__name__}\n")
+        print(f"\nopenai {openai.__version__}, {library().__name__}\n")
     with running_server() as server:
-        report(
-            chain(
-                langchain.rows(server, rounds, arguments.memory_calls),
-                llamaindex.rows(server, rounds),
-                sizes.rows(server, rounds),
-                serving.rows(server, rounds),
-                networks.rows(rounds),
-            )
-        )
+        if arguments.part == "fleet":
+            fleet.report(server, 10 * rounds)
+            return
+        found = report(rows_of(arguments.part, server, arguments))
+    if arguments.save:
+        pages.keep_rows(found)
+        pages.write()
 
 
-def report(rows: Iterable[Row]) -> None:
+def rows_of(part: str, server: Server, arguments: argparse.Namespace) -> Iterator[Row]:
+    """The measures of a part; `calls` has those of all but `scale`."""
+    rounds = arguments.rounds
+    if part == "calls":
+        yield from langchain.rows(server, rounds, arguments.memory_calls)
+        yield from llamaindex.rows(server, rounds)
+        yield from networks.rows(rounds)
+        yield from attesting.rows(rounds)
+    if part in ("calls", "sizes"):
+        yield from sizes.rows(server, rounds)
+    if part in ("calls", "serve"):
+        yield from serving.rows(server, rounds)
+    if part == "scale":
+        yield from crowds.rows(server, rounds)
+        yield from stores.rows(server, rounds, arguments.receipts)
+
+
+def report(rows: Iterable[Row]) -> list[Row]:
     """Print each measure as it is there, with its target."""
     print(f"{'measure':<64}{'found':>12}{'target':>14}")
-    missed = 0
+    found = []
     for row in rows:
-        sign = "≥" if row.at_least else "≤"
-        target = f"{sign} {row.target:,g}{row.unit}"
-        shown = (
-            f"{row.value:,.0f}" if row.value >= 1000 else f"{row.value:.2f}" if row.value >= 0.1 else f"{row.value:.4f}"
-        )
-        print(f"{row.name:<64}{shown:>9}{row.unit:<3}{target:>14}{'' if row.reached else '  MISSED'}", flush=True)
-        missed += not row.reached
+        found.append(row)
+        said, note = row.target.said(row.value), f"  ({row.aside})" if row.aside else ""
+        print(f"{row.name:<64}{said:>12}{row.target.text:>14}{'' if row.reached else '  MISSED'}{note}", flush=True)
+    missed = sum(not row.reached for row in found)
     print(f"\n{missed} of the targets missed" if missed else "\nevery target reached")
+    names = {row.name for row in found}
+    parts = {TARGETS[name].part for name in names}
+    left_out = [name for name, target in TARGETS.items() if target.part in parts and name not in names]
+    if left_out:
+        print(f"not measured here: {'; '.join(left_out)}")
+    return found
 
 
 if __name__ == "__main__":

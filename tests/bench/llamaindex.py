@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.bench import measures
 from tests.bench.contenders import QUESTION, RECORD_AGE, Server
-from tests.bench.langchain import Row
+from tests.bench.targets import Row
 
 THEIRS = "OpenAILike"
 Work = Callable[[Any], Callable[[], Any]]
@@ -23,7 +23,7 @@ def rows(server: Server, rounds: int) -> Iterator[Row]:
         "base": "from llama_index.core.llms.function_calling import FunctionCallingLLM",
     }
     found = measures.process_cpu_ms(scripts, max(7, rounds // 3))
-    yield Row("import ZeroG / import FunctionCallingLLM", found["ours"] / found["base"], 1.03)
+    yield Row("import ZeroG / import FunctionCallingLLM", found["ours"] / found["base"])
     if importlib.util.find_spec("llama_index.llms.openai_like") is None:
         return
     models = {"off": zerog(server, "off"), "require": zerog(server, "require"), THEIRS: openai_like(server)}
@@ -34,10 +34,10 @@ def rows(server: Server, rounds: int) -> Iterator[Row]:
 
 def _pair(how: str, models: dict[str, Any], chat: Work, stream: Work, rounds: int) -> Iterator[Row]:
     calls = measures.cpu_ms({name: chat(model) for name, model in models.items()}, rounds, 5)
-    yield Row(f"{how} chat CPU, off / OpenAILike", calls["off"] / calls[THEIRS], 0.75)
-    yield Row(f"{how} chat CPU, require / OpenAILike", calls["require"] / calls[THEIRS], 1.0)
+    yield Row(f"{how} chat CPU, off / OpenAILike", calls["off"] / calls[THEIRS])
+    yield Row(f"{how} chat CPU, require / OpenAILike", calls["require"] / calls[THEIRS])
     streams = measures.cpu_ms({name: stream(model) for name, model in models.items()}, rounds, 1)
-    yield Row(f"{how} 200-chunk stream CPU, require / OpenAILike", streams["require"] / streams[THEIRS], 0.35)
+    yield Row(f"{how} 200-chunk stream CPU, require / OpenAILike", streams["require"] / streams[THEIRS])
 
 
 def zerog(server: Server, verify: str) -> Any:

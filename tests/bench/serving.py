@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.contenders import QUESTION, Server
-from tests.bench.langchain import Row
+from tests.bench.targets import Row
 from zg_core import AsyncChatClient
 from zg_core.http.library import library
 from zg_core.http.messages import Request
@@ -124,10 +124,10 @@ async def _rows(server: Server, served: Served, rounds: int) -> list[Row]:
         await transport.close()
     many = {name: statistics.median(values) for name, values in totals.items()}
     return [
-        Row("serve: first byte of a stream, through it / direct", thought["serve"] / thought["direct"], 1.5),
-        Row("the same, of a model that need not think", firsts["serve"] / firsts["direct"], 1.5),
-        Row(f"serve: {AT_ONCE} streams at once, through it / direct", many["serve"] / many["direct"], 2.0),
-        Row("serve: memory it gains while it serves on", grown, 20.0, "MB"),
+        Row("serve: first byte of a stream, through it / direct", thought["serve"] / thought["direct"]),
+        Row("serve: the same, of a model that need not think", firsts["serve"] / firsts["direct"]),
+        Row(f"serve: {AT_ONCE} streams at once, through it / direct", many["serve"] / many["direct"]),
+        Row("serve: memory it gains while it serves on", grown),
     ]
 
 

@@ -2,22 +2,22 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zg_core.backends.direct.audit.counters import Counter, counters
-from zg_core.backends.direct.audit.noted import Compared, Noted
-from zg_core.backends.direct.audit.referee import Referee
-from zg_core.budget import MOST, Budget, Discrepancy, Held, Spending
 from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED, OK
 from zg_core.cli.terminal.options import command
 from zg_core.cli.terminal.output import money, shown_store
 from zg_core.cli.terminal.run import Run
 from zg_core.errors import ConfigError
-from zg_core.http.transport import run as drive
 from zg_core.money import Amount
 from zg_core.store import Store
+
+if TYPE_CHECKING:
+    from zg_core.backends.direct.audit.counters import Counter
+    from zg_core.backends.direct.audit.noted import Compared
+    from zg_core.budget import Discrepancy, Held, Spending
 
 __all__ = ["budget", "elsewhere"]
 
@@ -42,9 +42,7 @@ def elsewhere(run: Run) -> str:
 @command
 def show(run: Run) -> None:
     """Show what is counted and left, what is held, and what was charged beyond the receipts when last compared."""
-    with run.public() as broker:
-        chain = broker.network.chain_id
-    spending = _spending(run, chain)
+    spending = _spending(run, run.network().chain_id)
     _print(run, spending, spending.discrepancies())
 
 
@@ -60,6 +58,10 @@ def reconcile(
 
     Exit code 1 if more was charged, 3 if there was nothing to compare.
     """
+    from zg_core.backends.direct.audit.noted import Noted
+    from zg_core.backends.direct.audit.referee import Referee
+    from zg_core.http.transport import run as drive
+
     with run.broker() as broker, run.out.waiting("reading the settlements"):
         spending = _spending(run, broker.network.chain_id, others=others)
         address = broker.address
@@ -88,17 +90,17 @@ def release(
     ] = None,
 ) -> None:
     """Count what a call cost whose outcome was unknown, and give the rest of its hold back."""
-    with run.public() as broker:
-        chain = broker.network.chain_id
-    spending = _spending(run, chain)
+    spending = _spending(run, run.network().chain_id)
     paid = _said(run, hold) if cost is None else Amount(cost)
     held = spending.release_held(hold, paid)
     run.out.line(f"{held.receipt}: {held.upper} was held, {paid} is counted")
     run.out.document({"released": _held(held), "cost": money(paid)})
 
 
-def _spending(run: Run, chain: int, *, others: bool = False) -> Spending:
+def _spending(run: Run, chain: int, *, others: bool = False) -> "Spending":
     """What the store has counted; no limit of its own."""
+    from zg_core.budget import MOST, Budget, Spending
+
     return Spending(Budget(per_wallet=Amount(MOST), others=others), Store.open(run.where["store"]), chain)
 
 
@@ -115,7 +117,10 @@ def _said(run: Run, hold: str) -> Amount:
     )
 
 
-def _print(run: Run, spending: Spending, found: list[Discrepancy]) -> None:
+def _print(run: Run, spending: "Spending", found: "list[Discrepancy]") -> None:
+    from zg_core.backends.direct.audit.counters import counters
+    from zg_core.backends.direct.audit.noted import Noted
+
     held, counted = spending.held(), counters(spending.store, spending.chain_id)
     compared = Noted(spending).compared_at()
     _print_counted(run, counted)
@@ -138,7 +143,7 @@ def _print(run: Run, spending: Spending, found: list[Discrepancy]) -> None:
     )
 
 
-def _print_counted(run: Run, counted: list[Counter]) -> None:
+def _print_counted(run: Run, counted: "list[Counter]") -> None:
     shown = [each for each in counted if each.limit != "per_run" or _UNNAMED.fullmatch(each.whose) is None]
     if shown:
         run.out.table(
@@ -161,7 +166,7 @@ def _print_counted(run: Run, counted: list[Counter]) -> None:
         run.out.line(f"no budget has counted anything in {shown_store(run.where['store'])}")
 
 
-def _print_compared(run: Run, compared: list[Compared], found: list[Discrepancy]) -> None:
+def _print_compared(run: Run, compared: "list[Compared]", found: "list[Discrepancy]") -> None:
     beyond = {(each.payer, each.provider): each for each in found}
     if not any(each.looked for each in compared):
         run.out.line(
@@ -182,7 +187,7 @@ def _print_compared(run: Run, compared: list[Compared], found: list[Discrepancy]
         run.out.line("no provider charged more than the receipts allow")
 
 
-def _comparison(each: Compared, beyond: Discrepancy | None) -> tuple[str, str, str, str, str, str]:
+def _comparison(each: "Compared", beyond: "Discrepancy | None") -> tuple[str, str, str, str, str, str]:
     looked = f"{each.looked:%Y-%m-%d %H:%M:%S}" if each.looked else "not yet"
     excess, counted = "nothing" if each.looked else "-", "-"
     if beyond is not None:
@@ -191,7 +196,7 @@ def _comparison(each: Compared, beyond: Discrepancy | None) -> tuple[str, str, s
     return looked, each.payer, each.provider, owed, excess, counted
 
 
-def _counter(each: Counter) -> dict[str, Any]:
+def _counter(each: "Counter") -> dict[str, Any]:
     return {
         "limit": each.limit,
         "of": each.whose,
@@ -202,7 +207,7 @@ def _counter(each: Counter) -> dict[str, Any]:
     }
 
 
-def _compared(each: Compared) -> dict[str, Any]:
+def _compared(each: "Compared") -> dict[str, Any]:
     return {
         "payer": each.payer,
         "provider": each.provider,
@@ -212,7 +217,7 @@ def _compared(each: Compared) -> dict[str, Any]:
     }
 
 
-def _held(each: Held) -> dict[str, Any]:
+def _held(each: "Held") -> dict[str, Any]:
     return {
         "hold": each.receipt,
         "payer": each.payer,
@@ -223,7 +228,7 @@ def _held(each: Held) -> dict[str, Any]:
     }
 
 
-def _discrepancy(each: Discrepancy) -> dict[str, Any]:
+def _discrepancy(each: "Discrepancy") -> dict[str, Any]:
     return {
         "payer": each.payer,
         "provider": each.provider,

@@ -181,14 +181,7 @@ def refuse_secrets(value: object, place: str, secrets: Iterable[str]) -> None:
     Raises:
         ArgumentError: it does (code ``secret_in_request``).
     """
-    if isinstance(value, Mapping):
-        for name, entry in value.items():
-            refuse_secrets(name, place, secrets)
-            refuse_secrets(entry, place, secrets)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for entry in value:
-            refuse_secrets(entry, place, secrets)
-    elif _is_secret(value, secrets):
+    if _holds_secret(value, secrets):
         raise ArgumentError(
             f"{place} holds a key or token, which the provider would read; nothing was sent",
             code="secret_in_request",
@@ -196,10 +189,28 @@ def refuse_secrets(value: object, place: str, secrets: Iterable[str]) -> None:
         )
 
 
-def _is_secret(value: object, secrets: Iterable[str]) -> bool:
-    if isinstance(value, bytes):
-        value = value.decode("latin-1")
-    if isinstance(value, str):
-        lower = value.lower()
-        return "app-sk-" in lower or any(secret in lower for secret in secrets)
-    return isinstance(value, Secret) or hasattr(value, "get_secret_value") or type(value).__name__ == "Wallet"
+_HARMLESS = frozenset({int, float, bool, type(None)})
+
+
+def _holds_secret(value: object, secrets: Iterable[str]) -> bool:
+    """Whether a secret is in it. All its texts are looked through at once: a hundred tools have thousands of them."""
+    texts: list[str] = []
+    left, seen = [value], {}  # what was looked into is kept, so that nothing else takes its id
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            texts.append(each)
+        elif type(each) in _HARMLESS:
+            continue
+        elif isinstance(each, (dict, list, Mapping, tuple, set, frozenset)):  # the first two need no further look
+            if id(each) not in seen:
+                seen[id(each)] = each
+                left += each
+                if isinstance(each, (dict, Mapping)):
+                    left += each.values()
+        elif isinstance(each, bytes):
+            texts.append(each.decode("latin-1"))
+        elif isinstance(each, Secret) or hasattr(each, "get_secret_value") or type(each).__name__ == "Wallet":
+            return True
+    lower = "\0".join(texts).lower()  # no secret holds a zero, so none begins in one text and ends in the next
+    return "app-sk-" in lower or any(secret in lower for secret in secrets)

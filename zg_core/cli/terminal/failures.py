@@ -9,10 +9,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
-from zg_core.cli.terminal.output import clean, plain
+from zg_core.cli.terminal.output import clean, plain, writer
 from zg_core.cli.terminal.placing import placed
 from zg_core.config import KEY_NAMES
 from zg_core.errors import VerificationFailed, VerificationUnavailable, ZeroGError
@@ -75,7 +74,7 @@ def report(error: Exception, *, as_json: bool, warnings: Sequence[str] = ()) -> 
     if as_json:
         sys.stderr.write(json.dumps({"error": {**facts, "warnings": list(warnings)}}, indent=2) + "\n")
         return exit_code(error)
-    console = Console(stderr=True, highlight=False)
+    console = writer(stderr=True)
     console.print(f"error: {clean(facts['message'])}", style="red", markup=False, soft_wrap=True)
     if facts["hint"]:
         console.print(f"hint: {clean(facts['hint'])}", markup=False, soft_wrap=True)

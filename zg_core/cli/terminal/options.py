@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zg_core.chain.sending import Sending
 from zg_core.cli.terminal.failures import CommandError, Interrupted, NotConfirmed, unexpected
 from zg_core.cli.terminal.output import Output, clean
 from zg_core.cli.terminal.run import Run
@@ -22,6 +21,7 @@ from zg_core.types import Kind
 
 if TYPE_CHECKING:
     from zg_core.budget import Budget
+    from zg_core.chain.sending import Sending
 
 __all__ = [
     "Again",
@@ -213,12 +213,14 @@ def _shown(out: Output) -> dict[str, Any]:
     return {"as_json": out.as_json, "warnings": out.warnings}
 
 
-def sending_of(max_gas: str | None) -> Sending:
+def sending_of(max_gas: str | None) -> "Sending":
     """How transactions are sent, with another cap for their gas where one is given.
 
     Raises:
         typer.BadParameter: it is no amount.
     """
+    from zg_core.chain.sending import Sending
+
     usual = Sending()
     if max_gas is None:
         return usual

@@ -6,11 +6,11 @@ With ``--json``, stdout holds exactly one document, and stderr nothing but the e
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
 
 from zg_core.money import Amount
 from zg_core.shown.escaping import line, terminal
@@ -19,11 +19,12 @@ from zg_core.shown.redaction import blot
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from rich.console import Console
     from rich.status import Status
 
     from zg_core.progress import Progress
 
-__all__ = ["Output", "clean", "money", "plain", "shown_store"]
+__all__ = ["Output", "clean", "money", "plain", "shown_store", "writer"]
 
 _WIDE = 240  # columns where there is no terminal: addresses and hashes are never cut
 _LABEL = 14
@@ -47,10 +48,16 @@ class Output:
         """What `warn` was told."""
         self.sent = ""
         """Hash of the last transaction that was sent and is not known to be mined."""
-        self._out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-        self._err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDE)
         self._status: Status | None = None
         self._said: set[str] = set()
+
+    @cached_property
+    def _out(self) -> Console | _Plain:
+        return writer(stderr=False)
+
+    @cached_property
+    def _err(self) -> Console | _Plain:
+        return writer(stderr=True)
 
     # stdout
 
@@ -79,7 +86,7 @@ class Output:
             return
         from zg_core.cli.terminal.tables import laid_out
 
-        width = self._out.width if self._out.is_terminal else None
+        width = None if isinstance(self._out, _Plain) else self._out.width
         laid = laid_out(headings, [[clean(str(cell)) for cell in row] for row in rows], width, rank, prose)
         for number, text in enumerate(laid.lines):
             bold = "bold" if laid.headed and not number else None
@@ -108,7 +115,7 @@ class Output:
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """Show that something is under way; `step` changes what is shown."""
-        if not self._err.is_terminal:
+        if isinstance(self._err, _Plain):
             yield
             return
         with self._err.status(text) as status:
@@ -133,6 +140,30 @@ class Output:
             from rich.markup import escape
 
             self._status.update(escape(clean(progress.message)))
+
+
+class _Plain:
+    """Writes lines where no terminal is; rich, which takes longer to load than most commands, is not needed there."""
+
+    def __init__(self, *, stderr: bool) -> None:
+        self._stderr = stderr
+
+    def print(self, text: str, **_: Any) -> None:
+        """Write `text` as a line."""
+        stream = sys.stderr if self._stderr else sys.stdout
+        stream.write(f"{text}\n")
+        stream.flush()
+
+
+def writer(*, stderr: bool) -> Console | _Plain:
+    """What writes lines to stdout or stderr, with colours where they are shown."""
+    stream = sys.stderr if stderr else sys.stdout
+    if not stream.isatty() and not os.environ.get("FORCE_COLOR") and os.environ.get("TTY_COMPATIBLE") != "1":
+        return _Plain(stderr=stderr)
+    from rich.console import Console
+
+    found = Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _WIDE)
+    return found if found.is_terminal else _Plain(stderr=stderr)
 
 
 def shown_store(url: str) -> str:

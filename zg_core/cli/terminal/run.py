@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zg_core.chain.sending import Sending
     from zg_core.cli.terminal.output import Output
     from zg_core.client import ChatClient
+    from zg_core.config import Network
     from zg_core.receipts.stored import ReceiptStore
 
 __all__ = ["Run"]
@@ -84,6 +85,19 @@ class Run:
         changes = {"rpc_url": rpc_url, "network": network}
         other._where = {**self._where, **{name: value for name, value in changes.items() if value is not None}}
         return other
+
+    def network(self) -> Network:
+        """The network that is used; for what needs no broker.
+
+        Raises:
+            ConfigError: a setting is malformed.
+        """
+        from zg_core.config import Settings, check_url
+
+        named = {name: self._where[name] for name in ("network", "rpc_url", "allow_private_providers")}
+        found = Settings.resolve(**named, private_key="").network
+        check_url(found.rpc_url, "rpc_url", secure=False)
+        return found
 
     def stored(self) -> ReceiptStore:
         """The receipts of the command line's store."""

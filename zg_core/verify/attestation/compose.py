@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from zg_core.jsontext import parse_json
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Composition", "Image", "composition_of"]
 
 _MOST_CHARACTERS = 1024 * 1024
+_MOST_REMEMBERED = 64 * 1024
 _MOST_REASONS = 20
 _PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]*@sha256:[0-9a-f]{64}")
 _VARIABLE = re.compile(r"(?<!\$)(?:\$\$)*\$[A-Za-z_{]")  # "$$" is a dollar sign
@@ -111,6 +113,14 @@ def composition_of(app_compose: str) -> Composition:
         ((Image(name='vendor/a:1'),), ("the image 'vendor/a:1' is not pinned by digest",))
     """
     try:
+        return (_remembered if len(app_compose) <= _MOST_REMEMBERED else _composition)(app_compose)
+    except ModuleNotFoundError:  # which an installation mends: not to be remembered
+        why = "PyYAML is not installed, so the compose file was not read: pip install 'zerog-integrations[attestation]'"
+        return Composition(loose=_few([*_around(_outer(app_compose)), why]), readable=False)
+
+
+def _composition(app_compose: str) -> Composition:
+    try:
         outer = _outer(app_compose)
     except (ValueError, RecursionError) as error:
         return Composition(loose=(f"what was measured is not dstack's JSON: {str(error)[:120]}",))
@@ -122,12 +132,13 @@ def composition_of(app_compose: str) -> Composition:
         file = read_yaml(text)
     except UnreadableYaml as error:
         return Composition(loose=_few([*reasons, f"the compose file is not read here: {error}"]))
-    except ModuleNotFoundError:
-        why = "PyYAML is not installed, so the compose file was not read: pip install 'zerog-integrations[attestation]'"
-        return Composition(loose=_few([*reasons, why]), readable=False)
     images: dict[str, None] = {}
     reasons += _inside(file, images)
     return Composition(tuple(map(Image, images)), _few(reasons))
+
+
+_remembered = lru_cache(maxsize=16)(_composition)
+"""Nothing but the text decides what comes out, and reading YAML takes longer than all else of an attestation."""
 
 
 def _few(reasons: list[str]) -> tuple[str, ...]:

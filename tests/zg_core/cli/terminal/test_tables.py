@@ -55,9 +55,10 @@ def test_the_least_important_goes_first_and_is_named(monkeypatch: pytest.MonkeyP
     assert left == [set(), {"prompt", "price in"} & left[1], left[2], left[3]]
     assert left[1] <= left[2] <= left[3]
     assert not left[3] & {"provider", "model"}
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setenv("COLUMNS", "100")
     out = Output()
-    monkeypatch.setattr(type(out._out), "is_terminal", True)
-    out._out.width = 100
+    monkeypatch.setattr(out._out, "width", 100)
     out.table(headings, [row], rank)
     printed = capsys.readouterr()
     assert ADDRESS in printed.out

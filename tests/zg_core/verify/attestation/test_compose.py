@@ -167,12 +167,24 @@ def test_an_image_is_named_once_and_reasons_are_few() -> None:
     assert len(found.loose) == 20
 
 
-def test_without_pyyaml_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyyaml_nothing_is_known_until_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = outer(f"{SERVICE}# read by no other test\n")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "yaml", None)
+        found = composition_of(text)
+        assert not found.readable
+        assert not found.pinned
+        assert "pip install 'zerog-integrations[attestation]'" in found.loose[0]
+    assert composition_of(text).pinned
+
+
+def test_the_same_file_is_read_once_and_one_that_differs_in_a_letter_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = outer(f"{SERVICE}# read once\n")
+    first = composition_of(text)
     monkeypatch.setitem(sys.modules, "yaml", None)
-    found = composition_of(outer())
-    assert not found.readable
-    assert not found.pinned
-    assert "pip install 'zerog-integrations[attestation]'" in found.loose[0]
+    assert composition_of(text) == first
+    assert first.pinned
+    assert not composition_of(text.replace("read once", "read Once")).readable
 
 
 def test_a_name_fixes_the_bytes_by_its_digest_alone() -> None:

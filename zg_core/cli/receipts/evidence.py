@@ -1,34 +1,29 @@
-"""``zerog receipts``: what was recorded of calls, checked again, and compared with what was charged."""
+"""What needs more than the store: bundles, checks of receipts, and audits of what was charged."""
 
-import json
+from __future__ import annotations
+
 import logging
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from zg_core.audits.result import Audit
 from zg_core.backends.direct.audit.anchors import chain_anchor, resolve_late
 from zg_core.backends.opengradient import places
 from zg_core.backends.opengradient.anchors import registry_anchor
 from zg_core.backends.opengradient.registry import Registry
 from zg_core.cli.budget import elsewhere
+from zg_core.cli.receipts.shown import Counted, fee_of
 from zg_core.cli.terminal.failures import ERROR, NOT_VERIFIED, OK
 from zg_core.cli.terminal.keystore import own_wallet
-from zg_core.cli.terminal.options import User, command
-from zg_core.cli.terminal.run import Run
 from zg_core.config import NETWORKS
 from zg_core.errors import ChainError, ConfigError
 from zg_core.http.transport import run as drive
 from zg_core.jsontext import parse_json
-from zg_core.receipts.anchors import Anchor, id_of, read_pins
+from zg_core.receipts.anchors import Anchor, read_pins
 from zg_core.receipts.bundles import is_bundle, read_bundle, write_bundle
 from zg_core.receipts.checking import Check, check
-from zg_core.receipts.documents import Documents, as_csv, as_json
+from zg_core.receipts.documents import Documents
 from zg_core.receipts.model import Receipt
 from zg_core.receipts.plain import DIRECT
 from zg_core.verify.conditions import at_least
@@ -36,181 +31,30 @@ from zg_core.verify.policy import DEFAULT_MINIMUM, suffices
 from zg_core.verify.verdict import Status
 from zg_core.wallet import Wallet
 
-__all__ = ["receipts"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
+    from pathlib import Path
 
-receipts = typer.Typer(help="Receipts of calls: list, show, export, verify, audit.", no_args_is_help=True)
+    from zg_core.audits.result import Audit
+    from zg_core.cli.terminal.run import Run
+
+__all__ = ["audited", "bundled", "verified"]
 
 _MOST_BYTES = 512 * 1024 * 1024
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 
 
-def _id(text: str) -> str:
-    try:
-        return id_of(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-class Format(StrEnum):
-    """Forms of an export."""
-
-    JSON = "json"
-    CSV = "csv"
-
-
-OfProvider = Annotated[
-    str | None, typer.Option("--provider", metavar="ADDRESS", help="Only of this provider.", parser=_id)
-]
-Since = Annotated[datetime | None, typer.Option(formats=_TIMES, help="Only calls begun at this time (UTC) or later.")]
-Until = Annotated[datetime | None, typer.Option(formats=_TIMES, help="Only calls begun before this time (UTC).")]
-OfRun = Annotated[str | None, typer.Option("--run", metavar="RUN", help="Only of this run of an agent.")]
-
-
-@receipts.command("list")
-@command
-def list_(
-    run: Run,
-    provider: OfProvider = None,
-    since: Since = None,
-    until: Until = None,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
-    name: OfRun = None,
-) -> None:
-    """List the newest receipts of the store."""
-    found = run.stored().select(provider=provider, since=_utc(since), until=_utc(until), newest=limit, run=name)
-    if found:
-        run.out.table(
-            ["begun (UTC)", "receipt", "provider", "model", "outcome", "verdict", "fee", "flags"],
-            [
-                [
-                    f"{each.started_at:%Y-%m-%d %H:%M:%S}",
-                    each.id[:12],
-                    each.provider,
-                    each.model,
-                    each.outcome,
-                    each.verdict,
-                    _fee(each),
-                    " ".join(each.flags) or "-",
-                ]
-                for each in found
-            ],
-            rank=["receipt", "verdict", "fee", "begun (UTC)", "provider", "outcome", "model"],
-        )
-    else:
-        run.out.line("no receipts")
-    run.out.document({"receipts": [each.to_dict() for each in found]})
-
-
-@receipts.command()
-@command
-def show(
-    run: Run,
-    receipt_id: Annotated[str, typer.Argument(metavar="RECEIPT", help="Its id, or the first 8 digits or more.")],
-) -> None:
-    """Show one receipt."""
-    stored = run.stored()
-    receipt = stored.get(receipt_id)
-    if receipt is None:
-        raise ConfigError(
-            "no receipt with this id, or more than one", code="unknown_receipt", hint="see `zerog receipts list`"
-        )
-    verdict = receipt.verdict
-    run.out.facts(
-        ("receipt", receipt.id),
-        ("begun", f"{receipt.started_at.isoformat()}, {receipt.seconds:.3f} s, {receipt.outcome}"),
-        ("run", receipt.run or None),
-        ("network", f"{receipt.network}, {receipt.realm}, contract {receipt.inference or 'none'}"),
-        ("payer", receipt.payer or None),
-        ("provider", f"{receipt.provider}, {receipt.model}, {receipt.kind}, {receipt.task}"),
-        ("verdict", f"{verdict}: {verdict.explain()}"),
-        ("signer", verdict.recovered_signer or None),
-        ("record read", _read_at(receipt)),
-        ("fee", _fee(receipt)),
-        ("usage", None if receipt.usage is None else _usage(receipt)),
-        ("request", f"sha256 {receipt.request_sha256}, {_kept(receipt.request_body, receipt.request_bytes)}"),
-        ("response", f"sha256 {receipt.response_sha256}, {_kept(receipt.response_body, receipt.response_bytes)}"),
-        ("chat id", receipt.chat_id or None),
-        ("certificate", receipt.certificate_sha256 or None),
-        ("flags", " ".join(receipt.flags) or None),
-    )
-    later = stored.verdicts(receipt.id)
-    run.out.document({"receipt": receipt.to_dict(), "verdicts": [each.to_dict() for each in later]})
-
-
-@receipts.command()
-@command
-def export(
-    run: Run,
-    form: Annotated[Format, typer.Option("--format", help="json or csv.")] = Format.JSON,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
-    provider: OfProvider = None,
-    since: Since = None,
-    until: Until = None,
-    name: OfRun = None,
-) -> None:
-    """Export receipts, oldest first; the JSON form is what `zerog receipts verify` reads."""
-    counted = _Counted(run.stored().rows(provider=provider, since=_utc(since), until=_utc(until), run=name))
-    pieces = as_csv(counted) if form is Format.CSV else as_json(counted)
-    if output is not None:
-        with output.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(pieces)
-        run.out.line(f"{counted.count} receipts written to {output}")
-        run.out.document({"file": str(output), "format": str(form), "count": counted.count})
-    elif run.out.as_json:
-        text = "".join(pieces)
-        run.out.document(json.loads(text) if form is Format.JSON else {"csv": text})
-    else:
-        for piece in pieces:
-            run.out.raw(piece)
-
-
-class _Counted:
-    """Counts what passes."""
-
-    def __init__(self, rows: Iterable[Any]) -> None:
-        self._rows = rows
-        self.count = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        for each in self._rows:
-            self.count += 1
-            yield each
-
-
-@receipts.command()
-@command
-def bundle(
-    run: Run,
-    output: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The file to write.", dir_okay=False)],
-    name: OfRun = None,
-    provider: OfProvider = None,
-    since: Since = None,
-    until: Until = None,
-    sign: Annotated[bool, typer.Option("--sign", help="Sign the manifest with the wallet.")] = False,
-    evidence: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--evidence",
-            metavar="FILE|DIR",
-            help="Put this in, too: what `zerog verify` wrote (--report-dir), for example.",
-        ),
-    ] = None,
-) -> None:
-    """Put receipts into one file for an auditor, who checks it offline with `zerog receipts verify OUT.zip`.
-
-    Receipts hold prompts and answers where the client kept bytes.
-    """
-    if name is None and since is None:
-        raise typer.BadParameter("say which receipts: --run RUN or --since TIME", param_hint="--run")
-    counted = _Counted(run.stored().rows(provider=provider, since=_utc(since), until=_utc(until), run=name))
+def bundled(run: Run, output: Path, rows: Iterable[Any], name: str, evidence: Iterable[Path], *, sign: bool) -> None:
+    """``zerog receipts bundle``: write it, and say what is in it."""
+    counted = Counted(rows)
     words = Documents()
     wallet = (own_wallet() or Wallet.from_env()) if sign else None
     digest = write_bundle(
         output,
         (words.text(*each) for each in counted),
-        run=name or "",
+        run=name,
         wallet=wallet,
-        evidence=dict(_files(evidence or [])),
+        evidence=dict(_files(evidence)),
     )
     run.out.line(f"{counted.count} receipts written to {output}")
     run.out.line(f"manifest  sha256 {digest}{f', signed by {wallet.address}' if wallet else ''}")
@@ -225,52 +69,35 @@ def _files(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
             yield (each.relative_to(path.parent).as_posix(), each.read_bytes())
 
 
-@receipts.command()
-@command
-def verify(
+def verified(
     run: Run,
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="FILE…", help="Receipts as JSON (one, a list, an export) or a bundle."),
-    ] = None,
-    rpc: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="Ask this JSON-RPC endpoint who the signer is (of OpenGradient's receipts: the registry's).",
-        ),
-    ] = None,
-    signer: Annotated[str | None, typer.Option(metavar="ADDRESS", help="The signer must be this.", parser=_id)] = None,
-    pins: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="JSON object: provider address to signer address or list.")
-    ] = None,
-    minimum: Annotated[
-        str | None,
-        typer.Option(metavar="VERDICT", help="The least verdict that passes: verified (default) or response_bound."),
-    ] = None,
-    late: Annotated[
-        bool, typer.Option("--late", help="Make the verdicts of the store that are pending, while signatures last.")
-    ] = False,
+    files: list[Path],
+    anchors: tuple[str | None, str | None, Path | None],
+    minimum: str | None,
+    *,
+    late: bool,
 ) -> None:
-    """Check receipts again, offline; without --rpc, --signer or --pins they can only be consistent (exit code 3).
+    """``zerog receipts verify``: check files, or with `late` what is pending in the store; ends with the exit code.
 
-    Exit code 0: all are proven, to --minimum or more; 1: one contradicts itself, its anchor or its evidence; 3: less.
+    Args:
+        run: The run.
+        files: Receipts, or one bundle.
+        anchors: What says who the signer is: ``--rpc``, ``--signer`` or ``--pins``.
+        minimum: The least verdict that passes.
+        late: Make verdicts of the store instead.
     """
-    if late == bool(files):
-        raise typer.BadParameter("give receipt files, or --late", param_hint="FILE")
-    if sum(each is not None for each in (rpc, signer, pins)) > 1 or (late and (signer or pins)):
-        raise typer.BadParameter("give one of --rpc, --signer and --pins; --late asks the chain", param_hint="--rpc")
+    rpc, signer, pins = anchors
     at_least(minimum or DEFAULT_MINIMUM)
     if late:
         _late(run if rpc is None else run.at(rpc_url=rpc), minimum)
         return
-    bundles = [path for path in files or [] if is_bundle(path)]
+    bundles = [path for path in files if is_bundle(path)]
     if bundles:
-        if len(files or []) > 1:
+        if len(files) > 1:
             raise typer.BadParameter("give a bundle by itself", param_hint="FILE")
         _verify_bundle(run, bundles[0], lambda each: _anchor(run, each, rpc, signer, pins), minimum)
     checks: list[tuple[Path, Check]] = []
-    for path in files or []:
+    for path in files:
         for document in _read(path):
             anchor = _anchor(run, Receipt.from_dict(document), rpc, signer, pins)
             checks.append((path, check(document, anchor, minimum=minimum)))
@@ -285,25 +112,16 @@ def verify(
     raise typer.Exit(ERROR if "failed" in results else OK if results == {"passed"} else NOT_VERIFIED)
 
 
-@receipts.command()
-@command
-def audit(
+def audited(
     run: Run,
-    user: User = None,
-    provider: OfProvider = None,
-    since: Since = None,
-    until: Until = None,
-    from_block: Annotated[
-        int | None, typer.Option(min=0, help="First block; default the first that knows the wallet.")
-    ] = None,
-    backend: Annotated[str, typer.Option(help="Whose calls: each backend is settled in its own way.")] = DIRECT,
-) -> None:
-    """Compare receipts with what was charged; exit code 1 if sums lie outside of what they allow.
-
-    0G Direct: with what providers settled on chain. Router: with its book (management key). OpenGradient: with what
-    payments took on chain.
-    """
-    found, payer = _audit(run, backend, user, provider, (since, until), from_block)
+    backend: str,
+    user: str | None,
+    provider: str | None,
+    period: tuple[datetime | None, datetime | None],
+    from_block: int | None,
+) -> NoReturn:
+    """``zerog receipts audit``: show what the comparison found; ends with the exit code."""
+    found, payer = _audit(run, backend, user, provider, period, from_block)
     if found.providers:
         run.out.table(
             ["provider", "calls", "exact fees", "bounds of others", "settled", "unsettled", "settlements"],
@@ -343,7 +161,7 @@ def _audit(
 ) -> tuple[Audit, str | None]:
     """What the backend's own account finds, and whose it is."""
     stored = run.stored()
-    since, until = map(_utc, period)
+    since, until = period
     if backend == DIRECT:
         with run.reader(user) as broker, run.out.waiting("reading the settlements"), _warnings(run):
             owner = broker.address
@@ -384,7 +202,7 @@ def _verify_bundle(run: Run, path: Path, anchor: Callable[[Receipt], Anchor | No
                 f"{each.receipt.provider} {each.receipt.model}",
                 each.check.result,
                 each.receipt.verdict if each.check.verdict is None else each.check.verdict,
-                _fee(each.receipt),
+                fee_of(each.receipt),
                 "all of it" if each.check.result != "passed" else ", ".join(each.unvouched),
             ]
             for each in lines
@@ -487,27 +305,3 @@ class _warnings(logging.Handler):  # noqa: N801 - a context manager
 
     def __exit__(self, *_: object) -> None:
         self._logger.removeHandler(self)
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)
-
-
-def _fee(receipt: Receipt) -> str:
-    fee = receipt.fee
-    return str(fee.amount) if fee.exact else fee.bounds
-
-
-def _read_at(receipt: Receipt) -> str | None:
-    signer = getattr(receipt.service, "signer", None)
-    return None if signer is None else f"at block {receipt.service_block}, signer {signer}"
-
-
-def _usage(receipt: Receipt) -> str:
-    usage = receipt.usage
-    assert usage is not None  # noqa: S101 - the caller looked
-    return f"{usage.prompt_tokens} prompt and {usage.completion_tokens} completion tokens"
-
-
-def _kept(body: bytes | None, size: int) -> str:
-    return f"{size} bytes, {'kept' if body is not None else 'hash only'}"
