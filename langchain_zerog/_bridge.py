@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from langchain_core.callbacks.manager import BaseRunManager
 
+    from zg_core.calls.alike import Words
     from zg_core.calls.streams import AsyncReplyStream, ReplyStream
     from zg_core.receipts.model import Receipt
 
@@ -117,7 +118,7 @@ def scope(sink: Sink | None) -> Iterator[None]:
 
 
 class watched:  # noqa: N801 - used as a function
-    """A stream whose receipt goes to the run's handlers, however the stream ends."""
+    """A stream, by all that comes at once, whose receipt goes to the run's handlers, however the stream ends."""
 
     def __init__(self, stream: ReplyStream, run_manager: BaseRunManager | None) -> None:
         self._stream = stream
@@ -128,15 +129,18 @@ class watched:  # noqa: N801 - used as a function
         """As of the stream."""
         return self._stream.receipt
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[list[dict[str, Any] | Words]]:
         return self
 
-    def __next__(self) -> dict[str, Any]:
+    def __next__(self) -> list[dict[str, Any] | Words]:
         token = _SINK.set(self._sink)
         try:
-            return next(self._stream)
+            seen = self._stream.more()
         finally:
             _SINK.reset(token)
+        if not seen:
+            raise StopIteration
+        return seen
 
     def __enter__(self) -> Self:
         return self
@@ -158,15 +162,18 @@ class awatched:  # noqa: N801 - used as a function
         """As of the stream."""
         return self._stream.receipt
 
-    def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
+    def __aiter__(self) -> AsyncIterator[list[dict[str, Any] | Words]]:
         return self
 
-    async def __anext__(self) -> dict[str, Any]:
+    async def __anext__(self) -> list[dict[str, Any] | Words]:
         token = _SINK.set(self._sink)
         try:
-            return await anext(self._stream)
+            seen = await self._stream.more()
         finally:
             _SINK.reset(token)
+        if not seen:
+            raise StopAsyncIteration
+        return seen
 
     async def __aenter__(self) -> Self:
         return self

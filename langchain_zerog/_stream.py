@@ -7,7 +7,7 @@ finished, which model, how many tokens, what it cost, the verdict) goes into one
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
@@ -18,20 +18,18 @@ from langchain_zerog._blocks import blocks_beside
 from langchain_zerog._convert import reasoning_kwargs_of, reply_metadata, usage_metadata
 from langchain_zerog._receipts import media_of
 from langchain_zerog.media.pictures import IN_CONTENT
+from zg_core.calls.alike import Words
 from zg_core.frameworks.tool_calls import ToolCallMerger, is_complete
 from zg_core.receipts.recent import hash_of
 from zg_core.tasks.replies import Beside, Chosen, beside_of, content_text, images_in_content, reasoning_name, usage_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pydantic import BaseModel
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from zg_core.receipts.model import Receipt
 
 __all__ = ["ChunkMaker"]
 
-_Model = TypeVar("_Model", bound="BaseModel")
 # Under output_version="v1" LangChain numbers text and reasoning blocks from 0 and merges blocks of one number,
 # whatever their type, so tool calls are numbered out of their way.
 _FIRST_INDEX_V1 = 1000
@@ -55,6 +53,23 @@ class ChunkMaker:
         self._finish_reason: str | None = None
         self._usage: Any = None
 
+    def chunks(self, seen: Iterable[Mapping[str, Any] | Words]) -> Iterator[ChatGenerationChunk]:
+        """The chunks for events that came at once."""
+        for each in seen:
+            if not isinstance(each, Words):
+                if (chunk := self.chunk(each)) is not None:
+                    yield chunk
+            elif not each.pattern.bare:
+                yield from self.chunks(map(each.pattern.event, each.texts))
+            elif (
+                self._chosen.of(each.pattern.event("")) is not None
+            ):  # all else was said by the event it is learnt from
+                make, said = _text_chunks(), self._text
+                for text in each.texts:
+                    if text:
+                        said.append(text)
+                        yield make(text)
+
     def chunk(self, event: Mapping[str, Any]) -> ChatGenerationChunk | None:
         """The chunk for `event`; None when it adds nothing to the message by itself."""
         for name, value in event.items():
@@ -72,7 +87,7 @@ class ChunkMaker:
         if len(delta) == 1 and type(text := delta.get("content")) is str and not choice.get("logprobs"):
             if text:  # what nearly all of them are
                 self._text.append(text)
-            return _text_chunk(text) if text else None
+            return _text_chunks()(text) if text else None
         content = content_text(delta.get("content"))
         self._text.append(content)
         beside = beside_of(delta)
@@ -87,7 +102,7 @@ class ChunkMaker:
         if not (content or thought or calls or logprobs):
             return None
         if not (thought or calls or logprobs):
-            return _text_chunk(content)
+            return _text_chunks()(content)
         return ChatGenerationChunk(
             message=AIMessageChunk(content=content, additional_kwargs=thought, tool_call_chunks=calls),
             generation_info={"logprobs": logprobs} if logprobs else None,
@@ -121,36 +136,66 @@ def _numbered(blocks: list[Any]) -> list[Any]:
 
 
 @cache
-def _empty() -> tuple[ChatGenerationChunk, list[tuple[str, type]]]:
-    """A chunk without text, and which fields of its message must not be shared."""
-    message = AIMessageChunk(content="")
-    shared = [(name, type(value)) for name, value in vars(message).items() if isinstance(value, dict | list)]
-    return ChatGenerationChunk(message=message), shared
-
-
-def _text_chunk(text: str) -> ChatGenerationChunk:
-    """A chunk of nothing but `text`.
+def _text_chunks() -> Callable[[str], ChatGenerationChunk]:
+    """What makes a chunk of nothing but a text.
 
     Most chunks are such, and validating their fields, all empty but one, costs more than half of making them; so they
-    are copies of one that LangChain has validated.
+    are copies of one that LangChain has validated. Where such a copy is not what it should be, all are validated.
     """
-    model, fields = _empty()
-    values = dict(vars(model.message))
-    for name, kind in fields:
-        values[name] = kind()
-    values["content"] = text
-    return _twin(model, {**vars(model), "message": _twin(model.message, values), "text": text})
+    try:
+        copies = _copies()
+        if _insides(copies("a")) == _insides(_validated("a")):
+            return copies
+    except (AttributeError, TypeError):
+        pass  # pydantic keeps its objects in another way
+    return _validated
 
 
-def _twin(model: _Model, values: dict[str, Any]) -> _Model:
-    """A copy of `model` with other `values`, made as pydantic makes its own copies."""
-    made = model.__class__.__new__(model.__class__)
-    put = object.__setattr__
-    put(made, "__dict__", values)
-    put(made, "__pydantic_extra__", None if model.__pydantic_extra__ is None else dict(model.__pydantic_extra__))
-    put(made, "__pydantic_fields_set__", set(model.__pydantic_fields_set__))
-    put(made, "__pydantic_private__", None)
-    return made
+def _validated(text: str) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=AIMessageChunk(content=text))
+
+
+def _copies() -> Callable[[str], ChatGenerationChunk]:
+    """Makes what `_validated` makes, as pydantic makes copies."""
+    model = _validated("a")
+    outer, inner = vars(model), vars(model.message)
+    fresh = [(name, type(value)) for name, value in inner.items() if isinstance(value, dict | list)]
+    said, outer_said = model.message.__pydantic_fields_set__, model.__pydantic_fields_set__
+    beside = model.message.__pydantic_extra__
+    new, put = object.__new__, object.__setattr__
+
+    def make(text: str) -> ChatGenerationChunk:
+        values = inner.copy()
+        for name, kind in fresh:  # no two chunks share what a reader of one may change
+            values[name] = kind()
+        values["content"] = text
+        message = new(AIMessageChunk)
+        put(message, "__dict__", values)
+        put(message, "__pydantic_fields_set__", said.copy())
+        put(message, "__pydantic_extra__", None if beside is None else {})
+        put(message, "__pydantic_private__", None)
+        values = outer.copy()
+        values["message"], values["text"] = message, text
+        made = new(ChatGenerationChunk)
+        put(made, "__dict__", values)
+        put(made, "__pydantic_fields_set__", outer_said.copy())
+        put(made, "__pydantic_extra__", None)
+        put(made, "__pydantic_private__", None)
+        return made
+
+    return make
+
+
+def _insides(chunk: ChatGenerationChunk) -> list[Any]:
+    """All that pydantic keeps of a chunk and of its message, and of which type."""
+    return [
+        (
+            type(one),
+            list(vars(one)),
+            *(getattr(one, f"__pydantic_{kind}__") for kind in ("fields_set", "extra", "private")),
+        )
+        for one in (chunk, chunk.message)
+    ] + [chunk, {**vars(chunk.message)}]
 
 
 class _Chunks:

@@ -303,8 +303,8 @@ class ChatZeroG(ChatFields, BaseChatModel):
         try:
             payload, options = self._ask(messages, stop, kwargs)
             with watched(self._client().stream(payload, **options), run_manager) as events:
-                for event in events:
-                    if (chunk := chunks.chunk(event)) is not None:
+                for seen in events:
+                    for chunk in chunks.chunks(seen):
                         if run_manager is not None:
                             run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                         yield chunk
@@ -327,8 +327,8 @@ class ChatZeroG(ChatFields, BaseChatModel):
             payload, options = self._ask(messages, stop, kwargs)
             client = self._async_client()
             async with awatched(client.stream(payload, **options), run_manager) as events:
-                async for event in events:
-                    if (chunk := chunks.chunk(event)) is not None:
+                async for seen in events:
+                    for chunk in chunks.chunks(seen):
                         if run_manager is not None:
                             await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                         yield chunk

@@ -33,6 +33,7 @@ from llama_index_zerog._receipts import note
 from llama_index_zerog._stream import ResponseMaker, logprobs_of, token_counts
 from llama_index_zerog._structured import amade_of, announced, anoted, by_schema, made_of, noted, partly, wanted
 from llama_index_zerog.instrumentation import current_sinks, get_zerog_receipts, telling
+from zg_core.calls.alike import spread
 from zg_core.errors import ConfigError, RequestError, ZeroGError
 from zg_core.frameworks.requests import RequestFields, parameters_for, request_of
 from zg_core.frameworks.schemas import rooted
@@ -206,11 +207,12 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
             try:
                 while True:
                     with telling(sinks):
-                        event = next(stream, None)
-                    if event is None:
+                        seen = stream.more()
+                    if not seen:
                         break
-                    if (response := maker.response(event)) is not None:
-                        yield response
+                    for event in spread(seen):
+                        if (response := maker.response(event)) is not None:
+                            yield response
             finally:
                 with telling(sinks):
                     stream.close()
@@ -227,11 +229,12 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
             try:
                 while True:
                     with telling(sinks):
-                        event = await anext(stream, None)
-                    if event is None:
+                        seen = await stream.more()
+                    if not seen:
                         break
-                    if (response := maker.response(event)) is not None:
-                        yield response
+                    for event in spread(seen):
+                        if (response := maker.response(event)) is not None:
+                            yield response
             finally:
                 with telling(sinks):
                     await stream.close()

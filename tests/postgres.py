@@ -17,7 +17,7 @@ _SECONDS_TO_START = 60
 
 
 @contextmanager
-def running(programs: str, *options: str) -> Iterator[str]:
+def running(programs: str, *options: str, synced: bool = False) -> Iterator[str]:
     """The URL of an empty server in a temporary folder, on a free port; at the end it is stopped, and the folder gone.
 
     PostgreSQL refuses root: then it runs as ``nobody``. On Linux it ends with this process, too.
@@ -25,6 +25,7 @@ def running(programs: str, *options: str) -> Iterator[str]:
     Args:
         programs: The folder with ``initdb`` and ``postgres``.
         options: Settings of the server, such as ``max_connections=5``.
+        synced: Whether commits wait for the disk, as they do where they have to last.
     """
     directory = Path(tempfile.mkdtemp(prefix="zerog-postgres-"))
     try:
@@ -37,7 +38,8 @@ def running(programs: str, *options: str) -> Iterator[str]:
         assert made.returncode == 0, made.stdout + made.stderr
         for attempt in range(5):
             port = _free_port()
-            command = [*setpriv, f"{programs}/postgres", "-D", data, *(f"--{option}" for option in options)]
+            command = [*setpriv, f"{programs}/postgres", "-D", data, f"--fsync={'on' if synced else 'off'}"]
+            command += [f"--{option}" for option in options]
             server = _start(command, port, directory, environ)
             if _is_ready(server, directory / "log"):
                 break
@@ -107,7 +109,7 @@ def _free_port() -> int:
 
 
 def _start(command: list[str | Path], port: int, directory: Path, environ: dict[str, str]) -> subprocess.Popen[bytes]:
-    options: list[str | Path] = ["-p", str(port), "-h", "127.0.0.1", "-k", directory, "-F"]
+    options: list[str | Path] = ["-p", str(port), "-h", "127.0.0.1", "-k", directory]
     with (directory / "log").open("w") as log:
         return subprocess.Popen([*command, *options], env=environ, cwd=directory, stdout=log, stderr=log)
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from io import BytesIO
 from itertools import accumulate
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
@@ -12,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["encode_body", "not_json", "parse_json"]
 
@@ -35,7 +39,9 @@ _UNIQUE = json.JSONDecoder(object_pairs_hook=_once)
 # What json.dumps makes for every call, with a function of ours for texts.
 _encoder: Any = getattr(json.encoder, "c_make_encoder", None)
 _LONG = 4096
-_ESCAPED = bytes(range(32)) + b'"\\'
+_PIECE = 64 * 1024
+_PLACE = "\0"  # JSON has no such character: it is escaped in texts
+_ALL_KINDS = "".join(map(chr, range(256))) + "\u2028\uffff\U0001f600"  # of characters, as JSON knows them
 _SPACE = " \t\n\r"
 _BOM = b"\xef\xbb\xbf"
 # What parsed JSON takes in memory, roughly: bytes for each object, array, text and further value. Up to 24 times what
@@ -55,36 +61,83 @@ def encode_body(payload: Mapping[str, Any]) -> bytes:
     Raises:
         ConfigError: something in it is not JSON (NaN included); the message says where and what it is.
     """
+    long: list[str] = []
     try:
-        text = _text_of(payload)
+        text = _text_of(payload, long)
     except (TypeError, ValueError, RecursionError) as error:
         message = f"the request is not JSON: {not_json(payload) or error}"
         raise ConfigError(message, code="bad_request_body", hint="send plain dicts, lists, texts and numbers") from None
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+    if not long:
+        return _utf8(text)
+    body = BytesIO()  # in the end its buffer is the bytes that are returned
+    first, *others = text.split(_PLACE)
+    body.write(_utf8(first))
+    for left_out, other in zip(long, others, strict=True):
+        _write(left_out, body)
+        body.write(_utf8(other))
+    return body.getvalue()
 
 
-def _text_of(payload: Mapping[str, Any]) -> str:
+def _text_of(payload: Mapping[str, Any], long: list[str]) -> str:
+    """`payload` as JSON; where a long text belongs stands `_PLACE`, and the text is in `long`."""
     if _encoder is None:  # not in every Python
         return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return "".join(_encoder({}, _none, _quoted, None, ":", ",", False, False, False)(payload, 0))
+
+    def quoted(text: str) -> str:
+        if len(text) < _LONG or type(text) is not str:
+            return encode_basestring(text)
+        long.append(text)
+        return _PLACE
+
+    return "".join(_encoder({}, _none, quoted, None, ":", ",", False, False, False)(payload, 0))
 
 
 def _none(value: object) -> None:
     raise TypeError(f"a {type(value).__name__}")
 
 
-def _quoted(text: str) -> str:
-    """`text` as JSON; a long one in which nothing is escaped, such as a picture, is only looked through."""
-    if len(text) < _LONG or not text.isascii() or not _is_plain(text[:_LONG]) or not _is_plain(text):
-        return encode_basestring(text)
-    return f'"{text}"'
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _whole(text).encode()
 
 
-def _is_plain(text: str) -> bool:
-    return len(text.encode().translate(None, _ESCAPED)) == len(text)
+def _whole(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _write(text: str, body: BytesIO) -> None:
+    """Write a long text as JSON, piece by piece: each copy of all of it would cost as much as what is done to it."""
+    start = body.tell()
+    body.write(b'"')
+    try:
+        _write_pieces(text, body)
+    except (TypeError, ValueError):  # half a character
+        body.seek(start + 1)
+        body.truncate()
+        _write_pieces(_whole(text), body)
+    body.write(b'"')
+
+
+def _write_pieces(text: str, body: BytesIO) -> None:
+    quoted = _quoting()
+    body.writelines(memoryview(quoted(text[place : place + _PIECE]))[1:-1] for place in range(0, len(text), _PIECE))
+
+
+@cache
+def _quoting() -> Callable[[str], bytes]:
+    """What writes a text as JSON, several times faster than Python's own encoder, and byte for byte the same."""
+    for name, function in (("orjson", "dumps"), ("pydantic_core", "to_json")):
+        with suppress(ImportError, AttributeError):
+            quoted: Callable[[str], bytes] = getattr(import_module(name), function)
+            if quoted(_ALL_KINDS) == _quoted(_ALL_KINDS):
+                return quoted
+    return _quoted
+
+
+def _quoted(text: str) -> bytes:
+    return encode_basestring(text).encode()
 
 
 def not_json(value: Any, place: str = "", *, nan: bool = False) -> str:

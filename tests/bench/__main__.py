@@ -13,8 +13,22 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import attesting, crowds, fleet, langchain, llamaindex, networks, pages, serving, sizes, stores
+from tests.bench import (
+    attesting,
+    crowds,
+    fleet,
+    installing,
+    langchain,
+    llamaindex,
+    networks,
+    pages,
+    serving,
+    sizes,
+    stores,
+)
 from tests.bench.contenders import running_server
+from tests.bench.curves.base import Run, exponent
+from tests.bench.pages import CURVES
 from tests.bench.targets import TARGETS
 from zg_core.http.library import library
 from zg_core.localnet import Chain, LocalNet
@@ -26,7 +40,8 @@ if TYPE_CHECKING:
     from tests.bench.targets import Row
 
 
-PARTS = ("calls", "sizes", "serve", "scale", "fleet", "pages")
+PARTS = ("calls", "sizes", "serve", "scale", "fleet", "install", "pages")
+_FEWER = 100_000
 
 
 def median_ms(work: Callable[[], Any], rounds: int) -> float:
@@ -64,12 +79,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("part", nargs="?", choices=PARTS, default="calls", help=f"{', '.join(PARTS[1:])}: these alone")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--receipts", type=int, default=stores.MANY, help="so many are in the store of `scale`")
+    parser.add_argument(
+        "--receipts", type=int, help=f"in the store of `scale`: {stores.MANY:,}, of its curves {_FEWER:,}"
+    )
+    names = ["rows", *CURVES]
+    only = f"of `scale`: {','.join(names)}; of `fleet`: {','.join(fleet.PARTS)}"
+    parser.add_argument("--only", type=lambda text: text.split(","), help=only)
     parser.add_argument("--memory-calls", type=int, default=20_000)
-    parser.add_argument("--save", action="store_true", help="write the numbers into docs/measured and the pages there")
+    save = "write the numbers into docs/measured and what pages say of them (curves and fleet always do)"
+    parser.add_argument("--save", action="store_true", help=save)
     arguments = parser.parse_args()
+    arguments.only = arguments.only or (list(fleet.PARTS) if arguments.part == "fleet" else names)
     rounds = arguments.rounds
-    if arguments.part == "pages":
+    if arguments.part in ("install", "pages"):
+        if arguments.part == "install":
+            pages.keep("install", installing.measured())
         pages.write()
         return
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {rounds} rounds\n")
@@ -82,12 +106,34 @@ def main() -> None:
         print(f"\nopenai {openai.__version__}, {library().__name__}\n")
     with running_server() as server:
         if arguments.part == "fleet":
-            fleet.report(server, 10 * rounds)
+            for name, found in fleet.measured(server, 10 * rounds, tuple(arguments.only)):
+                pages.keep("fleet", pages.load("fleet") | {"machine": pages.machine(), name: found})
+                for row in found if isinstance(found, list) else [found]:
+                    print(f"{name:<20}" + "  ".join(f"{key} {value:g}" for key, value in row.items()), flush=True)
+            pages.write()
             return
-        found = report(rows_of(arguments.part, server, arguments))
+        if arguments.part == "scale":
+            draw(server, arguments)
+        found = report(rows_of(arguments.part, server, arguments)) if "rows" in arguments.only else []
     if arguments.save:
         pages.keep_rows(found)
         pages.write()
+
+
+def draw(server: Server, arguments: argparse.Namespace) -> None:
+    """Measure the curves that are asked for; each is kept as soon as it is there, so that a run can be broken off."""
+    run = Run(server, arguments.rounds, arguments.receipts or _FEWER)
+    if unknown := set(arguments.only) - {"rows", *CURVES}:
+        raise SystemExit(f"--only {', '.join(sorted(unknown))}: there is no such curve")
+    for curve in (CURVES[name] for name in arguments.only if name != "rows"):
+        began = time.perf_counter()
+        if points := list(curve.measure(run)):
+            pages.keep_curve(curve, points)
+            for name, series in pages.load(curve.name)["series"].items():
+                shown = "  ".join(f"{x:g}: {y:g}" for x, y in zip(series["x"], series["y"], strict=True))
+                print(f"{curve.name:<20}{name:<24}size^{exponent(series):.2f}  {shown}")
+            print(f"{curve.name:<20}{time.perf_counter() - began:.0f} s", flush=True)
+    pages.write()
 
 
 def rows_of(part: str, server: Server, arguments: argparse.Namespace) -> Iterator[Row]:
@@ -104,7 +150,7 @@ def rows_of(part: str, server: Server, arguments: argparse.Namespace) -> Iterato
         yield from serving.rows(server, rounds)
     if part == "scale":
         yield from crowds.rows(server, rounds)
-        yield from stores.rows(server, rounds, arguments.receipts)
+        yield from stores.rows(server, rounds, arguments.receipts or stores.MANY)
 
 
 def report(rows: Iterable[Row]) -> list[Row]:

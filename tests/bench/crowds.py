@@ -44,7 +44,7 @@ async def crowd(count):
     async def one():
         nonlocal most
         first = True
-        async for _ in model.astream("Hello"):
+        async for _ in model.astream(sys.argv[3]):
             if first:
                 first = False
                 await all_open.wait()
@@ -56,7 +56,7 @@ async def main():
     await crowd(20)
     before, cpu = rss(), time.process_time()
     most = await crowd(int(sys.argv[2]))
-    print(json.dumps({"kB": (most - before) / int(sys.argv[2]), "cpu": time.process_time() - cpu}), flush=True)
+    print(json.dumps({"memory": most - before, "cpu": time.process_time() - cpu}), flush=True)
 
 asyncio.run(main())
 """
@@ -64,22 +64,21 @@ asyncio.run(main())
 
 def rows(server: Server, rounds: int) -> Iterator[Row]:
     """Measure."""
-    found = {name: _crowd(server, name) for name in ("ours", "theirs")}
-    ours, theirs = found["ours"], found["theirs"]
-    yield Row(f"{STREAMS:,} streams at once, require: memory a stream", ours["kB"])
+    ours, theirs = (crowd(server, name, STREAMS, 3) for name in ("ours", "theirs"))
+    yield Row(f"{STREAMS:,} streams at once, require: memory a stream", ours["memory"] / STREAMS)
     yield Row(f"{STREAMS:,} streams at once, require: CPU / ChatOpenAI", ours["cpu"] / theirs["cpu"])
-    yield Row(f"choosing among {SERVICES:,} services", _choosing(rounds))
+    yield Row(f"choosing among {SERVICES:,} services", choosing(rounds, SERVICES))
 
 
-def _crowd(server: Server, name: str) -> dict[str, float]:
-    """Median of three runs, each in a process of its own."""
+def crowd(server: Server, name: str, count: int, rounds: int, prompt: str = "Hello") -> dict[str, float]:
+    """Median kB and CPU seconds of `count` streams at once, of ``ours`` or ``theirs``, each in a process of its own."""
     environ = {**os.environ, **server.environ, "BENCH_URL": server.base_url, "BENCH_MODEL": server.model}
-    command = [sys.executable, "-c", _CROWD, name, str(STREAMS)]
+    command = [sys.executable, "-c", _CROWD, name, str(count), prompt]
     done = [
         json.loads(subprocess.run(command, env=environ, stdout=subprocess.PIPE, text=True, check=True).stdout)
-        for _ in range(3)
+        for _ in range(rounds)
     ]
-    return {key: statistics.median(each[key] for each in done) for key in ("kB", "cpu")}
+    return {key: statistics.median(each[key] for each in done) for key in ("memory", "cpu")}
 
 
 class _Bazaar:
@@ -87,8 +86,8 @@ class _Bazaar:
 
     realm, payer, name = "bench", "nobody", "direct"
 
-    def __init__(self) -> None:
-        tariffs = [Tariff(10**9 * (1 + n * 7919 % 997), 4 * 10**9 * (1 + n * 7919 % 997)) for n in range(SERVICES)]
+    def __init__(self, count: int) -> None:
+        tariffs = [Tariff(10**9 * (1 + n * 7919 % 997), 4 * 10**9 * (1 + n * 7919 % 997)) for n in range(count)]
         self._offers = [
             Offer(Service(f"0x{n * 2654435761 % 2**160:040x}", "m", "chat", "https://p.example", Kind.TEE_ML, tariff))
             for n, tariff in enumerate(tariffs)
@@ -101,9 +100,9 @@ class _Bazaar:
         return Route(service, model)
 
 
-def _choosing(rounds: int) -> float:
-    """Median CPU of choosing once, in ms, as a routed call does it."""
-    backend: Any = _Bazaar()
+def choosing(rounds: int, count: int) -> float:
+    """Median CPU of choosing once among so many services, in ms, as a routed call does it."""
+    backend: Any = _Bazaar(count)
     chooser = Chooser(Routing(), backend, CHAT, SyncTransport())
     times = []
     for _ in range(rounds + 1):

@@ -61,15 +61,15 @@ def _made(url: str) -> Iterator[str]:
 
 def _of(name: str, server: Server, rounds: int, count: int, urls: list[str]) -> Iterator[Row]:
     full, empty, written = map(Store.open, urls)
-    like = _receipt(server, empty)
+    like = receipt_of_a_call(server, empty)
     yield Row(f"{name}: disk a receipt, marks and indexes too", _disk(written, like) / 1000)
     fill(full, like, count)
     kept = ReceiptStore(full, FOR_EVER)
     aside = "" if count == MANY else f"of {count:,} receipts"
-    yield Row(f"{name}: list page", _median(lambda: kept.select(newest=20), rounds), aside)
-    page = _median(lambda: kept.select(newest=20, provider=like.provider), rounds)
+    yield Row(f"{name}: list page", median_seconds(lambda: kept.select(newest=20), rounds), aside)
+    page = median_seconds(lambda: kept.select(newest=20, provider=like.provider), rounds)
     yield Row(f"{name}: list page of one provider", page, aside)
-    shown = _median(lambda: kept.get(like.id[:8]), rounds)
+    shown = median_seconds(lambda: kept.get(like.id[:8]), rounds)
     yield Row(f"{name}: one receipt by its first digits", shown, aside)
     some = {"since": like.started_at - timedelta(seconds=min(count, 100_000))}
     for form, made in (("JSON", as_json), ("CSV", as_csv)):
@@ -82,7 +82,7 @@ def _of(name: str, server: Server, rounds: int, count: int, urls: list[str]) -> 
         store.close()
 
 
-def _receipt(server: Server, store: Store) -> Receipt:
+def receipt_of_a_call(server: Server, store: Store) -> Receipt:
     """The receipt of a real call, as a store has it."""
     model = who.chat_zerog(server, "require", store=store.url)
     model.invoke(who.QUESTION)
@@ -92,7 +92,8 @@ def _receipt(server: Server, store: Store) -> Receipt:
     return last
 
 
-def _median(work: Callable[[], Any], rounds: int) -> float:
+def median_seconds(work: Callable[[], Any], rounds: int) -> float:
+    """Median wall time: a database's own is in it."""
     times = []
     for _ in range(max(rounds, 3)):
         began = time.perf_counter()

@@ -125,7 +125,8 @@ class Backend(Protocol):
         """Note what an event, or the whole body, says beside its answer (cost, evidence, provider), in ``call.heard``.
 
         Returns what the caller shall see: the same object, opened where it is sealed, None to swallow it. Events come
-        by the hundred.
+        by the hundred: a backend whose ``hears_text`` is false is not told of those that differ from one before in
+        nothing but their text.
         """
         ...
 

@@ -29,11 +29,15 @@ _MOST_LINE = 4 * 1024 * 1024
 
 
 def reading_of(
-    call: Call, form: Form, hear: Callable[[Call, dict[str, Any]], dict[str, Any] | None] | None = None
+    call: Call,
+    form: Form,
+    hear: Callable[[Call, dict[str, Any]], dict[str, Any] | None] | None = None,
+    *,
+    alike: bool = False,
 ) -> Reading:
-    """What reads the response of `call`."""
+    """What reads the response of `call`; for the arguments see `Reading`."""
     media = call.task.name in (IMAGES.name, IMAGE_EDITS.name, TRANSCRIPTION.name)
-    return (MediaReading if media else Reading)(call, form, hear)
+    return MediaReading(call, form, hear) if media else Reading(call, form, hear, alike=alike)
 
 
 class MediaReading(Reading):
@@ -61,8 +65,7 @@ class MediaReading(Reading):
             return "".join(self._call.text)
         return blot(b"".join(self._whole)[:10_000].decode("utf-8", "replace"))
 
-    def feed(self, chunk: bytes) -> Iterator[Any]:
-        """See `Reading.feed`."""
+    def _fed(self, chunk: bytes) -> Iterator[Any]:
         self._take(chunk)
         self._whole.append(chunk)
         if not self._streamed:
@@ -83,8 +86,7 @@ class MediaReading(Reading):
         elif seen is not None:
             yield seen
 
-    def close(self) -> Iterator[Any]:
-        """See `Reading.close`."""
+    def _closed(self) -> Iterator[Any]:
         if self._streamed and self._line:
             line, self._line = self._line, b""
             yield from self._shown(line)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from zg_core.backends.base import Backend
     from zg_core.budget import Spending
+    from zg_core.calls.alike import Words
     from zg_core.calls.call import Call
     from zg_core.calls.limits import Limits
     from zg_core.calls.retries import Retries
@@ -155,23 +156,24 @@ class Calls:
         refuse_settings(payload, self._settings)
         slot = slot or Slot()
         ask = Ask(payload, path) if options is None else Ask(payload, path, options=options)
-        (body,) = [body async for body in self._flow(ask, slot, Form.EVENTS)]
+        ((body,),) = [seen async for seen in self._flow(ask, slot, Form.EVENTS)]
         assert slot.receipt is not None  # noqa: S101 - there is a body
         return Reply(body, slot.receipt)
 
     def stream(
         self, payload: Mapping[str, Any], slot: Slot, options: Options | None = None
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    ) -> AsyncGenerator[list[dict[str, Any] | Words], None]:
         """Send `payload` with ``stream``, yield its events as they come, judge the whole at the end.
 
-        The receipt is in `slot` when the generator has ended, whichever way it ended.
+        Those that came at once are yielded at once. The receipt is in `slot` when the generator has ended, whichever
+        way it ended.
         """
         refuse_settings(payload, self._settings)
         return self._flow(Ask(streaming(payload), options=options or Options()), slot, Form.EVENTS)
 
     def events(
         self, payload: Mapping[str, Any], path: str, slot: Slot, options: Options | None = None
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    ) -> AsyncGenerator[list[dict[str, Any] | Words], None]:
         """`stream` for other tasks: `payload` goes as it is."""
         refuse_settings(payload, self._settings - {"stream"})
         return self._flow(Ask(payload, path, options=options or Options()), slot, Form.EVENTS)
@@ -220,7 +222,8 @@ class Calls:
     async def _flow(self, ask: Ask, slot: Slot, form: Form, *, announced: bool = False) -> AsyncGenerator[Any, None]:
         """The one loop: all that the caller may see of the answer to `ask`, its last part after the verdict.
 
-        Where it is `announced`, the first thing yielded is None, once the response has begun.
+        Bytes come one by one, events in lists. Where it is `announced`, the first thing yielded is None, once the
+        response has begun.
         """
         if self._nonce:
             ask = ask.for_user(secrets.token_hex(16))
@@ -232,7 +235,8 @@ class Calls:
         slot.call, slot.receipt = call, call.receipt
         response, exchange = call.response, call.exchange
         assert response is not None  # noqa: S101 - `open` returns with one
-        reading = reading_of(call, form, self.backend.hear)
+        backend, listed = self.backend, form is Form.EVENTS
+        reading = reading_of(call, form, backend.hear, alike=not getattr(backend, "hears_text", True))
         held: list[Any] = []
         hold = self.policy.stream == "hold" or not call.streamed
         ending = ended = False
@@ -241,19 +245,27 @@ class Calls:
                 yield None
             try:
                 async for chunk in response.chunks():
-                    for seen in reading.feed(chunk):
-                        if hold:
-                            held.append(seen)
-                        else:
-                            yield seen
+                    seen = reading.feed(chunk)
+                    if hold:
+                        held += seen
+                    elif listed and seen:
+                        yield seen
+                    else:
+                        for each in seen:
+                            yield each
+                    reading.check()
                     if reading.done and not ending:
                         ending = True
                         response.hurry(TAIL_SECONDS)
-                for seen in reading.close():
-                    if hold or reading.whole:
-                        held.append(seen)
-                    else:
-                        yield seen
+                seen = reading.close()
+                if hold or reading.whole:
+                    held += seen
+                elif listed and seen:
+                    yield seen
+                else:
+                    for each in seen:
+                        yield each
+                reading.check()
                 ended = reading.done
             except BodyBroken:
                 if not ending:
@@ -276,5 +288,9 @@ class Calls:
         exchange.complete, exchange.cut = True, not ended
         receipt = await self.closing.judge(call, "answered")
         self.policy.enforce(receipt, "".join(call.text))
-        for seen in (*held, *reading.last()):
-            yield seen
+        held += reading.last()
+        if listed and held:
+            yield held
+        else:
+            for each in held:
+                yield each

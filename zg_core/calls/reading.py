@@ -11,7 +11,8 @@ import time
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from zg_core.errors import RequestError
+from zg_core.calls.alike import Pattern, Words
+from zg_core.errors import RequestError, VerificationFailed
 from zg_core.http.bodies import BodyBroken
 from zg_core.jsontext import encode_body, parse_json
 from zg_core.shown.redaction import blot
@@ -42,6 +43,7 @@ _SPACE = b" \t\r\n"
 _EVENT_LINE = re.compile(rb"(?:\A|[\r\n])(?:(?:data|event|id|retry)(?:[:\r\n]|\Z)|:)")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
 _MOST_SHOWN = 10_000
+_LESSONS = 8  # so many patterns are learnt of a stream without one event that is like the last
 # Half of a character, written as JSON writes characters beyond the first plane.
 _HALF = re.compile(
     rb"\\u[dD][89aAbB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89aAbB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
@@ -68,6 +70,8 @@ class Reading:
             those who ask for them get what was in them, tidy.
         hear: The backend's ear: what an event, or the body, says beside its answer is noted, and what its caller shall
             see is given back.
+        alike: Whether events that differ from one before in nothing but their text may come as `Words`; the ear is not
+            told of them.
     """
 
     def __init__(
@@ -75,11 +79,16 @@ class Reading:
         call: Call,
         form: Form = Form.EVENTS,
         hear: Callable[[Call, dict[str, Any]], dict[str, Any] | None] | None = None,
+        *,
+        alike: bool = False,
     ) -> None:
         self._call = call
         sealed = call.body is not None and call.body.key is not None
         self._form = Form.TIDY if sealed and form is Form.RAW else form
         self._ear = hear
+        self._pattern: Pattern | None = None
+        self._lessons = _LESSONS if alike and self._form is Form.EVENTS else 0
+        self._trouble: Exception | None = None  # met after what may be seen, and raised once that was
         self._decoder = SSEDecoder() if call.streamed else None
         self._begun = not call.streamed
         self._blank = False  # nothing but blanks has come
@@ -101,13 +110,41 @@ class Reading:
             return blot(self._no_stream.decode("utf-8", "replace")) or "".join(self._call.text)
         return blot(b"".join(self._whole)[:_MOST_SHOWN].decode("utf-8", "replace"))
 
-    def feed(self, chunk: bytes) -> Iterator[Any]:
-        """Take the next bytes; what its caller may see now, up to where an error is met.
+    def feed(self, chunk: bytes) -> list[Any]:
+        """Take the next bytes; what its caller may see now. Of an error behind that `check` tells.
 
         Raises:
             BodyBroken: the response, one event, or what follows the end is too large.
             RequestError: an event is no JSON object, carries the provider's error, or follows the end.
         """
+        return self._up_to_trouble(self._fed(chunk))
+
+    def close(self) -> list[Any]:
+        """The body has ended; what its caller may see yet, but for the end itself. Of an error behind `check` tells.
+
+        Raises:
+            BodyBroken: it ended before its end.
+            RequestError: as in `feed`; or a body that is no stream is no JSON object, or carries the provider's error.
+        """
+        self.check()
+        return self._up_to_trouble(self._closed())
+
+    def check(self) -> None:
+        """Raise what was met behind that which was given last."""
+        if self._trouble is not None:
+            raise self._trouble
+
+    def _up_to_trouble(self, steps: Iterator[Any]) -> list[Any]:
+        seen: list[Any] = []
+        try:
+            seen.extend(steps)
+        except (BodyBroken, RequestError, VerificationFailed) as error:
+            if not seen:
+                raise
+            self._trouble = error
+        return seen
+
+    def _fed(self, chunk: bytes) -> Iterator[Any]:
         self._take(chunk)
         if not self._begun:
             chunk = self._begin(chunk)
@@ -117,18 +154,34 @@ class Reading:
             self._whole.append(chunk)
         elif self._form is Form.RAW:
             yield from self._raw_parts(chunk)
+        elif self._lessons:
+            yield from self._alike(chunk)
         else:
             for data in self._cut(chunk):
                 if (seen := self._hear(data)) is not None:
                     yield seen
 
-    def close(self) -> Iterator[Any]:
-        """The body has ended; what its caller may see yet, but for the end itself.
+    def _alike(self, chunk: bytes) -> Iterator[Any]:
+        """The events in `chunk`; those that are like one before are neither cut nor parsed."""
+        at, decoder = 0, self._decoder
+        while at < len(chunk) and decoder is not None:
+            pattern = self._pattern
+            if pattern is not None and decoder.idle and not self.done:
+                texts, at = pattern.texts(chunk, at)
+                if texts:
+                    self._call.text += texts
+                    self._lessons = _LESSONS
+                    yield Words(pattern, texts)
+                    continue
+            end = chunk.find(b"\n\n", at) + 2
+            if end < 2 or not self._lessons:
+                end = len(chunk)
+            for data in self._cut(chunk[at:end]):
+                if (seen := self._hear(data)) is not None:
+                    yield seen
+            at = end
 
-        Raises:
-            BodyBroken: it ended before its end.
-            RequestError: as in `feed`; or a body that is no stream is no JSON object, or carries the provider's error.
-        """
+    def _closed(self) -> Iterator[Any]:
         if self._decoder is None:
             self.done = True
             yield self._body()
@@ -190,7 +243,8 @@ class Reading:
         if bare.lstrip(_SPACE)[:1] in (b"{", b"["):
             self._decoder = None
             return head
-        self._raw.append(head[: len(head) - len(bare)])
+        if self._form is Form.RAW:
+            self._raw.append(head[: len(head) - len(bare)])
         return bare
 
     def _cut(self, chunk: bytes) -> list[bytes]:
@@ -223,6 +277,10 @@ class Reading:
             return None
         if self.done:
             raise RequestError("the stream goes on after its end", code="malformed_reply")
+        if self._pattern is not None and (text := self._pattern.text(data)) is not None:
+            self._call.text.append(text)
+            self._lessons = _LESSONS
+            return Words(self._pattern, [text])
         said, mended = _parsed(data)
         if not isinstance(said, dict):
             raise RequestError("the stream holds an event that is no JSON object", code="malformed_reply")
@@ -252,6 +310,9 @@ class Reading:
             odd = odd or "error" in choice
         if odd and (words := error_in(said)):
             raise _error(f"the provider broke off with an error: {blot(words)[:2000]}", words, "error_in_stream")
+        if self._lessons and not mended:
+            self._pattern = Pattern.of(data, said)
+            self._lessons -= 1
         if self._form is Form.EVENTS:
             return said
         return _tidy(encode_body(said) if mended else data)

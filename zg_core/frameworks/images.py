@@ -14,6 +14,7 @@ __all__ = ["data_url", "image_part"]
 
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*?);base64,", re.IGNORECASE)
 _DIGITS = string.ascii_letters.encode() + b"0123456789+/"
+_PIECE = 64 * 1024
 _HINT = "give an https address, or base64.b64encode(path.read_bytes()).decode() with its mime_type"
 
 
@@ -68,20 +69,19 @@ def image_part(url: Any, place: str, detail: Any = None) -> dict[str, Any]:
 
 def _checked(url: str, place: str) -> str:
     found = _DATA_URL.match(url)
-    text = "" if found is None else url[found.end() :]
-    if found is None or not _is_base64(text):
+    if found is None or not _is_base64(url, found.end()):
         raise _bad(f"the image at {place} is empty, or no base64")
-    kind, known = found[1].lower(), picture_type(_beginning(text))
+    kind, known = found[1].lower(), picture_type(_beginning(url, found.end()))
     if not kind.startswith("image/"):
         if not known or kind not in ("", "application/octet-stream"):
             said = f"is said to be {kind}" if kind else "has no mime_type, and its first bytes tell none"
             raise _bad(f"the image at {place} {said}")
-        return f"data:{known}{found[2]};base64,{text}"
-    return f"data:image/jpeg{found[2]};base64,{text}" if kind == "image/jpg" else url
+        return f"data:{known}{found[2]};base64,{url[found.end() :]}"
+    return f"data:image/jpeg{found[2]};base64,{url[found.end() :]}" if kind == "image/jpg" else url
 
 
-def _is_base64(text: str) -> bool:
-    r"""Whether this is base64 of something, lines allowed; a large picture is looked at, not decoded.
+def _is_base64(text: str, start: int = 0) -> bool:
+    r"""Whether this is base64 of something, lines allowed; a large picture is looked at in pieces, not decoded.
 
     Example:
         >>> [_is_base64(each) for each in ("QUJD", "QUI=", "QUJD\nQQ==", "QUJ", "QU=I", "QQ===", "Q-_D", "")]
@@ -89,16 +89,17 @@ def _is_base64(text: str) -> bool:
     """
     if not text.isascii():
         return False
-    left = text.encode().translate(None, _DIGITS)  # what is no digit: the padding, and line breaks
+    pieces = (text[place : place + _PIECE].encode() for place in range(start, len(text), _PIECE))
+    left = b"".join([piece.translate(None, _DIGITS) for piece in pieces])  # the padding, and line breaks
     padding = left.translate(None, b"\r\n")
-    size = len(text) - len(left) + len(padding)
+    size = len(text) - start - len(left) + len(padding)
     fits = padding in (b"", b"=", b"==") and text.rstrip("\r\n").endswith(padding.decode())
     return fits and size > len(padding) and size % 4 == 0
 
 
-def _beginning(text: str) -> bytes:
+def _beginning(text: str, start: int) -> bytes:
     """The first bytes of base64 that is known to be some."""
-    some = text[:120].replace("\r", "").replace("\n", "")
+    some = text[start : start + 120].replace("\r", "").replace("\n", "")
     return base64.b64decode(some[: len(some) // 4 * 4])
 
 

@@ -14,6 +14,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from zg_core.http.messages import Upload
 from zg_core.http.patience import IDLE_SECONDS, Patience
 from zg_core.http.speech import Speech, header_lines, request_head
 from zg_core.http.wires import Broken, NotConnected, pinned_context
@@ -22,24 +23,31 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterable, Mapping
 
-    from zg_core.http.messages import Upload
     from zg_core.http.signals import Signal
     from zg_core.http.timeouts import Clock
     from zg_core.http.urls import Target
     from zg_core.http.wires import Wire
 
-__all__ = ["Connections", "Link"]
+__all__ = ["Connections", "Link", "rest_of"]
 
 MOST = 100
 """Connections of one transport (and event loop), unless more is asked for; who wants one more waits for one."""
 
 _EARLY_BYTES = 1024 * 1024
+_TOGETHER = 64 * 1024  # a body of this size is sent with its head; to copy a longer one costs more than to send twice
 _MOST_LINES = 4
 
 
 # Origin, whether only the public internet may be dialled for it, and the certificate that it is known by: a connection
 # into the user's own network must not serve a request that may not go there, nor one to any server a pinned request.
 Place = tuple[tuple[str, str, int], bool, str]
+
+
+def rest_of(body: bytes | Upload | None) -> Iterable[bytes] | None:
+    """What of a body follows its head; None where it went with it."""
+    if isinstance(body, Upload):
+        return body.pieces()
+    return None if body is None or len(body) <= _TOGETHER else (body,)
 
 
 class Link:
@@ -66,7 +74,7 @@ class Link:
         self._lines: dict[tuple[tuple[str, str], ...], bytes] = {}  # headers as they were written: few differ
 
     def request(self, method: str, target: Target, headers: Mapping[str, str], body: bytes | Upload | None) -> bytes:
-        """The bytes of a request; of one that is uploaded, its head.
+        """The bytes of a request; of one whose body is long, or is uploaded, its head: then follow `rest_of` it.
 
         Raises:
             Unsendable: a header is none.
@@ -79,7 +87,7 @@ class Link:
                 self._lines.clear()
             lines = self._lines[said] = header_lines(headers)
         head = request_head(method, target, lines, None if body is None else len(body))
-        return head + body if isinstance(body, bytes) else head
+        return head + body if isinstance(body, bytes) and len(body) <= _TOGETHER else head
 
     @property
     def ended(self) -> bool:

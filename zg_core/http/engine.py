@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from zg_core.config import shown_url
 from zg_core.errors import OutcomeUnknown, ProviderUnavailable, RequestError
 from zg_core.http.bodies import Body, BodyBroken
-from zg_core.http.connections import Connections
+from zg_core.http.connections import Connections, rest_of
 from zg_core.http.given import LibraryClient
 from zg_core.http.library import ssl_context
-from zg_core.http.messages import Upload
 from zg_core.http.proxies import Proxies
 from zg_core.http.reach import OWN_PROVIDERS, OutOfReach
 from zg_core.http.timeouts import Clock
@@ -126,8 +125,8 @@ class Engine:
             clock = Clock(times.until_first, times.whole)
             try:
                 await link.depart(link.request(request.method, target, headers, request.body), times.read)
-                if isinstance(request.body, Upload):
-                    await link.upload(request.body.pieces(), times.read)
+                if (rest := rest_of(request.body)) is not None:
+                    await link.upload(rest, times.read)
                 head = await link.head(clock)
                 break
             except Broken:

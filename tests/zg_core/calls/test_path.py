@@ -17,6 +17,7 @@ from tests.zg_core import raw_server
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, Drip, answer, chunk
 from zg_core.backends.base import Body, Grant, Offer, Route, Service
 from zg_core.backends.direct.refusals import refusal
+from zg_core.calls.alike import spread
 from zg_core.calls.call import Call, Slot
 from zg_core.calls.limits import Limits
 from zg_core.calls.path import Calls
@@ -142,7 +143,8 @@ class World:
 
     def stream(self, slot: Slot | None = None, **changes: Any) -> list[dict[str, Any]]:
         async def work() -> list[dict[str, Any]]:
-            return [event async for event in self.calls(transport, **changes).stream({"messages": []}, slot or Slot())]
+            stream = self.calls(transport, **changes).stream({"messages": []}, slot or Slot())
+            return [event async for seen in stream for event in spread(seen)]
 
         transport = SyncTransport()
         try:

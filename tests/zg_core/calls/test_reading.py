@@ -101,8 +101,9 @@ class TestTheEnd:
             with pytest.raises(BodyBroken, match="without its end"):
                 Seen(body)
 
-    def test_without_a_mark_is_an_end_that_was_not_seen(self) -> None:
-        seen = Seen(HELLO)
+    @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+    def test_without_a_mark_is_an_end_that_was_not_seen(self, mark: bytes) -> None:
+        seen = Seen(mark + HELLO)
         assert (seen.text, seen.reading.done) == ("Hello", False)
 
     def test_bounds_what_follows(self) -> None:

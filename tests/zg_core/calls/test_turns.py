@@ -63,7 +63,7 @@ class Turns:
                 transport.sleep = note
             calls = self.world.calls(transport, limits=limits, payer=lambda: self.payer, **changes)
             if self.stream:
-                return [event async for event in calls.stream({"messages": []}, Slot())]
+                return [event async for seen in calls.stream({"messages": []}, Slot()) for event in seen]
             return await calls.create({"messages": []})
 
         return (with_loop if self.loop else without_loop)(work)
@@ -179,7 +179,7 @@ class TestAStream:
         transport = SyncTransport()
         calls = turns.world.calls(transport, limits=WIDE, payer=lambda: turns.payer)
         stream = calls.stream({"messages": []}, Slot())
-        assert run(_next(stream))["id"]
+        assert run(_next(stream))[0]["id"]
         assert len(turns.gate.inside) == 1
         with pytest.raises(RateLimited):
             run(turns.gate.enter(transport, WIDE, patience=60, until=0))
@@ -199,7 +199,7 @@ class TestAStream:
             transport = AsyncTransport()
             calls = turns.world.calls(transport, limits=WIDE, payer=lambda: turns.payer)
             stream = calls.stream({"messages": []}, Slot())
-            assert (await _next(stream))["id"]
+            assert (await _next(stream))[0]["id"]
             assert len(turns.gate.inside) == 1
             if how == "closed":
                 await _close(stream)

@@ -39,6 +39,23 @@ def test_base64_of_any_length_is_taken_in_lines_too(size: int) -> None:
     assert _is_base64("\r\n".join(text[at : at + 4] for at in range(0, len(text), 4)) + "\n")
 
 
+@pytest.mark.parametrize("place", [0, 65_535, 65_536, 100_001, -1])
+@pytest.mark.parametrize("odd", ["-", "=", " ", "\0", "é"])
+def test_one_character_that_is_no_base64_is_found_anywhere_in_a_large_picture(place: int, odd: str) -> None:
+    text = base64.b64encode(PNG + bytes(200_000)).decode().rstrip("=")
+    text = "data:image/png;base64," + text[: len(text) // 4 * 4]
+    start = len("data:image/png;base64,")
+    assert image_part(text, "content[0]")["image_url"]["url"] == text
+    at = len(text) - 1 if place < 0 else start + place
+    with pytest.raises(ConfigError, match="no base64"):
+        image_part(f"{text[:at]}{odd}{odd}{text[at + 1 :]}", "content[0]")
+
+
+def test_line_breaks_behind_a_picture_are_no_part_of_it() -> None:
+    picture = "data:image/png;base64," + base64.b64encode(PNG).decode() + "\r\n" * 70_000
+    assert image_part(picture, "content[0]")["image_url"]["url"] == picture
+
+
 def test_a_pictures_bytes_become_its_address_and_other_bytes_are_refused() -> None:
     part = image_part(data_url(PNG, None, "content[0]"), "content[0]")
     assert part["image_url"]["url"] == "data:image/png;base64," + base64.b64encode(PNG).decode()

@@ -418,6 +418,11 @@ class DirectBackend:
 
     # its reply
 
+    @property
+    def hears_text(self) -> bool:
+        """See `Backend.hear`."""
+        return self._sealing is not None
+
     def hear(self, call: Call, said: dict[str, Any]) -> dict[str, Any] | None:
         """See `Backend.hear`: all that a reply says here is its answer, opened where it is sealed."""
         return said if self._sealing is None else sealing.hear(call, said)

@@ -332,6 +332,11 @@ class RouterBackend:
 
     # its reply
 
+    @property
+    def hears_text(self) -> bool:
+        """See `Backend.hear`."""
+        return self.sealed
+
     def hear(self, call: Call, said: dict[str, Any]) -> dict[str, Any] | None:
         """See `Backend.hear`."""
         heard = call.heard
