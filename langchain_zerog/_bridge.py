@@ -8,7 +8,7 @@ stream that is one step at a time, because between two steps other code runs, pe
 from __future__ import annotations
 
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
 
 __all__ = [
-    "ACTIVE", "Relay", "Sink", "awatched", "ended", "scope", "sink_of", "started", "trace_runs", "watched",
+    "ACTIVE", "Relay", "Sink", "awatched", "ended", "scope", "sink_of", "started", "trace_runs", "unwatch",
+    "watch", "watched",
 ]  # fmt: skip
 
 ACTIVE: ContextVar[Any] = ContextVar("zerog_receipts", default=None)
@@ -105,6 +106,16 @@ def ended(run_id: UUID) -> None:
     before = _STARTED.get()
     if before is not None and before.run_id == run_id:
         _STARTED.set(None)
+
+
+def watch(sink: Sink | None) -> Token[Sink | None]:
+    """Have `sink` told of the receipts that are made until `unwatch` is called with what this returns."""
+    return _SINK.set(sink)
+
+
+def unwatch(token: Token[Sink | None]) -> None:
+    """See `watch`."""
+    _SINK.reset(token)
 
 
 @contextmanager

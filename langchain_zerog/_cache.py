@@ -78,8 +78,9 @@ def judged(model: _Model, policy: Callable[[], Policy]) -> _Model:
 
     It is the same model for one call: it shares everything, connections included.
     """
-    cache = model.cache if isinstance(model.cache, BaseCache) else get_llm_cache()
-    if cache is None or model.cache is False:
+    own = model.cache
+    cache = own if own is not None and isinstance(own, BaseCache) else get_llm_cache()
+    if cache is None or own is False:
         return model
     view = model.__class__.__new__(model.__class__)
     put = object.__setattr__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
@@ -13,6 +14,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_zerog._receipts import said_of
 from langchain_zerog.media.pictures import IN_CONTENT
 from zg_core.errors import RequestError
+from zg_core.frameworks.copies import Copies
 from zg_core.frameworks.tool_calls import arguments_in, calls_in
 from zg_core.receipts.recent import KEY, metadata_of
 from zg_core.tasks.replies import (
@@ -43,6 +45,7 @@ __all__ = [
 
 PROVIDER = KEY
 REASONING_NAME = "reasoning_name"
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 # Of a reply: in places of its own, or of no meaning to its reader.
 _SHOWN_ELSEWHERE = frozenset({"choices", "created", "error", "model", "object", "usage", "x_groq", KEY})
 
@@ -65,29 +68,62 @@ def chat_result(reply: Reply) -> ChatResult:
             receipt=receipt,
             text=json.dumps(body, ensure_ascii=False)[:10_000],
         )
-    calls, invalid = _tool_calls(said)
     usage = usage_in(body)
-    message = AIMessage(
-        content=content_text(said.get("content")),
-        additional_kwargs={**reasoning_kwargs_of(said), **beside_of(said)},
-        tool_calls=calls,
-        invalid_tool_calls=invalid,
-        usage_metadata=usage_metadata(usage),
-    )
-    message.response_metadata = reply_metadata(body, receipt, said_of(message), reasoning_name(said))
+    message, thought = _message(said, usage_metadata(usage))
+    metadata = message.response_metadata = reply_metadata(body, receipt, said_of(message), thought)
     if images_in_content(said):
-        message.response_metadata[IN_CONTENT] = True
-    info = {name: choice[name] for name in ("finish_reason", "logprobs") if choice.get(name)}
-    generation = ChatGeneration(message=message, generation_info=info or None)
+        metadata[IN_CONTENT] = True
+    info = {name: value for name in ("finish_reason", "logprobs") if (value := choice.get(name))}
     # Where LangChain's older handlers look for it.
-    output = {"token_usage": token_usage(usage), "model_name": message.response_metadata["model_name"]}
-    return ChatResult(generations=[generation], llm_output=output)
+    output = {"token_usage": token_usage(usage), "model_name": metadata["model_name"]}
+    _, generations, results = _copies()
+    generation = generations.made({"message": message, "text": message.text, "generation_info": info or None})
+    return results.made({"generations": [generation], "llm_output": output})
+
+
+def _message(said: Mapping[str, Any], counts: UsageMetadata | None) -> tuple[AIMessage, str]:
+    """The message for what a reply `said`, without metadata; and the server's own name for its reasoning."""
+    content = said.get("content")
+    if isinstance(content, str) and not any(said[name] for name in said if name not in ("role", "content")):
+        beside, thought = {}, ""  # what nearly all of them are; only a number or a False is left, and shown
+        if len(said) > 2:
+            beside = beside_of(said)
+    else:
+        beside, thought = {**reasoning_kwargs_of(said), **beside_of(said)}, reasoning_name(said)
+        content = content_text(content)
+        calls, invalid = _tool_calls(said)
+        if calls or invalid:
+            return AIMessage(
+                content=content,
+                additional_kwargs=beside,
+                tool_calls=calls,
+                invalid_tool_calls=invalid,
+                usage_metadata=counts,
+                response_metadata={},
+            ), thought
+    values = {"content": content, "additional_kwargs": beside, "response_metadata": {}, "usage_metadata": counts}
+    return _copies()[0].made({**values, "tool_calls": [], "invalid_tool_calls": []}), thought
+
+
+@cache
+def _copies() -> tuple[Copies[AIMessage], Copies[ChatGeneration], Copies[ChatResult]]:
+    message = AIMessage(
+        content="",
+        additional_kwargs={},
+        tool_calls=[],
+        invalid_tool_calls=[],
+        usage_metadata=None,
+        response_metadata={},
+    )
+    generation = ChatGeneration(message=message, generation_info=None)
+    return Copies(message), Copies(generation), Copies(ChatResult(generations=[generation], llm_output=None))
 
 
 def token_usage(usage: Any) -> dict[str, int]:
     """The counts of an OpenAI ``usage`` object, under OpenAI's names."""
-    names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    return {name: count for name in names if (count := count_of(usage, name)) is not None}
+    if usage is None:
+        return {}
+    return {name: count for name in _COUNTS if (count := count_of(usage, name)) is not None}
 
 
 def combined_usage(outputs: Iterable[Mapping[str, Any] | None]) -> dict[str, Any]:
@@ -95,9 +131,12 @@ def combined_usage(outputs: Iterable[Mapping[str, Any] | None]) -> dict[str, Any
     combined: dict[str, Any] = {}
     total: dict[str, int] = {}
     for output in outputs:
-        for name, count in (output or {}).get("token_usage", {}).items():
-            total[name] = total.get(name, 0) + count
-        combined |= {name: value for name, value in (output or {}).items() if name != "token_usage"}
+        for name, value in (output or {}).items():
+            if name != "token_usage":
+                combined[name] = value
+                continue
+            for counted, count in value.items():
+                total[counted] = total.get(counted, 0) + count
     return {"token_usage": total, **combined} if combined or total else {}
 
 
@@ -144,6 +183,8 @@ def usage_metadata(usage: Any) -> UsageMetadata | None:
         total_tokens=(read or 0) + (written or 0) if total is None else total,
     )
     of_input, of_output = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    if of_input is None and of_output is None:
+        return counts
     input_details, output_details = InputTokenDetails(), OutputTokenDetails()
     if (audio := count_of(of_input, "audio_tokens")) is not None:
         input_details["audio"] = audio

@@ -13,6 +13,7 @@ from langchain_zerog._errors import as_model_error
 from langchain_zerog._payload import Ask, payload_of
 from zg_core.config import Network
 from zg_core.errors import ZeroGError
+from zg_core.frameworks.arguments import NOTHING
 from zg_core.frameworks.fields import ClientFields
 from zg_core.frameworks.requests import RequestFields, parameters_for
 
@@ -88,7 +89,7 @@ class ChatFields(LangChainFields, RequestFields):
             ArgumentError: an argument of the call is no parameter of a request.
             ConfigError: it cannot be sent.
         """
-        call = self._rules().split(kwargs, self._secrets)
+        call = self._rules().split(kwargs, self._secrets) if kwargs else NOTHING
         parameters = parameters_for(call, self._parameters(), self.model_kwargs, self.extra_body or {})
         if stop is not None:
             parameters["stop"] = stop

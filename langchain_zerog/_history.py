@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import AIMessage, HumanMessage, convert_to_openai_messages
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, convert_to_openai_messages
 
 from langchain_zerog._convert import PROVIDER, REASONING_NAME
 from langchain_zerog.media.pictures import IN_CONTENT, picture, said_images
@@ -33,6 +33,9 @@ def openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
     Raises:
         ConfigError: a content block of no known form, or a value that JSON cannot hold; nothing was sent.
     """
+    made: list[dict[str, Any]] | Any = [entry for message in messages if (entry := _words(message))]
+    if len(made) == len(messages):
+        return made
     plain = [_plain(message, index) for index, message in enumerate(messages)]
     try:
         converted = convert_to_openai_messages(plain)
@@ -44,7 +47,7 @@ def openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
             code="bad_message",
             hint="use LangChain's standard content blocks: text, image, audio, file",
         ) from None
-    made: list[dict[str, Any]] = converted if isinstance(converted, list) else [converted]
+    made = converted if isinstance(converted, list) else [converted]
     if any(isinstance(message, AIMessage) for message in plain):
         _add_said(messages, made)
     for position, message in enumerate(plain):
@@ -52,6 +55,19 @@ def openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
             made[position]["content"] = _parts(message)
     _name_audio(made)
     return complete_calls(made)
+
+
+_ROLES: dict[type, str] = {HumanMessage: "user", SystemMessage: "system", AIMessage: "assistant"}
+
+
+def _words(message: BaseMessage) -> dict[str, Any] | None:
+    """What LangChain's conversion and all else here make of a message that is a text and nothing else; else None."""
+    role = _ROLES.get(type(message))
+    if role is None or type(message.content) is not str or message.additional_kwargs or message.name:
+        return None
+    if role == "assistant" and (message.tool_calls or message.invalid_tool_calls):  # type: ignore[attr-defined]
+        return None
+    return {"role": role, "content": message.content}
 
 
 def _plain(message: BaseMessage, index: int) -> BaseMessage:

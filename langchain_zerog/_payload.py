@@ -32,7 +32,8 @@ def payload_of(messages: Sequence[BaseMessage], parameters: dict[str, Any], mode
     Raises:
         ConfigError: it cannot be sent.
     """
-    if is_schema_class(wanted := parameters.get("response_format")) or isinstance(wanted, dict):
+    wanted = parameters.get("response_format")
+    if wanted is not None and (is_schema_class(wanted) or isinstance(wanted, dict)):
         parameters = {**parameters, "response_format": openai_response_format(wanted)}
     return request_of(openai_messages(messages), parameters, model)
 
@@ -42,7 +43,7 @@ def trace_parameters_of(
 ) -> LangSmithParams:
     """What traces are told of a call: provider, model and the parameters that shape the answer."""
     params = LangSmithParams(ls_provider=PROVIDER, ls_model_type="chat")
-    settings = {**parameters, **kwargs}
+    settings = {**parameters, **kwargs} if kwargs else parameters
     if isinstance(name := kwargs.get("model") or model, str):
         params["ls_model_name"] = str(name)
     if isinstance(temperature := settings.get("temperature"), int | float):

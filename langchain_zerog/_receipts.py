@@ -22,6 +22,8 @@ def is_what_was_said(message: AIMessage, receipt: Receipt) -> bool:
 
 def said_of(message: AIMessage) -> str:
     """The hash of what `message` says, shows and which tools it calls; of a stream, of the sum of its chunks."""
+    if not message.tool_calls and not message.additional_kwargs and isinstance(message.content, str):
+        return hash_of(message.content)
     # In the v1 format images and audio stand twice, and must be the same.
     beside = media_of(blocks_beside(message.additional_kwargs))
     content = message.content if isinstance(message.content, list) else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -10,7 +11,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 from pydantic import BaseModel, PrivateAttr, model_validator
 
 from langchain_zerog import _blocks
-from langchain_zerog._bridge import awatched, scope, sink_of, trace_runs, watched
+from langchain_zerog._bridge import awatched, sink_of, trace_runs, unwatch, watch, watched
 from langchain_zerog._cache import judged
 from langchain_zerog._convert import chat_result, combined_usage
 from langchain_zerog._errors import NeverServed, as_model_error
@@ -226,17 +227,20 @@ class ChatZeroG(ChatFields, BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         network = self.network.name if isinstance(self.network, Network) else self.network
-        named = {"model": self.model, "provider": self.provider, "network": network}
-        known = {**named, **self._parameters()}
-        return {name: str(value) if name in named else value for name, value in known.items() if value is not None}
+        named = (("model", self.model), ("provider", self.provider), ("network", network))
+        return {name: str(value) for name, value in named if value is not None} | self._parameters()
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         return trace_parameters_of(self.model, self._parameters(), stop, kwargs)
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         # Before a run is announced to its callbacks, which are told all of this.
-        self._check_call(kwargs)
-        return super()._get_invocation_params(stop=stop, **kwargs)
+        if kwargs:
+            self._check_call(kwargs)
+        if type(self).dict is not BaseChatModel.dict:
+            return super()._get_invocation_params(stop=stop, **kwargs)
+        # LangChain asks its deprecated `dict()`, and keeps Python's warnings still meanwhile: for all threads at once.
+        return {**self.asdict(), "stop": stop, **kwargs}
 
     def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
         return combined_usage(llm_outputs)
@@ -259,6 +263,8 @@ class ChatZeroG(ChatFields, BaseChatModel):
     # calls
 
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
+        if isinstance(model_input, str):
+            return super()._convert_input(model_input)
         try:
             return typed(super()._convert_input(model_input))
         except ZeroGError as error:
@@ -273,8 +279,12 @@ class ChatZeroG(ChatFields, BaseChatModel):
     ) -> ChatResult:
         try:
             payload, options = self._ask(messages, stop, kwargs)
-            with scope(sink_of(run_manager)):
-                return chat_result(self._client().create(payload, **options))
+            token = watch(sink_of(run_manager))
+            try:
+                reply = self._client().create(payload, **options)
+            finally:
+                unwatch(token)
+            return chat_result(reply)
         except ZeroGError as error:
             raise as_model_error(error) from error.__cause__
 
@@ -287,8 +297,12 @@ class ChatZeroG(ChatFields, BaseChatModel):
     ) -> ChatResult:
         try:
             payload, options = self._ask(messages, stop, kwargs)
-            with scope(sink_of(run_manager)):
-                return chat_result(await self._async_client().create(payload, **options))
+            token = watch(sink_of(run_manager))
+            try:
+                reply = await self._async_client().create(payload, **options)
+            finally:
+                unwatch(token)
+            return chat_result(reply)
         except ZeroGError as error:
             raise as_model_error(error) from error.__cause__
 
@@ -495,3 +509,9 @@ class ChatZeroG(ChatFields, BaseChatModel):
         from langchain_zerog._structured import structured_output
 
         return structured_output(self, schema, method=chosen, include_raw=include_raw, strict=strict, kwargs=kwargs)
+
+
+# LangChain looks at the parameters of both in every call: here it finds them.
+for _method in ("_generate", "_agenerate"):
+    _function: Any = getattr(ChatZeroG, _method)
+    _function.__signature__ = signature(_function)

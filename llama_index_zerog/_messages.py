@@ -59,7 +59,22 @@ def openai_messages(messages: Iterable[ChatMessage]) -> list[dict[str, Any]]:
     Raises:
         ConfigError: a block that cannot be sent, or a value that JSON cannot hold; nothing was.
     """
+    messages = list(messages)
+    made = [entry for message in messages if (entry := _words(message))]
+    if len(made) == len(messages):
+        return made
     return complete_calls([_one(message, index) for index, message in enumerate(messages)])
+
+
+_SPEAKERS = {MessageRole.USER: "user", MessageRole.SYSTEM: "system", MessageRole.ASSISTANT: "assistant"}
+
+
+def _words(message: ChatMessage) -> dict[str, Any] | None:
+    """What `_one` makes of a message that is a text and nothing else; None for others."""
+    role, blocks = _SPEAKERS.get(message.role), message.blocks
+    if role is None or message.additional_kwargs or len(blocks) != 1 or type(block := blocks[0]) is not TextBlock:
+        return None
+    return {"role": role, "content": block.text}
 
 
 def _one(message: ChatMessage, index: int) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from llama_index_zerog._structured import amade_of, announced, anoted, by_schema
 from llama_index_zerog.instrumentation import current_sinks, get_zerog_receipts, telling
 from zg_core.calls.alike import spread
 from zg_core.errors import ConfigError, RequestError, ZeroGError
+from zg_core.frameworks.arguments import NOTHING
 from zg_core.frameworks.requests import RequestFields, parameters_for, request_of
 from zg_core.frameworks.schemas import rooted
 from zg_core.receipts.recent import KEY, metadata_of, receipt_in
@@ -436,7 +437,7 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
             ArgumentError: an argument of the call is no parameter of a request.
             ConfigError: it cannot be sent.
         """
-        call = self._rules().split(kwargs, self._secrets)
+        call = self._rules().split(kwargs, self._secrets) if kwargs else NOTHING
         parameters = parameters_for(call, self._parameters(), self.additional_kwargs)
         payload = request_of(openai_messages(messages), parameters, self.model)
         info = self._told() if payload.get("model") == self.model else None
@@ -448,7 +449,7 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
 # Outermost: spans and events come further in.
 _CHATS = ("chat", "achat", "stream_chat", "astream_chat")
 for _name in (*_CHATS, *(chat.replace("chat", "complete") for chat in _CHATS), "_prepare_chat_with_tools"):
-    setattr(ZeroG, _name, checked(getattr(ZeroG, _name)))
+    setattr(ZeroG, _name, checked(ZeroG, _name))
 
 
 def _tool(tool: BaseTool) -> dict[str, Any]:

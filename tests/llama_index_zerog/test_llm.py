@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import threading
@@ -20,7 +21,9 @@ from pydantic import BaseModel, Field
 
 import zg_core
 from llama_index_zerog import ZeroG, get_zerog_receipts, receipt_of
+from llama_index_zerog._messages import _one, openai_messages
 from tests.llama_index_zerog.conftest import CHAT, OTHER, SCRIPTED, Script
+from zg_core.frameworks.history import complete_calls
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSpec
 
 QUESTION = "What is the capital of France?"
@@ -562,3 +565,24 @@ class TestLife:
                 return (await asynchronous.acomplete(QUESTION)).text
 
         assert asyncio.run(work())
+
+
+@pytest.mark.parametrize("role", list(MessageRole))
+@pytest.mark.parametrize("text", ["Hi", ""])
+def test_a_plain_text_goes_out_as_any_other_message(role: MessageRole, text: str) -> None:
+    message = ChatMessage(text, role=role)
+    assert openai_messages([message]) == complete_calls([_one(message, 0)])
+    named = ChatMessage(text, role=role, additional_kwargs={"name": "ada"})
+    assert openai_messages([message, named]) == complete_calls([_one(message, 0), _one(named, 1)])
+
+
+@pytest.mark.parametrize("name", ["chat", "achat", "stream_chat", "complete", "acomplete", "stream_complete"])
+def test_spans_find_what_a_method_takes(name: str) -> None:
+    method = inspect.getattr_static(ZeroG, name).__wrapped__
+    inner = method.__wrapped__
+    kept = inner.__signature__
+    del inner.__signature__
+    try:
+        assert inspect.signature(inner) == kept
+    finally:
+        inner.__signature__ = kept

@@ -287,13 +287,14 @@ class Sending:
             call.receipt.fee = capped(call.receipt.fee, call.grant.most)
             self._refuse_secrets(call, ask)
             call.receipt.payer = self._backend.payer
-            if call.budget is not None:
+            if call.budget is None:
+                try:
+                    await self._recorder.opened(call.receipt)
+                except BaseException:
+                    self._closing.dropped(call)
+                    raise
+            else:
                 await self._hold(call, call.budget, earlier)
-            try:
-                await self._recorder.opened(call.receipt)
-            except BaseException:
-                self._closing.dropped(call)
-                raise
         except BaseException:
             _told(call, None)
             if call.place is not None:
@@ -336,12 +337,27 @@ class Sending:
         if referee is not None:
             await referee.before(service, call.receipt.started_at.timestamp())
         reserve = partial(budget.reserve, call.receipt, service, call.asked, call.grant.most, earlier=earlier)
+        held = left = False
+
+        def hold() -> None:
+            nonlocal held
+            call.held, held = reserve(), True
+            if left:  # by who waited for this thread
+                budget.release(call.receipt)
+                raise RuntimeError("the call was given up; nothing was sent")
+
         try:
-            call.held = await self._transport.blocking(reserve)
-        except BudgetExceeded:
-            if referee is None or not await referee.again(service):
-                raise
-            call.held = await self._transport.blocking(reserve)
+            try:
+                await self._recorder.opened_and_held(call.receipt, hold, budget.store)
+            except BudgetExceeded:
+                if referee is None or not await referee.again(service):
+                    raise
+                await self._recorder.opened_and_held(call.receipt, hold, budget.store)
+        except BaseException as error:
+            left = True
+            if held or not isinstance(error, ZeroGError):
+                self._closing.dropped(call)
+            raise
 
     async def pause(self, seconds: float) -> None:
         """Wait in the way of the transport."""

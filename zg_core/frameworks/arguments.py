@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from zg_core.http.timeouts import Patience
 
-__all__ = ["CallArguments", "CallRules", "refuse_secrets", "reject_unknown"]
+__all__ = ["NOTHING", "CallArguments", "CallRules", "refuse_secrets", "reject_unknown"]
 
 
 def reject_unknown(
@@ -71,8 +71,12 @@ class CallArguments:
     @property
     def options(self) -> dict[str, Any]:
         """What the client takes beside the payload."""
-        given = {"timeout": self.timeout, "headers": self.headers}
-        return {name: value for name, value in given.items() if value is not None}
+        given = {} if self.timeout is None else {"timeout": self.timeout}
+        return given if self.headers is None else {**given, "headers": self.headers}
+
+
+NOTHING = CallArguments({}, {})
+"""Of a call that nothing was passed with but what it says."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 from zg_core.shown.tracebacks import forgetful
 
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["Clients", "OwnsClients"]
 
 _Made = TypeVar("_Made", "ChatClient", "AsyncChatClient")
+
+
+class _Kept(NamedTuple, Generic[_Made]):
+    """A client, the settings it was made with, and what they were made of."""
+
+    settings: object
+    client: _Made
+    said: object
 
 
 @forgetful
@@ -32,38 +40,58 @@ class Clients:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._blocking: tuple[object, ChatClient] | None = None
-        self._asynchronous: tuple[object, AsyncChatClient] | None = None
+        self._blocking: _Kept[ChatClient] | None = None
+        self._asynchronous: _Kept[AsyncChatClient] | None = None
 
-    def blocking(self, settings: Mapping[str, Any]) -> ChatClient:
+    def blocking_of(self, said: object) -> ChatClient | None:
+        """The blocking client, if the settings it was made with were made of `said`."""
+        self._own()
+        made = self._blocking
+        return None if made is None or made.said != said else made.client
+
+    def asynchronous_of(self, said: object) -> AsyncChatClient | None:
+        """Async twin of `blocking_of`."""
+        self._own()
+        made = self._asynchronous
+        return None if made is None or made.said != said else made.client
+
+    def blocking(self, settings: Mapping[str, Any], said: object = None) -> ChatClient:
         """The blocking client, made anew when `settings` are no longer those it was made with.
+
+        Args:
+            settings: The client's arguments.
+            said: What they were made of (`blocking_of`).
 
         Raises:
             ConfigError: a setting is missing or malformed.
         """
         self._own()
         made = self._blocking
-        if made is None or made[0] != settings:
+        if made is None or made.settings != settings:
             from zg_core.client import ChatClient
 
             with self._lock:
                 made = self._blocking
-                if made is None or made[0] != settings:
-                    made = self._blocking = (settings, _paying(ChatClient(**_revealed(settings))))
-        return made[1]
+                if made is None or made.settings != settings:
+                    made = self._blocking = _Kept(settings, _paying(ChatClient(**_revealed(settings))), said)
+        elif said is not None and made.said != said:
+            self._blocking = made._replace(said=said)
+        return made.client
 
-    def asynchronous(self, settings: Mapping[str, Any]) -> AsyncChatClient:
+    def asynchronous(self, settings: Mapping[str, Any], said: object = None) -> AsyncChatClient:
         """Async twin of `blocking`; the client itself keeps the connections of different event loops apart."""
         self._own()
         made = self._asynchronous
-        if made is None or made[0] != settings:
+        if made is None or made.settings != settings:
             from zg_core.client import AsyncChatClient
 
             with self._lock:
                 made = self._asynchronous
-                if made is None or made[0] != settings:
-                    made = self._asynchronous = (settings, _paying(AsyncChatClient(**_revealed(settings))))
-        return made[1]
+                if made is None or made.settings != settings:
+                    made = self._asynchronous = _Kept(settings, _paying(AsyncChatClient(**_revealed(settings))), said)
+        elif said is not None and made.said != said:
+            self._asynchronous = made._replace(said=said)
+        return made.client
 
     def _own(self) -> None:
         """A forked process shares neither sockets nor a lock that a thread held in its parent."""
@@ -74,13 +102,13 @@ class Clients:
         """Close the blocking client's connections; it opens new ones if it is used again."""
         self._own()
         if self._blocking is not None:
-            self._blocking[1].close()
+            self._blocking.client.close()
 
     async def aclose(self) -> None:
         """Finish background checks and close the connections of this event loop."""
         self._own()
         if self._asynchronous is not None:
-            await self._asynchronous[1].close()
+            await self._asynchronous.client.close()
 
     def __repr__(self) -> str:
         return "Clients()"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from functools import cache
 from importlib import import_module
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -466,10 +467,16 @@ class ClientFields(OwnsClients, BaseModel):
         raise NotImplementedError
 
     def _client(self) -> ChatClient:
-        return self._clients.blocking(self._client_settings())
+        clients, said = self._clients, self._said()
+        return clients.blocking_of(said) or clients.blocking(self._client_settings(), said)
 
     def _async_client(self) -> AsyncChatClient:
-        return self._clients.asynchronous(self._client_settings(asynchronous=True))
+        clients, said = self._clients, self._said()
+        return clients.asynchronous_of(said) or clients.asynchronous(self._client_settings(asynchronous=True), said)
+
+    def _said(self) -> object:
+        """All that `_client_settings` are made of: while it is as it was, so are they."""
+        return _values()(self.__dict__), frozenset(self.__pydantic_fields_set__)
 
     def _client_settings(self, *, asynchronous: bool = False) -> dict[str, Any]:
         """The arguments of the client. What nobody passed comes to it by the environment: its errors then say so."""
@@ -513,6 +520,12 @@ _IN_OTHER_FORM = {"stream_policy", "http_client", "http_async_client", "on_recei
 def _client_fields() -> tuple[str, ...]:
     """Fields that are arguments of the client as they are."""
     return tuple(name for name in ClientFields.model_fields if name not in _IN_OTHER_FORM)
+
+
+@cache
+def _values() -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """What reads the values of all fields."""
+    return itemgetter(*ClientFields.model_fields)
 
 
 @cache

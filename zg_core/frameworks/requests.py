@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -10,7 +11,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from zg_core.frameworks.arguments import CallArguments
 
@@ -56,13 +57,17 @@ class RequestFields(BaseModel):
 
     def _parameters(self) -> dict[str, Any]:
         """Those that were set, by the names they go under."""
-        values = self.__dict__
-        return {name: value for name in _names() if (value := values[name]) is not None and value != []}
+        names, of, none = _names()
+        if (values := of(self.__dict__)) == none:
+            return {}
+        return {name: value for name, value in zip(names, values, strict=True) if value is not None and value != []}
 
 
 @cache
-def _names() -> tuple[str, ...]:
-    return tuple(RequestFields.model_fields)
+def _names() -> tuple[tuple[str, ...], Callable[[dict[str, Any]], tuple[Any, ...]], tuple[None, ...]]:
+    """The names of the fields, what reads their values, and the values where none is set."""
+    names = tuple(RequestFields.model_fields)
+    return names, itemgetter(*names), (None,) * len(names)
 
 
 def parameters_for(call: CallArguments, *defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,10 +76,12 @@ def parameters_for(call: CallArguments, *defaults: Mapping[str, Any]) -> dict[st
     Raises:
         ConfigError: several answers are asked for: all would be paid, and one is shown.
     """
-    asked = {**call.parameters, **call.extra}
     made: dict[str, Any] = {}
     for values in defaults:
         made |= values
+    asked = {**call.parameters, **call.extra}
+    if not (asked or made):
+        return made
     if _says(asked.get("max_completion_tokens")) and "max_tokens" not in asked:
         made.pop("max_tokens", None)  # the same under another name: a server takes one of them
     made |= asked
@@ -91,6 +98,8 @@ def request_of(messages: list[dict[str, Any]], parameters: Mapping[str, Any], mo
         parameters: Of this call; ``model`` among them wins over `model`.
         model: The model object's; None leaves it to the client.
     """
+    if not parameters:
+        return {"messages": messages} if model is None else {"model": str(model), "messages": messages}
     left = {name: value for name, value in parameters.items() if _says(value)}
     name = left.pop("model", None) or model
     if not left.get("tools"):

@@ -50,7 +50,9 @@ def hash_of(text: str, calls: Iterable[tuple[str, Any]] = (), media: Iterable[st
         >>> hash_of("a", [("f", {"x": 1, "y": 2})]) == hash_of("a", [("f", {"y": 2, "x": 1})])
         True
     """
-    asked = json.dumps([[name, arguments] for name, arguments in calls], sort_keys=True, default=str)
+    asked = "[]"
+    if made := [[name, arguments] for name, arguments in calls]:
+        asked = json.dumps(made, sort_keys=True, default=str)
     digest = hashlib.sha256(f"{asked}\n{text}".encode("utf-8", "surrogatepass"))
     for each in media:
         digest.update(hashlib.sha256(each.encode("utf-8", "surrogatepass")).digest())

@@ -83,6 +83,30 @@ def test_limits_and_retries_are_passed_only_where_they_are_said() -> None:
     assert "max_retries" not in settings_of(Model(max_retries=None))
 
 
+@pytest.mark.parametrize("name", ClientFields.model_fields)
+def test_a_client_is_made_anew_when_anything_it_was_made_of_has_changed(name: str) -> None:
+    model = Model(provider=ADDRESS)
+    before = model._said()
+    assert model._said() == before
+    model.__dict__[name] = object()
+    assert model._said() != before
+    again = Model(provider=ADDRESS)
+    again.__pydantic_fields_set__ ^= {name}
+    assert again._said() != before
+
+
+def test_one_client_serves_until_a_setting_is_another() -> None:
+    with Model(provider=ADDRESS) as model:
+        first = model._client()
+        model.timeout = model.timeout  # said now, and the same
+        assert model._client() is first
+        model.timeout = 5
+        second = model._client()
+        assert second is not first
+        assert model._client() is second
+        first.close()
+
+
 # arguments and environment
 
 
