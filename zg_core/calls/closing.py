@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from zg_core.calls import observing
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Outcome, Receipt
     from zg_core.receipts.recorder import Recorder
     from zg_core.routing.failover import Chooser
+    from zg_core.types import Kind
     from zg_core.verify.policy import Policy
 
 __all__ = ["RECORD_CHANGED", "Closing"]
@@ -51,6 +53,11 @@ class _Ended:
     counted: Fee | None = None
     counting: threading.Lock = field(default_factory=threading.Lock)
     changing: threading.Lock = field(default_factory=threading.Lock)
+
+
+@cache
+def _unproven(status: Status, reason: Reason, kind: Kind) -> Verdict:
+    return Verdict(status, reason, kind)
 
 
 def _at_most(fee: Fee, before: Fee, ended: _Ended, after: Correction) -> Fee:
@@ -171,8 +178,8 @@ class Closing:
             self.abandon(call)
             raise
         ended, mode = self._close(call, outcome), self._policy.mode
-        off = Verdict(Status.NOT_CHECKED, Reason.POLICY_OFF, receipt.kind)
-        receipt.settle(off if mode == "off" else Verdict(Status.PENDING, kind=receipt.kind))
+        said = (Status.NOT_CHECKED, Reason.POLICY_OFF) if mode == "off" else (Status.PENDING, Reason.NONE)
+        receipt.settle(_unproven(*said, receipt.kind))
         if mode == "off" or (mode == "background" and call.exchange.complete):
             try:
                 await self._end(call, ended)

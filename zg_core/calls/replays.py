@@ -47,7 +47,7 @@ class Replays:
         signed.
         """
         exchange = call.exchange
-        marks = set(_ids(call) | call.marks)
+        marks = {*_ids(call), *call.marks}
         service = call.route.service
         if exchange.complete and call.task.name not in _FUNCTIONS:
             signer = str(
@@ -77,4 +77,5 @@ class Replays:
 
 
 def _ids(call: Call) -> frozenset[bytes]:
-    return frozenset(mark_of("id", call.receipt.provider.lower(), each) for each in call.exchange.marks)
+    provider = call.receipt.provider.lower()
+    return frozenset([mark_of("id", provider, each) for each in call.exchange.marks])
