@@ -23,7 +23,6 @@ WHY = {
     "openai": "types of requests and answers, and the official client as a face of ours",
     "pycryptodome": "Keccak and AES; eth-keyfile brings it anyway",
     "pydantic": "fields of models and settings",
-    "sqlalchemy": "the store: receipts, budgets, nonces, on SQLite and PostgreSQL",
     "web3": "for programs that work with contracts beside ours",
     "zerog-integrations": "this package",
     "zstandard": "compresses traces for LangSmith",

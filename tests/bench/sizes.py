@@ -131,7 +131,9 @@ def _commands(home: str, rounds: int) -> Iterator[Row]:
         "typer": "import typer, rich",
         "version": COMMAND.format(home=home, arguments=["--version"]),
         "list": COMMAND.format(home=home, arguments=["receipts", "list"]),
+        "budget": COMMAND.format(home=home, arguments=["budget", "show"]),
     }
     found = process_cpu_ms(scripts, rounds)
     yield Row("zerog --version / import typer, rich", found["version"] / found["typer"])
     yield Row("zerog receipts list, empty / import typer, rich", found["list"] / found["typer"])
+    yield Row("zerog budget show, empty / import typer, rich", found["budget"] / found["typer"])

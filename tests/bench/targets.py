@@ -91,6 +91,7 @@ def _sizes() -> list[Target]:
         Target("20,000-chunk stream CPU, require / ChatOpenAI", 0.11, "0.21", part="sizes"),
         Target("zerog --version / import typer, rich", 1.5, "4.7", part="sizes"),
         Target("zerog receipts list, empty / import typer, rich", 2.5, part="sizes"),
+        Target("zerog budget show, empty / import typer, rich", 2.5, part="sizes"),
     ]
 
 

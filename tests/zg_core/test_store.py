@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -246,3 +247,29 @@ def test_a_store_does_not_show_its_url():
 def test_the_default_file_is_in_the_home_directory_or_where_ZEROG_HOME_says(tmp_path):
     assert default_store_url({}) == f"sqlite:///{Path.home()}/.zerog/store.db"
     assert default_store_url({"ZEROG_HOME": str(tmp_path)}) == f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.mark.parametrize("url", ["memory:", "sqlite:///{folder}/store.db"])
+def test_a_file_and_memory_need_no_sqlalchemy(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sqlalchemy"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    opened = Store(url.format(folder=tmp_path))
+    row = {"scope": "a", "units": "1"}
+    with opened.transaction() as work:
+        work.run("INSERT INTO budget_totals VALUES (:scope, :units)", **row)
+    opened.write("INSERT INTO budget_totals VALUES (:scope, :units)", **{**row, "scope": "b"})
+    with opened.transaction(durable=False) as work:
+        assert len(work.all("SELECT * FROM budget_totals")) == 2
+    assert len(list(opened.stream("SELECT * FROM budget_totals"))) == 2
+    opened.close()
+
+
+def test_postgresql_without_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    opened = Store("postgresql+psycopg://zerog@127.0.0.1:9/postgres")
+    for ask in (opened.transaction().__enter__, lambda: next(opened.stream("SELECT 1"))):
+        with pytest.raises(ConfigError, match="needs sqlalchemy") as caught:
+            ask()
+        assert caught.value.code == "missing_extra"
+        assert "[postgres]" in str(caught.value.hint)
