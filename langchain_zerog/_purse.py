@@ -47,8 +47,8 @@ class Purse:
         self._limits = limits
         self._per = per
         self._run = uuid.uuid4().hex
-        store = Store("memory:")
-        self._of = {currency: self._made(store, limit, unpriced) for currency, limit in limits.items()}
+        self.store = Store("memory:")
+        self._of = {currency: self._made(self.store, limit, unpriced) for currency, limit in limits.items()}
         for currency, units in (spent or {}).items():
             if currency in self._of:
                 self._of[currency].carry(units)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from zg_core.calls.counters import all_spent, put, put_all, spent_of
 from zg_core.crypto import checksum_address
 from zg_core.errors import BudgetExceeded, ConfigError
 from zg_core.holders import holder, life_of
@@ -286,8 +287,8 @@ class Spending:
             elif row["state"] == "unknown":
                 scopes, units = json.loads(row["scopes"]), str(int(row["units"]) + new - old)
                 work.run("UPDATE budget_holds SET units = :units WHERE id = :id", units=units, id=receipt.id)
-            for scope in scopes:
-                put(work, scope, spent_of(work, scope) + new - old)
+            totals = all_spent(work, scopes)
+            put_all(work, {scope: total + new - old for scope, total in totals.items()})
 
     def release(self, receipt: Receipt) -> None:
         """Give back what is held for a request that was refused or never sent."""
@@ -392,13 +393,12 @@ class Spending:
             raise self._exceeded("per_call", units, limit, limit.units - earlier, kind)
         scopes = self._scopes(payer, provider, datetime.now(UTC), kind)
         with self.store.transaction(durable=bool(kind)) as work:
-            totals = {scope: spent_of(work, scope) for scope in scopes}
+            totals = all_spent(work, scopes)
             for scope, (name, limit) in scopes.items():
                 left = limit.units - totals[scope]
                 if units > left:
                     raise self._exceeded(name, units, limit, left, kind)
-            for scope, total in totals.items():
-                put(work, scope, total + units)
+            put_all(work, {scope: total + units for scope, total in totals.items()})
             self._tell_limits(work, scopes)
             if not kind:  # which run uses the provider: the one alone is charged what nobody has a receipt for
                 work.run(
@@ -432,7 +432,8 @@ class Spending:
 
     def _tell_limits(self, work: Work, scopes: Mapping[str, tuple[str, Amount]]) -> None:
         """Note what the limits are, for whoever looks into the store without this budget."""
-        for scope in sorted(scopes.keys() - self._told):
+        new = sorted(scopes.keys() - self._told)
+        for scope in new:
             work.run(
                 "INSERT INTO budget_limits VALUES (:scope, :units, :currency)"
                 " ON CONFLICT (scope) DO UPDATE SET units = :units, currency = :currency",
@@ -440,11 +441,12 @@ class Spending:
                 units=str(scopes[scope][1].units),
                 currency=self.currency,
             )
-            self._told.add(scope)
+        if new:
+            self.store.when_kept(lambda: self._told.update(new))
 
     def _settle(self, id_: str, cost: int | None, *, known: bool, durable: bool = False) -> None:
         with self.store.transaction(durable=durable) as work:
-            row = work.first("SELECT * FROM budget_holds WHERE id = :id", lock=True, id=id_)
+            row = work.first("SELECT units, scopes FROM budget_holds WHERE id = :id", lock=True, id=id_)
             if row is None:
                 return
             held = int(row["units"])
@@ -457,8 +459,9 @@ class Spending:
                     units=str(cost),
                     id=id_,
                 )
-            for scope in json.loads(row["scopes"]):
-                put(work, scope, spent_of(work, scope) + cost - held)
+            if cost != held:
+                totals = all_spent(work, json.loads(row["scopes"]))
+                put_all(work, {scope: total + cost - held for scope, total in totals.items()})
 
     def left(self, payer: str, provider: str, *, moving: bool = False) -> dict[str, Amount]:
         """What each limit has left for `payer` at `provider`; what is held counts as spent.
@@ -470,7 +473,7 @@ class Spending:
         """
         scopes = self._scopes(payer, provider, datetime.now(UTC), _FUNDING if moving else "")
         with self.store.transaction(durable=False) as work:
-            spent = {scope: spent_of(work, scope) for scope in scopes}
+            spent = all_spent(work, scopes)
         return {name: Amount(limit.units - spent[s], self.currency) for s, (name, limit) in scopes.items()}
 
     def held(self) -> list[Held]:
@@ -584,14 +587,3 @@ def discrepancy_of(row: Mapping[str, Any]) -> Discrepancy:
         int(row["counted"]) > 0,
         datetime.fromtimestamp(row["looked"], UTC),
     )
-
-
-def spent_of(work: Work, scope: str) -> int:
-    """What counter `scope` has counted, locked until the transaction ends."""
-    work.run("INSERT INTO budget_totals VALUES (:scope, '0') ON CONFLICT DO NOTHING", scope=scope)
-    return int(work.one("SELECT units FROM budget_totals WHERE scope = :scope", lock=True, scope=scope)["units"])
-
-
-def put(work: Work, scope: str, total: int) -> None:
-    """Set counter `scope`, which `spent_of` has locked."""
-    work.run("UPDATE budget_totals SET units = :units WHERE scope = :scope", units=str(total), scope=scope)

@@ -19,7 +19,7 @@ from zg_core.http.reach import OWN_PROVIDERS, OutOfReach, check_host
 from zg_core.shown.tracebacks import clears_locals
 
 if TYPE_CHECKING:
-    from collections.abc import ItemsView, Iterator, KeysView
+    from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 
 __all__ = ["NETWORKS", "Network", "Secret", "Settings", "shown_url"]
 
@@ -65,8 +65,10 @@ class SecretHeaders(Mapping[str, str]):
 
     __slots__ = ("_headers",)
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        self._headers = dict(headers)
+    def __init__(self, *several: Mapping[str, str]) -> None:
+        self._headers: dict[str, str] = {}
+        for headers in several:  # the later ones win
+            self._headers.update(headers._headers if type(headers) is SecretHeaders else headers)  # noqa: SLF001
 
     def __getitem__(self, name: str) -> str:
         return self._headers[name]
@@ -84,6 +86,10 @@ class SecretHeaders(Mapping[str, str]):
     def items(self) -> ItemsView[str, str]:
         """Names and values."""
         return self._headers.items()
+
+    def values(self) -> ValuesView[str]:
+        """The values."""
+        return self._headers.values()
 
     def __repr__(self) -> str:
         return f"SecretHeaders({', '.join(self)})"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import lru_cache
-from typing import TypeGuard
+from functools import cache, lru_cache
+from typing import Any, TypeGuard
 
 __all__ = [
     "SignatureError",
@@ -30,6 +30,7 @@ __all__ = [
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _LONGEST_SHOWN = 48  # an address and a few characters around it; a private key has 64
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_SIGNATURE = re.compile(r"0x[0-9a-fA-F]{130}")
 
 
 class SignatureError(ValueError):
@@ -43,9 +44,23 @@ def sha256_hex(data: bytes) -> str:
 
 def keccak256(data: bytes) -> bytes:
     """Keccak-256 as the EVM computes it (not SHA3-256)."""
+    digest: bytes = _keccak()(digest_bits=256, data=data).digest()
+    return digest
+
+
+@cache
+def _keccak() -> Any:
+    """Loaded when it is first needed; asking for it again costs a tenth of what it does."""
     from Crypto.Hash import keccak
 
-    return keccak.new(digest_bits=256, data=data).digest()
+    return keccak.new
+
+
+@cache
+def _public_key() -> Any:
+    from coincurve import PublicKey
+
+    return PublicKey
 
 
 def personal_hash(message: bytes) -> bytes:
@@ -110,6 +125,7 @@ def same_address(left: str, right: str) -> bool:
     return left.lower() == right.lower()
 
 
+@lru_cache(maxsize=1024)  # the same few enclaves sign every reply
 def address_of_public_key(uncompressed: bytes) -> str:
     """EIP-55 address of a 65-byte uncompressed public key."""
     return checksum_address("0x" + keccak256(uncompressed[1:])[-20:].hex())
@@ -129,8 +145,6 @@ def recover(digest: bytes, signature: bytes) -> str:
     Raises:
         SignatureError: not 65 bytes, v not 27 or 28, r or s out of range, s in the upper half, or no such point.
     """
-    from coincurve import PublicKey
-
     if len(signature) != 65:
         raise SignatureError(f"a signature has 65 bytes, not {len(signature)}")
     r, s, v = int.from_bytes(signature[:32]), int.from_bytes(signature[32:64]), signature[64]
@@ -139,7 +153,7 @@ def recover(digest: bytes, signature: bytes) -> str:
     if not 0 < r < CURVE_ORDER or not 0 < s <= CURVE_ORDER // 2:
         raise SignatureError("r or s is out of range, or s is not in its lower half")
     try:
-        key = PublicKey.from_signature_and_message(signature[:64] + bytes([v - 27]), digest, hasher=None)
+        key = _public_key().from_signature_and_message(signature[:64] + bytes([v - 27]), digest, hasher=None)
     except Exception as error:
         raise SignatureError("no public key belongs to this signature") from error
     return address_of_public_key(key.format(compressed=False))
@@ -160,6 +174,6 @@ def recover_personal(text: str, signature: str) -> str:
 
 def recover_personal_bytes(message: bytes, signature: str) -> str:
     """As `recover_personal`, for a message of bytes."""
-    if re.fullmatch(r"0x[0-9a-fA-F]{130}", signature) is None:
+    if _SIGNATURE.fullmatch(signature) is None:
         raise SignatureError("a signature is 0x and 130 hex digits")
     return recover(personal_hash(message), bytes.fromhex(signature[2:]))

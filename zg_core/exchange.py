@@ -37,8 +37,8 @@ class Exchange:
     """
 
     __slots__ = (
-        "_hash", "_request_sha256", "body_id", "certificate_sha256", "complete", "cut", "headers", "images", "known_id",
-        "replayed", "request", "sent", "size", "status",
+        "_digest", "_hash", "_named", "_request_sha256", "body_id", "certificate_sha256", "complete", "cut", "headers",
+        "images", "known_id", "replayed", "request", "sent", "size", "status",
     )  # fmt: skip
 
     def __init__(self, request: bytes | Upload) -> None:
@@ -56,6 +56,8 @@ class Exchange:
         self.replayed = False
         self.known_id = False  # an earlier response had its id
         self._hash = hashlib.sha256()
+        self._digest = (-1, "")  # of so many bytes
+        self._named: tuple[str, str, str] | None = None  # header, body id, and the chat id that they give
         self._request_sha256 = "" if isinstance(request, bytes) else request.sha256
 
     def assume(self, request_sha256: str) -> None:
@@ -77,7 +79,9 @@ class Exchange:
     @property
     def response_sha256(self) -> str:
         """Lower-case hex hash of the response bytes so far."""
-        return self._hash.hexdigest()
+        if self._digest[0] != self.size:
+            self._digest = self.size, self._hash.hexdigest()
+        return self._digest[1]
 
     @property
     def chat_id(self) -> str:
@@ -85,10 +89,11 @@ class Exchange:
 
         From the ``ZG-Res-Key`` header, else the body's ``id`` without ``chatcmpl-`` (0g-direct §4.9).
         """
-        for candidate in (self.headers.get("zg-res-key", ""), self.body_id.removeprefix("chatcmpl-")):
-            if _CHAT_ID.fullmatch(candidate):
-                return candidate
-        return ""
+        header, inner = self.headers.get("zg-res-key", ""), self.body_id
+        if (named := self._named) is None or named[0] != header or named[1] != inner:
+            fit = (each for each in (header, inner.removeprefix("chatcmpl-")) if _CHAT_ID.fullmatch(each))
+            named = self._named = header, inner, next(fit, "")
+        return named[2]
 
     @property
     def chat_ids(self) -> tuple[str, ...]:
@@ -108,5 +113,7 @@ class Exchange:
         """
         header = self.headers.get("zg-res-key", "")
         inner = self.body_id.removeprefix("chatcmpl-").lower()
-        marks = {header.lower() if header == self.chat_id else "", inner if _RANDOM.fullmatch(inner) else ""}
-        return frozenset(marks - {""})
+        marks = {header.lower()} if header and header == self.chat_id else set()
+        if _RANDOM.fullmatch(inner):
+            marks.add(inner)
+        return frozenset(marks)

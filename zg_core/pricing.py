@@ -29,6 +29,7 @@ _WORDS_A_SECOND = 10
 _WORDS_OF_NOTHING = 100  # what an empty answer is billed as (services §4.5)
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _CHOICES = ("n", "best_of")
+_BEARING = frozenset({"file", "prompt", "input", *_LIMITS, *_CHOICES})
 _FLAT = PriceTier(0, (1, 1), (1, 1))
 _LISTED_NAMES = ("max_input_tokens", "input_multiplier", "output_multiplier", "_denominator")
 _PRICE = re.compile(r"\d{1,60}(?:\.\d{1,60})?(?:[eE][+-]?\d{1,2})?")
@@ -186,6 +187,8 @@ class Asked:
     def of(cls, payload: object, size: int) -> Asked:
         """What `payload`, a parsed request of `size` bytes, says; anything may be in it."""
         if not isinstance(payload, Mapping):
+            return cls(size)
+        if _BEARING.isdisjoint(payload):
             return cls(size)
         if isinstance(payload.get("file"), FilePart):
             return cls(size, 0, seconds=most_seconds(payload["file"]))

@@ -24,13 +24,17 @@ from typing import TYPE_CHECKING, Any
 from zg_core.databases.schema import MIGRATIONS
 from zg_core.databases.sqlite import BUSY_MOMENT, patiently, private_file, sqlite_path, write_ahead
 from zg_core.databases.troubles import MOVED, is_the_databases, remedy, state_of
+from zg_core.databases.work import QuickWork, Work
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
+
+    from zg_core.databases.writer import Writer
 
 __all__ = ["Store", "Work", "default_store_url"]
 
@@ -102,10 +106,11 @@ class Store:
         self._ready = False  # a SQLite file that is there, with our schema
         self._memory: sqlite3.Connection | None = None
         self._pid = 0
-        self._writing = threading.Lock()
-        self._writer: sqlite3.Connection | None = None
-        self._writer_pid = 0
-        self._inherited: sqlite3.Connection | None = None
+        self._writer: Writer | None = None
+        if self._path is not None:
+            from zg_core.databases.writer import Writer
+
+            self._writer = Writer(self._writing_connection, self._unavailable)
 
     @property
     def url(self) -> str:
@@ -127,8 +132,7 @@ class Store:
                 store = cls._opened[url] = cls(url)
             return store
 
-    @contextmanager
-    def transaction(self, *, durable: bool = True) -> Iterator[Work]:
+    def transaction(self, *, durable: bool = True) -> AbstractContextManager[Work]:
         """A short transaction: committed at the end, rolled back when anything is raised.
 
         No other transaction on SQLite runs meanwhile; on PostgreSQL, rows read with ``lock=True`` are held.
@@ -136,20 +140,15 @@ class Store:
 
         Args:
             durable: Whether it must outlive the machine's end, too. What every call writes need not on a SQLite file,
-                and is ten times as cheap then: it goes the way of `write`.
+                and is ten times as cheap then: it goes the way of `write`. Those that a thread runs inside each other
+                are one there.
 
         Raises:
             ConfigError: the database cannot be reached or used (code ``store_unavailable``).
         """
         if self.kind == "postgresql":
-            with self._served() as work:
-                yield work
-        elif self.kind == "sqlite" and not durable:
-            with self._quick() as work:
-                yield work
-        else:
-            with self._lite() as work:
-                yield work
+            return self._served()
+        return self._lite() if durable or self._writer is None else self._writer.transaction()
 
     @contextmanager
     def _served(self) -> Iterator[Work]:
@@ -182,30 +181,6 @@ class Store:
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
 
-    @contextmanager
-    def _quick(self) -> Iterator[Work]:
-        import sqlite3
-
-        with self._writing:
-            try:
-                writer = self._writer_now()
-                patiently(lambda: writer.execute("BEGIN IMMEDIATE"))
-            except sqlite3.Error as error:
-                self._drop_writer()
-                raise self._unavailable(error) from error
-            try:
-                yield _QuickWork(writer)
-                writer.execute("COMMIT")
-            except sqlite3.IntegrityError:
-                writer.execute("ROLLBACK")
-                raise
-            except sqlite3.Error as error:
-                self._drop_writer()
-                raise self._unavailable(error) from error
-            except BaseException:
-                writer.execute("ROLLBACK")
-                raise
-
     def write(self, sql: str, **parameters: Any) -> int:
         """Run one statement by itself, committed at once: the cheap way, for what every call writes.
 
@@ -218,18 +193,20 @@ class Store:
         Raises:
             ConfigError: the database cannot be reached or used (code ``store_unavailable``).
         """
-        if self.kind != "sqlite":
-            with self.transaction() as work:
-                return work.run(sql, **parameters)
-        import sqlite3
+        if self._writer is not None:
+            return self._writer.write(sql, parameters)
+        with self.transaction() as work:
+            return work.run(sql, **parameters)
 
-        with self._writing:
-            try:
-                writer = self._writer_now()
-                return int(patiently(lambda: writer.execute(sql, parameters).rowcount))
-            except sqlite3.Error as error:
-                self._drop_writer()
-                raise self._unavailable(error) from error
+    def when_kept(self, work: Callable[[], None]) -> None:
+        """Do `work` once what this thread has written by `write` is kept: now, or when the transaction around it ends.
+
+        Where that is rolled back, `work` is not done.
+        """
+        if self._writer is None:
+            work()
+        else:
+            self._writer.when_kept(work)
 
     def stream(self, sql: str, **parameters: Any) -> Iterator[tuple[Any, ...]]:
         """The rows of one query as tuples, as they come: nobody who writes waits for it, and no other row is held.
@@ -269,28 +246,10 @@ class Store:
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
 
-    def _writer_now(self) -> sqlite3.Connection:
-        if self._writer is not None and self._writer_pid == os.getpid():
-            return self._writer
-        self._file_now()
-        writer = self._connection()
-        patiently(lambda: writer.execute("PRAGMA synchronous=NORMAL"))
-        # What stands above the leaves of the indexes of a million rows: without it, each call reads it again.
-        writer.execute("PRAGMA cache_size=-16000")
-        # A connection of the process we were forked from is left alone: closing it would drop that one's locks.
-        self._inherited = self._writer
-        self._writer, self._writer_pid = writer, os.getpid()
-        return writer
-
-    def _drop_writer(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None and self._writer_pid == os.getpid():
-            writer.close()
-
     def close(self) -> None:
         """Close the connections; ``memory:`` forgets everything. The store opens again when it is used again."""
-        with self._writing:
-            self._drop_writer()
+        if self._writer is not None:
+            self._writer.close()
         self._forget()
 
     def _forget(self) -> None:
@@ -310,6 +269,10 @@ class Store:
         place = ":memory:" if self._path is None else self._path
         # The driver's own transactions begin late and upgrade their lock, where two of them can only fail.
         return sqlite3.connect(place, timeout=BUSY_MOMENT, isolation_level=None, check_same_thread=False)
+
+    def _writing_connection(self) -> sqlite3.Connection:
+        self._file_now()
+        return self._connection()
 
     def _file_now(self) -> None:
         """See to it that the file is there, with our schema."""
@@ -378,77 +341,12 @@ class Store:
         raise TypeError("stores are not pickled; open the same URL in the other process")
 
 
-class Work:
-    """Statements of one transaction. SQL with ``:name`` parameters, the same on SQLite and PostgreSQL."""
-
-    __slots__ = ("_connection", "_locking")
-
-    def __init__(self, connection: Connection, *, locking: bool) -> None:
-        self._connection = connection
-        self._locking = locking
-
-    def run(self, sql: str, **parameters: Any) -> int:
-        """Execute; the number of rows it changed."""
-        from sqlalchemy import text
-
-        return int(self._connection.execute(text(sql), parameters).rowcount)
-
-    def all(self, sql: str, *, lock: bool = False, **parameters: Any) -> list[Mapping[str, Any]]:
-        """The rows of a query; with `lock`, held until the end of the transaction."""
-        from sqlalchemy import text
-
-        statement = text(f"{sql} FOR UPDATE" if lock and self._locking else sql)
-        return [dict(row) for row in self._connection.execute(statement, parameters).mappings()]
-
-    def now(self) -> float:
-        """Unix seconds by the one clock of all who share the store: the server's, or this machine's."""
-        if not self._locking:
-            return time.time()
-        return float(self.one("SELECT EXTRACT(EPOCH FROM clock_timestamp()) AS now")["now"])
-
-    def first(self, sql: str, *, lock: bool = False, **parameters: Any) -> Mapping[str, Any] | None:
-        """The first row, None if there is none."""
-        rows = self.all(sql, lock=lock, **parameters)
-        return rows[0] if rows else None
-
-    def one(self, sql: str, *, lock: bool = False, **parameters: Any) -> Mapping[str, Any]:
-        """The only row.
-
-        Raises:
-            LookupError: there is none.
-        """
-        row = self.first(sql, lock=lock, **parameters)
-        if row is None:
-            raise LookupError(f"no row: {sql}")
-        return row
-
-
-class _QuickWork(Work):
-    """The same, straight through SQLite's driver."""
-
-    __slots__ = ("_driver",)
-
-    def __init__(self, driver: sqlite3.Connection) -> None:
-        self._driver = driver
-        self._locking = False
-
-    def run(self, sql: str, **parameters: Any) -> int:
-        """See `Work.run`."""
-        return self._driver.execute(sql, parameters).rowcount
-
-    def all(self, sql: str, *, lock: bool = False, **parameters: Any) -> list[Mapping[str, Any]]:  # noqa: ARG002
-        """See `Work.all`."""
-        cursor = self._driver.execute(sql, parameters)
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
 @contextmanager
 def _begun(connection: sqlite3.Connection) -> Iterator[Work]:
     """A transaction of SQLite: no other is under way until it has ended."""
     patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
     try:
-        yield _QuickWork(connection)
+        yield QuickWork(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

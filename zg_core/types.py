@@ -186,7 +186,6 @@ def _tier(entry: object, names: tuple[str, str, str, str]) -> PriceTier | None:
 
 MOST_TOKENS = 2**53
 """No call has so many; it is the largest count that every reader of JSON reads alike."""
-_BILLED = ("prompt_tokens", "completion_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +219,15 @@ class Usage:
         """
         if not isinstance(value, dict):
             return None
-        prompt, completion = (count_of(value, name) or 0 for name in _BILLED)
+        prompt, completion = count_of(value, "prompt_tokens") or 0, count_of(value, "completion_tokens") or 0
         if not prompt and not completion:
             return None
-        cached = count_of(value.get("prompt_tokens_details"), "cached_tokens")
-        reasoning = count_of(value.get("completion_tokens_details"), "reasoning_tokens")
-        return cls(prompt, completion, cached or 0, reasoning or 0)
+        cached = reasoning = 0
+        if details := value.get("prompt_tokens_details"):
+            cached = count_of(details, "cached_tokens") or 0
+        if details := value.get("completion_tokens_details"):
+            reasoning = count_of(details, "reasoning_tokens") or 0
+        return cls(prompt, completion, cached, reasoning)
 
     @staticmethod
     def is_odd(value: object) -> bool:
@@ -239,8 +241,10 @@ class Usage:
         """
         if not isinstance(value, dict):
             return value is not None
-        counts = [_tokens(value, name) for name in _BILLED]
-        return -1 in (*counts, _tokens(value.get("prompt_tokens_details"), "cached_tokens"))
+        if _tokens(value, "prompt_tokens") == -1 or _tokens(value, "completion_tokens") == -1:
+            return True
+        details = value.get("prompt_tokens_details")
+        return details is not None and _tokens(details, "cached_tokens") == -1
 
     @property
     def total_tokens(self) -> int:
@@ -257,6 +261,8 @@ def count_of(source: object, name: str) -> int | None:
     """
     if not isinstance(source, dict) or (number := source.get(name)) is None:
         return None
+    if number.__class__ is int and 0 <= number <= MOST_TOKENS:
+        return int(number)
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if not isinstance(number, int) or isinstance(number, bool) or number < 0:

@@ -118,11 +118,17 @@ def measured(server: Server, calls: int, parts: tuple[str, ...]) -> Iterator[tup
         settings["store"] = url
         for way, run in ways.items():
             if way in parts:
-                yield way, [_row(url, run, settings, count, calls) for count in WORKERS]
+                try:
+                    yield way, [_row(url, run, settings, count, calls) for count in WORKERS]
+                except RayDidNotStartError as error:
+                    print(error, file=sys.stderr)
     if "budget" in parts:
         for way, run in ways.items():
             with running(programs, synced=True) as url:
-                yield f"budget_{way}", _one_budget({**settings, "store": url}, run)
+                try:
+                    yield f"budget_{way}", _one_budget({**settings, "store": url}, run)
+                except RayDidNotStartError as error:
+                    print(error, file=sys.stderr)
 
 
 def _lock(settings: dict[str, Any], calls: int) -> dict[str, float]:
@@ -270,9 +276,13 @@ def _processes(settings: dict[str, Any], count: int, calls: int) -> list[dict[st
 
 
 def _ray(settings: dict[str, Any], count: int, calls: int) -> list[dict[str, Any]]:
-    ray: Any = importlib.import_module("ray")
     os.environ["PYTHONPATH"] = str(_ROOT)
-    ray.init(num_cpus=count + 1, include_dashboard=False, logging_level="ERROR", _node_ip_address="127.0.0.1")
+    ray: Any = importlib.import_module("ray")
+    try:
+        ray.init(num_cpus=count + 1, include_dashboard=False, logging_level="ERROR", _node_ip_address="127.0.0.1")
+    except Exception as error:  # it has no class of its own for this
+        ray.shutdown()
+        raise RayDidNotStartError(f"Ray does not start here, left out: {error}") from error
     try:
         gate = ray.remote(num_cpus=1)(Gate).options(max_concurrency=count).remote(count)
         task = ray.remote(num_cpus=1)(work)
@@ -281,6 +291,10 @@ def _ray(settings: dict[str, Any], count: int, calls: int) -> list[dict[str, Any
         return found
     finally:
         ray.shutdown()
+
+
+class RayDidNotStartError(Exception):
+    """Ray gives its own processes 30 seconds, which a busy machine does not keep."""
 
 
 class Gate:

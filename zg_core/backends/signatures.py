@@ -13,7 +13,7 @@ from zg_core.http.provider_requests import provider_request
 from zg_core.http.refusals import retry_after
 from zg_core.http.timeouts import Timeouts
 from zg_core.types import PROXY, Kind
-from zg_core.verify.schemes.signed_hashes import MalformedSignature, NoDocument, SignatureDocument
+from zg_core.verify.schemes.signed_hashes import MalformedSignature, NoDocument, document_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,7 +122,7 @@ async def fetch_signature(
 
 def _is_document(body: bytes) -> bool:
     try:
-        SignatureDocument.parse(body)
+        document_of(body)
     except NoDocument:
         return False
     except MalformedSignature:  # it is one, and a bad one

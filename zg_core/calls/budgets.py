@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zg_core.money import Amount, Fee
     from zg_core.pricing import Asked
     from zg_core.receipts.model import Receipt
+    from zg_core.store import Store
 
 __all__ = ["Counts", "Referee", "budgets_of", "held_to", "is_held"]
 
@@ -63,6 +64,10 @@ class Counts(Protocol):
     def fits_call(self, units: int) -> bool:
         """See `Spending.fits_call`."""
         ...
+
+    @property
+    def store(self) -> Store | None:
+        """The store in which all of it is counted; None where there are several."""
 
     @property
     def referee(self) -> Referee | None:
@@ -140,6 +145,11 @@ class _Several:
 
     def fits_call(self, units: int) -> bool:
         return all(each.fits_call(units) for each in self._budgets)
+
+    @property
+    def store(self) -> Store | None:
+        first = self._budgets[0].store
+        return first if all(each.store is first for each in self._budgets) else None
 
     @property
     def referee(self) -> Referee | None:

@@ -64,6 +64,9 @@ class Options:
     aside: bool = False
 
 
+_PLAIN = Options()
+
+
 @dataclass(slots=True)
 class Slot:
     """Where a running stream leaves its receipt, and its call."""
@@ -89,13 +92,13 @@ class Ask:
     payload: Mapping[str, Any] = field(repr=False)
     path: str = CHAT.path
     data: bytes | None = field(default=None, repr=False)
-    options: Options = field(default_factory=Options)
+    options: Options = _PLAIN
 
     def __post_init__(self) -> None:
         """Refuse what is none of our requests."""
         task_at(self.path)
         model = self.payload.get("model")
-        if not isinstance(model, str | None):
+        if not (model is None or isinstance(model, str)):
             message = f"model is a {type(model).__name__}, not text"
             raise ConfigError(message, code="bad_request_body", hint="pass model='…', or leave it out")
 

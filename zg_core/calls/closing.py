@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from zg_core.calls import observing
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Outcome, Receipt
     from zg_core.receipts.recorder import Recorder
     from zg_core.routing.failover import Chooser
+    from zg_core.types import Kind
     from zg_core.verify.policy import Policy
 
 __all__ = ["RECORD_CHANGED", "Closing"]
@@ -51,6 +53,11 @@ class _Ended:
     counted: Fee | None = None
     counting: threading.Lock = field(default_factory=threading.Lock)
     changing: threading.Lock = field(default_factory=threading.Lock)
+
+
+@cache
+def _unproven(status: Status, reason: Reason, kind: Kind) -> Verdict:
+    return Verdict(status, reason, kind)
 
 
 def _at_most(fee: Fee, before: Fee, ended: _Ended, after: Correction) -> Fee:
@@ -109,7 +116,7 @@ class Closing:
 
     def unanswered(self, call: Call) -> Receipt:
         """Record that the request was sent and nothing came back."""
-        self._close(call, "unknown")
+        self._counted_aside(self._close(call, "unknown"))
         call.receipt.settle(Verdict(Status.UNAVAILABLE, Reason.INCOMPLETE, call.route.service.kind))
         self._recorder.broken_off(call.receipt)
         self.keep(call.receipt)
@@ -170,19 +177,19 @@ class Closing:
         except BaseException:
             self.abandon(call)
             raise
-        self._close(call, outcome)
-        await self._replays.arrived(call)
-        if self._policy.mode == "off":
-            receipt.settle(Verdict(Status.NOT_CHECKED, Reason.POLICY_OFF, receipt.kind))
-            await self._keep_closed(receipt)
-            return receipt
-        receipt.settle(Verdict(Status.PENDING, kind=receipt.kind))
-        if self._policy.mode == "background" and call.exchange.complete:
-            await self._keep_closed(receipt)
-            self._transport.spawn(lambda: self._judge_later(call), receipt.provider)
+        ended, mode = self._close(call, outcome), self._policy.mode
+        said = (Status.NOT_CHECKED, Reason.POLICY_OFF) if mode == "off" else (Status.PENDING, Reason.NONE)
+        receipt.settle(_unproven(*said, receipt.kind))
+        if mode == "off" or (mode == "background" and call.exchange.complete):
+            try:
+                await self._end(call, ended)
+            finally:
+                self.keep(receipt)
+            if mode != "off":
+                self._transport.spawn(lambda: self._judge_later(call), receipt.provider)
             return receipt
         try:
-            await self._recorder.closed(receipt)
+            await self._end(call, ended)
             receipt.settle(await self._verdict(call))
         except BaseException:  # broken off while checking: the store says pending, so it can be made up for
             receipt.settle(Verdict(Status.NOT_CHECKED, Reason.ABANDONED, receipt.kind))
@@ -193,6 +200,27 @@ class Closing:
         finally:
             self.keep(receipt)
         return receipt
+
+    async def _end(self, call: Call, ended: _Ended) -> None:
+        """Count what the call cost, note the marks of its reply, and write that it has ended."""
+        marks = self._replays.arrived(call)
+        if self._recorder.keeps:
+            await self._transport.blocking(self._write_end, call, ended, marks)
+        else:
+            self._counted_aside(ended)
+
+    def _write_end(self, call: Call, ended: _Ended, marks: frozenset[bytes]) -> None:
+        receipt, budget = ended.receipt, ended.budget
+        with ended.counting:
+            fee = receipt.fee
+            self._recorder.ended(
+                receipt,
+                lambda: self._settle(ended, fee),
+                None if budget is None else budget.store,
+                marks,
+                lambda old: self._replays.known(call, old),
+            )
+            ended.counted = fee
 
     async def _verdict(self, call: Call) -> Verdict:
         verdict = await self._backend.verify(call)
@@ -227,7 +255,8 @@ class Closing:
             observing.tell("judged", call.receipt)
             self._tell(self._on_verdict, call.receipt)
 
-    def _close(self, call: Call, outcome: Outcome) -> None:
+    def _close(self, call: Call, outcome: Outcome) -> _Ended:
+        """What the call has come to is on its receipt; it is to be counted and written."""
         call.leave()
         receipt, exchange = call.receipt, call.exchange
         receipt.outcome = outcome
@@ -243,12 +272,11 @@ class Closing:
         if outcome == "answered":
             self._price(call)
         ended = _Ended(receipt, call.asked, call.budget, call.held or 0)
-        if ended.budget is not None:
-            self._transport.aside(self._count, ended, ended.budget)
         changed = self._changed if outcome == "answered" else self._raised
         call.route.rests(call.usage, lambda after: changed(ended, after))
         if self._chooser is not None:
             self._chooser.measured(call, outcome)
+        return ended
 
     async def elsewhere(self, call: Call) -> Verdict:
         """The verdict on an exchange that was made elsewhere: nothing is kept of it, since it is no call of ours."""
@@ -312,8 +340,7 @@ class Closing:
             receipt.flags = (*receipt.flags, RECORD_CHANGED)
         if fee != before:
             receipt.fee = fee
-            if ended.budget is not None:
-                self._transport.aside(self._count, ended, ended.budget)
+            self._counted_aside(ended)
         if verdict is not known:  # else the verdict may have come meanwhile, and must not be taken back
             receipt.settle(verdict)
         logger.warning(
@@ -334,8 +361,7 @@ class Closing:
         receipt.fee = replace(receipt.fee, upper=fee.upper)
         if RECORD_CHANGED not in receipt.flags:
             receipt.flags = (*receipt.flags, RECORD_CHANGED)
-        if ended.budget is not None:
-            self._transport.aside(self._count, ended, ended.budget)
+        self._counted_aside(ended)
         self._transport.spawn(lambda: self._corrected(receipt))
 
     async def _corrected(self, receipt: Receipt) -> None:
@@ -348,23 +374,34 @@ class Closing:
         observing.tell("judged", receipt)
         self._tell(self._on_verdict, receipt)
 
-    def _count(self, ended: _Ended, budget: Counts) -> None:
+    def _counted_aside(self, ended: _Ended) -> None:
+        if ended.budget is not None:
+            self._transport.aside(self._count, ended)
+
+    def _count(self, ended: _Ended) -> None:
         """Count what the call cost; a fee that was corrected since, by its difference."""
         receipt = ended.receipt
         with ended.counting:
-            before, fee = ended.counted, receipt.fee
+            fee = receipt.fee
             try:
-                if before is None:
-                    budget.settle(receipt, fee)
-                elif before != fee:
-                    budget.recount(receipt, before, fee)
+                self._settle(ended, fee)
             except ConfigError as error:  # must not cost the user a paid answer; the whole amount stays held
                 logger.warning("receipt %s could not be settled in its budget: %s", receipt.id, error.message)
             ended.counted = fee
 
+    @staticmethod
+    def _settle(ended: _Ended, fee: Fee) -> None:
+        budget, before = ended.budget, ended.counted
+        if budget is None:
+            return
+        if before is None:
+            budget.settle(ended.receipt, fee)
+        elif before != fee:
+            budget.recount(ended.receipt, before, fee)
+
     def abandon(self, call: Call) -> None:
         """Record that the reader broke off."""
-        self._close(call, "abandoned")
+        self._counted_aside(self._close(call, "abandoned"))
         self._replays.left(call)
         call.receipt.settle(Verdict(Status.NOT_CHECKED, Reason.ABANDONED, call.receipt.kind))
         self._recorder.broken_off(call.receipt)

@@ -155,7 +155,7 @@ class Calls:
             raise ConfigError("create() gives whole answers", code="bad_request_body", hint="use stream(payload)")
         refuse_settings(payload, self._settings)
         slot = slot or Slot()
-        ask = Ask(payload, path, options=options or Options())
+        ask = Ask(payload, path) if options is None else Ask(payload, path, options=options)
         ((body,),) = [seen async for seen in self._flow(ask, slot, Form.EVENTS)]
         assert slot.receipt is not None  # noqa: S101 - there is a body
         return Reply(body, slot.receipt)

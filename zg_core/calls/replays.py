@@ -40,24 +40,28 @@ class Replays:
         """Note that the request of `call` is on its way."""
         self._guard.sent(call.receipt.provider, call.exchange.request_sha256)
 
-    async def arrived(self, call: Call) -> None:
-        """Note the reply of `call`, and on `call` whether it was noted before.
+    def arrived(self, call: Call) -> frozenset[bytes]:
+        """Note the reply of `call` in this process, and on `call` whether it was noted before; its marks.
 
         Of a reply that broke off only the ids and the backend's marks are noted: its bytes are not those that were
         signed.
         """
-        exchange, receipt, ids = call.exchange, call.receipt, _ids(call)
-        marks = set(ids | call.marks)
+        exchange = call.exchange
+        marks = {*_ids(call), *call.marks}
         service = call.route.service
         if exchange.complete and call.task.name not in _FUNCTIONS:
             signer = str(
                 service.record.get("signer") or service.provider
             )  # whoever signs for several providers says a thing once
             marks.add(mark_of("bytes", signer.lower(), exchange.response_sha256))
-        old = {mark for mark in marks if self._guard.note(mark)}
-        old |= await self._recorder.noted(receipt, marks)
-        exchange.known_id = bool(old & ids)
-        exchange.replayed = receipt.replayed = bool(old) and exchange.complete
+        self.known(call, frozenset(mark for mark in marks if self._guard.note(mark)))
+        return frozenset(marks)
+
+    def known(self, call: Call, old: frozenset[bytes]) -> None:
+        """Of the marks of the reply of `call`, these are an earlier reply's."""
+        exchange = call.exchange
+        exchange.known_id = exchange.known_id or bool(old & _ids(call))
+        exchange.replayed = call.receipt.replayed = exchange.replayed or (bool(old) and exchange.complete)
 
     def judged(self, call: Call, verdict: Verdict) -> None:
         """A verdict was made: a request that was forwarded in another form is ours in that form, too."""
@@ -73,4 +77,5 @@ class Replays:
 
 
 def _ids(call: Call) -> frozenset[bytes]:
-    return frozenset(mark_of("id", call.receipt.provider.lower(), each) for each in call.exchange.marks)
+    provider = call.receipt.provider.lower()
+    return frozenset([mark_of("id", provider, each) for each in call.exchange.marks])

@@ -15,7 +15,7 @@ from zg_core.calls.call import Call
 from zg_core.calls.gate import gate_of, pace_of
 from zg_core.calls.pace import Word
 from zg_core.calls.retries import Attempts
-from zg_core.config import Secret
+from zg_core.config import Secret, SecretHeaders
 from zg_core.errors import (
     BudgetExceeded,
     ChainError,
@@ -137,7 +137,7 @@ class Sending:
         self._keep_bytes = keep_bytes
         self._headers = headers
         self._gives_away = gives_away
-        self._granted: dict[str, Secret] = {}  # by provider, the newest secret that let a request in
+        self._granted: dict[str, tuple[SecretHeaders, Secret | None]] = {}  # by provider, what let a request in last
 
     async def open(self, ask: Ask) -> Call:
         """A call for `ask` whose response has begun.
@@ -287,13 +287,14 @@ class Sending:
             call.receipt.fee = capped(call.receipt.fee, call.grant.most)
             self._refuse_secrets(call, ask)
             call.receipt.payer = self._backend.payer
-            if call.budget is not None:
+            if call.budget is None:
+                try:
+                    await self._recorder.opened(call.receipt)
+                except BaseException:
+                    self._closing.dropped(call)
+                    raise
+            else:
                 await self._hold(call, call.budget, earlier)
-            try:
-                await self._recorder.opened(call.receipt)
-            except BaseException:
-                self._closing.dropped(call)
-                raise
         except BaseException:
             _told(call, None)
             if call.place is not None:
@@ -310,9 +311,10 @@ class Sending:
 
     def _refuse_secrets(self, call: Call, ask: Ask) -> None:
         assert call.grant is not None  # noqa: S101 - the caller has one
-        for name, value in call.grant.headers.items():
-            if name.lower() in _SECRET_HEADERS and len(value) >= _SECRET_LENGTH:
-                self._granted[call.receipt.provider] = Secret(value.rpartition(" ")[2])
+        provider, headers = call.receipt.provider, call.grant.headers
+        before = self._granted.get(provider)
+        if before is None or before[0] is not headers:
+            self._granted[provider] = headers, _secret_in(headers) or (before and before[1])
         sent = call.exchange.sent
         written = sent if isinstance(sent, bytes) else sent.in_memory()
         sealed = call.body is not None and call.body.key is not None
@@ -320,7 +322,9 @@ class Sending:
             (encode_body(ask.payload),) if sealed and call.task.form == "json" else ()
         )  # what was written before it was sealed
         for said in (written, *meant, *(value.encode() for value in ask.options.headers.values())):
-            if self._gives_away(said) or any(each.reveal().encode() in said for each in self._granted.values()):
+            if self._gives_away(said) or any(
+                each is not None and each.reveal().encode() in said for _, each in self._granted.values()
+            ):
                 raise ConfigError(
                     "the request holds the key that pays; nothing was sent",
                     code="secret_in_request",
@@ -333,12 +337,27 @@ class Sending:
         if referee is not None:
             await referee.before(service, call.receipt.started_at.timestamp())
         reserve = partial(budget.reserve, call.receipt, service, call.asked, call.grant.most, earlier=earlier)
+        held = left = False
+
+        def hold() -> None:
+            nonlocal held
+            call.held, held = reserve(), True
+            if left:  # by who waited for this thread
+                budget.release(call.receipt)
+                raise RuntimeError("the call was given up; nothing was sent")
+
         try:
-            call.held = await self._transport.blocking(reserve)
-        except BudgetExceeded:
-            if referee is None or not await referee.again(service):
-                raise
-            call.held = await self._transport.blocking(reserve)
+            try:
+                await self._recorder.opened_and_held(call.receipt, hold, budget.store)
+            except BudgetExceeded:
+                if referee is None or not await referee.again(service):
+                    raise
+                await self._recorder.opened_and_held(call.receipt, hold, budget.store)
+        except BaseException as error:
+            left = True
+            if held or not isinstance(error, ZeroGError):
+                self._closing.dropped(call)
+            raise
 
     async def pause(self, seconds: float) -> None:
         """Wait in the way of the transport."""
@@ -361,7 +380,7 @@ class Sending:
         request = Request(
             "POST",
             (base.removesuffix("/proxy") + "/async" if ask.options.aside else base) + call.task.path,
-            {**self._headers, **ask.options.headers, **grant.headers, "Content-Type": sealed.content_type},
+            SecretHeaders(self._headers, ask.options.headers, grant.headers, {"Content-Type": sealed.content_type}),
             call.exchange.sent,
             (ask.options.timeouts or self._timeouts).held(sealed.held),
             once=True,
@@ -415,6 +434,15 @@ class Sending:
             self._transport.aside(pace.heard, said, age, limits)
         else:
             pace.heard(said, age, limits)
+
+
+def _secret_in(headers: Mapping[str, str]) -> Secret | None:
+    """What of the headers of a grant opens something to whoever has it."""
+    found = None
+    for name, value in headers.items():
+        if name.lower() in _SECRET_HEADERS and len(value) >= _SECRET_LENGTH:
+            found = Secret(value.rpartition(" ")[2])
+    return found
 
 
 def _told(call: Call, headers: Mapping[str, str] | None) -> None:

@@ -44,9 +44,12 @@ class ChainReader:
         self.listener: Callable[[ServiceRecord, float], None] | None = None
         """Told of every record that was read, and when (``time.monotonic``) its read began."""
         self._transport = transport
-        self._ttl = ttl
+        self.ttl = ttl
+        """Seconds for which a record is used where nobody asks for a younger one."""
         self._checked = False
         self._services: dict[str, tuple[float, ServiceRecord]] = {}
+        self._state = object()  # another one after each change of them
+        self._rivals: dict[str, tuple[object, ServiceRecord, tuple[str, ...]]] = {}  # in which state
         self._blocks: dict[str, int] = {}
         self._service_name = ""
         self._listed = -math.inf
@@ -67,7 +70,7 @@ class ChainReader:
         """
         provider = checksum_address(provider)
         now = time.monotonic()
-        since = now if fresh else math.nextafter(now - self._ttl, math.inf) if since is None else since
+        since = now if fresh else math.nextafter(now - self.ttl, math.inf) if since is None else since
         if (kept := self._services.get(provider)) is not None and kept[0] >= since:
             return kept[1]
         async with self._transport.lock(f"record {provider}"):
@@ -82,14 +85,15 @@ class ChainReader:
         kept = self._services.get(checksum_address(provider))
         return -math.inf if kept is None else kept[0]
 
-    def in_hand(self, provider: str) -> ServiceRecord | None:
-        """The record that was read last, however old it is; None if there is none."""
+    def in_hand(self, provider: str, since: float = -math.inf) -> ServiceRecord | None:
+        """The record that was read last, if its read began after `since`; None if there is none."""
         kept = self._services.get(checksum_address(provider))
-        return None if kept is None else kept[1]
+        return kept[1] if kept is not None and kept[0] > since else None
 
     def forget(self, provider: str) -> None:
         """Read the provider's record again when it is next asked for: it was not found where that says."""
         self._services.pop(checksum_address(provider), None)
+        self._state = object()
 
     def block_of(self, provider: str) -> int | None:
         """The newest block just before the record that `service` answers with was read; None if that is not known."""
@@ -144,7 +148,7 @@ class ChainReader:
         """Have read all services, within the last `ttl` seconds."""
         async with self._transport.lock("all records"):
             began = time.monotonic()
-            if began - self._listed >= self._ttl:
+            if began - self._listed >= self.ttl:
                 await self.services()
                 self._listed = began
 
@@ -155,6 +159,12 @@ class ChainReader:
         """
         if record.kind not in _SIGNS_ALIKE:
             return ()
+        known = self._rivals.get(record.provider)
+        if known is None or known[0] is not self._state or known[1] is not record:
+            known = self._rivals[record.provider] = self._state, record, self._rivals_of(record)
+        return known[2]
+
+    def _rivals_of(self, record: ServiceRecord) -> tuple[str, ...]:
         others = [other for _, other in tuple(self._services.values()) if other.kind is not record.kind]
         return tuple(
             other.provider
@@ -255,7 +265,7 @@ class ChainReader:
         try:
             record = self._keep(_required(value, "getService", self._unknown_provider(provider)), began, block)
         except ConfigError:  # it has left the chain, and what was read before holds no more
-            self._services.pop(provider, None)
+            self.forget(provider)
             raise
         if record.provider != provider:
             raise ChainError(
@@ -275,6 +285,7 @@ class ChainReader:
         else:
             self._blocks[record.provider] = block
         self._services[record.provider] = (began, record)
+        self._state = object()
         if self.listener is not None:
             self.listener(record, began)
         return record

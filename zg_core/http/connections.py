@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from zg_core.http.messages import Upload
 from zg_core.http.patience import IDLE_SECONDS, Patience
-from zg_core.http.speech import Speech, request_head
+from zg_core.http.speech import Speech, header_lines, request_head
 from zg_core.http.wires import Broken, NotConnected, pinned_context
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ MOST = 100
 
 _EARLY_BYTES = 1024 * 1024
 _TOGETHER = 64 * 1024  # a body of this size is sent with its head; to copy a longer one costs more than to send twice
+_MOST_LINES = 4
 
 
 # Origin, whether only the public internet may be dialled for it, and the certificate that it is known by: a connection
@@ -53,7 +54,8 @@ class Link:
     """A connection to one origin and the state of the protocol on it."""
 
     __slots__ = (
-        "_early", "_speech", "_whole", "certificate_sha256", "heard", "idle_since", "place", "silence", "wire",
+        "_early", "_lines", "_speech", "_whole", "certificate_sha256", "heard", "idle_since", "place", "silence",
+        "wire",
     )  # fmt: skip
 
     def __init__(self, place: Place, wire: Wire) -> None:
@@ -69,6 +71,7 @@ class Link:
         self._speech = Speech()
         self._early: tuple[int, dict[str, str]] | None = None  # it came before all of the request was sent
         self._whole = True  # all of it is sent
+        self._lines: dict[tuple[tuple[str, str], ...], bytes] = {}  # headers as they were written: few differ
 
     def request(self, method: str, target: Target, headers: Mapping[str, str], body: bytes | Upload | None) -> bytes:
         """The bytes of a request; of one whose body is long, or is uploaded, its head: then follow `rest_of` it.
@@ -78,7 +81,12 @@ class Link:
         """
         self._speech.begin()
         self.heard, self._early = False, None
-        head = request_head(method, target, headers, None if body is None else len(body))
+        said = tuple(headers.items())
+        if (lines := self._lines.get(said)) is None:
+            if len(self._lines) >= _MOST_LINES:
+                self._lines.clear()
+            lines = self._lines[said] = header_lines(headers)
+        head = request_head(method, target, lines, None if body is None else len(body))
         return head + body if isinstance(body, bytes) and len(body) <= _TOGETHER else head
 
     @property

@@ -7,7 +7,7 @@ wants that. Whatever carries them: a request that costs nothing and met a server
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zg_core.config import shown_url
 from zg_core.errors import OutcomeUnknown, ProviderUnavailable, RequestError
@@ -119,8 +119,8 @@ class Engine:
         if self._elsewhere and (client := self._client(target, request.pin)) is not None:
             return await client.send(request, headers)
         times, connections = request.timeouts, self._connections
-        ways: dict[str, Any] = {"public": request.public, "pin": request.pin}
-        link = await connections.take(target, times.connect, paid=request.once, **ways)
+        public, pin = request.public, request.pin
+        link = await connections.take(target, times.connect, public=public, paid=request.once, pin=pin)
         while True:
             clock = Clock(times.until_first, times.whole)
             try:
@@ -136,7 +136,7 @@ class Engine:
             except BaseException:
                 connections.drop(link)
                 raise
-            link = await connections.take(target, times.connect, new=True, **ways)
+            link = await connections.take(target, times.connect, public=public, new=True, pin=pin)
         connections.answered(link, head[1])
         return _Response(connections, link, head, clock, times.between)
 

@@ -144,7 +144,8 @@ class Request:
     def __post_init__(self) -> None:
         """Hide the headers, and all but the place of the URL."""
         object.__setattr__(self, "url", Url(self.url))
-        object.__setattr__(self, "headers", SecretHeaders(self.headers))
+        if self.headers.__class__ is not SecretHeaders:
+            object.__setattr__(self, "headers", SecretHeaders(self.headers))
 
 
 class Response(Protocol):

@@ -7,6 +7,7 @@ alone, folded lines, no reason). Every framing that is met has its test, beside 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from zg_core.http.wires import BAD_HEADER, Broken, Unsendable
@@ -16,37 +17,54 @@ if TYPE_CHECKING:
 
     from zg_core.http.urls import Target
 
-__all__ = ["Speech", "request_head"]
+__all__ = ["Speech", "header_lines", "request_head"]
 
 PIECE_BYTES = 16 * 1024
 """So much of a chunked body is given at once, and the rest of a chunk."""
 _MOST_BYTES = 100 * 1024  # of a head, of trailers, of the line before a chunk
 _TOKEN = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"  # noqa: S105 - the word of RFC 9110
-_REQUEST = re.compile(rf"[A-Z]+ [!-~]+ HTTP/1\.1\r\n(?:{_TOKEN}: [\t\x20-\x7e\x80-\xff]*\r\n)+".encode("latin-1"))
+_VALUE = r"[\t\x20-\x7e\x80-\xff]*"
+_REQUEST = re.compile(rf"[A-Z]+ [!-~]+ HTTP/1\.1\r\nHost: {_VALUE}\r\n".encode("latin-1"))
+_HEADERS = re.compile(rf"(?:{_TOKEN}: {_VALUE}\r\n)*".encode("latin-1"))
 _BLANK = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(r"HTTP/([0-9]\.[0-9]) ([1-9][0-9]{2})(?: [^\x00\n\r\f\v]*)?")
-_FIELD = re.compile(rf"({_TOKEN}):([^\x00\n\r\f\v]*)")
+_FIELD = rf"{_TOKEN}:[^\x00\n\r\f\v]*\r?"
+_FIELDS = re.compile(rf"(?:{_FIELD}\n)*{_FIELD}")
 _FOLD = re.compile(r"\r?\n[ \t]+")
 _LENGTH = re.compile(r"[0-9]{1,20}")
 _FIRST = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[^\n]*|[ \t]*)\r\n")  # the line before a chunk
 _NEXT = re.compile(rb"\r\n" + _FIRST.pattern)
 
 
-def request_head(method: str, target: Target, headers: Mapping[str, str], length: int | None) -> bytes:
+def request_head(method: str, target: Target, headers: bytes, length: int | None) -> bytes:
     """The head of a request whose body has `length` bytes, None where it has none.
+
+    Args:
+        method: The method.
+        target: Where it goes.
+        headers: As `header_lines` wrote them.
+        length: Bytes of the body.
+
+    Raises:
+        Unsendable: the path is none.
+    """
+    line = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), target.path, target.authority)
+    if _REQUEST.fullmatch(line) is None:
+        raise Unsendable(BAD_HEADER)
+    return line + headers + (b"\r\n" if length is None else b"Content-Length: %d\r\n\r\n" % length)
+
+
+def header_lines(headers: Mapping[str, str]) -> bytes:
+    """Headers as they stand in a request.
 
     Raises:
         Unsendable: a header is none.
     """
-    lines = [f"{method} ".encode(), target.path, b" HTTP/1.1\r\nHost: ", target.authority, b"\r\n"]
-    lines += [f"{name}: {value}\r\n".encode() for name, value in headers.items()]
-    if length is not None:
-        lines.append(f"Content-Length: {length}\r\n".encode())
-    head = b"".join(lines)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()
     # A line break in a header would make one line more.
-    if _REQUEST.fullmatch(head) is None or head.count(b"\n") != len(lines) - 3:
+    if _HEADERS.fullmatch(lines) is None or lines.count(b"\n") != len(headers):
         raise Unsendable(BAD_HEADER)
-    return head + b"\r\n"
+    return lines
 
 
 class Speech:
@@ -95,15 +113,15 @@ class Speech:
         Raises:
             Broken: this is not HTTP.
         """
+        if self._at == len(self._data):
+            return None
         while (found := _BLANK.search(self._data, self._at)) is not None:
             start, _, rest = self._data[self._at : found.start()].decode("latin-1").partition("\n")
-            status = _STATUS.fullmatch(start.removesuffix("\r"))
-            if status is None or status[2] == "101":
-                raise Broken("the server does not speak HTTP")
+            version, status = _status(start)
             headers, self._at = _fields(rest), found.end()
-            if status[2] >= "200":
-                self._frame(status[1], int(status[2]), headers)
-                return int(status[2]), headers
+            if status >= 200:
+                self._frame(version, status, headers)
+                return status, headers
         said = self._data[self._at :]
         if len(said) > _MOST_BYTES or not said.startswith(b"HTTP/"[: len(said)]):
             raise Broken("the server does not speak HTTP")
@@ -113,13 +131,14 @@ class Speech:
         coding, length = headers.get("transfer-encoding"), headers.get("content-length")
         if coding is not None and coding.lower() != "chunked":
             raise Broken("the body is transferred in another way than in chunks")
-        if length is not None:
+        if length is not None and _LENGTH.fullmatch(length) is None:  # said several times, perhaps
             length, *others = {each.strip(" \t") for each in length.split(",")}
             if others or _LENGTH.fullmatch(length) is None:
                 raise Broken("the server names no length, or two")
             headers["content-length"] = length
-        words = {word.strip(" \t").lower() for word in headers.get("connection", "").split(",")}
-        self._keep = version >= "1.1" and "close" not in words
+        self._keep = version >= "1.1"
+        if (said := headers.get("connection")) is not None:
+            self._keep = self._keep and "close" not in {word.strip(" \t").lower() for word in said.split(",")}
         if status in (204, 304):
             return
         self._chunked = coding is not None
@@ -189,13 +208,26 @@ class Speech:
         return False
 
 
+@lru_cache(maxsize=64)
+def _status(line: str) -> tuple[str, int]:
+    """Version and status of the line that a response begins with."""
+    found = _STATUS.fullmatch(line.removesuffix("\r"))
+    if found is None or found[2] == "101":
+        raise Broken("the server does not speak HTTP")
+    return found[1], int(found[2])
+
+
 def _fields(text: str) -> dict[str, str]:
     """Headers by name; those that come several times are joined."""
     fields: dict[str, str] = {}
-    for line in _FOLD.sub(" ", text).split("\n") if text else ():
-        found = _FIELD.fullmatch(line.removesuffix("\r"))
-        if found is None:
-            raise Broken("a header of the server is none")
-        name, value = found[1].lower(), found[2].strip(" \t")
+    if not text:
+        return fields
+    if "\n " in text or "\n\t" in text:
+        text = _FOLD.sub(" ", text)
+    if _FIELDS.fullmatch(text) is None:
+        raise Broken("a header of the server is none")
+    for line in text.split("\n"):
+        name, _, value = line.partition(":")
+        name, value = name.lower(), value.strip(" \t\r")
         fields[name] = f"{fields[name]}, {value}" if name in fields else value
     return fields

@@ -47,6 +47,12 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
+        for seconds in (self.connect, self.read, self.first_token, self.stall, self.whole):
+            if seconds.__class__ is not float or not 0 < seconds < math.inf:
+                self._check()
+                return
+
+    def _check(self) -> None:
         for name in ("connect", "read", "first_token", "stall", "whole"):
             seconds = getattr(self, name)
             if seconds is None and name in ("first_token", "stall", "whole"):
@@ -72,6 +78,8 @@ class Timeouts:
             >>> Timeouts(read=20).held(60), Timeouts(read=20).held(60).until_first
             (Timeouts(connect=10.0, read=80, first_token=None, stall=None), 80)
         """
+        if not seconds:
+            return self
         longer = {n: v + seconds for n in ("read", "first_token", "stall") if (v := getattr(self, n)) is not None}
         return replace(self, **longer)
 

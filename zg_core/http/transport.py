@@ -143,7 +143,7 @@ class _Pools:
     @staticmethod
     async def _send(sender: Engine | LibraryClient, request: Request) -> Response:
         try:
-            return await sender.send(request, SecretHeaders({**_HEADERS, **request.headers}))
+            return await sender.send(request, SecretHeaders(_HEADERS, request.headers))
         except (NotConnected, OutOfReach, Unsendable, Late, Broken) as error:
             failure = failure_of(error, request)
             raise failure from failure.__cause__

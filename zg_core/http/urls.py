@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from zg_core.http.library import library
 from zg_core.http.reach import LOOPBACK, objection
@@ -13,12 +12,11 @@ from zg_core.http.wires import Unsendable
 
 __all__ = ["Target", "target_of"]
 
-_PLAIN = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/%?]*")
+_PLAIN = re.compile(r"([a-z]+://[^/]*)(/[A-Za-z0-9\-._~!$&'()*+,;=:@/%?]*)")
 _PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Where a request goes.
 
     Attributes:
@@ -48,11 +46,9 @@ def target_of(url: str) -> Target:
         >>> target_of("http://localhost:8080/v1/models?x=1")
         Target(origin=('http', 'localhost', 8080), authority=b'localhost:8080', path=b'/v1/models?x=1')
     """
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    if separator and _PLAIN.fullmatch(slash + path):  # as good as always: only the origin is looked up
-        origin, host = _origin(f"{scheme}://{authority}")
-        return Target(origin, host, (slash + path).encode())
+    if (found := _PLAIN.fullmatch(url)) is not None:  # as good as always: only the origin is looked up
+        origin, host = _origin(found[1])
+        return Target(origin, host, found[2].encode())
     origin, host = _origin(url)
     return Target(origin, host, _library_url(url).raw_path)
 

@@ -32,6 +32,7 @@ __all__ = [
 
 _READ_BYTES = 64 * 1024
 _HIGH_WATER = 256 * 1024
+_LONGEST = 1_000_000.0  # seconds; the system takes no more
 _AT_ONCE = 16 * 1024  # there is room for that in the system's buffers: nothing is sent before it
 
 _MOST_SAID, _MOST_SHOWN = 4000, 300
@@ -112,7 +113,7 @@ class Wire(Protocol):
 class SyncWire:
     """A blocking socket. Its coroutines never suspend."""
 
-    __slots__ = ("_broken", "_heard", "_rest", "_socket", "certificate")
+    __slots__ = ("_broken", "_heard", "_poll", "_rest", "_socket", "_waits", "certificate")
 
     hung_up: float | None = None
 
@@ -122,6 +123,15 @@ class SyncWire:
         self._heard: bytes | None = None  # what came while we were sending
         self._rest = memoryview(b"")  # what is not sent yet
         self._broken = False
+        self._poll: Any = None  # not on Windows
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(connected, select.POLLIN)
+        # A socket with a timeout is asked by the system three times for every read: here it is waited for, then read.
+        # What TLS has heard already nobody can wait for.
+        self._waits = self._poll is not None and not isinstance(connected, ssl.SSLSocket)
+        if self._waits:
+            connected.settimeout(0)
 
     @classmethod
     async def connect(
@@ -162,9 +172,15 @@ class SyncWire:
             return heard
         if seconds <= 0:
             raise Late
+        began = time.monotonic()
         try:
-            self._socket.settimeout(seconds)
+            if not self._waits:
+                self._socket.settimeout(seconds)
+            elif not self._poll.poll(min(seconds, _LONGEST) * 1000):
+                raise Late
             return self._socket.recv(_READ_BYTES)
+        except BlockingIOError:  # what came was broken on its way
+            return await self.read(seconds - (time.monotonic() - began))
         except TimeoutError:
             raise Late from None
         except OSError as error:
@@ -176,8 +192,11 @@ class SyncWire:
             self._rest = memoryview(data)
             return await self.resume(seconds)
         try:
-            self._socket.settimeout(seconds)
+            if not self._waits:
+                self._socket.settimeout(seconds)
             sent = self._socket.send(data)
+        except BlockingIOError:  # the system's buffers are full
+            sent = 0
         except TimeoutError:
             raise Late from None
         except OSError:
@@ -230,11 +249,9 @@ class SyncWire:
     def stale(self) -> bool:
         """See `Wire.stale`."""
         try:
-            if not hasattr(select, "poll"):  # Windows
+            if self._poll is None:
                 return bool(select.select([self._socket], [], [], 0)[0])
-            poll = select.poll()
-            poll.register(self._socket, select.POLLIN)
-            return bool(poll.poll(0))
+            return self._socket.fileno() < 0 or bool(self._poll.poll(0))
         except (OSError, ValueError):
             return True
 

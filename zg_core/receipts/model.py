@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from zg_core import display
@@ -127,8 +127,8 @@ class Receipt:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     seconds: float = 0.0
     first_byte_seconds: float | None = None
-    verdict: Verdict = field(default_factory=lambda: Verdict(Status.NOT_CHECKED, Reason.ABANDONED))
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    verdict: Verdict = Verdict(Status.NOT_CHECKED, Reason.ABANDONED)  # noqa: RUF009 - it never changes
+    id: str = field(default_factory=lambda: os.urandom(16).hex())
     payer: str = ""
     ledger: str = ""
     inference: str = ""
@@ -146,7 +146,7 @@ class Receipt:
     realm: str = ""
     task: str = "chat"
     run: str = field(default_factory=current_run)
-    evidence: Evidence = field(default_factory=Evidence)
+    evidence: Evidence = Evidence()  # noqa: RUF009 - it never changes
     payment: str = ""
     grant: Mapping[str, Any] = field(default_factory=dict)
     _resolved: threading.Event | None = field(default=None, repr=False)  # made for who waits: it is half a receipt
@@ -234,12 +234,15 @@ class Receipt:
         if verdict.signed_model:
             self.model = verdict.signed_adapter or verdict.signed_model
         if verdict.signed_text:
-            self.evidence = replace(
-                self.evidence,
-                scheme=self.evidence.scheme or _SCHEMES.get(self.backend, ""),
-                signed_text=verdict.signed_text,
-                signature=verdict.signature,
-                signer=verdict.recovered_signer,
+            before = self.evidence
+            self.evidence = Evidence(
+                before.scheme or _SCHEMES.get(self.backend, ""),
+                before.ids,
+                verdict.signed_text,
+                verdict.signature,
+                verdict.recovered_signer,
+                before.time,
+                before.facts,
             )
         if verdict.status is not Status.PENDING:
             with _EVENTS:
@@ -421,6 +424,7 @@ class Receipt:
         self._resolved = _NOBODY_SETTLES
 
 
+@lru_cache(maxsize=256)
 def chain_of(realm: str) -> int:
     """The id of the chain that a realm names; 0 where it names none.
 

@@ -11,8 +11,10 @@ import base64
 import hashlib
 import json
 import math
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError
@@ -20,7 +22,7 @@ from zg_core.money import Amount, Fee
 from zg_core.receipts import plain
 from zg_core.receipts.audited import is_implausible
 from zg_core.receipts.model import Receipt
-from zg_core.types import Kind, Usage
+from zg_core.types import Kind, ServiceRecord, Usage
 from zg_core.verify.schemes.evidence import Evidence
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
@@ -56,6 +58,8 @@ _SHORT = {
 }  # fmt: skip
 _WORDS = {"status": Status, "reason": Reason, "kind": Kind, "binding": Binding}
 _VERDICT = tuple((each.name, _SHORT.get(each.name, each.name)) for each in fields(Verdict))
+_VALUES = attrgetter(*(name for name, _ in _VERDICT))
+_DEFAULTS = tuple((*each, default) for each, default in zip(_VERDICT, _VALUES(_DEFAULT), strict=True))
 _DATA = 18  # values in `data`
 SAME = 1
 """Stands in place of a text that is what it most often is."""
@@ -66,6 +70,8 @@ _TEXTS = (
 _EVIDENCE = "x"
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 Row = tuple[Any, ...]
+_MOST_NEWEST = 256
+_NEWEST: dict[tuple[str, ...], _Shared] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +93,55 @@ class Context:
         return cls(base64.urlsafe_b64encode(hashlib.sha256(data.encode()).digest()[:16]).decode().rstrip("="), data)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What a context was made of: the objects that calls share, and what they held then."""
+
+    objects: tuple[Any, Any, Any]
+    held: tuple[Any, Any, Any]
+    context: Context
+
+    @classmethod
+    def of(cls, receipt: Receipt, context: Context) -> _Shared:
+        return cls(_shared(receipt), deepcopy(_held(receipt)), context)
+
+    def stands(self, receipt: Receipt) -> bool:
+        """Whether they are those of `receipt`, too, and nobody has changed them since."""
+        return all(map(is_, self.objects, _shared(receipt))) and self.held == _held(receipt)
+
+
+def _shared(receipt: Receipt) -> tuple[Any, Any, Any]:
+    return receipt.service, receipt.policy, receipt.attestation
+
+
+def _held(receipt: Receipt) -> tuple[Any, Any, Any]:
+    """What can be changed of them: of a service, not a record of 0G's chain."""
+    service = receipt.service
+    record = None if service is None or type(service) is ServiceRecord else dict(service.record)
+    return record, receipt.policy, receipt.attestation
+
+
+def _context_of(receipt: Receipt) -> Context:
+    """The context of `receipt`; calls to one provider share it, so the newest are remembered."""
+    texts = (
+        receipt.backend, receipt.realm, receipt.network, receipt.ledger, receipt.inference, receipt.task,
+        receipt.payer, receipt.provider, receipt.model, str(receipt.kind), receipt.payment,
+        str(receipt.input_price), str(receipt.output_price), receipt.certificate_sha256,
+    )  # fmt: skip
+    known = _NEWEST.get(texts)
+    if known is not None and known.stands(receipt):
+        return known.context
+    service = plain.service_to_dict(receipt.service, None)
+    made = Context.of([*texts, service, receipt.policy, receipt.attestation])
+    if len(_NEWEST) >= _MOST_NEWEST:
+        _NEWEST.clear()
+    _NEWEST[texts] = _Shared.of(receipt, made)
+    return made
+
+
 def packed(receipt: Receipt) -> tuple[dict[str, Any], Context]:
     """The row of `receipt`, and the context that it names."""
-    service = plain.service_to_dict(receipt.service, None)
-    own = Context.of(
-        [
-            receipt.backend, receipt.realm, receipt.network, receipt.ledger, receipt.inference, receipt.task,
-            receipt.payer, receipt.provider, receipt.model, str(receipt.kind), receipt.payment,
-            str(receipt.input_price), str(receipt.output_price), receipt.certificate_sha256, service, receipt.policy,
-            receipt.attestation,
-        ]
-    )  # fmt: skip
+    own = _context_of(receipt)
     started = receipt.started_at.timestamp()
     fee, first = receipt.fee, receipt.first_byte_seconds
     ids = receipt.signature_ids or receipt.evidence.ids
@@ -150,9 +194,8 @@ def verdict_text(receipt: Receipt) -> str:
     verdict, evidence = receipt.verdict, receipt.evidence
     usual = _usual(receipt, verdict.expected_signer, verdict.signed_request_sha256)
     said: dict[str, Any] = {}
-    for name, short in _VERDICT:
-        value = getattr(verdict, name)
-        if value == getattr(_DEFAULT, name):
+    for (name, short, default), value in zip(_DEFAULTS, _VALUES(verdict), strict=True):
+        if value is default or value == default:
             continue
         if name == "signed_text" and value != usual[name] and value.startswith(f"{usual[name]}:"):
             said[short] = [value.removeprefix(usual[name])]

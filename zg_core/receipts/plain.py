@@ -6,6 +6,7 @@ import base64
 import binascii
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from zg_core.errors import ConfigError
@@ -40,6 +41,9 @@ IN_EVIDENCE = ("signed_text", "signature", "recovered_signer")
 _MOST_DIGITS = 78  # of a uint256
 _PRICES = ("input_price", "output_price")
 _RECORD = tuple(each.name for each in fields(ServiceRecord) if each.compare)
+_COUNTS = tuple(each.name for each in fields(Usage))
+_TOKENS = frozenset(name for name in _COUNTS if name.endswith("tokens"))
+_COUNTED = attrgetter(*_COUNTS)
 DIRECT = "direct"
 """The backend whose services are records of 0G's chain."""
 
@@ -324,8 +328,7 @@ def usage_to_dict(usage: Usage | None) -> dict[str, int] | None:
     """What was counted, as plain data: tokens always, other things where there are any."""
     if usage is None:
         return None
-    counts = {each.name: getattr(usage, each.name) for each in fields(Usage)}
-    return {name: count for name, count in counts.items() if count or name.endswith("tokens")}
+    return {name: count for name, count in zip(_COUNTS, _COUNTED(usage), strict=True) if count or name in _TOKENS}
 
 
 def usage_of(value: Any) -> Usage:

@@ -8,6 +8,7 @@ next receipt.
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.memory import MemoryReceipts
     from zg_core.receipts.model import Receipt
     from zg_core.receipts.stored import ReceiptStore
+    from zg_core.store import Store
 
 __all__ = ["NOT_STORED", "Recorder"]
 
@@ -52,6 +54,22 @@ class Recorder:
         if self._stored is not None:
             await self._transport.blocking(self._stored.write, receipt)
 
+    async def opened_and_held(self, receipt: Receipt, hold: Callable[[], None], store: Store | None) -> None:
+        """`opened`, after `hold`, which writes to `store`: at one go where both are in one store.
+
+        Raises:
+            ConfigError: as `opened`.
+        """
+        await self._transport.blocking(self._open, receipt, hold, store)
+
+    def _open(self, receipt: Receipt, hold: Callable[[], None], store: Store | None) -> None:
+        if self._stored is None:
+            hold()
+            return
+        with self._stored.together() if self._stored.shares(store) else nullcontext():
+            hold()
+            self._stored.write(receipt)
+
     async def unsent(self, receipt: Receipt) -> None:
         """The request never left: it cost nothing."""
         if self._stored is not None:
@@ -62,21 +80,55 @@ class Recorder:
         if self._stored is not None:
             await self._transport.blocking(self._try, self._stored.write, receipt)
 
-    async def noted(self, receipt: Receipt, marks: Iterable[bytes]) -> frozenset[bytes]:
-        """Note the marks of a reply for all who share the store; those that were noted before."""
-        old: set[bytes] = set()
-        if self._stored is not None:
-            await self._transport.blocking(self._try, partial(self._note, marks, old), receipt)
-        return frozenset(old)
+    @property
+    def keeps(self) -> bool:
+        """Whether receipts outlive the process."""
+        return self._stored is not None
+
+    def ended(
+        self,
+        receipt: Receipt,
+        count: Callable[[], None],
+        store: Store | None,
+        marks: Iterable[bytes],
+        known: Callable[[frozenset[bytes]], None],
+    ) -> None:
+        """`closed`, with all that is written when a call ends: at one go where the receipt is in `store`. It may wait.
+
+        Args:
+            receipt: Of the call; its verdict may follow.
+            count: Counts what the call cost, in `store`.
+            store: None where nothing is counted.
+            marks: Of the reply, for all who share the store of receipts.
+            known: Told which of them were noted before, ahead of the receipt's being written.
+        """
+        stored = self._stored
+        if stored is not None and stored.shares(store):
+            try:
+                with stored.together():
+                    count()
+                    known(stored.note(receipt, marks))
+                    stored.write(receipt)
+            except ConfigError:  # nothing of it was kept: each by itself, then, and what fails is told
+                logger.debug("receipt %s could not be stored at one go", receipt.id, exc_info=True)
+            else:
+                return
+        try:
+            count()
+        except ConfigError as error:  # must not cost the user a paid answer; the whole amount stays held
+            logger.warning("receipt %s could not be settled in its budget: %s", receipt.id, error.message)
+        if stored is not None:
+            self._try(lambda each: known(stored.note(each, marks)), receipt)
+            self._try(stored.write, receipt)
 
     def noted_aside(self, receipt: Receipt, marks: Iterable[bytes]) -> None:
-        """`noted`, where nobody may wait."""
+        """Note the marks of a reply, where nobody may wait."""
         if self._stored is not None:
-            self._transport.aside(self._try, partial(self._note, marks, set()), receipt)
+            self._transport.aside(self._try, partial(self._note, marks), receipt)
 
-    def _note(self, marks: Iterable[bytes], old: set[bytes], receipt: Receipt) -> None:
+    def _note(self, marks: Iterable[bytes], receipt: Receipt) -> None:
         assert self._stored is not None  # noqa: S101 - asked by the caller
-        old |= self._stored.note(receipt, marks)
+        self._stored.note(receipt, marks)
 
     async def judged(self, receipt: Receipt) -> None:
         """The verdict was made after `closed`."""

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from zg_core.receipts.plain import DIRECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from zg_core.receipts.model import Receipt
@@ -140,6 +142,14 @@ class ReceiptStore:
 
     # writing
 
+    def shares(self, store: Store | None) -> bool:
+        """Whether what is written here and to `store` (None: nothing) can be kept at one go (`together`)."""
+        return self._store.kind == "sqlite" and (store is None or store is self._store)
+
+    def together(self) -> AbstractContextManager[object]:
+        """All that this thread writes inside to the store is kept, or nothing of it."""
+        return self._store.transaction(durable=False)
+
     def write(self, receipt: Receipt) -> None:
         """Write the call as `receipt` has it now, over what was written of it before.
 
@@ -151,14 +161,18 @@ class ReceiptStore:
         if context.name not in self._known:
             statements.insert(0, (CONTEXT, {"name": context.name, "data": context.data}))
         self._run(statements)
-        if len(self._known) > _MOST_CONTEXTS:
-            self._known.clear()
-        self._known.add(context.name)
+        if len(statements) > 1:
+            self._store.when_kept(lambda: self._knows(context.name))
         with self._guard:
             self._written += 1
             due = self._written % _PRUNE_EVERY == 1
         if due:  # a call does not wait for it
             threading.Thread(target=self._prune_quietly, name="zerog-receipts", daemon=True).start()
+
+    def _knows(self, context: str) -> None:
+        if len(self._known) > _MOST_CONTEXTS:
+            self._known.clear()
+        self._known.add(context)
 
     def note(self, receipt: Receipt, marks: Iterable[bytes]) -> frozenset[bytes]:
         """Note the marks of the reply of `receipt`; those that are an earlier reply's.
@@ -173,13 +187,12 @@ class ReceiptStore:
         if not names:
             return frozenset()
         values: dict[str, Any] = {f"m{place}": name for place, name in enumerate(names)}
-        rows = ", ".join(f"(:{place}, :holder, :at)" for place in values)
+        noting, noted = _marking(len(names))
         holder = receipt.id[:_HOLDER_DIGITS]
         with self._store.transaction(durable=False) as work:
-            if work.run(_MARKS.format(rows=rows), **values, holder=holder, at=time.time()) == len(names):
+            if work.run(noting, **values, holder=holder, at=time.time()) == len(names):
                 return frozenset()
-            places = ", ".join(f":{place}" for place in values)
-            known = work.all(_NOTED.format(places=places), **values)
+            known = work.all(noted, **values)
         return frozenset(names[row["mark"]] for row in known if row["holder"] != holder)
 
     def append(self, receipt: Receipt) -> None:
@@ -444,6 +457,13 @@ class ReceiptStore:
             ImportError: pandas is not installed; the extra ``notebooks`` brings it.
         """
         return display.frame(map(row, self))
+
+
+@lru_cache(maxsize=16)
+def _marking(count: int) -> tuple[str, str]:
+    """The statements that note so many marks, and that look for them."""
+    rows = ", ".join(f"(:m{place}, :holder, :at)" for place in range(count))
+    return _MARKS.format(rows=rows), _NOTED.format(places=", ".join(f":m{place}" for place in range(count)))
 
 
 def _where(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from zg_core.errors import ConfigError
@@ -72,8 +73,7 @@ class Context:
     def __init__(self, secret: bytes, info: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-        ids = _extract(_SUITE, b"", b"psk_id_hash", b"") + _extract(_SUITE, b"", b"info_hash", info)
-        schedule = b"\0" + ids  # mode base
+        schedule = _schedule(info)
         root = _extract(_SUITE, secret, b"secret", b"")
         self._cipher = ChaCha20Poly1305(_expand(_SUITE, root, b"key", schedule, _KEY))
         self._nonce = int.from_bytes(_expand(_SUITE, root, b"base_nonce", schedule, _NONCE))
@@ -138,6 +138,13 @@ def receive(key: PrivateKey, enc: bytes, info: bytes) -> Context:
 
 def _kem_secret(shared: bytes, context: bytes) -> bytes:
     return _expand(_KEM, _extract(_KEM, b"", b"eae_prk", shared), b"shared_secret", context, 32)
+
+
+@lru_cache(maxsize=16)
+def _schedule(info: bytes) -> bytes:
+    """What keys of messages for `info` are derived with; nothing of it is secret."""
+    ids = _extract(_SUITE, b"", b"psk_id_hash", b"") + _extract(_SUITE, b"", b"info_hash", info)
+    return b"\0" + ids  # mode base
 
 
 def _extract(suite: bytes, salt: bytes, label: bytes, secret: bytes) -> bytes:

@@ -57,7 +57,9 @@ def refuse_settings(body: Mapping[str, Any], settings: frozenset[str], place: st
         ArgumentError: there is one (code ``setting_in_request``); nothing was sent.
     """
     for name, value in body.items():
-        if name not in _OPENAIS and setting_named(name, value, settings) is not None:
+        if name in _OPENAIS or (name in _SHARED and value.__class__ is _SHARED[name]):
+            continue
+        if setting_named(name, value, settings) is not None:
             raise ArgumentError(
                 f"{place} holds {name!r}, which the provider would read: it is a setting of the client",
                 code="setting_in_request",

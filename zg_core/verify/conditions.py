@@ -21,7 +21,7 @@ from zg_core.crypto import same_address
 from zg_core.errors import ConfigError
 from zg_core.types import Kind
 from zg_core.verify.reach import Answering, Objection, Reach, best_of, way_out
-from zg_core.verify.verdict import Status, Verdict, rank
+from zg_core.verify.verdict import Status, rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -88,7 +88,7 @@ class _AtLeast(Condition):
         self, service: Answering, report: AttestationReport | None = None, *, strict: bool, reach: Reach | None = None
     ) -> Objection | None:
         reach = reach or best_of(service)
-        return reach.objection if strict and not Verdict(reach.status).satisfies(self.status) else None
+        return reach.objection if strict and rank(reach.status) < rank(self.status) else None
 
     def objects(self, receipt: Receipt) -> Objection | None:
         verdict = receipt.verdict

@@ -113,7 +113,7 @@ class _Shard:
         with self._lock:
             if self._slots[slot := self._find(mark)]:
                 return True
-            place = len(self)
+            place = len(self._ring) // MARK_BYTES
             if place < self._capacity:
                 self._ring += mark
                 if 5 * (place + 1) > 3 * len(self._slots):
@@ -135,9 +135,9 @@ class _Shard:
 
     def _find(self, mark: bytes) -> int:
         """The slot of a mark, or the empty one where it belongs."""
-        slots, last = self._slots, len(self._slots) - 1
+        slots, ring, last = self._slots, self._ring, len(self._slots) - 1
         slot = int.from_bytes(mark[8:], "little") & last
-        while (entry := slots[slot]) and self._ring[(entry - 1) * MARK_BYTES : entry * MARK_BYTES] != mark:
+        while (entry := slots[slot]) and not ring.startswith(mark, (entry - 1) * MARK_BYTES):
             slot = (slot + 1) & last
         return slot
 

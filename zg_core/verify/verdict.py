@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 
 # Only these prove something, the strongest first; the others never satisfy a minimum.
-_RANK = {Status.VERIFIED: 4, Status.RESPONSE_BOUND: 3, Status.SIGNER_ONLY: 2, Status.CLAIMED: 1}
+_RANK: dict[str, int] = {Status.VERIFIED: 4, Status.RESPONSE_BOUND: 3, Status.SIGNER_ONLY: 2, Status.CLAIMED: 1}
 
 
 def rank(status: Status) -> int:
@@ -145,7 +145,8 @@ class Verdict:
 
     def satisfies(self, minimum: Status | str) -> bool:
         """Whether this verdict proves at least `minimum` (``"verified"``, ``"response_bound"``, …)."""
-        return rank(self.status) >= (rank(Status(minimum)) or 5)
+        least = _RANK.get(minimum)
+        return rank(self.status) >= (least or rank(Status(minimum)) or 5)
 
     def explain(self) -> str:
         """One sentence in plain words; strangers' names in it are made harmless for a terminal."""

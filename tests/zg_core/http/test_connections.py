@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import select
+import socket
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +20,10 @@ from zg_core.http.connections import Connections
 from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import AsyncTransport, SyncTransport, Transport, run
+from zg_core.http.wires import Late, SyncWire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 async def connections_of(transport: Any) -> Connections:
@@ -61,6 +67,18 @@ class TestReuse:
 
         drive(work)
         assert [received.connection for received in server.received] == [0, 1]
+
+    def test_each_request_goes_out_with_its_own_headers(self, server: Any, drive: Any) -> None:
+        tokens = ["a", "b", "a", "c", "d", "e", "f", "a"]
+        server.script = [[answer(b"x")] for _ in tokens]
+
+        async def work(transport: Transport) -> None:
+            for token in tokens:
+                await read_all(await transport.send(Request("GET", server.url, {"Authorization": token})), 1000)
+
+        drive(work)
+        assert [received.headers["authorization"] for received in server.received] == tokens
+        assert {received.connection for received in server.received} == {0}
 
     def test_one_that_was_idle_for_long_is_hung_up(self, server: Any, drive: Any, monkeypatch: Any) -> None:
         monkeypatch.setattr(module, "IDLE_SECONDS", -1.0)
@@ -150,6 +168,64 @@ class TestReuse:
 
         drive(work)
         assert [received.connection for received in server.received] == [0, 1, 0, 2, 2, 3]
+
+
+class _Hasty:
+    """Says at once that there is something to read, and lets it come only when it is asked again."""
+
+    def __init__(self, other: socket.socket, true: Any) -> None:
+        self._other, self._true, self._asked = other, true, 0
+
+    def poll(self, milliseconds: float) -> list[tuple[int, int]]:
+        self._asked += 1
+        if self._asked == 1:
+            return [(0, select.POLLIN)]
+        self._other.sendall(b"x")
+        found: list[tuple[int, int]] = self._true.poll(milliseconds)
+        return found
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="sockets are waited for in another way here")
+class TestSyncWire:
+    """A plain socket is waited for by ourselves."""
+
+    @pytest.fixture
+    def ends(self) -> Iterator[tuple[SyncWire, socket.socket]]:
+        ours, other = socket.socketpair()
+        with other:
+            wire = SyncWire(ours, None)
+            yield wire, other
+            wire.close()
+
+    def test_who_is_woken_for_nothing_waits_on(self, ends: tuple[SyncWire, socket.socket]) -> None:
+        wire, other = ends
+        wire._poll = _Hasty(other, wire._poll)
+        assert run(wire.read(10)) == b"x"
+
+    def test_nothing_within_the_time_is_late(self, ends: tuple[SyncWire, socket.socket]) -> None:
+        with pytest.raises(Late):
+            run(ends[0].read(0.001))
+
+    def test_a_time_beyond_what_the_system_takes_is_allowed(self, ends: tuple[SyncWire, socket.socket]) -> None:
+        ends[1].sendall(b"x")
+        assert run(ends[0].read(1e12)) == b"x"
+
+    def test_full_buffers_are_waited_for(self, ends: tuple[SyncWire, socket.socket]) -> None:
+        wire, other = ends
+        with pytest.raises(BlockingIOError):
+            while True:
+                wire._socket.send(b"a" * 4096)
+        heard: list[bytes] = []
+        reader = threading.Thread(target=lambda: heard.extend(iter(lambda: other.recv(65536)[-1:], b"b")))
+        reader.start()
+        assert run(wire.write(b"b", 10))
+        reader.join(10)
+        assert not reader.is_alive()
+
+    def test_one_that_was_closed_is_stale(self, ends: tuple[SyncWire, socket.socket]) -> None:
+        assert not ends[0].stale()
+        ends[0].close()
+        assert ends[0].stale()
 
 
 class TestHowMany:

@@ -11,7 +11,7 @@ import pytest
 from tests.effort import tries
 from tests.zg_core.http.test_framing import FRAMINGS, Framing
 from tests.zg_core.raw_server import answer, chunk
-from zg_core.http.speech import Speech, request_head
+from zg_core.http.speech import Speech, header_lines, request_head
 from zg_core.http.urls import target_of
 from zg_core.http.wires import Broken, Unsendable
 
@@ -133,7 +133,7 @@ def test_one_response_follows_the_other() -> None:
 class TestRequests:
     def test_a_head_is_read_by_others_as_it_is_meant(self) -> None:
         server = h11.Connection(h11.SERVER)
-        server.receive_data(request_head("POST", TARGET, {"X-A": "b c", "X-B": "ä"}, 3) + b"abc")
+        server.receive_data(request_head("POST", TARGET, header_lines({"X-A": "b c", "X-B": "ä"}), 3) + b"abc")
         request = server.next_event()
         assert isinstance(request, h11.Request)
         assert (request.method, request.target) == (b"POST", b"/path")
@@ -148,4 +148,4 @@ class TestRequests:
     )  # fmt: skip
     def test_what_is_no_header_makes_no_request(self, name: str, value: str) -> None:
         with pytest.raises(Unsendable):
-            request_head("GET", TARGET, {name: value}, None)
+            header_lines({name: value})

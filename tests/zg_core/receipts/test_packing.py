@@ -101,3 +101,17 @@ def test_a_reader_of_one_row_keeps_nothing_of_the_next() -> None:
     documents = Documents()
     made = [receipt(model=f"m{number}", run=f"r{number % 2}", network="n") for number in range(4)]
     assert [json.loads(documents.text(*as_row(each))) for each in made * 2] == [each.to_dict() for each in made * 2]
+
+
+def test_a_context_follows_what_its_objects_hold_now() -> None:
+    """Calls share them, so a context is made once; somebody may have changed them since."""
+    one = receipt(policy={"mode": "require"}, attestation={"levels": ["hardware"]})
+    first = packed(one)[1]
+    assert packed(one)[1] is first
+    one.policy["mode"] = "off"
+    second = packed(one)[1]
+    one.attestation["levels"].append("os")
+    assert len({first.name, second.name, packed(one)[1].name}) == 3
+    assert back(one).to_dict() == one.to_dict()
+    other = replace(one, policy={"mode": "off", "more": True})
+    assert back(other).to_dict() == other.to_dict()

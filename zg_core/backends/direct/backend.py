@@ -129,6 +129,7 @@ class DirectBackend:
     ) -> None:
         self._sealing = sealing_keys
         self.network = network
+        self._private = network.private_providers
         self.realm = f"eip155:{network.chain_id}"
         if provider is None and isinstance(credential, ApiKeyCredential):
             provider = credential.claims.provider
@@ -152,6 +153,7 @@ class DirectBackend:
         self._kept: dict[tuple[str, str], Listed] = {}
         self._watch = Watch(transport, network)
         self._on_progress = on_progress
+        self._bearers: dict[str, tuple[Secret, SecretHeaders]] = {}  # by provider, the token and its header
 
     @property
     def payer(self) -> str:
@@ -245,10 +247,12 @@ class DirectBackend:
     async def route(self, service: Service, model: str) -> DirectRoute:
         """See `Backend.route`."""
         made, provider = time.monotonic(), service.provider
-        with blaming("provider", self._sources if provider == self.provider else {}):
-            # What a prompt may not be sent without is read before; everything else beside the call, for its verdict.
-            careful = self._careful or is_held()
-            record = await (self._records.young(provider, made) if careful else self._chain.service(provider))
+        # What a prompt may not be sent without is read before; everything else beside the call, for its verdict.
+        careful = self._careful or is_held()
+        record = self._chain.in_hand(provider, made - self._records.age if careful else made - self._chain.ttl)
+        if record is None:
+            with blaming("provider", self._sources if provider == self.provider else {}):
+                record = await (self._records.young(provider, made) if careful else self._chain.service(provider))
         self.admit(record)
         if self._policy.looks_at_records:  # what is demanded of a kind is no demand on a key that two kinds share
             await self._chain.known()
@@ -261,8 +265,10 @@ class DirectBackend:
                 hint=f"it serves {names}; {self._other_way(wanted)}",
                 model=wanted,
             )
-        self._policy.admit(record, model=wanted)
-        report = await self._attested(record, wanted)
+        if wanted != record.model:
+            self._policy.admit(record, model=wanted)
+        attests = self._sealing is not None or self._policy.demand.level is not None
+        report = await self._attested(record, wanted) if attests else None
         read = self._chain.read_at(provider)
         return DirectRoute(
             await self._listed(record, wanted), wanted, report, made, read, records=self._records, chain=self._chain
@@ -316,7 +322,7 @@ class DirectBackend:
         self._check_url(service)
 
     def _check_url(self, service: Record) -> str:
-        private = service.private and self.network.private_providers
+        private = service.private and self._private
         return provider_url(service.url, service.provider, private)
 
     # one request
@@ -364,8 +370,10 @@ class DirectBackend:
         provider, route = call.route.service.provider, direct(call.route)
         token = await self._credential.token(self._chain, self._transport, provider)
         self._records.beside(provider, route.made)
-        facts = {"session": session} if session else {}
-        return Grant(SecretHeaders({"Authorization": f"Bearer {token.reveal()}"}), facts=facts)
+        bearer = self._bearers.get(provider)
+        if bearer is None or bearer[0] is not token:
+            bearer = self._bearers[provider] = token, SecretHeaders({"Authorization": f"Bearer {token.reveal()}"})
+        return Grant(bearer[1], facts={"session": session} if session else {})
 
     def _tell_of(self, call: Call, error: ZeroGError, left: float) -> None:
         provider = call.receipt.provider
@@ -499,8 +507,8 @@ class DirectBackend:
             reread=reread,
             guard=self._guard,
             accept_models=self._policy.accept_models,
+            record_age=route.record_age,
         )
-        verdict = replace(verdict, record_age=route.record_age)
         if route.stale and verdict.satisfies(Status.CLAIMED):  # what it names may hold no more
             verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
         return self._of_one_kind(verdict, record)

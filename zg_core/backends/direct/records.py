@@ -12,8 +12,8 @@ import math
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from zg_core.backends.onchain import RECORD_AGE
 from zg_core.calls.retries import Attempts, Retries
@@ -47,8 +47,7 @@ def check_age(seconds: float) -> float:
     return float(seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class _Resting:
+class _Resting(NamedTuple):
     """A finished call: which record it rests on, as of which block, when it ended, and who is told of its change."""
 
     record: ServiceRecord
@@ -90,6 +89,8 @@ class Records:
 
     async def patient(self, provider: str, moment: float) -> ServiceRecord:
         """`young`, with the call's retries."""
+        if (record := self._chain.in_hand(provider, moment - self.age)) is not None:
+            return record
         attempts = Attempts(self._retries)
         while True:
             try:
@@ -118,7 +119,8 @@ class Records:
         have been in force: not where the record was written and the chain's events do not tell what it said before.
         """
         with self._lock:
-            waiting = self._resting.setdefault(provider, deque(maxlen=_MOST))
+            if (waiting := self._resting.get(provider)) is None:
+                waiting = self._resting[provider] = deque(maxlen=_MOST)
             waiting.append(_Resting(record, self._chain.block_of(provider), time.monotonic(), time.time(), changed))
         if (newest := self._chain.in_hand(provider)) is not None and _differs(record, newest):
             changed(newest, True)

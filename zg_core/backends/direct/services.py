@@ -129,7 +129,7 @@ class DirectRoute(Route):
         except ChainError:
             return replace(self, stale=True)
         read = chain.read_at(before.provider)
-        if record == before:
+        if record is before or record == before:
             return self if read == self.read else replace(self, read=read)
         # How the change and the request followed each other cannot be told: the provider may have billed either price.
         return replace(self._with(record, chain.block_of(before.provider)), read=read, earlier=before)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zg_core.crypto import SignatureError, recover_personal, same_address, sha256_hex
@@ -34,6 +35,7 @@ __all__ = [
     "NoDocument",
     "SignatureDocument",
     "SignedText",
+    "document_of",
     "examine",
     "parse_signed_text",
     "verify",
@@ -78,18 +80,24 @@ class SignatureDocument:
             raise NoDocument("not an object")
         if not (isinstance(value.get("text"), str) and value["text"] and isinstance(value.get("signature"), str)):
             raise NoDocument("no text, or no signature")
-        fields = {name: value.get(name) or "" for name in cls.__slots__}
-        if _BARE_SIGNATURE.fullmatch(value["signature"]):
-            fields["signature"] = "0x" + value["signature"]
-        if not all(isinstance(field, str) for field in fields.values()):
-            raise MalformedSignature("a field is no text")
-        if not all(field.isascii() for field in fields.values()):  # receipts repeat them (0g-direct §5.1: ASCII)
-            raise MalformedSignature("a field is not ASCII")
-        return cls(**fields)
+        fields = [value.get(name) or "" for name in cls.__slots__]
+        if _BARE_SIGNATURE.fullmatch(fields[1]):
+            fields[1] = f"0x{fields[1]}"
+        for field in fields:
+            if not isinstance(field, str):
+                raise MalformedSignature("a field is no text")
+            if not field.isascii():  # receipts repeat them (0g-direct §5.1: ASCII)
+                raise MalformedSignature("a field is not ASCII")
+        return cls(*fields)
 
 
-@dataclass(frozen=True, slots=True)
-class SignedText:
+@lru_cache(maxsize=32)
+def document_of(body: bytes) -> SignatureDocument:
+    """`SignatureDocument.parse`, once for who fetches a document and who reads it."""
+    return SignatureDocument.parse(body)
+
+
+class SignedText(NamedTuple):
     """A signed text taken apart (0g-direct §5.3)."""
 
     request_sha256: str
@@ -130,14 +138,15 @@ def parse_signed_text(document: SignatureDocument, kind: Kind) -> SignedText:
     """
     count, read = _FORMS[kind]
     parts = document.text.split(":")
-    hashes = [_hash(part) for part in parts[:1]] + [_hashes(part) for part in parts[1:2]]
-    if len(parts) != count or not all(hashes):
+    if len(parts) != count or not (request := _hash(parts[0])) or not (response := _hashes(parts[1])):
         raise MalformedSignature(f"{len(parts)} fields where {kind} signs {count}")
-    return read([*hashes, *parts[2:]], document)
+    return read([request, response, *parts[2:]], document)
 
 
 def _hashes(text: str) -> str:
     """One hash, or those of several images with commas between them (services §1.2); "" if one is none."""
+    if "," not in text:
+        return _hash(text)
     found = [_hash(part) for part in text.split(",")]
     return ",".join(found) if all(found) else ""
 
@@ -155,6 +164,7 @@ def examine(
     *,
     guard: ReplayGuard | None = None,
     accept_models: Mapping[str, str] | None = None,
+    record_age: int | None = None,
 ) -> Verdict:
     """The verdict for one chain record, without I/O.
 
@@ -164,8 +174,10 @@ def examine(
         document: The provider's signature document.
         guard: Knows the requests that were ours; without it, no replay is recognised by its request.
         accept_models: Renames that the user accepts, asked to forwarded.
+        record_age: Of the record, for the verdict.
     """
     facts: dict[str, Any] = {
+        "record_age": record_age,
         "kind": service.kind,
         "expected_signer": service.signer,
         "signed_text": document.text[:4096],
@@ -220,6 +232,7 @@ async def verify(
     reread: Callable[[], Awaitable[ServiceRecord]],
     guard: ReplayGuard | None = None,
     accept_models: Mapping[str, str] | None = None,
+    record_age: int | None = None,
 ) -> Verdict:
     """The verdict on `exchange`, every row of the verdict table included.
 
@@ -231,32 +244,39 @@ async def verify(
         reread: Reads the chain record again; raises `ChainError` when it cannot.
         guard: Knows the requests that were ours.
         accept_models: Renames that the user accepts, asked to forwarded.
+        record_age: Of `service`, for the verdict.
     """
-    blank = Verdict(
-        Status.UNAVAILABLE,
-        kind=service.kind,
-        expected_signer=service.signer,
-        request_sha256=exchange.request_sha256,
-        response_sha256=exchange.response_sha256,
-    )
+
+    def without(status: Status, reason: Reason) -> Verdict:
+        return Verdict(
+            status,
+            reason,
+            service.kind,
+            expected_signer=service.signer,
+            request_sha256=exchange.request_sha256,
+            response_sha256=exchange.response_sha256,
+            record_age=record_age,
+        )
+
     if service.kind is Kind.STANDARD:
-        return replace(blank, status=Status.NOT_VERIFIABLE, reason=Reason.UNSIGNED_SERVICE)
+        return without(Status.NOT_VERIFIABLE, Reason.UNSIGNED_SERVICE)
     if not exchange.complete:
-        return replace(blank, reason=Reason.INCOMPLETE)
+        return without(Status.UNAVAILABLE, Reason.INCOMPLETE)
     if exchange.known_id:
-        return replace(blank, status=Status.FAILED, reason=Reason.REPLAYED)
-    if not exchange.chat_ids:
-        return replace(blank, reason=Reason.NO_CHAT_ID)
-    body = await fetch(exchange.chat_ids)
+        return without(Status.FAILED, Reason.REPLAYED)
+    if not (chat_ids := exchange.chat_ids):
+        return without(Status.UNAVAILABLE, Reason.NO_CHAT_ID)
+    body = await fetch(chat_ids)
     if body is None:
-        return replace(blank, reason=Reason.NO_SIGNATURE)
+        return without(Status.UNAVAILABLE, Reason.NO_SIGNATURE)
     try:
-        document = SignatureDocument.parse(body)
+        document = document_of(body)
     except NoDocument:
-        return replace(blank, reason=Reason.NO_SIGNATURE)
+        return without(Status.UNAVAILABLE, Reason.NO_SIGNATURE)
     except MalformedSignature:
-        return replace(blank, status=Status.FAILED, reason=Reason.MALFORMED)
-    verdict = examine(exchange, service, document, guard=guard, accept_models=accept_models)
+        return without(Status.FAILED, Reason.MALFORMED)
+    ways: dict[str, Any] = {"guard": guard, "accept_models": accept_models, "record_age": record_age}
+    verdict = examine(exchange, service, document, **ways)
     if verdict.reason not in (Reason.SIGNER_MISMATCH, Reason.SIGNER_NOT_ACKNOWLEDGED, Reason.MALFORMED):
         return verdict
     if verdict.reason is Reason.MALFORMED and not verdict.recovered_signer:
@@ -267,7 +287,7 @@ async def verify(
         return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
     if fresh.kind is Kind.STANDARD:
         return verdict
-    return examine(exchange, fresh, document, guard=guard, accept_models=accept_models)
+    return examine(exchange, fresh, document, **ways)
 
 
 class Form(NamedTuple):

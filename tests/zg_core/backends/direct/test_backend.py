@@ -474,7 +474,7 @@ class TestVerification:
         call: Any = SimpleNamespace(route=route, **facts)
         replays = Replays(backend._guard, Recorder(MemoryReceipts(), None, SyncTransport()))
         replays.sent(call)
-        run(replays.arrived(call))
+        replays.arrived(call)
         verdict = run(backend.verify(call))
         replays.judged(call, verdict)
         return str(verdict.status), str(verdict.reason)

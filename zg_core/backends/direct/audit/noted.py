@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from zg_core.budget import MOST, discrepancy_of, put, spent_of
+from zg_core.budget import MOST, discrepancy_of
+from zg_core.calls.counters import put, spent_of
 from zg_core.crypto import checksum_address
 from zg_core.money import Amount
 
