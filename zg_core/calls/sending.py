@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -287,14 +288,7 @@ class Sending:
             call.receipt.fee = capped(call.receipt.fee, call.grant.most)
             self._refuse_secrets(call, ask)
             call.receipt.payer = self._backend.payer
-            if call.budget is None:
-                try:
-                    await self._recorder.opened(call.receipt)
-                except BaseException:
-                    self._closing.dropped(call)
-                    raise
-            else:
-                await self._hold(call, call.budget, earlier)
+            await self._hold(call, call.budget, earlier)
         except BaseException:
             _told(call, None)
             if call.place is not None:
@@ -331,31 +325,34 @@ class Sending:
                     hint="look for it in the messages, parameters and headers of this call",
                 )
 
-    async def _hold(self, call: Call, budget: Counts, earlier: int) -> None:
+    async def _hold(self, call: Call, budget: Counts | None, earlier: int) -> None:
         assert call.grant is not None  # noqa: S101 - the caller has one
-        service, referee = call.route.service, budget.referee
+        service, most, referee = call.route.service, call.grant.most, None if budget is None else budget.referee
         if referee is not None:
             await referee.before(service, call.receipt.started_at.timestamp())
-        reserve = partial(budget.reserve, call.receipt, service, call.asked, call.grant.most, earlier=earlier)
-        held = left = False
+        held, left = False, threading.Event()
 
         def hold() -> None:
             nonlocal held
-            call.held, held = reserve(), True
-            if left:  # by who waited for this thread
-                budget.release(call.receipt)
+            if budget is not None and not left.is_set():
+                call.held, held = budget.reserve(call.receipt, service, call.asked, most, earlier=earlier), True
+                if left.is_set():
+                    budget.release(call.receipt)
+            if left.is_set():  # by who waited for this thread
                 raise RuntimeError("the call was given up; nothing was sent")
 
+        stores = () if budget is None else budget.stores
+        opened = partial(self._recorder.opened, call.receipt, hold, stores, left.is_set)
         try:
             try:
-                await self._recorder.opened_and_held(call.receipt, hold, budget.store)
+                await opened()
             except BudgetExceeded:
                 if referee is None or not await referee.again(service):
                     raise
-                await self._recorder.opened_and_held(call.receipt, hold, budget.store)
+                await opened()
         except BaseException as error:
-            left = True
-            if held or not isinstance(error, ZeroGError):
+            left.set()
+            if held or budget is None or not isinstance(error, ZeroGError):
                 self._closing.dropped(call)
             raise
 

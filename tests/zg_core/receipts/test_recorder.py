@@ -39,7 +39,7 @@ def test_what_is_held_goes_with_the_receipt_that_could_not_be_written(store: Sto
         store.write("ALTER TABLE receipts RENAME TO gone")
 
     with pytest.raises(ConfigError, match="no such table"):
-        run(recorder(kept).opened_and_held(receipt(), hold, store))
+        run(recorder(kept).opened(receipt(), hold, [store], bool))
     assert list(store.stream("SELECT * FROM budget_totals")) == []
     assert len(kept) == 0
 
@@ -67,7 +67,7 @@ def test_a_call_whose_cost_cannot_be_counted_is_written_with_its_marks(
         raise ConfigError("no budget", code="store_unavailable")
 
     with caplog.at_level(logging.WARNING):
-        recorder(kept).ended(one, count, store if shared else Store("memory:"), [mark], seen.append)
+        recorder(kept).ended(one, count, [store if shared else Store("memory:")], [mark], seen.append)
     assert counted == [1, 1] if shared else [1]
     assert "could not be settled" in caplog.text
     assert seen[-1] == frozenset()
@@ -84,7 +84,7 @@ def test_a_mark_of_another_reply_is_known_before_the_receipt_is_written(store: S
     def known(old: frozenset[bytes]) -> None:
         one.replayed = bool(old)
 
-    recorder(kept).ended(one, lambda: None, store, [mark], known)
+    recorder(kept).ended(one, lambda: None, [store], [mark], known)
     found = kept.get(one.id)
     assert found is not None
     assert found.replayed
