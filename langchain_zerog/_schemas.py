@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_function, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
@@ -38,7 +37,7 @@ def openai_function(schema: Any, *, strict: bool | None = None) -> dict[str, Any
             schema = function
     made: dict[str, Any] = (
         convert_to_openai_tool(schema, strict=strict)["function"]
-        if isinstance(schema, BaseTool)
+        if _is_tool(schema)
         else convert_to_openai_function(schema, strict=strict)
     )
     source = _schema_of(schema)
@@ -114,7 +113,7 @@ def _plain_tool(tool: dict[str, Any]) -> dict[str, Any]:
 
 def _schema_of(schema: Any) -> dict[str, Any] | None:
     """The JSON schema of a class or tool; None of anything else, which LangChain leaves as it is."""
-    if isinstance(schema, BaseTool):
+    if _is_tool(schema):
         schema = schema.tool_call_schema
         if isinstance(schema, dict):
             return schema
@@ -123,3 +122,9 @@ def _schema_of(schema: Any) -> dict[str, Any] | None:
         made: dict[str, Any] = schema.model_json_schema() if issubclass(schema, BaseModel) else old.schema()
         return made
     return None
+
+
+def _is_tool(schema: Any) -> bool:
+    from langchain_core.tools import BaseTool  # a tenth of all that importing this package takes
+
+    return isinstance(schema, BaseTool)

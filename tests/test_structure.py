@@ -106,6 +106,20 @@ def test_only_the_command_line_prints() -> None:
     report(problems, "prints: use logging.getLogger(__name__)")
 
 
+def test_no_test_changes_time_for_all_threads() -> None:
+    """What is patched in `time` or `asyncio` themselves reaches the networks that a worker's tests share."""
+    whole = re.compile(
+        r"""setattr\(\s*(?:time|asyncio|"(?:[\w.]+\.)?(?:time|asyncio)\.\w+"|[\w.]+\.(?:time|asyncio))\b"""
+    )
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in (ROOT / "tests").rglob("*.py")
+        if path.name != "moments.py"
+        for match in whole.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "tests.moments.instead changes it for one module"
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_is_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file(), f"{package}/py.typed is missing"

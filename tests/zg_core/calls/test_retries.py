@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.moments import instead
 from tests.zg_core.calls.test_path import EVENT, GOOD, Backend, World, outcomes
 from tests.zg_core.calls.test_turns import STREAM, closed_port
 from tests.zg_core.driving import with_loop, without_loop
@@ -99,7 +100,7 @@ class TestAttempts:
 
     def test_the_deadline_is_for_all_of_them_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 100.0
-        monkeypatch.setattr("zg_core.calls.retries.time.monotonic", lambda: now)
+        instead(monkeypatch, "zg_core.calls.retries.time", monotonic=lambda: now)
         attempts = Attempts(Retries(100, deadline=10.0))
         assert attempts.wait(RateLimited("x", status=429, retry_after=8)) == 8
         now += 8
@@ -111,7 +112,7 @@ class TestAttempts:
 
     def test_the_first_attempt_may_take_as_long_as_it_takes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 100.0
-        monkeypatch.setattr("zg_core.calls.retries.time.monotonic", lambda: now)
+        instead(monkeypatch, "zg_core.calls.retries.time", monotonic=lambda: now)
         attempts = Attempts(Retries(1, deadline=10.0, unknown=True))
         now += 300
         assert attempts.wait(OutcomeUnknown("x", code="timeout")) is not None

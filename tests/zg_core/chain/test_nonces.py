@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.moments import this_threads
 from zg_core.chain.encoding import Fees
 from zg_core.chain.nonces import HANGING_SECONDS, SILENT_SECONDS, Form, Lease, Nonces
 from zg_core.crypto import checksum_address
@@ -178,7 +179,7 @@ def test_clocks_of_machines_need_not_agree(postgres: str, monkeypatch: pytest.Mo
     store = Store(postgres)
     here = Nonces(store, 31337, RICH, process=ELSEWHERE)
     here.take(0, 0)
-    monkeypatch.setattr("time.time", lambda: 10**10)
+    this_threads(monkeypatch, 1e10)
     assert Nonces(store, 31337, RICH).take(0, 0).nonce == 1, "the server's clock says that it lives"
     store.close()
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.moments import instead
 from zg_core.config import Network
-from zg_core.contracts import reader as module
 from zg_core.contracts.reader import ChainReader
 from zg_core.errors import ChainError, ConfigError, WrongChain
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
@@ -60,7 +60,7 @@ class TestService:
 
     def test_is_read_again_after_its_time(self, node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 1000.0
-        monkeypatch.setattr(module.time, "monotonic", lambda: now)
+        instead(monkeypatch, "zg_core.contracts.reader.time", monotonic=lambda: now)
         chain = reader(node, ttl=60.0)
         provider = node.add(7)
         assert run(chain.service(provider)).input_price == 107

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.moments import instead
 from zg_core.databases import sqlite as module
 from zg_core.databases.sqlite import patiently, write_ahead
 
@@ -40,7 +41,7 @@ def test_a_lock_is_waited_for_and_taken_as_soon_as_it_is_free(tmp_path: Path) ->
 
 
 def test_other_errors_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.time, "sleep", lambda _: pytest.fail("it waits"))
+    instead(monkeypatch, "zg_core.databases.sqlite.time", sleep=lambda _: pytest.fail("it waits"))
     with pytest.raises(sqlite3.OperationalError, match="syntax"):
         patiently(lambda: connected(tmp_path / "x").execute("nonsense"))
 

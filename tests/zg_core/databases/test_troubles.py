@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from zg_core.errors import ConfigError
 from zg_core.store import Store
 
 pytestmark = pytest.mark.requires("postgres")
-Server = Callable[[str], None]
+Server = Callable[[str], list[tuple[Any, ...]]]
 
 
 @pytest.fixture
@@ -21,8 +22,9 @@ def server(postgres: str) -> Iterator[Server]:
 
     with psycopg.connect(postgres.replace("+psycopg", ""), autocommit=True) as owner:
 
-        def run(statement: str) -> None:
-            owner.execute(statement)  # type: ignore[call-overload]
+        def run(statement: str) -> list[tuple[Any, ...]]:
+            found = owner.execute(statement)  # type: ignore[call-overload]
+            return found.fetchall() if found.description else []
 
         run("CREATE ROLE worker LOGIN")
         run("CREATE SCHEMA IF NOT EXISTS work AUTHORIZATION worker")
@@ -79,6 +81,8 @@ def test_too_many_clients(server: Server, url: str) -> None:
         error = refusal(stores[2])
         assert ("max_connections" in error.hint, error.retryable) == (True, True)
         stores[0].close()
+        while server("SELECT count(*) FROM pg_stat_activity WHERE usename = 'worker'") != [(1,)]:
+            continue  # until its process for that connection has run
         write(stores[2])
 
 

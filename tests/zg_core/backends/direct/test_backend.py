@@ -16,6 +16,7 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
+from tests.moments import instead
 from zg_core.backends.base import Grant, Route
 from zg_core.backends.direct import backend as module
 from zg_core.backends.direct.backend import DirectBackend
@@ -373,11 +374,9 @@ class TestModels:
             run(target.route("alias"))
         assert run(target.route("alias")).model == "alias"
 
-    def test_an_adapter_that_is_new_is_found_after_a_while(
-        self, target: Target, provider: Provider, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_new_adapter_is_found_later(self, target: Target, provider: Provider, monkeypatch: Any) -> None:
         now = 1000.0
-        monkeypatch.setattr("zg_core.backends.direct.backend.time.monotonic", lambda: now)
+        instead(monkeypatch, "zg_core.backends.direct.backend.time", monotonic=lambda: now)
         provider.says("/v1/lora/adapters", (200, {"adapters": []}), (200, {"adapters": [{"adapterName": "ft-new"}]}))
         for _ in range(3):
             with pytest.raises(ModelNotServed):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.moments import this_threads
 from zg_core.backends.opengradient import payment
 from zg_core.backends.opengradient.challenge import read
 from zg_core.errors import PaymentRequired
@@ -21,8 +22,6 @@ WALLET = Wallet.from_key(VECTORS["payer_key"])
 @pytest.fixture
 def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time and the random numbers that the vectors were made with."""
-    import time
-
     import x402.mechanisms.evm.exact.client as exact
     import x402.mechanisms.evm.exact.permit2_utils as permits
     import x402.mechanisms.evm.upto.client as upto
@@ -34,7 +33,7 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, "create_permit2_nonce", lambda: nonce)
         if hasattr(module, "create_nonce"):
             monkeypatch.setattr(module, "create_nonce", lambda: authorized)
-    monkeypatch.setattr(time, "time", lambda: float(VECTORS["now"]))
+    this_threads(monkeypatch, float(VECTORS["now"]))
 
 
 def permit_of(name: str) -> tuple[payment.Permit, dict[str, Any]]:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.moments import instead
 from zg_core.localnet.base.clock import Clock
 
 HOUR = 3600.0
@@ -39,7 +40,7 @@ def test_advance_refuses_what_is_not_a_step_forward(seconds: float) -> None:
 
 def test_the_clock_stands_still_while_the_machine_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = [1_800_000_000.0]
-    monkeypatch.setattr("zg_core.localnet.base.clock.time.time", lambda: machine[0])
+    instead(monkeypatch, "zg_core.localnet.base.clock.time", time=lambda: machine[0])
     clock = Clock()
     machine[0] -= HOUR
     assert clock.now() == 1_800_000_000.0

@@ -74,7 +74,7 @@ class TestAnvil:
         assert process.poll() is not None
 
     def test_time_moves_for_node_and_providers_together(self, anvil: str) -> None:
-        with LocalNet(anvil=anvil) as net:
+        with LocalNet(anvil=anvil, settings=CALM) as net:
             net.open_account(net.wallet, net.providers[0])
             with Broker(**options(net)) as broker:
                 broker.retrieve([net.providers[0].address])
@@ -94,7 +94,7 @@ class TestAnvil:
         process = AnvilProcess(anvil)
         try:
             for _ in range(2):  # the second time the contracts are there already
-                with LocalNet(rpc=process.url) as net:
+                with LocalNet(rpc=process.url, settings=CALM) as net:
                     net.open_account(net.wallet, net.providers[0])
                     options_here = {**options(net), "provider": net.providers[0].address}
                     with ChatClient(verify="require", **options_here) as client:
@@ -122,7 +122,7 @@ def _balance(net: LocalNet, address: str) -> int:
 
 
 def test_another_local_network_can_be_the_node() -> None:
-    with LocalNet(providers=0) as first, LocalNet(rpc=first.rpc_url) as net:
+    with LocalNet(providers=0) as first, LocalNet(rpc=first.rpc_url, settings=CALM) as net:
         whole_job(net)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.moments import instead
 from zg_core.localnet.model.engine import RuleModel, UpstreamReply
 from zg_core.localnet.model.tokens import count_tokens
 
@@ -530,7 +531,7 @@ def slept(monkeypatch):
     async def record(seconds):
         delays.append(seconds)
 
-    monkeypatch.setattr("zg_core.localnet.model.engine.asyncio.sleep", record)
+    instead(monkeypatch, "zg_core.localnet.model.engine.asyncio", sleep=record)
     return delays
 
 

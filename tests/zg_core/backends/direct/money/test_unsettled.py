@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
 
+from tests.moments import instead
 from zg_core import ProviderUnavailable, Wallet
 from zg_core.backends.direct.money.unsettled import unsettled_fee
 from zg_core.backends.direct.session import read_token
@@ -94,7 +94,8 @@ class TestClocks:
     ) -> None:
         """A real provider, which judges the token by its own clock (0g-direct §3.2)."""
         there = net.clock.now()
-        monkeypatch.setattr(time, "time_ns", lambda: int((there + 60 * minutes) * 10**9))
+        now = int((there + 60 * minutes) * 10**9)
+        instead(monkeypatch, "zg_core.backends.direct.money.unsettled.time", time_ns=lambda: now)
         provider = net.providers[0]
         service = ServiceRecord(
             provider.address, "chatbot", provider.url, 1, 1, 0, "m", "TeeML", "", PROVIDER, True, private=True
