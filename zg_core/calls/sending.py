@@ -342,8 +342,6 @@ class Sending:
             held = True
 
         def note() -> None:
-            if left:
-                return
             try:
                 self._recorder.opened(call.receipt, hold, None if budget is None else budget.store)
             finally:
