@@ -51,6 +51,7 @@ class _Ended:
     budget: Counts | None = None
     held: int = 0
     counted: Fee | None = None
+    written: bool = False
     counting: threading.Lock = field(default_factory=threading.Lock)
     changing: threading.Lock = field(default_factory=threading.Lock)
 
@@ -163,6 +164,10 @@ class Closing:
     def dropped(self, call: Call) -> None:
         """`unsent`, where nobody may wait."""
         call.leave()
+        self.taken_back(call)
+
+    def taken_back(self, call: Call) -> None:
+        """Nothing is kept and held any more for a call whose request never left; again has no effect."""
         self._recorder.dropped(call.receipt)
         if call.budget is not None:
             self._transport.aside(call.budget.release, call.receipt)
@@ -204,14 +209,20 @@ class Closing:
     async def _end(self, call: Call, ended: _Ended) -> None:
         """Count what the call cost, note the marks of its reply, and write that it has ended."""
         marks = self._replays.arrived(call)
-        if self._recorder.keeps:
-            await self._transport.blocking(self._write_end, call, ended, marks)
-        else:
+        if not self._recorder.keeps:
             self._counted_aside(ended)
+            return
+        try:
+            await self._transport.blocking(self._write_end, call, ended, marks)
+        except BaseException:  # cancelled, perhaps before a thread was free for it: the call is paid all the same
+            self._transport.aside(self._write_end, call, ended, marks)
+            raise
 
     def _write_end(self, call: Call, ended: _Ended, marks: frozenset[bytes]) -> None:
         receipt, budget = ended.receipt, ended.budget
         with ended.counting:
+            if ended.written:
+                return
             fee = receipt.fee
             self._recorder.ended(
                 receipt,
@@ -220,7 +231,7 @@ class Closing:
                 marks,
                 lambda old: self._replays.known(call, old),
             )
-            ended.counted = fee
+            ended.counted, ended.written = fee, True
 
     async def _verdict(self, call: Call) -> Verdict:
         verdict = await self._backend.verify(call)

@@ -129,6 +129,17 @@ class Reading:
         self.check()
         return self._up_to_trouble(self._closed())
 
+    def read(self, response: bytes) -> list[Any]:
+        """All that its caller may see of a response that is in hand.
+
+        Raises:
+            BodyBroken: as `feed` and `close`.
+            RequestError: as they do; an error behind something that may be seen, too.
+        """
+        seen = [*self.feed(response), *self.close()]
+        self.check()
+        return seen
+
     def check(self) -> None:
         """Raise what was met behind that which was given last."""
         if self._trouble is not None:

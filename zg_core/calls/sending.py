@@ -287,14 +287,7 @@ class Sending:
             call.receipt.fee = capped(call.receipt.fee, call.grant.most)
             self._refuse_secrets(call, ask)
             call.receipt.payer = self._backend.payer
-            if call.budget is None:
-                try:
-                    await self._recorder.opened(call.receipt)
-                except BaseException:
-                    self._closing.dropped(call)
-                    raise
-            else:
-                await self._hold(call, call.budget, earlier)
+            await self._note(call, earlier)
         except BaseException:
             _told(call, None)
             if call.place is not None:
@@ -323,7 +316,7 @@ class Sending:
         )  # what was written before it was sealed
         for said in (written, *meant, *(value.encode() for value in ask.options.headers.values())):
             if self._gives_away(said) or any(
-                each is not None and each.reveal().encode() in said for _, each in self._granted.values()
+                each is not None and each.reveal().encode() in said for _, each in list(self._granted.values())
             ):
                 raise ConfigError(
                     "the request holds the key that pays; nothing was sent",
@@ -331,28 +324,37 @@ class Sending:
                     hint="look for it in the messages, parameters and headers of this call",
                 )
 
-    async def _hold(self, call: Call, budget: Counts, earlier: int) -> None:
-        assert call.grant is not None  # noqa: S101 - the caller has one
-        service, referee = call.route.service, budget.referee
+    async def _note(self, call: Call, earlier: int) -> None:
+        """Hold what the call may cost, and note that its request is on its way."""
+        budget, grant, service = call.budget, call.grant, call.route.service
+        assert grant is not None  # noqa: S101 - the caller has one
+        if budget is None and not self._recorder.keeps:
+            return
+        referee = None if budget is None else budget.referee
         if referee is not None:
             await referee.before(service, call.receipt.started_at.timestamp())
-        reserve = partial(budget.reserve, call.receipt, service, call.asked, call.grant.most, earlier=earlier)
         held = left = False
 
         def hold() -> None:
             nonlocal held
-            call.held, held = reserve(), True
-            if left:  # by who waited for this thread
-                budget.release(call.receipt)
-                raise RuntimeError("the call was given up; nothing was sent")
+            if budget is not None:
+                call.held = budget.reserve(call.receipt, service, call.asked, grant.most, earlier=earlier)
+            held = True
+
+        def note() -> None:
+            try:
+                self._recorder.opened(call.receipt, hold, None if budget is None else budget.store)
+            finally:
+                if left:  # by who waited for this thread, and may have taken back what was not there yet
+                    self._closing.taken_back(call)
 
         try:
             try:
-                await self._recorder.opened_and_held(call.receipt, hold, budget.store)
+                await self._transport.blocking(note)
             except BudgetExceeded:
                 if referee is None or not await referee.again(service):
                     raise
-                await self._recorder.opened_and_held(call.receipt, hold, budget.store)
+                await self._transport.blocking(note)
         except BaseException as error:
             left = True
             if held or not isinstance(error, ZeroGError):

@@ -45,24 +45,17 @@ class Recorder:
         self._stored = stored
         self._transport = transport
 
-    async def opened(self, receipt: Receipt) -> None:
-        """The request is about to be sent.
+    def opened(self, receipt: Receipt, hold: Callable[[], None], store: Store | None) -> None:
+        """The request is about to be sent, after `hold`: at one go where that writes to the same store. It may wait.
+
+        Args:
+            receipt: Of the call.
+            hold: Holds what it may cost, in `store`.
+            store: None where nothing is held.
 
         Raises:
             ConfigError: the store cannot be used; nothing was sent.
         """
-        if self._stored is not None:
-            await self._transport.blocking(self._stored.write, receipt)
-
-    async def opened_and_held(self, receipt: Receipt, hold: Callable[[], None], store: Store | None) -> None:
-        """`opened`, after `hold`, which writes to `store`: at one go where both are in one store.
-
-        Raises:
-            ConfigError: as `opened`.
-        """
-        await self._transport.blocking(self._open, receipt, hold, store)
-
-    def _open(self, receipt: Receipt, hold: Callable[[], None], store: Store | None) -> None:
         if self._stored is None:
             hold()
             return

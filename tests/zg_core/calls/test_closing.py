@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from zg_core import ChatClient
+from zg_core import Amount, AsyncChatClient, Budget, ChatClient
 from zg_core.calls.closing import RECORD_CHANGED, _Ended
 from zg_core.receipts import ReceiptStore
 from zg_core.store import Store
@@ -66,3 +68,81 @@ def test_a_correction_takes_back_no_verdict_that_comes_meanwhile(
         assert (kept.verdict.status, kept.fee.exact, kept.flags) == (Status.VERIFIED, False, receipt.flags)
         earlier = ReceiptStore(Store.open(store)).verdicts(receipt.id)
         assert Status.PENDING not in {each.status for each in earlier}
+
+
+BUDGET = Budget(per_run=Amount("1", "0G"))
+
+
+def test_a_call_that_is_cancelled_while_no_thread_is_free_is_counted_and_written(
+    options: dict[str, Any], provider: Any, tmp_path: Any
+) -> None:
+    store, free = f"sqlite:///{tmp_path}/store.db", threading.Event()
+    options = {**options, "provider": provider.address, "verify": "require", "store": store, "budget": BUDGET}
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(threads := ThreadPoolExecutor(1))
+        async with AsyncChatClient(**options) as client:
+            replays = client.calls.closing._replays
+            arrived = replays.arrived
+
+            def crowded(call: Any) -> Any:
+                threads.submit(free.wait, 60)
+                loop.call_soon(task.cancel)
+                return arrived(call)
+
+            replays.arrived = crowded  # type: ignore[method-assign]
+            task = asyncio.ensure_future(client.create(QUESTION))
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            free.set()
+        (receipt,) = client.receipts
+        assert (receipt.outcome, receipt.fee.exact) == ("answered", True)
+        assert client.spending.held() == []
+        assert client.spending.spent(receipt.payer, receipt.provider).amounts["per_run"] == receipt.fee.amount
+        kept = ReceiptStore(Store.open(store)).get(receipt.id)
+        assert (kept.outcome, kept.fee) == ("answered", receipt.fee)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("budget", [None, BUDGET])
+def test_a_call_that_is_cancelled_while_it_is_noted_leaves_nothing(
+    options: dict[str, Any], provider: Any, tmp_path: Any, budget: Budget | None
+) -> None:
+    store, slow = f"sqlite:///{tmp_path}/store.db", threading.Event()
+    options = {**options, "provider": provider.address, "store": store, "budget": budget}
+    spending = []
+
+    async def main() -> None:
+        async with AsyncChatClient(**options) as client:
+            spending.append(client.spending)
+            stored = client.calls.closing._recorder._stored
+            loop, write, drop, begun = asyncio.get_running_loop(), stored.write, stored.drop, asyncio.Event()
+            dropped = asyncio.Event()
+
+            def writes(receipt: Any) -> None:
+                loop.call_soon_threadsafe(begun.set)
+                assert slow.wait(60)
+                write(receipt)
+
+            def drops(receipt: Any) -> None:
+                if Store.open(store)._writer._open is None:  # else it waits for the transaction of what is slow
+                    drop(receipt)
+                    loop.call_soon_threadsafe(dropped.set)
+                    return
+                loop.call_soon_threadsafe(dropped.set)
+                drop(receipt)
+
+            stored.write, stored.drop = writes, drops  # type: ignore[method-assign]
+            task = asyncio.ensure_future(client.create(QUESTION))
+            await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await dropped.wait()
+            slow.set()
+
+    asyncio.run(main())  # its threads have ended then
+    assert list(Store.open(store).stream("SELECT id FROM receipts")) == []
+    assert spending[0] is None or spending[0].held() == []

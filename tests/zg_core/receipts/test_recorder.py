@@ -11,7 +11,7 @@ import pytest
 
 from tests.zg_core.receipts.test_model import receipt
 from zg_core.errors import ConfigError
-from zg_core.http.transport import SyncTransport, run
+from zg_core.http.transport import SyncTransport
 from zg_core.receipts import MemoryReceipts, ReceiptStore
 from zg_core.receipts.recorder import NOT_STORED, Recorder
 from zg_core.store import Store
@@ -39,7 +39,7 @@ def test_what_is_held_goes_with_the_receipt_that_could_not_be_written(store: Sto
         store.write("ALTER TABLE receipts RENAME TO gone")
 
     with pytest.raises(ConfigError, match="no such table"):
-        run(recorder(kept).opened_and_held(receipt(), hold, store))
+        recorder(kept).opened(receipt(), hold, store)
     assert list(store.stream("SELECT * FROM budget_totals")) == []
     assert len(kept) == 0
 
