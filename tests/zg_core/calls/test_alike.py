@@ -33,9 +33,9 @@ def framed(events: Iterable[dict[str, Any]], **options: Any) -> bytes:
 class Read:
     """All that is known of a stream that came in `chunks`, read with or without looking for what is alike."""
 
-    def __init__(self, chunks: Iterable[bytes], *, alike: bool) -> None:
+    def __init__(self, chunks: Iterable[bytes], form: Form = Form.EVENTS, *, alike: bool) -> None:
         call = made()
-        reading = Reading(call, alike=alike)
+        reading = Reading(call, form, alike=alike)
         self.shown: list[Any] = []
         self.error = ""
         try:
@@ -46,7 +46,8 @@ class Read:
             reading.check()
         except (RequestError, BodyBroken) as error:
             self.error = repr(error)
-        self.events = [json.dumps(each) for each in spread(self.shown)]
+        raw = form is Form.RAW
+        self.events = [b"".join(self.shown)] if raw else [json.dumps(each) for each in spread(self.shown)]
         self.words = sum(len(each.texts) for each in self.shown if isinstance(each, Words))
         exchange = call.exchange
         self.known = "".join(call.text), call.usage, call.odd_usage, call.finished, exchange.body_id, reading.done
@@ -59,7 +60,9 @@ class Read:
 def same(chunks: list[bytes]) -> Read:
     fast, slow = Read(chunks, alike=True), Read(chunks, alike=False)
     assert slow.words == 0
-    assert (fast.events, fast.error, fast.known, fast.hashed) == (slow.events, slow.error, slow.known, slow.hashed)
+    raw_fast, raw_slow = (Read(chunks, Form.RAW, alike=alike) for alike in (True, False))
+    for one, other in ((fast, slow), (raw_fast, raw_slow)):
+        assert (one.events, one.error, one.known, one.hashed) == (other.events, other.error, other.known, other.hashed)
     return fast
 
 
@@ -193,6 +196,12 @@ def test_what_is_met_behind_words_is_raised_once_they_were_shown() -> None:
         with pytest.raises(RequestError) as caught:
             step()
         assert caught.value.code == "malformed_reply"
+
+
+def test_bytes_of_events_that_are_alike_are_given_in_one_piece() -> None:
+    reading = Reading(made(), Form.RAW, alike=True)
+    events = [framed([said({"content": text})]) for text in ("a", "b", "c", "d", '"', "e")]
+    assert reading.feed(b"".join(events)) == [events[0], b"".join(events[1:])]
 
 
 def test_who_reads_bytes_gets_them_as_before() -> None:
