@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import cycle, islice, pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.effort import tries
 from tests.zg_core.calls.test_reading import DONE, made
+from zg_core.calls import alike
 from zg_core.calls.alike import Pattern, Words, spread
 from zg_core.calls.reading import Form, Reading
 from zg_core.errors import RequestError
@@ -209,3 +210,34 @@ def test_who_reads_bytes_gets_them_as_before() -> None:
     for form in (Form.TIDY, Form.RAW):
         reading = Reading(made(), form, alike=True)
         assert b"".join([*reading.feed(body), *reading.close(), *reading.last()]) == body
+
+
+def test_an_event_with_many_places_for_its_text_is_tried_at_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, parse = [], alike.parse_json
+
+    def parsed(data: bytes) -> Any:
+        tried.append(data)
+        return parse(data)
+
+    monkeypatch.setattr(alike, "parse_json", parsed)
+    places = ",".join(['"content":"x"'] * 2000)
+    same([b'data: {"n":%d,"choices":[{"delta":{%b}}]}\n\n' % (n, places.encode()) for n in range(5)])
+    assert 0 < len(tried) <= 5 * 4
+
+
+@pytest.mark.parametrize("between", [b": still here\n\n", b'data: {"choices":[{"delta":{"content":"\\u0061"}}]}\n\n'])
+def test_what_is_alike_but_for_what_comes_between_is_looked_through_a_few_times(
+    monkeypatch: pytest.MonkeyPatch, between: bytes
+) -> None:
+    looked, plain = [], alike._NOT_PLAIN
+
+    class Noted:
+        def search(self, data: bytes) -> Any:
+            looked.append(len(data))
+            return plain.search(data)
+
+    monkeypatch.setattr(alike, "_NOT_PLAIN", Noted())
+    stream = b"".join(islice(cycle([framed([{"choices": [{"delta": {"content": "a"}}]}]), between]), 2000))
+    found = same([stream])
+    assert found.words == 999
+    assert sum(looked) < 20 * len(stream)
