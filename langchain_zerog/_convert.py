@@ -86,7 +86,7 @@ def _message(said: Mapping[str, Any], counts: UsageMetadata | None) -> tuple[AIM
     content = said.get("content")
     if isinstance(content, str) and not any(said[name] for name in said if name not in ("role", "content")):
         beside, thought = {}, ""  # what nearly all of them are; only a number or a False is left, and shown
-        if len(said) > 2:
+        if len(said) > ("role" in said) + 1:
             beside = beside_of(said)
     else:
         beside, thought = {**reasoning_kwargs_of(said), **beside_of(said)}, reasoning_name(said)

@@ -12,7 +12,6 @@ from pydantic import BaseModel, PrivateAttr, model_validator
 
 from langchain_zerog import _blocks
 from langchain_zerog._bridge import awatched, sink_of, trace_runs, unwatch, watch, watched
-from langchain_zerog._cache import judged
 from langchain_zerog._convert import chat_result, combined_usage
 from langchain_zerog._errors import NeverServed, as_model_error
 from langchain_zerog._fields import ChatFields, plain_values
@@ -359,9 +358,13 @@ class ChatZeroG(ChatFields, BaseChatModel):
         return self._ask(messages, stop, kwargs).payload
 
     def _generate_with_cache(self, *arguments: Any, **kwargs: Any) -> ChatResult:
+        from langchain_zerog._cache import judged
+
         return super(ChatZeroG, judged(self, self._demands))._generate_with_cache(*arguments, **kwargs)
 
     async def _agenerate_with_cache(self, *arguments: Any, **kwargs: Any) -> ChatResult:
+        from langchain_zerog._cache import judged
+
         return await super(ChatZeroG, judged(self, self._demands))._agenerate_with_cache(*arguments, **kwargs)
 
     # what the provider says about the model

@@ -296,6 +296,15 @@ def test_a_refusal_is_kept(make_receipt: Callable[..., Receipt]) -> None:
     assert message.additional_kwargs == {"refusal": "No."}
 
 
+@pytest.mark.parametrize("role", [{}, {"role": "assistant"}])
+@pytest.mark.parametrize("beside", [{"x": 0}, {"x": False}, {"x": 0, "refusal": None}])
+def test_what_is_said_with_a_zero_is_kept(
+    make_receipt: Callable[..., Receipt], role: dict[str, Any], beside: dict[str, Any]
+) -> None:
+    message = chat_result(reply(make_receipt(), {**role, "content": "a", **beside})).generations[0].message
+    assert (message.content, message.additional_kwargs) == ("a", {"x": beside["x"]})
+
+
 def test_logprobs_are_kept(make_receipt: Callable[..., Receipt]) -> None:
     logprobs = {"content": [{"token": "Hi", "logprob": -0.1, "bytes": None, "top_logprobs": []}]}
     choices = [{"message": {"content": "Hi"}, "finish_reason": "stop", "logprobs": logprobs}]

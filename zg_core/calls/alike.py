@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from zg_core.jsontext import parse_json
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Pattern", "Words", "spread"]
 
 _LONGEST = 32 * 1024  # of what is looked at in one step
+_FIRST = 1024  # so much at first, and twice as much as long as all of it is alike: what is not is looked at again
+_MOST_PLACES = 4  # of an event, where its text may stand: each takes as long to be tried as to parse it
 _CONTENT = re.compile(rb'"content"[ ]*:[ ]*"')
 _LITERAL = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+')
 _NOT_PLAIN = re.compile(rb'[\x00-\x09\x0b-\x1f"\\]')  # a line feed stands between the texts that are looked through
@@ -38,7 +41,7 @@ class Pattern:
         {'id': '1', 'choices': [{'index': 0, 'delta': {'content': 'lo'}}]}
     """
 
-    __slots__ = ("_between", "_choice", "_closing", "_delta", "_event", "_head", "_opening", "_tail", "bare")
+    __slots__ = ("_between", "_choice", "_closing", "_delta", "_event", "_head", "_opening", "_step", "_tail", "bare")
 
     def __init__(self, head: bytes, tail: bytes, event: dict[str, Any]) -> None:
         # Copies: who was shown the event may change it.
@@ -48,6 +51,7 @@ class Pattern:
         self._head, self._tail = head, tail
         self._opening, self._closing = b"data: " + head, tail + b"\n\n"
         self._between = self._closing + self._opening
+        self._step = _FIRST
         said = {name for name, value in self._delta.items() if value is not None}
         self.bare = said <= {"content", "role"} and not self._choice.get("logprobs")
         """Whether they say nothing but their text."""
@@ -63,7 +67,7 @@ class Pattern:
         if len(data) > _LONGEST or b"\n" in data or (text := _text_of(said)) is None:
             return None
         mark = "a" if text != "a" else "b"
-        for found in _CONTENT.finditer(data):
+        for found in islice(_CONTENT.finditer(data), _MOST_PLACES):
             end = _LITERAL.match(data, found.end())
             if end is None:
                 return None
@@ -92,22 +96,29 @@ class Pattern:
         """What the events say that follow one another from `at`, and where what is no such event begins."""
         opening, closing, between = self._opening, self._closing, self._between
         start = at + len(opening)
-        if not stream.startswith(opening, at) or (end := stream.rfind(closing, start, at + _LONGEST)) < 0:
+        if not stream.startswith(opening, at):
+            return [], at
+        end = stream.rfind(closing, start, start + self._step)
+        if end < 0 and (end := stream.find(closing, start, at + _LONGEST)) < 0:
             return [], at
         parts = stream[start:end].split(between)
         joined = b"\n".join(parts)
         if _NOT_PLAIN.search(joined) is None:  # all of them at once
             try:
                 if len(texts := joined.decode().split("\n")) == len(parts):
+                    self._step = min(2 * self._step, _LONGEST)
                     return texts, end + len(closing)
             except UnicodeDecodeError:
                 pass
         texts = []
         for part in parts:
             if (text := _text(part)) is None:
+                self._step = _FIRST
                 break
             texts.append(text)
             at += len(opening) + len(part) + len(closing)
+        else:
+            self._step = min(2 * self._step, _LONGEST)
         return texts, at
 
 

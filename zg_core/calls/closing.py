@@ -175,6 +175,10 @@ class Closing:
     def dropped(self, call: Call) -> None:
         """`unsent`, where nobody may wait."""
         call.leave()
+        self.taken_back(call)
+
+    def taken_back(self, call: Call) -> None:
+        """Nothing is kept and held any more for a call whose request never left; again has no effect."""
         self._recorder.dropped(call.receipt)
         if call.budget is not None:
             self._transport.aside(call.budget.release, call.receipt)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from zg_core.calls.call import Ask, Options
@@ -51,7 +50,7 @@ async def judged(calls: Calls, ask: Ask, response: bytes, headers: Mapping[str, 
     exchange.status, exchange.headers = 200, {name.lower(): value for name, value in headers.items()}
     reading = reading_of(call, Form.EVENTS, backend.hear)
     try:
-        deque((*reading.feed(response), *reading.close()), maxlen=0)
+        reading.read(response)
     except BodyBroken as error:
         message = f"the answer is not whole: {error.reason}"
         raise ConfigError(message, code="bad_exchange", hint="give all bytes that came, as they came") from None

@@ -70,8 +70,8 @@ class Reading:
             those who ask for them get what was in them, tidy.
         hear: The backend's ear: what an event, or the body, says beside its answer is noted, and what its caller shall
             see is given back.
-        alike: Whether events that differ from one before in nothing but their text may come as `Words`; the ear is not
-            told of them.
+        alike: Whether events that differ from one before in nothing but their text may come as `Words`, or as their
+            bytes in one piece; the ear is not told of them.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Reading:
         self._form = Form.TIDY if sealed and form is Form.RAW else form
         self._ear = hear
         self._pattern: Pattern | None = None
-        self._lessons = _LESSONS if alike and self._form is Form.EVENTS else 0
+        self._lessons = _LESSONS if alike and self._form is not Form.TIDY else 0
         self._trouble: Exception | None = None  # met after what may be seen, and raised once that was
         self._decoder = SSEDecoder() if call.streamed else None
         self._begun = not call.streamed
@@ -129,6 +129,17 @@ class Reading:
         self.check()
         return self._up_to_trouble(self._closed())
 
+    def read(self, response: bytes) -> list[Any]:
+        """All that its caller may see of a response that is in hand.
+
+        Raises:
+            BodyBroken: as `feed` and `close`.
+            RequestError: as they do; an error behind something that may be seen, too.
+        """
+        seen = [*self.feed(response), *self.close()]
+        self.check()
+        return seen
+
     def check(self) -> None:
         """Raise what was met behind that which was given last."""
         if self._trouble is not None:
@@ -163,16 +174,12 @@ class Reading:
 
     def _alike(self, chunk: bytes) -> Iterator[Any]:
         """The events in `chunk`; those that are like one before are neither cut nor parsed."""
-        at, decoder = 0, self._decoder
-        while at < len(chunk) and decoder is not None:
-            pattern = self._pattern
-            if pattern is not None and decoder.idle and not self.done:
-                texts, at = pattern.texts(chunk, at)
-                if texts:
-                    self._call.text += texts
-                    self._lessons = _LESSONS
-                    yield Words(pattern, texts)
-                    continue
+        at = 0
+        while at < len(chunk):
+            texts, at = self._known(chunk, at)
+            if texts and self._pattern is not None:
+                yield Words(self._pattern, texts)
+                continue
             end = chunk.find(b"\n\n", at) + 2
             if end < 2 or not self._lessons:
                 end = len(chunk)
@@ -180,6 +187,17 @@ class Reading:
                 if (seen := self._hear(data)) is not None:
                     yield seen
             at = end
+
+    def _known(self, chunk: bytes, at: int) -> tuple[list[str], int]:
+        """What the events say that follow one another from `at` and are like one before, and where they end."""
+        decoder, pattern = self._decoder, self._pattern
+        if pattern is None or decoder is None or self.done or not decoder.idle:
+            return [], at
+        texts, end = pattern.texts(chunk, at)
+        if texts:
+            self._call.text += texts
+            self._lessons = _LESSONS
+        return texts, end
 
     def _closed(self) -> Iterator[Any]:
         if self._decoder is None:
@@ -258,10 +276,15 @@ class Reading:
 
     def _raw_parts(self, chunk: bytes) -> Iterator[bytes]:
         """What of the bytes belongs to events that were understood; the end, and what follows it, is kept."""
-        for part in _parts(chunk):
-            for data in self._cut(part):
-                self._hear(data)
-            self._raw.append(part)
+        at = 0
+        while (begin := at) < len(chunk):
+            texts, at = self._known(chunk, at)
+            if not texts:
+                blank = _BLANK_LINE.search(chunk, at)
+                at = blank.end() if blank else len(chunk)
+                for data in self._cut(chunk[begin:at]):
+                    self._hear(data)
+            self._raw.append(chunk[begin:at])
             if not self.done and self._decoder is not None and self._decoder.idle:
                 yield from self._released()
 
@@ -410,16 +433,6 @@ def _whole_characters(said: Any) -> Any:
 
 def _tidy(data: bytes) -> bytes:
     return b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n"
-
-
-def _parts(chunk: bytes) -> Iterator[bytes]:
-    """`chunk`, cut after each blank line."""
-    start = 0
-    for match in _BLANK_LINE.finditer(chunk):
-        yield chunk[start : match.end()]
-        start = match.end()
-    if start < len(chunk):
-        yield chunk[start:]
 
 
 def _id_of(said: dict[str, Any]) -> str:

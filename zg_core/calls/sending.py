@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -288,7 +287,7 @@ class Sending:
             call.receipt.fee = capped(call.receipt.fee, call.grant.most)
             self._refuse_secrets(call, ask)
             call.receipt.payer = self._backend.payer
-            await self._hold(call, call.budget, earlier)
+            await self._note(call, earlier)
         except BaseException:
             _told(call, None)
             if call.place is not None:
@@ -317,7 +316,7 @@ class Sending:
         )  # what was written before it was sealed
         for said in (written, *meant, *(value.encode() for value in ask.options.headers.values())):
             if self._gives_away(said) or any(
-                each is not None and each.reveal().encode() in said for _, each in self._granted.values()
+                each is not None and each.reveal().encode() in said for _, each in list(self._granted.values())
             ):
                 raise ConfigError(
                     "the request holds the key that pays; nothing was sent",
@@ -325,34 +324,40 @@ class Sending:
                     hint="look for it in the messages, parameters and headers of this call",
                 )
 
-    async def _hold(self, call: Call, budget: Counts | None, earlier: int) -> None:
-        assert call.grant is not None  # noqa: S101 - the caller has one
-        service, most, referee = call.route.service, call.grant.most, None if budget is None else budget.referee
+    async def _note(self, call: Call, earlier: int) -> None:
+        """Hold what the call may cost, and note that its request is on its way."""
+        budget, grant, service = call.budget, call.grant, call.route.service
+        assert grant is not None  # noqa: S101 - the caller has one
+        if budget is None and not self._recorder.keeps:
+            return
+        referee = None if budget is None else budget.referee
         if referee is not None:
             await referee.before(service, call.receipt.started_at.timestamp())
-        held, left = False, threading.Event()
+        held = left = False
 
         def hold() -> None:
             nonlocal held
-            if budget is not None and not left.is_set():
-                call.held, held = budget.reserve(call.receipt, service, call.asked, most, earlier=earlier), True
-                if left.is_set():
-                    budget.release(call.receipt)
-            if left.is_set():  # by who waited for this thread
-                raise RuntimeError("the call was given up; nothing was sent")
+            if budget is not None:
+                call.held = budget.reserve(call.receipt, service, call.asked, grant.most, earlier=earlier)
+            held = True
 
-        stores = () if budget is None else budget.stores
-        opened = partial(self._recorder.opened, call.receipt, hold, stores, left.is_set)
+        def note() -> None:
+            try:
+                self._recorder.opened(call.receipt, hold, () if budget is None else budget.stores)
+            finally:
+                if left:  # by who waited for this thread, and may have taken back what was not there yet
+                    self._closing.taken_back(call)
+
         try:
             try:
-                await opened()
+                await self._transport.blocking(note)
             except BudgetExceeded:
                 if referee is None or not await referee.again(service):
                     raise
-                await opened()
+                await self._transport.blocking(note)
         except BaseException as error:
-            left.set()
-            if held or budget is None or not isinstance(error, ZeroGError):
+            left = True
+            if held or not isinstance(error, ZeroGError):
                 self._closing.dropped(call)
             raise
 

@@ -468,15 +468,21 @@ class ClientFields(OwnsClients, BaseModel):
 
     def _client(self) -> ChatClient:
         clients, said = self._clients, self._said()
-        return clients.blocking_of(said) or clients.blocking(self._client_settings(), said)
+        return clients.blocking_of(said) or clients.blocking(self._client_settings(), self._unchanged(said))
 
     def _async_client(self) -> AsyncChatClient:
         clients, said = self._clients, self._said()
-        return clients.asynchronous_of(said) or clients.asynchronous(self._client_settings(asynchronous=True), said)
+        return clients.asynchronous_of(said) or clients.asynchronous(
+            self._client_settings(asynchronous=True), self._unchanged(said)
+        )
 
     def _said(self) -> object:
         """All that `_client_settings` are made of: while it is as it was, so are they."""
         return _values()(self.__dict__), frozenset(self.__pydantic_fields_set__)
+
+    def _unchanged(self, said: object) -> object:
+        """`said`, if the settings that were made since then are made of it; another thread may have changed a field."""
+        return said if said == self._said() else None
 
     def _client_settings(self, *, asynchronous: bool = False) -> dict[str, Any]:
         """The arguments of the client. What nobody passed comes to it by the environment: its errors then say so."""

@@ -6,9 +6,6 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from zg_core import display
-from zg_core.receipts.model import row
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,6 +51,9 @@ class MemoryReceipts:
             return iter(list(self._receipts.values()))
 
     def _repr_html_(self) -> str:
+        from zg_core import display
+        from zg_core.receipts.model import row
+
         return display.table("Receipts", [row(each) for each in self])
 
     def to_pandas(self) -> Any:
@@ -62,6 +62,9 @@ class MemoryReceipts:
         Raises:
             ImportError: pandas is not installed; the extra ``notebooks`` brings it.
         """
+        from zg_core import display
+        from zg_core.receipts.model import row
+
         return display.frame(map(row, self))
 
     def __len__(self) -> int:

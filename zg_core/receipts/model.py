@@ -146,7 +146,7 @@ class Receipt:
     realm: str = ""
     task: str = "chat"
     run: str = field(default_factory=current_run)
-    evidence: Evidence = Evidence()  # noqa: RUF009 - it never changes
+    evidence: Evidence = field(default_factory=Evidence)
     payment: str = ""
     grant: Mapping[str, Any] = field(default_factory=dict)
     _resolved: threading.Event | None = field(default=None, repr=False)  # made for who waits: it is half a receipt

@@ -45,26 +45,17 @@ class Recorder:
         self._stored = stored
         self._transport = transport
 
-    async def opened(
-        self, receipt: Receipt, hold: Callable[[], None], stores: Collection[Store], left: Callable[[], bool]
-    ) -> None:
-        """The request is about to be sent: `hold` is done, and it is written, at one go where both are in one store.
+    def opened(self, receipt: Receipt, hold: Callable[[], None], stores: Collection[Store]) -> None:
+        """The request is about to be sent, after `hold`: at one go where both write to the same store. It may wait.
 
         Args:
-            receipt: Of the request.
+            receipt: Of the call.
             hold: Holds what it may cost, in `stores`.
             stores: None where nothing is held.
-            left: Whether the call was given up meanwhile, which whoever waits here may do: then it is not kept.
 
         Raises:
             ConfigError: the store cannot be used; nothing was sent.
         """
-        if stores or self._stored is not None:
-            await self._transport.blocking(self._open, receipt, hold, stores, left)
-
-    def _open(
-        self, receipt: Receipt, hold: Callable[[], None], stores: Collection[Store], left: Callable[[], bool]
-    ) -> None:
         stored = self._stored
         if stored is None:
             hold()
@@ -72,8 +63,6 @@ class Recorder:
         with stored.together() if stores and stored.shares(stores) else nullcontext():
             hold()
             stored.write(receipt, later=False)
-        if left():  # before it was written: nobody has taken it back
-            stored.drop(receipt)
 
     async def unsent(self, receipt: Receipt) -> None:
         """The request never left: it cost nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import cycle, islice, pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.effort import tries
 from tests.zg_core.calls.test_reading import DONE, made
+from zg_core.calls import alike
 from zg_core.calls.alike import Pattern, Words, spread
 from zg_core.calls.reading import Form, Reading
 from zg_core.errors import RequestError
@@ -33,9 +34,9 @@ def framed(events: Iterable[dict[str, Any]], **options: Any) -> bytes:
 class Read:
     """All that is known of a stream that came in `chunks`, read with or without looking for what is alike."""
 
-    def __init__(self, chunks: Iterable[bytes], *, alike: bool) -> None:
+    def __init__(self, chunks: Iterable[bytes], form: Form = Form.EVENTS, *, alike: bool) -> None:
         call = made()
-        reading = Reading(call, alike=alike)
+        reading = Reading(call, form, alike=alike)
         self.shown: list[Any] = []
         self.error = ""
         try:
@@ -46,7 +47,8 @@ class Read:
             reading.check()
         except (RequestError, BodyBroken) as error:
             self.error = repr(error)
-        self.events = [json.dumps(each) for each in spread(self.shown)]
+        raw = form is Form.RAW
+        self.events = [b"".join(self.shown)] if raw else [json.dumps(each) for each in spread(self.shown)]
         self.words = sum(len(each.texts) for each in self.shown if isinstance(each, Words))
         exchange = call.exchange
         self.known = "".join(call.text), call.usage, call.odd_usage, call.finished, exchange.body_id, reading.done
@@ -59,7 +61,9 @@ class Read:
 def same(chunks: list[bytes]) -> Read:
     fast, slow = Read(chunks, alike=True), Read(chunks, alike=False)
     assert slow.words == 0
-    assert (fast.events, fast.error, fast.known, fast.hashed) == (slow.events, slow.error, slow.known, slow.hashed)
+    raw_fast, raw_slow = (Read(chunks, Form.RAW, alike=alike) for alike in (True, False))
+    for one, other in ((fast, slow), (raw_fast, raw_slow)):
+        assert (one.events, one.error, one.known, one.hashed) == (other.events, other.error, other.known, other.hashed)
     return fast
 
 
@@ -195,8 +199,45 @@ def test_what_is_met_behind_words_is_raised_once_they_were_shown() -> None:
         assert caught.value.code == "malformed_reply"
 
 
+def test_bytes_of_events_that_are_alike_are_given_in_one_piece() -> None:
+    reading = Reading(made(), Form.RAW, alike=True)
+    events = [framed([said({"content": text})]) for text in ("a", "b", "c", "d", '"', "e")]
+    assert reading.feed(b"".join(events)) == [events[0], b"".join(events[1:])]
+
+
 def test_who_reads_bytes_gets_them_as_before() -> None:
     body = framed(said({"content": text}) for text in "abc") + DONE
     for form in (Form.TIDY, Form.RAW):
         reading = Reading(made(), form, alike=True)
         assert b"".join([*reading.feed(body), *reading.close(), *reading.last()]) == body
+
+
+def test_an_event_with_many_places_for_its_text_is_tried_at_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, parse = [], alike.parse_json
+
+    def parsed(data: bytes) -> Any:
+        tried.append(data)
+        return parse(data)
+
+    monkeypatch.setattr(alike, "parse_json", parsed)
+    places = ",".join(['"content":"x"'] * 2000)
+    same([b'data: {"n":%d,"choices":[{"delta":{%b}}]}\n\n' % (n, places.encode()) for n in range(5)])
+    assert 0 < len(tried) <= 5 * 4
+
+
+@pytest.mark.parametrize("between", [b": still here\n\n", b'data: {"choices":[{"delta":{"content":"\\u0061"}}]}\n\n'])
+def test_what_is_alike_but_for_what_comes_between_is_looked_through_a_few_times(
+    monkeypatch: pytest.MonkeyPatch, between: bytes
+) -> None:
+    looked, plain = [], alike._NOT_PLAIN
+
+    class Noted:
+        def search(self, data: bytes) -> Any:
+            looked.append(len(data))
+            return plain.search(data)
+
+    monkeypatch.setattr(alike, "_NOT_PLAIN", Noted())
+    stream = b"".join(islice(cycle([framed([{"choices": [{"delta": {"content": "a"}}]}]), between]), 2000))
+    found = same([stream])
+    assert found.words == 999
+    assert sum(looked) < 20 * len(stream)

@@ -6,13 +6,12 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from zg_core import AsyncChatClient, Budget, ChatClient, og
+from zg_core import Amount, AsyncChatClient, Budget, ChatClient
 from zg_core.calls.closing import RECORD_CHANGED, _Ended
 from zg_core.receipts import ReceiptStore
 from zg_core.store import Store
@@ -91,24 +90,101 @@ class _Busy(ThreadPoolExecutor):
         return super().submit(work, *given, **more)
 
 
-@pytest.mark.parametrize(("name", "refused"), [("_write_end", False), ("release", True)])
-def test_what_a_call_cost_is_counted_though_its_task_is_cancelled_before_a_thread_is_free(
-    options: dict[str, Any], provider: Any, tmp_path: Any, name: str, refused: bool
+def test_what_a_refused_call_held_is_given_back_though_it_is_cancelled_while_no_thread_is_free(
+    options: dict[str, Any], provider: Any, tmp_path: Any
 ) -> None:
     store = f"sqlite:///{tmp_path}/store.db"
     settings = {**options, "provider": provider.address, "max_retries": 0}
 
     async def ask() -> Any:
-        async with AsyncChatClient(**settings, verify="off", store=store, budget=Budget(per_run=og("1"))) as client:
+        async with AsyncChatClient(**settings, verify="off", store=store, budget=BUDGET) as client:
             assert client.spending is not None
             await client.create(QUESTION)
             task = asyncio.create_task(client.create(QUESTION))
-            threads = _Busy(name, task.cancel)
+            threads = _Busy("release", task.cancel)
             asyncio.get_running_loop().set_default_executor(threads)
-            with provider.fault("unavailable") if refused else nullcontext(), pytest.raises(asyncio.CancelledError):
+            with provider.fault("unavailable"), pytest.raises(asyncio.CancelledError):
                 await task
         return client.spending.held()
 
     assert asyncio.run(ask()) == []
     outcomes = sorted(each.outcome for each in ReceiptStore(Store.open(store)))
-    assert outcomes == (["answered", "refused"] if refused else ["answered", "answered"])
+    assert outcomes == ["answered", "refused"]
+
+
+BUDGET = Budget(per_run=Amount("1", "0G"))
+
+
+def test_a_call_that_is_cancelled_while_no_thread_is_free_is_counted_and_written(
+    options: dict[str, Any], provider: Any, tmp_path: Any
+) -> None:
+    store, free = f"sqlite:///{tmp_path}/store.db", threading.Event()
+    options = {**options, "provider": provider.address, "verify": "require", "store": store, "budget": BUDGET}
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(threads := ThreadPoolExecutor(1))
+        async with AsyncChatClient(**options) as client:
+            replays = client.calls.closing._replays
+            arrived = replays.arrived
+
+            def crowded(call: Any) -> Any:
+                threads.submit(free.wait, 60)
+                loop.call_soon(task.cancel)
+                return arrived(call)
+
+            replays.arrived = crowded  # type: ignore[method-assign]
+            task = asyncio.ensure_future(client.create(QUESTION))
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            free.set()
+        (receipt,) = client.receipts
+        assert (receipt.outcome, receipt.fee.exact) == ("answered", True)
+        assert client.spending.held() == []
+        assert client.spending.spent(receipt.payer, receipt.provider).amounts["per_run"] == receipt.fee.amount
+        kept = ReceiptStore(Store.open(store)).get(receipt.id)
+        assert (kept.outcome, kept.fee) == ("answered", receipt.fee)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("budget", [None, BUDGET])
+def test_a_call_that_is_cancelled_while_it_is_noted_leaves_nothing(
+    options: dict[str, Any], provider: Any, tmp_path: Any, budget: Budget | None
+) -> None:
+    store, slow = f"sqlite:///{tmp_path}/store.db", threading.Event()
+    options = {**options, "provider": provider.address, "store": store, "budget": budget}
+    spending = []
+
+    async def main() -> None:
+        async with AsyncChatClient(**options) as client:
+            spending.append(client.spending)
+            stored = client.calls.closing._recorder._stored
+            loop, write, drop, begun = asyncio.get_running_loop(), stored.write, stored.drop, asyncio.Event()
+            dropped = asyncio.Event()
+
+            def writes(receipt: Any, **how: Any) -> None:
+                loop.call_soon_threadsafe(begun.set)
+                assert slow.wait(60)
+                write(receipt, **how)
+
+            def drops(receipt: Any) -> None:
+                if Store.open(store)._writer._open is None:  # else it waits for the transaction of what is slow
+                    drop(receipt)
+                    loop.call_soon_threadsafe(dropped.set)
+                    return
+                loop.call_soon_threadsafe(dropped.set)
+                drop(receipt)
+
+            stored.write, stored.drop = writes, drops  # type: ignore[method-assign]
+            task = asyncio.ensure_future(client.create(QUESTION))
+            await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await dropped.wait()
+            slow.set()
+
+    asyncio.run(main())  # its threads have ended then
+    assert list(Store.open(store).stream("SELECT id FROM receipts")) == []
+    assert spending[0] is None or spending[0].held() == []

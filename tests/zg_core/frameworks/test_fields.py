@@ -6,7 +6,7 @@ import copy
 import inspect
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -393,3 +393,30 @@ class TestLater:
     def test_anything_else_is_refused_without_being_shown_as_one(self, model: Any, value: Any) -> None:
         with pytest.raises(ValidationError, match="this is no Wallet"):
             model(wallet=value)
+
+
+class Hurried(Model):
+    """One that another thread changes while its client is made."""
+
+    changes: ClassVar[list[str]] = []
+
+    def _client_settings(self, *, asynchronous: bool = False) -> dict[str, Any]:
+        self.verify = self.changes.pop() if self.changes else self.verify
+        return super()._client_settings(asynchronous=asynchronous)
+
+
+def test_a_field_that_changes_while_the_client_is_made_is_not_what_its_client_is_known_by() -> None:
+    model = Hurried(provider=ADDRESS, network="local", verify="require")
+    Hurried.changes.append("off")
+    assert model._client().policy.mode == "off"
+    model.verify = "require"
+    assert model._client().policy.mode == "require"
+    assert model._client() is model._client()
+
+
+async def test_nor_is_that_of_the_async_client() -> None:
+    model = Hurried(provider=ADDRESS, network="local", verify="require")
+    Hurried.changes.append("off")
+    assert model._async_client().policy.mode == "off"
+    model.verify = "require"
+    assert model._async_client().policy.mode == "require"

@@ -78,6 +78,7 @@ def test_another_question_is_not_what_was_signed(settings: dict[str, Any], at: A
         ("chat", b"not json", b"{}", "bad_request_body"),
         ("transcription", b"--x\r\nhalf", b"{}", "bad_request_body"),
         ("chat", b'{"messages":[],"stream":true}', b'data: {"choices":[]}\n\n', "bad_exchange"),
+        ("chat", b'{"messages":[],"stream":true}', b'data: {"choices":[{"delta":{"content":"a"}}]}', "bad_exchange"),
         ("chat", b'{"messages":[]}', b"<html>", "malformed_reply"),
         ("chat", b'{"messages":[]}', b'{"error":"no"}', "error_in_reply"),
     ],

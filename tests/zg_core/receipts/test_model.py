@@ -196,3 +196,9 @@ class TestCopies:
         assert one.id != two.id
         assert one != two
         assert len({one, two}) == 2
+
+
+def test_no_two_receipts_share_what_a_reader_of_one_may_change() -> None:
+    one, other = receipt(), receipt()
+    assert one.evidence.facts is not other.evidence.facts
+    assert one.grant is not other.grant

@@ -45,7 +45,7 @@ def test_what_is_held_goes_with_the_receipt_that_could_not_be_written(store: Sto
         store.write("ALTER TABLE receipts RENAME TO gone")
 
     with pytest.raises(ConfigError, match="no such table"):
-        run(recorder(kept).opened(receipt(), hold, [store], bool))
+        recorder(kept).opened(receipt(), hold, [store])
     assert list(store.stream("SELECT * FROM budget_totals")) == []
     assert len(kept) == 0
 
@@ -105,23 +105,12 @@ def test_budgets_in_other_stores_are_no_part_of_what_is_kept_together(
         with store.transaction():
             assert store.kind == "sqlite"
 
-    run(recorder(kept).opened(receipt(), hold, [store, other], bool))
+    recorder(kept).opened(receipt(), hold, [store, other])
     recorder(kept).ended(receipt(), hold, [other], [], lambda _: None)
     assert [kept.shares(each) for each in ([], [store], [store, other], [Store(store.url)])] == [
         True, True, False, False,
     ]  # fmt: skip
     other.close()
-
-
-def test_a_call_that_is_given_up_while_it_is_written_leaves_no_receipt(store: Store, kept: ReceiptStore) -> None:
-    left = [False]
-
-    def hold() -> None:
-        left[0] = True  # and what takes it back is done before it is there
-
-    run(recorder(kept).opened(receipt(), hold, [], lambda: left[0]))
-    run(recorder(kept).opened(receipt(), hold, [store], lambda: left[0]))
-    assert len(kept) == 0
 
 
 def _refuse(store: Store, *ids: str) -> None:
@@ -147,7 +136,7 @@ def test_what_could_not_be_written_before_neither_stops_nor_follows_what_is_kept
     _refuse(store, ONE)
     with pytest.raises(ConfigError):
         kept.write(late)
-    run(recorder(kept).opened(one, lambda: None, [store], bool))  # a call is not refused for another's receipt
+    recorder(kept).opened(one, lambda: None, [store])  # a call is not refused for another's receipt
     assert {each.id for each in kept} == {TWO}
     _refuse(store)
     with pytest.raises(LookupError), kept.together():
@@ -163,9 +152,9 @@ def test_a_call_that_was_refused_since_it_could_not_be_written_is_not_written_la
 ) -> None:
     _refuse(store, ONE)
     with pytest.raises(ConfigError):
-        run(recorder(kept).opened(receipt(id=ONE), lambda: None, [], bool))
+        recorder(kept).opened(receipt(id=ONE), lambda: None, [])
     with pytest.raises(ConfigError):
-        run(recorder(kept).opened(receipt(id=ONE), lambda: None, [store], bool))
+        recorder(kept).opened(receipt(id=ONE), lambda: None, [store])
     _refuse(store)
     kept.write(receipt(id=TWO))
     assert [each.id for each in kept] == [TWO]
@@ -207,7 +196,7 @@ def _call_until(count: int, urls: list[str]) -> None:
     def hold() -> None:
         spending.reserve(one, SERVICE, REQUEST)
 
-    run(keeper.opened(one, hold, spending.stores, bool))
+    keeper.opened(one, hold, spending.stores)
     one.outcome, one.fee = "answered", Fee(neuron(30), exact=True)
     one.settle(PENDING)
     keeper.ended(one, lambda: spending.settle(one), spending.stores, [os.urandom(16)], lambda _: None)
