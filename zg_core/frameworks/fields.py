@@ -467,10 +467,12 @@ class ClientFields(OwnsClients, BaseModel):
         """What the client tells of its receipts: whoever listens in the framework, and `on_receipt`."""
         raise NotImplementedError
 
+    @clears_locals  # an address of a node may hold a password
     def _client(self) -> ChatClient:
         clients, said = self._clients, self._said()
         return clients.blocking_of(said) or clients.blocking(self._client_settings(), self._unchanged(said))
 
+    @clears_locals  # an address of a node may hold a password
     def _async_client(self) -> AsyncChatClient:
         clients, said = self._clients, self._said()
         return clients.asynchronous_of(said) or clients.asynchronous(
