@@ -53,19 +53,23 @@ _LIGHT = _HEAVIEST // 64  # no text of this size can weigh more
 _NO_BRACKET = bytes(set(range(256)) - set(_STEPS))
 
 
-def encode_body(payload: Mapping[str, Any]) -> bytes:
+def encode_body(payload: Mapping[str, Any], *, nan: bool = False) -> bytes:
     """`payload` as compact JSON in the caller's key order, UTF-8.
 
     Half of a character (a lone surrogate) becomes U+FFFD, two halves the character.
+
+    Args:
+        payload: What is written.
+        nan: Whether NaN and infinities are written as Python reads them: servers say them of probabilities.
 
     Raises:
         ConfigError: something in it is not JSON (NaN included); the message says where and what it is.
     """
     long: list[str] = []
     try:
-        text = _text_of(payload, long)
+        text = _text_of(payload, long, nan=nan)
     except (TypeError, ValueError, RecursionError) as error:
-        message = f"the request is not JSON: {not_json(payload) or error}"
+        message = f"the request is not JSON: {not_json(payload, nan=nan) or error}"
         raise ConfigError(message, code="bad_request_body", hint="send plain dicts, lists, texts and numbers") from None
     if not long:
         return _utf8(text)
@@ -78,10 +82,10 @@ def encode_body(payload: Mapping[str, Any]) -> bytes:
     return body.getvalue()
 
 
-def _text_of(payload: Mapping[str, Any], long: list[str]) -> str:
+def _text_of(payload: Mapping[str, Any], long: list[str], *, nan: bool) -> str:
     """`payload` as JSON; where a long text belongs stands `_PLACE`, and the text is in `long`."""
     if _encoder is None:  # not in every Python
-        return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=nan)
 
     def quoted(text: str) -> str:
         if len(text) < _LONG or type(text) is not str:
@@ -89,7 +93,7 @@ def _text_of(payload: Mapping[str, Any], long: list[str]) -> str:
         long.append(text)
         return _PLACE
 
-    return "".join(_encoder({}, _none, quoted, None, ":", ",", False, False, False)(payload, 0))
+    return "".join(_encoder({}, _none, quoted, None, ":", ",", False, False, nan)(payload, 0))
 
 
 def _none(value: object) -> None:

@@ -63,7 +63,7 @@ async def done(calls: Calls, call: Call, data: Mapping[str, Any], headers: Mappi
     exchange.headers = {name.lower(): value for name, value in headers.items()}
     reading = reading_of(call, Form.EVENTS, calls.backend.hear)
     try:
-        (body,) = reading.read(encode_body(data))
+        (body,) = reading.read(encode_body(data, nan=True))
     except RequestError as error:
         exchange.complete = True
         error.receipt = await calls.closing.judge(call, "failed")

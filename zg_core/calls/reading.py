@@ -336,9 +336,9 @@ class Reading:
         if self._lessons and not mended:
             self._pattern = Pattern.of(data, said)
             self._lessons -= 1
-        if self._form is Form.EVENTS:
+        if self._form is not Form.TIDY:
             return said
-        return _tidy(encode_body(said) if mended else data)
+        return _tidy(encode_body(said, nan=True) if mended else data)
 
     def _counted(self, said: dict[str, Any]) -> None:
         """Embeddings that state no prompt tokens are billed all the same, by a rule that is known (services §5)."""
@@ -380,10 +380,10 @@ class Reading:
             for choice in said["choices"] if isinstance(said.get("choices"), list) else ():
                 if isinstance(choice, dict) and isinstance(choice.get("message"), dict):
                     as_delta(choice)
-            return said if self._form is Form.EVENTS else _tidy(encode_body(said))
+            return said if self._form is Form.EVENTS else _tidy(encode_body(said, nan=True))
         if self._form is Form.EVENTS:
             return said
-        return encode_body(said) if mended and self._form is Form.TIDY else raw
+        return encode_body(said, nan=True) if mended and self._form is Form.TIDY else raw
 
 
 def _request_of(call: Call) -> Any:

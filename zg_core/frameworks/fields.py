@@ -7,6 +7,7 @@ name, whatever the framework.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import asdict, fields
 from functools import cache
 from importlib import import_module
@@ -466,10 +467,12 @@ class ClientFields(OwnsClients, BaseModel):
         """What the client tells of its receipts: whoever listens in the framework, and `on_receipt`."""
         raise NotImplementedError
 
+    @clears_locals  # an address of a node may hold a password
     def _client(self) -> ChatClient:
         clients, said = self._clients, self._said()
         return clients.blocking_of(said) or clients.blocking(self._client_settings(), self._unchanged(said))
 
+    @clears_locals  # an address of a node may hold a password
     def _async_client(self) -> AsyncChatClient:
         clients, said = self._clients, self._said()
         return clients.asynchronous_of(said) or clients.asynchronous(
@@ -478,7 +481,9 @@ class ClientFields(OwnsClients, BaseModel):
 
     def _said(self) -> object:
         """All that `_client_settings` are made of: while it is as it was, so are they."""
-        return _values()(self.__dict__), frozenset(self.__pydantic_fields_set__)
+        values = self.__dict__
+        held = [copy(value) for name in _HOLDING if (value := values[name])]
+        return _values()(values), frozenset(self.__pydantic_fields_set__), held
 
     def _unchanged(self, said: object) -> object:
         """`said`, if the settings that were made since then are made of it; another thread may have changed a field."""
@@ -502,7 +507,7 @@ class ClientFields(OwnsClients, BaseModel):
                     if name in given:
                         hidden.update(backed[name])
                     continue
-            settings[name] = value
+            settings[name] = copy(value) if name in _HOLDING else value
         settings["stream"] = values["stream_policy"]
         settings["http_client"] = values["http_async_client" if asynchronous else "http_client"]
         settings["on_receipt"] = self._relay()
@@ -517,6 +522,7 @@ class ClientFields(OwnsClients, BaseModel):
 
 
 _OWN_KEYS = {"opengradient": "OG_PRIVATE_KEY", "router": "ZEROG_ROUTER_API_KEY"}
+_HOLDING = ("kinds", "accept_models", "headers")  # what may be changed in place
 _SHORTEST = 16  # of what is looked for as a secret: a placeholder is none
 # They go to the client under another name, in one of its forms, or only where they say something.
 _IN_OTHER_FORM = {"stream_policy", "http_client", "http_async_client", "on_receipt", "limits", "max_retries"}

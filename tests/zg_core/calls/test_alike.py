@@ -222,7 +222,7 @@ def test_an_event_with_many_places_for_its_text_is_tried_at_a_few(monkeypatch: p
     monkeypatch.setattr(alike, "parse_json", parsed)
     places = ",".join(['"content":"x"'] * 2000)
     same([b'data: {"n":%d,"choices":[{"delta":{%b}}]}\n\n' % (n, places.encode()) for n in range(5)])
-    assert 0 < len(tried) <= 5 * 4
+    assert 0 < len(tried) <= 2 * 5 * 4  # read in two forms
 
 
 @pytest.mark.parametrize("between", [b": still here\n\n", b'data: {"choices":[{"delta":{"content":"\\u0061"}}]}\n\n'])
@@ -240,4 +240,4 @@ def test_what_is_alike_but_for_what_comes_between_is_looked_through_a_few_times(
     stream = b"".join(islice(cycle([framed([{"choices": [{"delta": {"content": "a"}}]}]), between]), 2000))
     found = same([stream])
     assert found.words == 999
-    assert sum(looked) < 20 * len(stream)
+    assert sum(looked) < 2 * 20 * len(stream)

@@ -160,6 +160,16 @@ class TestFraming:
         assert seen.call.exchange.response_sha256 == Seen(body, form=Form.RAW).call.exchange.response_sha256
         assert "\N{REPLACEMENT CHARACTER}".encode() in Seen(body, form=Form.TIDY).bytes
 
+    @pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999"])
+    @pytest.mark.parametrize("form", Form)
+    def test_nor_is_it_an_error_beside_a_number_that_only_servers_write(self, form: Form, number: bytes) -> None:
+        body = HELLO.replace(b"lo", b"l\xc3").replace(b'"index"', b'"logprob": %b, "index"' % number) + DONE
+        seen = Seen(body, form=form)
+        assert seen.call.text == ["Hel", "l\N{REPLACEMENT CHARACTER}"]
+        if form is Form.TIDY:
+            last = json.loads(SSEDecoder().feed(seen.bytes)[1])["choices"][0]
+            assert repr(last["logprob"]) == repr(json.loads(number))
+
     @pytest.mark.parametrize("data", [b"junk", b"[]", b"null", b'"x"', b"{", b"[" * 100_000, b"\xff"])
     def test_an_event_that_is_no_object_is_an_error(self, data: bytes) -> None:
         with pytest.raises(RequestError) as caught:
@@ -189,6 +199,11 @@ class TestWhole:
         assert shown == (json.loads(WHOLE) if form is Form.EVENTS else WHOLE)
         assert reading.last() == []
         assert (call.usage, call.exchange.body_id) == (Usage(9, 5), "x")
+
+    @pytest.mark.parametrize("streamed", [True, False])
+    def test_is_shown_with_numbers_that_only_servers_write(self, streamed: bool) -> None:
+        whole = WHOLE.replace(b"Hello", b"Hell\xc3").replace(b'"index"', b'"logprob":-Infinity,"index"')
+        assert b'"logprob":-Infinity' in Seen(whole, form=Form.TIDY, streamed=streamed).bytes
 
     @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b"\xff", b"[" * 100_000])
     def test_that_is_no_object_is_an_error(self, body: bytes) -> None:

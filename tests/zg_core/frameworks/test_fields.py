@@ -420,3 +420,15 @@ async def test_nor_is_that_of_the_async_client() -> None:
     assert model._async_client().policy.mode == "off"
     model.verify = "require"
     assert model._async_client().policy.mode == "require"
+
+
+def test_a_field_that_is_changed_in_place_is_heeded() -> None:
+    model = Model(provider=ADDRESS, network="local", kinds=["TeeML", "standard"], headers={"X-A": "1"})
+    client = model._client()
+    assert model._client() is client
+    model.kinds.remove("standard")  # type: ignore[union-attr]
+    assert model._client().policy.to_dict() == Policy.of("warn", kinds=["TeeML"]).to_dict() != client.policy.to_dict()
+    client = model._client()
+    model.headers["X-A"] = "2"  # type: ignore[index]
+    assert model._client() is not client
+    assert model._client() is model._client()
