@@ -112,7 +112,7 @@ class Store:
         self._ready = False  # a SQLite file that is there, with our schema
         self._memory: sqlite3.Connection | None = None
         self._pid = 0
-        self._lasting: set[int] = set()  # threads that are in a durable transaction on a SQLite file
+        self._lasting: set[tuple[int, int]] = set()  # threads that are in a durable transaction on a SQLite file
         self._writer: Writer | None = None
         if self._path is not None:
             from zg_core.databases.writer import Writer
@@ -162,7 +162,7 @@ class Store:
 
     def _check_alone(self) -> None:
         """Refuse what would wait for a transaction of its own thread."""
-        if self._lasting and threading.get_ident() in self._lasting:
+        if self._lasting and (os.getpid(), threading.get_ident()) in self._lasting:
             raise _nested()
 
     @contextmanager
@@ -192,13 +192,13 @@ class Store:
             if self._writer is not None and self._writer.busy_here:
                 raise _nested()
             self._file_now()
-            thread = threading.get_ident()
-            self._lasting.add(thread)
+            here = os.getpid(), threading.get_ident()
             try:
+                self._lasting.add(here)
                 with closing(self._connection()) as connection, _begun(connection) as work:
                     yield work
             finally:
-                self._lasting.discard(thread)
+                self._lasting.discard(here)
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
             raise  # a statement of ours
         except sqlite3.Error as error:
