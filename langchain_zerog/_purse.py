@@ -62,6 +62,11 @@ class Purse:
         )
         return Spending(budget, store, 0)
 
+    @property
+    def stores(self) -> tuple[Store]:
+        """See `Spending.stores`."""
+        return (self.store,)
+
     def spent(self) -> dict[str, int]:
         """What was spent, or may have been, by currency in smallest units."""
         return {currency: self._limits[currency].units - self._left(currency) for currency in self._of}

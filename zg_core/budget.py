@@ -37,6 +37,7 @@ __all__ = ["Budget", "Discrepancy", "Held", "Spending", "Spent"]
 # Longer than a call can take; until then a process on another machine is taken to live.
 _LOST_AFTER = 3600.0
 _FUNDING = "funding:"
+_HELD = "SELECT * FROM budget_holds WHERE realm = :realm ORDER BY at, id"
 _DOLLAR = 10**18
 MOST = 2**128  # neuron; there are not so many, and a price or count that says so must still fit into the store
 
@@ -223,6 +224,11 @@ class Spending:
         self.referee: Referee | None = None
         """Looks at the chain before calls; None without a store that keeps receipts."""
 
+    @property
+    def stores(self) -> tuple[Store]:
+        """Where it is counted: in `store`."""
+        return (self.store,)
+
     def reserve(
         self,
         receipt: Receipt,
@@ -393,15 +399,8 @@ class Spending:
             raise self._exceeded("per_call", units, limit, limit.units - earlier, kind)
         scopes = self._scopes(payer, provider, datetime.now(UTC), kind)
         with self.store.transaction(durable=bool(kind)) as work:
-            totals = all_spent(work, scopes)
-            for scope, (name, limit) in scopes.items():
-                left = limit.units - totals[scope]
-                if units > left:
-                    raise self._exceeded(name, units, limit, left, kind)
-            put_all(work, {scope: total + units for scope, total in totals.items()})
-            self._tell_limits(work, scopes)
             if not kind:  # which run uses the provider: the one alone is charged what nobody has a receipt for
-                work.run(
+                work.run(  # first, as by who compares (`Noted.compared`): none waits for the other's counters
                     "UPDATE referee SET calls = calls + 1,"
                     " run = CASE WHEN run = '' OR run = :run THEN :run ELSE '*' END"
                     " WHERE chain = :chain AND payer = :payer AND provider = :provider",
@@ -410,6 +409,13 @@ class Spending:
                     payer=payer.lower(),
                     provider=provider.lower(),
                 )
+            totals = all_spent(work, scopes)
+            for scope, (name, limit) in scopes.items():
+                left = limit.units - totals[scope]
+                if units > left:
+                    raise self._exceeded(name, units, limit, left, kind)
+            put_all(work, {scope: total + units for scope, total in totals.items()})
+            self._tell_limits(work, scopes)
             self._note(work, (id_, payer, provider, "open"), units, sorted(scopes))
 
     def _note(self, work: Work, what: tuple[str, str, str, str], units: int, scopes: list[str]) -> None:
@@ -479,7 +485,7 @@ class Spending:
     def held(self) -> list[Held]:
         """What is held in this store, oldest first; calls whose process has ended are ``unknown``."""
         with self.store.transaction(durable=False) as work:
-            rows = work.all("SELECT * FROM budget_holds WHERE realm = :realm ORDER BY at", lock=True, realm=self.realm)
+            rows = work.all(_HELD, lock=True, realm=self.realm)
             before = time.time() - _LOST_AFTER
             gone = {row["id"] for row in rows if row["at"] < before or life_of(row["holder"]) == "gone"}
             lost = {row["id"] for row in rows if row["state"] == "open"} & gone

@@ -70,6 +70,12 @@ def _missing(error: ModuleNotFoundError) -> ConfigError:
     return ConfigError(f"the store needs {error.name}", code="missing_extra", hint=hint)
 
 
+def _nested() -> ConfigError:
+    hint = "end the outer transaction first; only those that are not durable may be nested, on a SQLite file"
+    message = "the store cannot be used: this thread has another transaction open"
+    return ConfigError(message, code="store_unavailable", hint=hint)
+
+
 class Store:
     """One open store; use `Store.open`.
 
@@ -106,6 +112,7 @@ class Store:
         self._ready = False  # a SQLite file that is there, with our schema
         self._memory: sqlite3.Connection | None = None
         self._pid = 0
+        self._lasting: set[int] = set()  # threads that are in a durable transaction on a SQLite file
         self._writer: Writer | None = None
         if self._path is not None:
             from zg_core.databases.writer import Writer
@@ -141,14 +148,22 @@ class Store:
         Args:
             durable: Whether it must outlive the machine's end, too. What every call writes need not on a SQLite file,
                 and is ten times as cheap then: it goes the way of `write`. Those that a thread runs inside each other
-                are one there.
+                are one there; a durable one, and one of ``memory:``, stands alone.
 
         Raises:
             ConfigError: the database cannot be reached or used (code ``store_unavailable``).
         """
         if self.kind == "postgresql":
             return self._served()
-        return self._lite() if durable or self._writer is None else self._writer.transaction()
+        if durable or self._writer is None:
+            return self._lite()
+        self._check_alone()
+        return self._writer.transaction()
+
+    def _check_alone(self) -> None:
+        """Refuse what would wait for a transaction of its own thread."""
+        if self._lasting and threading.get_ident() in self._lasting:
+            raise _nested()
 
     @contextmanager
     def _served(self) -> Iterator[Work]:
@@ -173,9 +188,17 @@ class Store:
                 with self._lock, _begun(self._memory_now()) as work:  # shared by all threads
                     yield work
                 return
+            self._check_alone()
+            if self._writer is not None and self._writer.busy_here:
+                raise _nested()
             self._file_now()
-            with closing(self._connection()) as connection, _begun(connection) as work:
-                yield work
+            thread = threading.get_ident()
+            self._lasting.add(thread)
+            try:
+                with closing(self._connection()) as connection, _begun(connection) as work:
+                    yield work
+            finally:
+                self._lasting.discard(thread)
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
             raise  # a statement of ours
         except sqlite3.Error as error:
@@ -194,6 +217,7 @@ class Store:
             ConfigError: the database cannot be reached or used (code ``store_unavailable``).
         """
         if self._writer is not None:
+            self._check_alone()
             return self._writer.write(sql, parameters)
         with self.transaction() as work:
             return work.run(sql, **parameters)
@@ -344,8 +368,11 @@ class Store:
 @contextmanager
 def _begun(connection: sqlite3.Connection) -> Iterator[Work]:
     """A transaction of SQLite: no other is under way until it has ended."""
-    patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+    nested = connection.in_transaction
+    if nested:
+        raise _nested()
     try:
+        patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
         yield QuickWork(connection)
         connection.execute("COMMIT")
     except BaseException:

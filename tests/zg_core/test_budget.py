@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ import pytest
 from tests.processes import together
 from zg_core import Budget, BudgetExceeded, ChatClient, ConfigError, OutcomeUnknown, RateLimited, Store, neuron, og
 from zg_core.backends.base import Service
+from zg_core.backends.direct.audit.noted import Noted
 from zg_core.backends.direct.services import DirectRoute
 from zg_core.budget import Spending
 from zg_core.config import NETWORKS
@@ -27,7 +29,7 @@ from zg_core.types import Kind
 from zg_core.types import ServiceRecord as Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 PROVIDER, PAYER = "0x" + "ab" * 20, "0x" + "cd" * 20
@@ -309,3 +311,69 @@ class TestCalls:
         answered = caller.call(mine, QUESTION)
         service = answered.receipt.service
         assert estimate(service, QUESTION) >= answered.receipt.fee.amount
+
+
+class TestLocks:
+    """Whoever counts takes what others count, too, in one order: none waits for another that waits for it."""
+
+    def many(self, works: list[Callable[[], None]], times: int) -> None:
+        start = threading.Barrier(len(works))
+
+        def run(work: Callable[[], None]) -> None:
+            start.wait(60)
+            for _ in range(times):
+                work()
+
+        with ThreadPoolExecutor(len(works)) as threads:
+            for each in [threads.submit(run, work) for work in works]:
+                each.result(120)
+
+    def test_budgets_that_share_some_counters_never_wait_for_each_other(self, store: Store) -> None:
+        wallet, provider, times = og("1"), og("0.5"), 15
+        budgets = [
+            Budget(per_run=og("1"), per_wallet=wallet, run="z"),
+            Budget(per_run=og("1"), per_wallet=wallet, run="a"),
+            Budget(per_provider=provider, per_wallet=wallet),
+            Budget(per_run=og("1"), per_provider=provider, run="m"),
+        ]
+
+        def work(budget: Budget) -> Callable[[], None]:
+            counting = Spending(budget, store, 31337)  # each as in a process of its own
+
+            def one() -> None:
+                call = receipt(Fee(Amount(7), exact=True))
+                counting.reserve(call, SERVICE, REQUEST)
+                counting.settle(call)
+
+            return one
+
+        self.many([work(budget) for budget in budgets], times)
+        left = [Spending(budget, store, 31337).left(PAYER, PROVIDER) for budget in budgets]
+        assert left[2]["per_wallet"] == Amount(wallet.units - 3 * 7 * times)
+        assert left[3]["per_provider"] == Amount(provider.units - 2 * 7 * times)
+        assert [left[place]["per_run"] for place in (0, 1, 3)] == [Amount(og("1").units - 7 * times)] * 3
+        assert Spending(budgets[0], store, 31337).held() == []
+
+    def test_who_holds_and_who_compares_never_wait_for_each_other(self, store: Store) -> None:
+        budget, times = Budget(per_run=og("1"), per_wallet=og("1"), run="r"), 40
+        with store.transaction() as work:
+            work.run("DELETE FROM referee")
+        one, other = Spending(budget, store, 31337), Spending(budget, store, 31337)
+        noted, block = Noted(other), iter(range(1, 1000))
+        noted.see(PAYER, PROVIDER, 0.0, 0, 0)
+
+        def hold() -> None:
+            call = receipt()
+            one.reserve(call, SERVICE, REQUEST)
+            one.release(call)
+
+        def compare() -> None:
+            before = noted.seen(PAYER, PROVIDER)
+            assert before is not None
+            noted.compared(
+                PAYER, PROVIDER, before=before, block=next(block), settled=1, charged=1, unsettled=1, covered=0,
+                rolled=0.0, rolled_cover=0,
+            )  # fmt: skip
+
+        self.many([hold, compare], times)
+        assert one.left(PAYER, PROVIDER)["per_wallet"] == Amount(og("1").units - times)

@@ -66,8 +66,9 @@ class Counts(Protocol):
         ...
 
     @property
-    def store(self) -> Store | None:
-        """The store in which all of it is counted; None where there are several."""
+    def stores(self) -> tuple[Store, ...]:
+        """Where it is counted."""
+        ...
 
     @property
     def referee(self) -> Referee | None:
@@ -147,9 +148,8 @@ class _Several:
         return all(each.fits_call(units) for each in self._budgets)
 
     @property
-    def store(self) -> Store | None:
-        first = self._budgets[0].store
-        return first if all(each.store is first for each in self._budgets) else None
+    def stores(self) -> tuple[Store, ...]:
+        return tuple(store for each in self._budgets for store in each.stores)
 
     @property
     def referee(self) -> Referee | None:

@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zg_core.calls import observing
 from zg_core.crypto import same_address
@@ -147,9 +147,9 @@ class Closing:
                 if call.budget.referee is not None:
                     call.budget.referee.refused(receipt.provider, receipt.fee.upper or 0)
                 if call.grant is not None and call.grant.stands:
-                    await self._transport.blocking(call.budget.settle, receipt, receipt.fee)
+                    await self._surely(call.budget.settle, receipt, receipt.fee)
                 else:
-                    await self._transport.blocking(call.budget.release, receipt)
+                    await self._surely(call.budget.release, receipt)
         finally:
             await self._keep_closed(receipt)
         return receipt
@@ -157,9 +157,20 @@ class Closing:
     async def unsent(self, call: Call) -> None:
         """Take back a call whose request never left: it cost nothing."""
         call.leave()
-        await self._recorder.unsent(call.receipt)
-        if call.budget is not None:
-            await self._transport.blocking(call.budget.release, call.receipt)
+        try:
+            await self._recorder.unsent(call.receipt)
+        finally:
+            if call.budget is not None:
+                await self._surely(call.budget.release, call.receipt)
+
+    async def _surely(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Do `work`, which may be done twice, in a thread: though who waits for it goes before it is begun."""
+        try:
+            await self._transport.blocking(work, *arguments)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                self._transport.aside(work, *arguments)
+            raise
 
     def dropped(self, call: Call) -> None:
         """`unsent`, where nobody may wait."""
@@ -212,11 +223,7 @@ class Closing:
         if not self._recorder.keeps:
             self._counted_aside(ended)
             return
-        try:
-            await self._transport.blocking(self._write_end, call, ended, marks)
-        except BaseException:  # cancelled, perhaps before a thread was free for it: the call is paid all the same
-            self._transport.aside(self._write_end, call, ended, marks)
-            raise
+        await self._surely(self._write_end, call, ended, marks)
 
     def _write_end(self, call: Call, ended: _Ended, marks: frozenset[bytes]) -> None:
         receipt, budget = ended.receipt, ended.budget
@@ -227,7 +234,7 @@ class Closing:
             self._recorder.ended(
                 receipt,
                 lambda: self._settle(ended, fee),
-                None if budget is None else budget.store,
+                () if budget is None else budget.stores,
                 marks,
                 lambda old: self._replays.known(call, old),
             )

@@ -343,7 +343,7 @@ class Sending:
 
         def note() -> None:
             try:
-                self._recorder.opened(call.receipt, hold, None if budget is None else budget.store)
+                self._recorder.opened(call.receipt, hold, () if budget is None else budget.stores)
             finally:
                 if left:  # by who waited for this thread, and may have taken back what was not there yet
                     self._closing.taken_back(call)

@@ -1,7 +1,7 @@
 """What every call writes into a SQLite file: over one kept connection, straight through the driver.
 
 It does not wait for the disk: the end of this process loses nothing, only that of the machine can lose the last
-moments. Transactions that a thread runs inside another one are part of that one.
+moments. Transactions that a thread runs inside another one are part of that one: where one fails, all do.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zg_core.databases.sqlite import patiently
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from zg_core.errors import ConfigError
 
 __all__ = ["Writer"]
+
+_FORK_SECONDS = 5.0  # that a fork waits for the transactions of other threads
 
 
 class Writer:
@@ -42,6 +46,13 @@ class Writer:
         self._pid = 0
         self._inherited: sqlite3.Connection | None = None
         self._open: Transaction | None = None
+        self._forking = False
+        _WRITERS.add(self)
+
+    @property
+    def busy_here(self) -> bool:
+        """Whether this thread has a transaction open."""
+        return self._mine() is not None
 
     def transaction(self) -> Transaction:
         """A transaction, or a part of the one that this thread has open."""
@@ -83,35 +94,39 @@ class Writer:
         try:
             connection = self._now()
             _execute(connection, "BEGIN IMMEDIATE", ())
+            part.work, part.owner = QuickWork(connection), threading.get_ident()
+            self._open = part
         except BaseException as error:
-            if isinstance(error, sqlite3.Error):
-                self._drop()
+            self._open = None
+            self._drop()  # Ctrl-C may come when it has begun: nobody would end it
             self._writing.release()
             if isinstance(error, sqlite3.Error):
                 raise self._unavailable(error) from error
             raise
-        part.work, part.owner = QuickWork(connection), threading.get_ident()
-        self._open = part
         return part.work
 
     def end(self, part: Transaction, error: BaseException | None) -> None:
         """End `part`: keep what was written, or nothing of it if there was an `error`."""
         failure = error if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError) else None
         if part is not self._open:  # inside of another one
+            if error is not None and (outer := self._mine()) is not None:
+                outer.failed = outer.failed or f"a part of the transaction failed: {error}"
             if failure is not None:  # SQLite may have rolled back: nothing more of the outer one may be written alone
                 self._drop()
                 raise self._unavailable(failure) from failure
             return
+        if error is None and part.failed:  # and whoever met it went on
+            failure = sqlite3.OperationalError(part.failed)
+        ended = False
         try:
-            if error is None:
-                part.work.run("COMMIT")
-            elif failure is None and self._connection is not None:
-                part.work.run("ROLLBACK")
+            if failure is None and (error is None or self._connection is not None):
+                part.work.run("COMMIT" if error is None else "ROLLBACK")
+                ended = True
         except sqlite3.Error as late:
             failure = late
         finally:
             self._open = None
-            if failure is not None:
+            if not ended:
                 self._drop()
             self._writing.release()
         if failure is not None:
@@ -137,6 +152,18 @@ class Writer:
         self._connection, self._pid = connection, os.getpid()
         return connection
 
+    def before_fork(self) -> None:
+        """Wait for what other threads write: a child inherits locks, and connections as they are at that moment."""
+        self._forking = self._mine() is None and self._writing.acquire(timeout=_FORK_SECONDS)
+
+    def after_fork(self, *, child: bool) -> None:
+        """Go on; in a child, nothing that other threads of its parent had open is."""
+        waited, self._forking = self._forking, False
+        if waited:
+            self._writing.release()
+        elif child and self._mine() is None:
+            self._writing, self._open = threading.Lock(), None
+
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None and self._pid == os.getpid():
@@ -146,11 +173,12 @@ class Writer:
 class Transaction:
     """One transaction of a `Writer`; committed at the end, rolled back when anything is raised."""
 
-    __slots__ = ("_writer", "owner", "then", "work")
+    __slots__ = ("_writer", "failed", "owner", "then", "work")
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self.owner = 0
+        self.failed = ""
         self.work: Work
         self.then: list[Callable[[], None]] = []
 
@@ -167,3 +195,24 @@ def _execute(connection: sqlite3.Connection, sql: str, parameters: Any) -> sqlit
         return connection.execute(sql, parameters)
     except sqlite3.OperationalError:
         return patiently(lambda: connection.execute(sql, parameters))
+
+
+_WRITERS: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for each in list(_WRITERS):
+        each.before_fork()
+
+
+def _after_fork(*, child: bool) -> None:
+    for each in list(_WRITERS):
+        each.after_fork(child=child)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=partial(_after_fork, child=False),
+        after_in_child=partial(_after_fork, child=True),
+    )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from zg_core.http.transport import Transport
     from zg_core.receipts.memory import MemoryReceipts
@@ -46,23 +46,24 @@ class Recorder:
         self._stored = stored
         self._transport = transport
 
-    def opened(self, receipt: Receipt, hold: Callable[[], None], store: Store | None) -> None:
-        """The request is about to be sent, after `hold`: at one go where that writes to the same store. It may wait.
+    def opened(self, receipt: Receipt, hold: Callable[[], None], stores: Collection[Store]) -> None:
+        """The request is about to be sent, after `hold`: at one go where both write to the same store. It may wait.
 
         Args:
             receipt: Of the call.
-            hold: Holds what it may cost, in `store`.
-            store: None where nothing is held.
+            hold: Holds what it may cost, in `stores`.
+            stores: None where nothing is held.
 
         Raises:
             ConfigError: the store cannot be used; nothing was sent.
         """
-        if self._stored is None:
+        stored = self._stored
+        if stored is None:
             hold()
             return
-        with self._stored.together() if self._stored.shares(store) else nullcontext():
+        with stored.together() if stores and stored.shares(stores) else nullcontext():
             hold()
-            self._stored.write(receipt)
+            stored.write(receipt, later=False)
 
     async def unsent(self, receipt: Receipt) -> None:
         """The request never left: it cost nothing."""
@@ -83,26 +84,26 @@ class Recorder:
         self,
         receipt: Receipt,
         count: Callable[[], None],
-        store: Store | None,
+        stores: Collection[Store],
         marks: Iterable[bytes],
         known: Callable[[frozenset[bytes]], None],
     ) -> None:
-        """`closed`, with all that is written when a call ends: at one go where the receipt is in `store`. It may wait.
+        """`closed`, with all that is written when a call ends: at one go where all is in one store. It may wait.
 
         Args:
             receipt: Of the call; its verdict may follow.
-            count: Counts what the call cost, in `store`.
-            store: None where nothing is counted.
+            count: Counts what the call cost, in `stores`.
+            stores: None where nothing is counted.
             marks: Of the reply, for all who share the store of receipts.
             known: Told which of them were noted before, ahead of the receipt's being written.
         """
         stored = self._stored
-        if stored is not None and stored.shares(store):
+        if stored is not None and stored.shares(stores):
             try:
                 with stored.together():
                     count()
                     known(stored.note(receipt, marks))
-                    stored.write(receipt)
+                    stored.write(receipt, later=False)
             except ConfigError:  # nothing of it was kept: each by itself, then, and what fails is told
                 logger.debug("receipt %s could not be stored at one go", receipt.id, exc_info=True)
             else:

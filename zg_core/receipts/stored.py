@@ -142,16 +142,20 @@ class ReceiptStore:
 
     # writing
 
-    def shares(self, store: Store | None) -> bool:
-        """Whether what is written here and to `store` (None: nothing) can be kept at one go (`together`)."""
-        return self._store.kind == "sqlite" and (store is None or store is self._store)
+    def shares(self, stores: Iterable[Store]) -> bool:
+        """Whether what is written here and to all of `stores` can be kept at one go (`together`)."""
+        return self._store.kind == "sqlite" and all(each is self._store for each in stores)
 
     def together(self) -> AbstractContextManager[object]:
         """All that this thread writes inside to the store is kept, or nothing of it."""
         return self._store.transaction(durable=False)
 
-    def write(self, receipt: Receipt) -> None:
+    def write(self, receipt: Receipt, *, later: bool = True) -> None:
         """Write the call as `receipt` has it now, over what was written of it before.
+
+        Args:
+            receipt: Of the call.
+            later: Whether it is tried again with the next receipt where it fails.
 
         Raises:
             ConfigError: the store cannot be used (code ``store_unavailable``).
@@ -160,7 +164,7 @@ class ReceiptStore:
         statements: _Statements = [(CALL, row)]
         if context.name not in self._known:
             statements.insert(0, (CONTEXT, {"name": context.name, "data": context.data}))
-        self._run(statements)
+        self._run(statements, later=later)
         if len(statements) > 1:
             self._store.when_kept(lambda: self._knows(context.name))
         with self._guard:
@@ -212,17 +216,26 @@ class ReceiptStore:
         """
         self._run([("DELETE FROM receipts WHERE id = :id", {"id": receipt.id})])
 
-    def _run(self, statements: _Statements) -> None:
+    def _run(self, statements: _Statements, *, later: bool = True) -> None:
         try:
             self._do(statements)
         except ConfigError:
-            self._unsaved.append(statements)  # tried again with the next
+            if later:
+                self._unsaved.append(statements)  # tried again with the next
             raise
+        if self._unsaved:  # apart from a transaction around this: neither may undo the other
+            self._store.when_kept(lambda: self._catch_up(statements))
+
+    def _catch_up(self, newer: _Statements) -> None:
+        """Write what could not be written before; but no call over what is `newer` of it."""
+        sql, values = newer[-1]
         while self._unsaved:
             try:
                 late = self._unsaved.popleft()
             except IndexError:  # another thread took it
                 return
+            if sql is not _FIRST_VERDICT and late[-1][0] is CALL and late[-1][1]["id"] == values["id"]:
+                continue
             try:
                 self._do(late)
             except ConfigError:

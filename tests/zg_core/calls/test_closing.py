@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -70,6 +71,47 @@ def test_a_correction_takes_back_no_verdict_that_comes_meanwhile(
         assert Status.PENDING not in {each.status for each in earlier}
 
 
+class _Busy(ThreadPoolExecutor):
+    """The threads of a loop, all busy when this work is to be done: whoever waits for it leaves before it is begun."""
+
+    def __init__(self, name: str, leave: Callable[[], None]) -> None:
+        super().__init__(max_workers=1)
+        self._name, self._leave = name, leave
+        self.free = threading.Event()
+
+    def submit(self, work: Any, /, *given: Any, **more: Any) -> Any:
+        asked = getattr(work, "args", ())
+        if asked and getattr(asked[0], "__name__", "") == self._name:
+            self._name = ""
+            super().submit(self.free.wait, 60)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._leave)
+            loop.call_soon(loop.call_soon, loop.call_soon, loop.call_soon, self.free.set)  # turns later: it has left
+        return super().submit(work, *given, **more)
+
+
+def test_what_a_refused_call_held_is_given_back_though_it_is_cancelled_while_no_thread_is_free(
+    options: dict[str, Any], provider: Any, tmp_path: Any
+) -> None:
+    store = f"sqlite:///{tmp_path}/store.db"
+    settings = {**options, "provider": provider.address, "max_retries": 0}
+
+    async def ask() -> Any:
+        async with AsyncChatClient(**settings, verify="off", store=store, budget=BUDGET) as client:
+            assert client.spending is not None
+            await client.create(QUESTION)
+            task = asyncio.create_task(client.create(QUESTION))
+            threads = _Busy("release", task.cancel)
+            asyncio.get_running_loop().set_default_executor(threads)
+            with provider.fault("unavailable"), pytest.raises(asyncio.CancelledError):
+                await task
+        return client.spending.held()
+
+    assert asyncio.run(ask()) == []
+    outcomes = sorted(each.outcome for each in ReceiptStore(Store.open(store)))
+    assert outcomes == ["answered", "refused"]
+
+
 BUDGET = Budget(per_run=Amount("1", "0G"))
 
 
@@ -121,10 +163,10 @@ def test_a_call_that_is_cancelled_while_it_is_noted_leaves_nothing(
             loop, write, drop, begun = asyncio.get_running_loop(), stored.write, stored.drop, asyncio.Event()
             dropped = asyncio.Event()
 
-            def writes(receipt: Any) -> None:
+            def writes(receipt: Any, **how: Any) -> None:
                 loop.call_soon_threadsafe(begun.set)
                 assert slow.wait(60)
-                write(receipt)
+                write(receipt, **how)
 
             def drops(receipt: Any) -> None:
                 if Store.open(store)._writer._open is None:  # else it waits for the transaction of what is slow

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
+from zg_core.databases.writer import _WRITERS
 from zg_core.errors import ConfigError
 from zg_core.store import Store
 
@@ -69,3 +76,131 @@ def test_a_fault_inside_ends_all_of_it_though_whoever_met_it_went_on(store: Stor
     assert scopes(store) == []
     store.write(_PUT, scope="c")
     assert scopes(store) == ["c"]
+
+
+def test_of_a_part_that_failed_nothing_stays_though_whoever_met_it_went_on(store: Store) -> None:
+    message = "a part of the transaction failed: not enough"
+    with pytest.raises(ConfigError, match=message), store.transaction(durable=False) as outer:
+        outer.run(_PUT, scope="a")
+        with pytest.raises(LookupError), store.transaction(durable=False) as inner:
+            inner.run(_PUT, scope="b")
+            raise LookupError("not enough")
+        outer.run(_PUT, scope="c")
+    assert scopes(store) == []
+    store.write(_PUT, scope="d")
+    assert scopes(store) == ["d"]
+
+
+@pytest.mark.parametrize(("outer", "inner"), [(True, "durable"), (True, "quick"), (True, "write"), (False, "durable")])
+def test_what_would_wait_for_its_own_thread_is_refused_at_once(store: Store, outer: bool, inner: str) -> None:
+    with store.transaction(durable=outer) as work:
+        work.run(_PUT, scope="a")
+        with pytest.raises(ConfigError, match="has another transaction open") as caught:
+            if inner == "write":
+                store.write(_PUT, scope="b")
+            else:
+                with store.transaction(durable=inner == "durable"):
+                    pass
+        assert (caught.value.code, caught.value.retryable) == ("store_unavailable", False)
+    store.write(_PUT, scope="c")
+    assert scopes(store) == ["a", "c"]
+
+
+def test_one_inside_another_is_refused_in_memory_and_the_outer_goes_on() -> None:
+    store = Store("memory:")
+    with store.transaction() as outer:
+        outer.run(_PUT, scope="a")
+        with pytest.raises(ConfigError, match="has another transaction open"), store.transaction():
+            pass
+        outer.run(_PUT, scope="b")
+    assert scopes(store) == ["a", "b"]
+    with pytest.raises(LookupError), store.transaction() as work:
+        work.run(_PUT, scope="c")
+        raise LookupError
+    assert scopes(store) == ["a", "b"]
+    store.close()
+
+
+class _Interrupted(sqlite3.Connection):
+    """Ctrl-C comes while a statement runs, which Python tells once it has run; or just before it."""
+
+    at: ClassVar[list[tuple[str, bool]]] = []
+
+    def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
+        due = _Interrupted.at and sql.startswith(_Interrupted.at[0][0])
+        if due and _Interrupted.at.pop()[1]:
+            super().execute(sql, *given)
+        if due:
+            raise KeyboardInterrupt
+        return super().execute(sql, *given)
+
+
+@pytest.mark.parametrize("ran", [True, False])
+@pytest.mark.parametrize("statement", ["BEGIN", "INSERT", "COMMIT"])
+@pytest.mark.parametrize("kind", ["durable", "quick", "memory"])
+def test_an_interrupt_leaves_no_transaction_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, statement: str, ran: bool
+) -> None:
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=_Interrupted))
+    store = Store("memory:" if kind == "memory" else f"sqlite:///{tmp_path}/store.db")
+    durable = kind != "quick"
+    with store.transaction(durable=durable) as work:
+        work.run(_PUT, scope="a")
+    _Interrupted.at.append((statement, ran))
+    with pytest.raises(KeyboardInterrupt), store.transaction(durable=durable) as work:
+        work.run(_PUT, scope="b")
+    assert _Interrupted.at == []
+    store.write(_PUT, scope="c")
+    with store.transaction(durable=durable) as work:
+        work.run(_PUT, scope="d")
+    done = statement == "COMMIT" and ran
+    assert scopes(store) == (["a", "b", "c", "d"] if done else ["a", "c", "d"])
+    other = Store(store.url)  # another process finds no lock
+    other.write(_PUT, scope="e")
+    other.close()
+    store.close()
+
+
+_BEFORE_FORK: list[Callable[[], None]] = []
+# `Writer` registers its own first, which is done last.
+os.register_at_fork(before=lambda: [each() for each in _BEFORE_FORK])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_child_is_forked_between_the_transactions_of_other_threads(store: Store) -> None:
+    assert store._writer in _WRITERS
+    begun, forking = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with store.transaction(durable=False) as work:
+            work.run(_PUT, scope="thread")
+            begun.set()
+            forking.wait(60)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert begun.wait(60)
+    _BEFORE_FORK.append(forking.set)
+    try:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(50)  # or it would wait for ever
+            store.write(_PUT, scope="child")
+            os._exit(0)
+    finally:
+        _BEFORE_FORK.clear()
+    writer.join(60)
+    assert os.waitpid(child, 0)[1] == 0
+    store.write(_PUT, scope="parent")
+    assert scopes(store) == ["child", "parent", "thread"]
+
+
+def test_a_child_that_is_forked_in_a_transaction_leaves_it_to_its_parent(store: Store) -> None:
+    with store.transaction(durable=False) as work:
+        work.run(_PUT, scope="a")
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        work.run(_PUT, scope="b")
+    assert scopes(store) == ["a", "b"]
