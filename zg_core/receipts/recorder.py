@@ -8,6 +8,7 @@ next receipt.
 from __future__ import annotations
 
 import logging
+import threading
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -125,9 +126,20 @@ class Recorder:
         self._stored.note(receipt, marks)
 
     async def judged(self, receipt: Receipt) -> None:
-        """The verdict was made after `closed`."""
-        if self._stored is not None:
-            await self._transport.blocking(self._try, self._stored.append, receipt)
+        """The verdict was made after `closed`; it is written though who waits for it goes before a thread is free."""
+        stored, once = self._stored, threading.Lock()
+        if stored is None:
+            return
+
+        def write() -> None:
+            if once.acquire(blocking=False):  # a second time it would be a verdict more
+                self._try(stored.append, receipt)
+
+        try:
+            await self._transport.blocking(write)
+        except BaseException:
+            self._transport.aside(write)
+            raise
 
     def kept(self, receipt: Receipt) -> None:
         """Show the receipt among the newest ones."""
