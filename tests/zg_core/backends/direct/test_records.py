@@ -14,6 +14,7 @@ import pytest
 
 from tests.zg_core.conftest import CALM
 from zg_core import AsyncChatClient, Budget, ChatClient, ConfigError, VerificationUnavailable, og
+from zg_core.backends.direct import records
 from zg_core.backends.direct.records import check_age
 from zg_core.backends.direct.services import DirectRoute
 from zg_core.calls.closing import RECORD_CHANGED
@@ -25,7 +26,11 @@ QUESTION = {"messages": [{"role": "user", "content": "What is the capital of Fra
 
 
 @pytest.fixture
-def given(net: LocalNet, options: dict[str, Any], provider: LocalProvider) -> Iterator[dict[str, Any]]:
+def given(
+    net: LocalNet, options: dict[str, Any], provider: LocalProvider, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, Any]]:
+    # Tests before these may have moved the clock of the network that all share, which only goes forward.
+    monkeypatch.setattr(records, "_SLACK", records._SLACK + net.clock.offset)
     snapshot = net.snapshot()
     yield {**options, "provider": provider.address}
     net.revert(snapshot)
