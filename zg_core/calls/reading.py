@@ -407,7 +407,7 @@ def _parsed(data: bytes) -> tuple[Any, bool]:
         said = parse_json(data)
     except (ValueError, RecursionError):
         said, mended = _mended(data), True
-    if b"\\u" in data and _HALF.search(data):
+    if b"\\" in data and b"\\u" in data and _HALF.search(data):  # one letter is found much faster than two
         said, mended = _whole_characters(said), True
     return said, mended
 
