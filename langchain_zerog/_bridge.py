@@ -7,8 +7,7 @@ stream that is one step at a time, because between two steps other code runs, pe
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from zg_core.receipts.model import Receipt
 
 __all__ = [
-    "ACTIVE", "Relay", "Sink", "awatched", "ended", "scope", "sink_of", "started", "trace_runs", "unwatch",
-    "watch", "watched",
+    "ACTIVE", "Relay", "Sink", "awatched", "ended", "scope", "sink_of", "started", "trace_runs", "watched",
 ]  # fmt: skip
 
 ACTIVE: ContextVar[Any] = ContextVar("zerog_receipts", default=None)
@@ -108,24 +106,22 @@ def ended(run_id: UUID) -> None:
         _STARTED.set(None)
 
 
-def watch(sink: Sink | None) -> Token[Sink | None]:
-    """Have `sink` told of the receipts that are made until `unwatch` is called with what this returns."""
-    return _SINK.set(sink)
+class scope:  # noqa: N801 - used as a function
+    """Have `sink` told of the receipts that are made inside; there must be no `yield` of a generator inside.
 
+    Every call goes through it, and a generator as a context manager would cost it three times as much.
+    """
 
-def unwatch(token: Token[Sink | None]) -> None:
-    """See `watch`."""
-    _SINK.reset(token)
+    __slots__ = ("_sink", "_token")
 
+    def __init__(self, sink: Sink | None) -> None:
+        self._sink = sink
 
-@contextmanager
-def scope(sink: Sink | None) -> Iterator[None]:
-    """Have `sink` told of the receipts that are made inside; there must be no `yield` of a generator inside."""
-    token = _SINK.set(sink)
-    try:
-        yield
-    finally:
-        _SINK.reset(token)
+    def __enter__(self) -> None:
+        self._token = _SINK.set(self._sink)
+
+    def __exit__(self, *_: object) -> None:
+        _SINK.reset(self._token)
 
 
 class watched:  # noqa: N801 - used as a function
@@ -144,11 +140,8 @@ class watched:  # noqa: N801 - used as a function
         return self
 
     def __next__(self) -> list[dict[str, Any] | Words]:
-        token = _SINK.set(self._sink)
-        try:
+        with scope(self._sink):
             seen = self._stream.more()
-        finally:
-            _SINK.reset(token)
         if not seen:
             raise StopIteration
         return seen
@@ -177,11 +170,8 @@ class awatched:  # noqa: N801 - used as a function
         return self
 
     async def __anext__(self) -> list[dict[str, Any] | Words]:
-        token = _SINK.set(self._sink)
-        try:
+        with scope(self._sink):
             seen = await self._stream.more()
-        finally:
-            _SINK.reset(token)
         if not seen:
             raise StopAsyncIteration
         return seen

@@ -11,7 +11,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 from pydantic import BaseModel, PrivateAttr, model_validator
 
 from langchain_zerog import _blocks
-from langchain_zerog._bridge import awatched, sink_of, trace_runs, unwatch, watch, watched
+from langchain_zerog._bridge import awatched, scope, sink_of, trace_runs, watched
 from langchain_zerog._convert import chat_result, combined_usage
 from langchain_zerog._errors import NeverServed, as_model_error
 from langchain_zerog._fields import ChatFields, plain_values
@@ -278,11 +278,8 @@ class ChatZeroG(ChatFields, BaseChatModel):
     ) -> ChatResult:
         try:
             payload, options = self._ask(messages, stop, kwargs)
-            token = watch(sink_of(run_manager))
-            try:
+            with scope(sink_of(run_manager)):
                 reply = self._client().create(payload, **options)
-            finally:
-                unwatch(token)
             return chat_result(reply)
         except ZeroGError as error:
             raise as_model_error(error) from error.__cause__
@@ -296,11 +293,8 @@ class ChatZeroG(ChatFields, BaseChatModel):
     ) -> ChatResult:
         try:
             payload, options = self._ask(messages, stop, kwargs)
-            token = watch(sink_of(run_manager))
-            try:
+            with scope(sink_of(run_manager)):
                 reply = await self._async_client().create(payload, **options)
-            finally:
-                unwatch(token)
             return chat_result(reply)
         except ZeroGError as error:
             raise as_model_error(error) from error.__cause__

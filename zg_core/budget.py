@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from zg_core.calls.counters import all_spent, put, put_all, spent_of
+from zg_core.calls.counters import add, all_spent, put_all
 from zg_core.crypto import checksum_address
 from zg_core.errors import BudgetExceeded, ConfigError
 from zg_core.holders import holder, life_of
@@ -293,8 +293,7 @@ class Spending:
             elif row["state"] == "unknown":
                 scopes, units = json.loads(row["scopes"]), str(int(row["units"]) + new - old)
                 work.run("UPDATE budget_holds SET units = :units WHERE id = :id", units=units, id=receipt.id)
-            totals = all_spent(work, scopes)
-            put_all(work, {scope: total + new - old for scope, total in totals.items()})
+            add(work, scopes, new - old)
 
     def release(self, receipt: Receipt) -> None:
         """Give back what is held for a request that was refused or never sent."""
@@ -340,7 +339,7 @@ class Spending:
         """Count `units` neuron against ``per_run`` that were spent before, and counted in a store that is gone."""
         scope = self.counters("", "", datetime.now(UTC), "")["per_run"]
         with self.store.transaction(durable=False) as work:
-            put(work, scope, spent_of(work, scope) + units)
+            add(work, (scope,), units)
 
     # the chain as referee
 
@@ -466,8 +465,7 @@ class Spending:
                     id=id_,
                 )
             if cost != held:
-                totals = all_spent(work, json.loads(row["scopes"]))
-                put_all(work, {scope: total + cost - held for scope, total in totals.items()})
+                add(work, json.loads(row["scopes"]), cost - held)
 
     def left(self, payer: str, provider: str, *, moving: bool = False) -> dict[str, Amount]:
         """What each limit has left for `payer` at `provider`; what is held counts as spent.

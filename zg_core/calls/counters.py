@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from zg_core.store import Work
 
-__all__ = ["all_spent", "put", "put_all", "spent_of"]
+__all__ = ["add", "all_spent", "put_all"]
 
 
 def all_spent(work: Work, scopes: Iterable[str]) -> dict[str, int]:
@@ -37,6 +37,11 @@ def put_all(work: Work, totals: Mapping[str, int]) -> None:
         work.run(_putting(len(totals)), **values)
 
 
+def add(work: Work, scopes: Iterable[str], change: int) -> None:
+    """Add `change` to each of these counters."""
+    put_all(work, {scope: total + change for scope, total in all_spent(work, scopes).items()})
+
+
 @lru_cache(maxsize=16)
 def _totals_of(count: int) -> str:
     places = ", ".join(f":s{place}" for place in range(count))
@@ -48,13 +53,3 @@ def _totals_of(count: int) -> str:
 def _putting(count: int) -> str:
     rows = ", ".join(f"(:s{place}, :u{place})" for place in range(count))
     return f"INSERT INTO budget_totals VALUES {rows} ON CONFLICT (scope) DO UPDATE SET units = excluded.units"  # noqa: S608 - places
-
-
-def spent_of(work: Work, scope: str) -> int:
-    """What counter `scope` has counted, locked until the transaction ends."""
-    return all_spent(work, (scope,))[scope]
-
-
-def put(work: Work, scope: str, total: int) -> None:
-    """Set counter `scope`, which `spent_of` has locked."""
-    put_all(work, {scope: total})

@@ -235,7 +235,7 @@ class Calls:
         slot.call, slot.receipt = call, call.receipt
         response, exchange = call.response, call.exchange
         assert response is not None  # noqa: S101 - `open` returns with one
-        backend, listed = self.backend, form is Form.EVENTS
+        backend, steps = self.backend, _listed if form is Form.EVENTS else iter
         reading = reading_of(call, form, backend.hear, alike=not getattr(backend, "hears_text", True))
         held: list[Any] = []
         hold = self.policy.stream == "hold" or not call.streamed
@@ -248,11 +248,9 @@ class Calls:
                     seen = reading.feed(chunk)
                     if hold:
                         held += seen
-                    elif listed and seen:
-                        yield seen
                     else:
-                        for each in seen:
-                            yield each
+                        for step in steps(seen):
+                            yield step
                     reading.check()
                     if reading.done and not ending:
                         ending = True
@@ -260,11 +258,9 @@ class Calls:
                 seen = reading.close()
                 if hold or reading.whole:
                     held += seen
-                elif listed and seen:
-                    yield seen
                 else:
-                    for each in seen:
-                        yield each
+                    for step in steps(seen):
+                        yield step
                 reading.check()
                 ended = reading.done
             except BodyBroken:
@@ -288,9 +284,10 @@ class Calls:
         exchange.complete, exchange.cut = True, not ended
         receipt = await self.closing.judge(call, "answered")
         self.policy.enforce(receipt, "".join(call.text))
-        held += reading.last()
-        if listed and held:
-            yield held
-        else:
-            for each in held:
-                yield each
+        for step in steps([*held, *reading.last()]):
+            yield step
+
+
+def _listed(seen: list[Any]) -> tuple[list[Any], ...]:
+    """What came at once as one thing to yield, if anything came."""
+    return (seen,) if seen else ()

@@ -60,8 +60,10 @@ class Replays:
     def known(self, call: Call, old: frozenset[bytes]) -> None:
         """Of the marks of the reply of `call`, these are an earlier reply's."""
         exchange = call.exchange
-        exchange.known_id = exchange.known_id or bool(old & _ids(call))
-        exchange.replayed = call.receipt.replayed = exchange.replayed or (bool(old) and exchange.complete)
+        if old:
+            exchange.known_id = exchange.known_id or bool(old & _ids(call))
+            exchange.replayed = exchange.replayed or exchange.complete
+        call.receipt.replayed = exchange.replayed
 
     def judged(self, call: Call, verdict: Verdict) -> None:
         """A verdict was made: a request that was forwarded in another form is ours in that form, too."""

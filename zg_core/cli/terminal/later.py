@@ -23,17 +23,15 @@ class Later(NamedTuple):
     """What is known of a command before it is loaded; a test holds it to what is loaded then."""
 
     module: str
-    """The module of `zg_core.cli` that has it."""
+    """The module of `zg_core.cli` that has it, under its own name."""
     panel: str
     """The panel of the help in which it stands."""
     help: str
     """The first paragraph of its help."""
-    attribute: str = ""
-    """What it is called in the module, where that is not the command's own name."""
 
     def load(self, name: str) -> Any:
         """The parser's command."""
-        found = getattr(importlib.import_module(f"zg_core.cli.{self.module}"), self.attribute or name)
+        found = getattr(importlib.import_module(f"zg_core.cli.{self.module}"), name)
         alone = typer.Typer(add_completion=False)
         if isinstance(found, typer.Typer):
             alone.add_typer(found, name=name, rich_help_panel=self.panel)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from zg_core.budget import MOST, discrepancy_of
-from zg_core.calls.counters import put, spent_of
+from zg_core.calls.counters import all_spent, put_all
 from zg_core.crypto import checksum_address
 from zg_core.money import Amount
 
@@ -153,8 +153,8 @@ class Noted:
             if change:
                 alone = row["run"] == self._spending.budget.run and self._is_alone(work, row)
                 names = self._spending.counters(payer, provider, now, "")
-                for scope in sorted(name for limit, name in names.items() if limit != "per_run" or alone):
-                    put(work, scope, max(spent_of(work, scope) + change, 0))
+                totals = all_spent(work, [name for limit, name in names.items() if limit != "per_run" or alone])
+                put_all(work, {scope: max(total + change, 0) for scope, total in totals.items()})
             quiet = unsettled == 0 and excess == int(row["excess"])  # all that was billed is accounted for
             work.run(
                 _UPDATE,
