@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import logging
 import time
 import uuid
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,7 @@ from zg_core.backends.opengradient.models import wire_name
 from zg_core.backends.opengradient.options import is_local
 from zg_core.backends.opengradient.referee import Permits
 from zg_core.backends.opengradient.refusals import check_clock, refusal
-from zg_core.backends.opengradient.registry import HEARTBEAT_SECONDS, Enclave, Registry
+from zg_core.backends.opengradient.registry import HEARTBEAT_SECONDS, Enclave, Registry, Validity
 from zg_core.backends.opengradient.sessions import Session, seat_of
 from zg_core.backends.opengradient.wording import mode_of, worded
 from zg_core.calls.retries import Attempts
@@ -45,7 +43,7 @@ from zg_core.tasks.models import ModelInfo
 from zg_core.types import Kind
 from zg_core.verify.replay import mark_of
 from zg_core.verify.schemes.canonical import Answer
-from zg_core.verify.schemes.rsa_pss import Signed, UnfitKey, check_key, evidence_of, examine
+from zg_core.verify.schemes.rsa_pss import UnfitKey, check_key, evidence_of, examine
 from zg_core.verify.verdict import Reason, Status, Verdict
 from zg_core.wallet import Wallet, missing_credential
 
@@ -118,6 +116,10 @@ class OpenGradientBackend:
         # A budget counts what its own clients' permits allow: they share none with clients that have another, or none.
         self._own = uuid.uuid4().hex if setting.careful else ""
         self._offered: set[tuple[str, str]] = set()
+        # What was worked out from the entries that were read last, and not for every call again.
+        self._entries: dict[str, Enclave] = {}
+        self._services: dict[tuple[Enclave, str, str], Service] = {}
+        self._validity: dict[Enclave, Validity] = {}
 
     @property
     def payer(self) -> str:
@@ -148,7 +150,7 @@ class OpenGradientBackend:
         """See `Backend.offers`: every enclave answers for every model; a gateway says itself which it does not know."""
         if task.name != CHAT.name:
             return []
-        active = await self.registry.active()
+        active = await self._active()
         found = []
         for enclave in active.values():
             service = self._service(enclave, wire_name(model or ""), task)
@@ -178,12 +180,19 @@ class OpenGradientBackend:
         takes = frozenset({"tools", "response_format", "structured_outputs", "max_tokens", "temperature"})
         return ModelInfo(wire_name(model or service.model), CHAT.service_type, capabilities=takes)
 
+    async def _active(self, *, since: float | None = None) -> dict[str, Enclave]:
+        """`Registry.active`; what was worked out from entries that were read before is forgotten."""
+        active = await self.registry.active(since=since)
+        if active is not self._entries:
+            self._entries, self._services, self._validity = active, {}, {}
+        return active
+
     async def _enclave(self, tee_id: str) -> Enclave:
         """The enclave, active now as far as is known."""
-        active = await self.registry.active()
+        active = await self._active()
         if (found := active.get(tee_id)) is not None:
             return found
-        active = await self.registry.active(since=time.monotonic())
+        active = await self._active(since=time.monotonic())
         if (found := active.get(tee_id)) is not None:
             return found
         entry = await self.registry.one(tee_id)
@@ -193,7 +202,10 @@ class OpenGradientBackend:
         raise _inactive(tee_id, why)
 
     def _service(self, enclave: Enclave, model: str, task: Task) -> Service:
-        return Service(
+        key = enclave, model, task.name
+        if (kept := self._services.get(key)) is not None:
+            return kept
+        made = self._services[key] = Service(
             enclave.tee_id,
             model,
             task.name,
@@ -205,19 +217,15 @@ class OpenGradientBackend:
             private=self._private,
             record=enclave.record(),
         )
+        return made
 
     def _objection(self, enclave: Enclave) -> ZeroGError | None:
-        """Why an enclave cannot be used; None where it can."""
+        """Why an enclave cannot be used now; None where it can."""
         try:
-            check_url(enclave.endpoint, f"the URL of enclave {enclave.tee_id}", private=self._private)
-            if not enclave.endpoint.startswith("https:"):
-                return _unfit(enclave, "insecure_url", "its URL is not https, so that no certificate can be compared")
-            check_key(enclave.public_key)
-        except UnfitKey as error:
-            return _unfit(enclave, "unfit_key", f"its signing key is {error}")
+            validity = self._validity.get(enclave) or self._looked_at(enclave)
         except ConfigError as error:
             return error
-        if (problem := _certificate_problem(enclave.certificate)) is not None:
+        if (problem := validity.problem(time.time())) is not None:
             return _unfit(enclave, "certificate_unfit", problem)
         silent = time.time() - enclave.heartbeat
         if not enclave.enabled or silent > HEARTBEAT_SECONDS + self.options.skew:
@@ -227,6 +235,25 @@ class OpenGradientBackend:
         if self.options.pcrs is not None and enclave.pcr_hash not in self.options.pcrs:
             return _unfit(enclave, "image_not_accepted", f"its image {enclave.pcr_hash} is not accepted")
         return None
+
+    def _looked_at(self, enclave: Enclave) -> Validity:
+        """How long the certificate of an enclave holds whose URL and keys are fit for use, which never changes.
+
+        Raises:
+            ConfigError: they are not.
+        """
+        check_url(enclave.endpoint, f"the URL of enclave {enclave.tee_id}", private=self._private)
+        if not enclave.endpoint.startswith("https:"):
+            raise _unfit(enclave, "insecure_url", "its URL is not https, so that no certificate can be compared")
+        try:
+            check_key(enclave.public_key)
+        except UnfitKey as error:
+            raise _unfit(enclave, "unfit_key", f"its signing key is {error}") from None
+        try:
+            validity = self._validity[enclave] = Validity.of(enclave.certificate)
+        except ValueError as error:
+            raise _unfit(enclave, "certificate_unfit", str(error)) from None
+        return validity
 
     # one request
 
@@ -392,9 +419,9 @@ class OpenGradientBackend:
             return None
         answer: Answer = call.heard.setdefault("answer", Answer())
         answer.take(said)
-        if "tee_signature" in said and (signed := Signed.parse(answer.signed)) is not None:
+        if "tee_signature" in said and (signed := answer.signature) is not None:
             # What is around it, nobody signed: the same signature is the same answer, whatever its bytes.
-            call.marks = {mark_of("rsa_pss", "", base64.b64encode(signed.signature).decode())}
+            call.marks = {mark_of("rsa_pss", "", signed.encoded)}
         if isinstance(said.get("opengradient"), dict):
             call.heard["cost"] = said["opengradient"]
         for name, word in _PUBLISHED_IN_STREAM.items():
@@ -442,22 +469,20 @@ class OpenGradientBackend:
                 verdict = replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
             else:
                 known = {each.tee_id for each in active.values()}
-                signed = Signed.parse(answer.signed)
-                named = "" if signed is None else signed.tee_id
+                named = "" if answer.signature is None else answer.signature.tee_id
                 if named in known and named != enclave.tee_id and active[named].endpoint == enclave.endpoint:
                     enclave = active[named]
-                    verdict = self._judged(call, answer, enclave, window)
+                verdict = self._judged(call, answer, enclave, window)
         call.receipt.evidence = evidence_of(answer, enclave.public_key, window)
-        age = max(0.0, call.started - self.registry.read_at)
-        return replace(verdict, record_age=int(age) if age < 1e9 else None)
+        return verdict
 
     def _judged(self, call: Call, answer: Answer, enclave: Enclave, window: tuple[float, float]) -> Verdict:
-        exchange = call.exchange
+        exchange, age = call.exchange, max(0.0, call.started - self.registry.read_at)
         try:
             payload = parse_json(exchange.request)
         except (ValueError, RecursionError):
             payload = {}
-        verdict = examine(
+        return examine(
             payload,
             answer,
             enclave.public_key,
@@ -466,8 +491,12 @@ class OpenGradientBackend:
             complete=exchange.complete,
             seen=exchange.replayed,
             accept_models=self._policy.accept_models,
+            known={
+                "request_sha256": exchange.request_sha256,
+                "response_sha256": exchange.response_sha256,
+                "record_age": int(age) if age < 1e9 else None,
+            },
         )
-        return replace(verdict, request_sha256=exchange.request_sha256, response_sha256=exchange.response_sha256)
 
 
 def _warm() -> None:
@@ -497,21 +526,6 @@ def _published(call: Call) -> dict[str, str]:
         if said := call.exchange.headers.get(name):
             found[word] = said[:200]
     return found
-
-
-def _certificate_problem(data: bytes) -> str | None:
-    from cryptography import x509
-
-    try:
-        certificate = x509.load_der_x509_certificate(data)
-        now = datetime.now(UTC)
-        if certificate.not_valid_after_utc < now:
-            return "its certificate has ended"
-        if certificate.not_valid_before_utc > now:
-            return "its certificate has not begun"
-    except Exception:  # noqa: BLE001 - cryptography raises many kinds for what a stranger made
-        return "its certificate cannot be read"
-    return None
 
 
 def _unfit(enclave: Enclave, code: str, why: str) -> ConfigError:

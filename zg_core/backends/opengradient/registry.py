@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from zg_core.http.transport import Transport
 
-__all__ = ["HEARTBEAT_SECONDS", "Enclave", "Registry", "active_call", "enclave_of", "enclaves_of", "one_call"]
+__all__ = [
+    "HEARTBEAT_SECONDS",
+    "Enclave",
+    "Registry",
+    "Validity",
+    "active_call",
+    "enclave_of",
+    "enclaves_of",
+    "one_call",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +100,35 @@ class Enclave:
             bool(record["enabled"]),
             int(record["heartbeat"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """Between which two times (unix seconds) a certificate holds."""
+
+    begins: float
+    ends: float
+
+    @classmethod
+    def of(cls, certificate: bytes) -> Validity:
+        """What a certificate (DER) says.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        from cryptography import x509
+
+        try:
+            read = x509.load_der_x509_certificate(certificate)
+            return cls(read.not_valid_before_utc.timestamp(), read.not_valid_after_utc.timestamp())
+        except Exception:  # noqa: BLE001 - cryptography raises many kinds for what a stranger made
+            raise ValueError("its certificate cannot be read") from None
+
+    def problem(self, now: float) -> str | None:
+        """Why it does not hold `now`; None where it does."""
+        if self.ends < now:
+            return "its certificate has ended"
+        return "its certificate has not begun" if self.begins > now else None
 
 
 def active_call() -> bytes:

@@ -1,4 +1,4 @@
-"""The texts that OpenGradient's gateways hash: a request in its canonical form, and the output of an answer. No I/O.
+"""What OpenGradient's gateways hash and sign: a request in its canonical form, and the output of an answer. No I/O.
 
 A gateway writes them with Python's ``json.dumps(…, sort_keys=True)`` and its defaults: blanks after ``,`` and ``:``,
 everything beyond ASCII escaped, floats as Python prints them (opengradient §3.1).
@@ -6,7 +6,10 @@ everything beyond ASCII escaped, floats as Python prints them (opengradient §3.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,11 +19,14 @@ from zg_core.sse import DONE, SSEDecoder
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Answer", "has_attachments", "request_texts"]
+__all__ = ["Answer", "Signed", "has_attachments", "request_texts", "text_of"]
 
 _ROLES = {"developer": "system"}
 # Parts of a message that a client may show and no gateway signs.
 _BESIDE = ("reasoning_content", "reasoning", "refusal", "audio", "annotations", "images")
+_HASH = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
+_MOST_TIME = 2**40
+_SORTED = json.JSONEncoder(sort_keys=True)
 _SIGNED_KEYS = frozenset({"tee_signature", "tee_timestamp", "tee_request_hash", "tee_output_hash", "tee_id"})
 
 
@@ -41,7 +47,7 @@ def request_texts(payload: Mapping[str, Any]) -> list[bytes]:
     texts: list[bytes] = []
     for form in _forms(payload):
         try:
-            text = json.dumps(form, sort_keys=True).encode()
+            text = _SORTED.encode(form).encode()
         except (ValueError, TypeError, RecursionError):
             continue
         if text not in texts:
@@ -80,7 +86,8 @@ def _forms(payload: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
         return
     base |= _truthy(payload, "stop", "tools", "response_format")
-    for reduced in (True, False):
+    parted = any(isinstance(each.get("content"), list) for each in messages)  # else both forms are the same
+    for reduced in (True, False) if parted else (True,):
         form = base | {"messages": [_message(each, reduced=reduced) for each in messages]}
         if payload.get("web_search") is True:
             yield form | {"web_search": True}
@@ -131,6 +138,80 @@ def _tool_call(call: Any) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """The fields in which a gateway gives its signature (opengradient §2.6).
+
+    Attributes:
+        signature: The signature's bytes.
+        timestamp: When it was made, unix seconds.
+        request_hash: Hash of the request as the gateway says; what counts is our own.
+        output_hash: Hash of the output as it says.
+        tee_id: The enclave's id as it says.
+    """
+
+    signature: bytes
+    timestamp: int
+    request_hash: bytes = b""
+    output_hash: bytes = b""
+    tee_id: str = ""
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> Signed | None:
+        """Read the ``tee_…`` fields; None where they are no signature.
+
+        Example:
+            >>> Signed.parse({"tee_signature": "AAAA", "tee_timestamp": 1790000000}).timestamp
+            1790000000
+            >>> Signed.parse({"tee_signature": "not base64!", "tee_timestamp": 1}) is None
+            True
+        """
+        said, time = fields.get("tee_signature"), fields.get("tee_timestamp")
+        if isinstance(time, str) and time.isascii() and time.isdigit() and len(time) < 20:
+            time = int(time)
+        if not isinstance(said, str) or isinstance(time, bool) or not isinstance(time, int):
+            return None
+        try:
+            signature = base64.b64decode(said, validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        if not signature or not 0 < time < _MOST_TIME:
+            return None
+        request, output, tee_id = (
+            _hash(fields.get(name)) for name in ("tee_request_hash", "tee_output_hash", "tee_id")
+        )
+        return cls(signature, time, request, output, "0x" + tee_id.hex() if tee_id else "")
+
+    @property
+    def text(self) -> str:
+        """The signed facts as one line, kept in receipts: the two hashes and the time."""
+        return text_of(self.request_hash, self.output_hash, self.timestamp)
+
+    @property
+    def encoded(self) -> str:
+        """The signature in Base64."""
+        return base64.b64encode(self.signature).decode()
+
+    @classmethod
+    def of_text(cls, text: str, signature: str) -> Signed | None:
+        """What `text` and the signature in Base64 say; None where they are not those of a receipt."""
+        parts = text.split(":")
+        if len(parts) != 3:
+            return None
+        fields = dict(zip(("tee_request_hash", "tee_output_hash", "tee_timestamp"), parts, strict=True))
+        return cls.parse({**fields, "tee_signature": signature})
+
+
+def text_of(request_hash: bytes, output_hash: bytes, timestamp: int) -> str:
+    """Signed facts as the line that receipts keep."""
+    return f"{request_hash.hex()}:{output_hash.hex()}:{timestamp}"
+
+
+def _hash(value: object) -> bytes:
+    found = _HASH.fullmatch(value) if isinstance(value, str) else None
+    return b"" if found is None else bytes.fromhex(found[1])
+
+
 @dataclass(slots=True)
 class Answer:
     """What an answer says, put together from its events or taken from its whole body, as its caller sees it.
@@ -160,6 +241,7 @@ class Answer:
     beside: set[str] = field(default_factory=set)
     surplus: bool = False
     places: set[str] = field(default_factory=set)
+    _parsed: tuple[dict[str, Any], Signed | None] | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def read(cls, response: bytes) -> Self:
@@ -177,6 +259,13 @@ class Answer:
         except (ValueError, RecursionError):
             return answer
         return answer
+
+    @property
+    def signature(self) -> Signed | None:
+        """What `signed` says, read once; None where it is no signature."""
+        if self._parsed is None or self._parsed[0] is not self.signed:
+            self._parsed = self.signed, Signed.parse(self.signed)
+        return self._parsed[1]
 
     @property
     def ended(self) -> bool:
@@ -259,7 +348,7 @@ class Answer:
         """
         if self.calls:
             try:
-                return json.dumps([self.calls[index] for index in sorted(self.calls)], sort_keys=True).encode()
+                return _SORTED.encode([self.calls[index] for index in sorted(self.calls)]).encode()
             except (ValueError, TypeError, RecursionError):
                 return b""
         return "".join(self.text).encode("utf-8", "surrogatepass")

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from zg_core.crypto import keccak256
 from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
 from zg_core.types import Kind
-from zg_core.verify.schemes.canonical import Answer, has_attachments, request_texts
+from zg_core.verify.schemes.canonical import Answer, Signed, has_attachments, request_texts, text_of
 from zg_core.verify.schemes.evidence import Evidence, Kept, Scheme
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
@@ -43,9 +42,8 @@ __all__ = [
 FRESH_SECONDS = 600
 """How far the signed time may be from the call: no nonce of the client is signed, so this is what bounds a replay."""
 
-_HASH = re.compile(r"(?:0x)?([0-9a-fA-F]{64})")
-_MOST_TIME = 2**40
 _SALT = 32
+_USUAL_KEY = 1024  # bytes, more than RSA keys of 4096 bits take
 
 
 class UnfitKey(ValueError):
@@ -59,7 +57,14 @@ def tee_id_of(public_key: bytes) -> str:
         >>> len(tee_id_of(b"key"))
         66
     """
+    return _usual_id(public_key) if len(public_key) <= _USUAL_KEY else _id_of(public_key)
+
+
+def _id_of(public_key: bytes) -> str:
     return "0x" + keccak256(public_key).hex()
+
+
+_usual_id = lru_cache(maxsize=64)(_id_of)
 
 
 def message_hash(request_hash: bytes, output_hash: bytes, timestamp: int) -> bytes:
@@ -98,80 +103,22 @@ def _key(public_key: bytes) -> RSAPublicKey:
 
 
 def _signs(key: RSAPublicKey, signature: bytes, request_hash: bytes, output_hash: bytes, timestamp: int) -> bool:
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric import padding
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    pss = padding.PSS(padding.MGF1(SHA256()), _SALT)
+    pss, sha256, invalid = _way()
     try:
-        key.verify(signature, message_hash(request_hash, output_hash, timestamp), pss, SHA256())
-    except InvalidSignature:
+        key.verify(signature, message_hash(request_hash, output_hash, timestamp), pss, sha256)
+    except invalid:
         return False
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """The fields in which a gateway gives its signature (opengradient §2.6).
+@cache
+def _way() -> tuple[Any, Any, type[Exception]]:
+    """How signatures are made, and the error where one is not; loaded when it is first needed."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import padding
+    from cryptography.hazmat.primitives.hashes import SHA256
 
-    Attributes:
-        signature: The signature's bytes.
-        timestamp: When it was made, unix seconds.
-        request_hash: Hash of the request as the gateway says; what counts is our own.
-        output_hash: Hash of the output as it says.
-        tee_id: The enclave's id as it says.
-    """
-
-    signature: bytes
-    timestamp: int
-    request_hash: bytes = b""
-    output_hash: bytes = b""
-    tee_id: str = ""
-
-    @classmethod
-    def parse(cls, fields: Mapping[str, Any]) -> Signed | None:
-        """Read the ``tee_…`` fields; None where they are no signature.
-
-        Example:
-            >>> Signed.parse({"tee_signature": "AAAA", "tee_timestamp": 1790000000}).timestamp
-            1790000000
-            >>> Signed.parse({"tee_signature": "not base64!", "tee_timestamp": 1}) is None
-            True
-        """
-        said, time = fields.get("tee_signature"), fields.get("tee_timestamp")
-        if isinstance(time, str) and time.isascii() and time.isdigit() and len(time) < 20:
-            time = int(time)
-        if not isinstance(said, str) or isinstance(time, bool) or not isinstance(time, int):
-            return None
-        try:
-            signature = base64.b64decode(said, validate=True)
-        except (binascii.Error, ValueError):
-            return None
-        if not signature or not 0 < time < _MOST_TIME:
-            return None
-        request, output, tee_id = (
-            _hash(fields.get(name)) for name in ("tee_request_hash", "tee_output_hash", "tee_id")
-        )
-        return cls(signature, time, request, output, "0x" + tee_id.hex() if tee_id else "")
-
-    @property
-    def text(self) -> str:
-        """The signed facts as one line, kept in receipts: the two hashes and the time."""
-        return f"{self.request_hash.hex()}:{self.output_hash.hex()}:{self.timestamp}"
-
-    @classmethod
-    def of_text(cls, text: str, signature: str) -> Signed | None:
-        """What `text` and the signature in Base64 say; None where they are not those of a receipt."""
-        parts = text.split(":")
-        if len(parts) != 3:
-            return None
-        fields = dict(zip(("tee_request_hash", "tee_output_hash", "tee_timestamp"), parts, strict=True))
-        return cls.parse({**fields, "tee_signature": signature})
-
-
-def _hash(value: object) -> bytes:
-    found = _HASH.fullmatch(value) if isinstance(value, str) else None
-    return b"" if found is None else bytes.fromhex(found[1])
+    return padding.PSS(padding.MGF1(SHA256()), _SALT), SHA256(), InvalidSignature
 
 
 def examine(
@@ -184,6 +131,7 @@ def examine(
     complete: bool = True,
     seen: bool = False,
     accept_models: Mapping[str, str] | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> Verdict:
     """The verdict on one answer.
 
@@ -196,48 +144,51 @@ def examine(
         complete: Whether the answer came to its end.
         seen: Whether an earlier answer had the same signature.
         accept_models: Renames that the user accepts, asked to forwarded.
+        known: Further fields of the verdict: hashes of the bytes, the age of the record.
     """
     beside = (*answer.unsigned, *(("attachments",) if has_attachments(payload) else ()))
-    verdict = Verdict(Status.FAILED, kind=kind, expected_signer=tee_id_of(public_key), unsigned=", ".join(beside))
+    tee_id, signed = tee_id_of(public_key), answer.signature
+    facts: dict[str, Any] = {
+        **(known or {}), "kind": kind, "expected_signer": tee_id, "unsigned": ", ".join(beside)
+    }  # fmt: skip
     if not answer.signed:
         incomplete = not (complete and answer.ended)
-        return replace(
-            verdict, status=Status.UNAVAILABLE, reason=Reason.INCOMPLETE if incomplete else Reason.NO_SIGNATURE
-        )
-    signed = Signed.parse(answer.signed)
+        return Verdict(Status.UNAVAILABLE, Reason.INCOMPLETE if incomplete else Reason.NO_SIGNATURE, **facts)
     if signed is None:
-        return replace(verdict, reason=Reason.MALFORMED)
+        return Verdict(Status.FAILED, Reason.MALFORMED, **facts)
     answer.surplus = answer.surplus or _unasked(payload, answer)
     output = keccak256(answer.output)
-    verdict = replace(verdict, signature=base64.b64encode(signed.signature).decode())
-    if signed.tee_id and signed.tee_id != verdict.expected_signer:
-        return replace(verdict, reason=Reason.SIGNER_MISMATCH, recovered_signer=signed.tee_id)
+    facts["signature"] = signed.encoded
+    if signed.tee_id and signed.tee_id != tee_id:
+        return Verdict(Status.FAILED, Reason.SIGNER_MISMATCH, recovered_signer=signed.tee_id, **facts)
     try:
         key = _key(public_key)
     except UnfitKey:
-        return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
+        return Verdict(Status.UNAVAILABLE, Reason.RECORD_UNREADABLE, **facts)
     for form in _named(payload, answer, accept_models or {}):
         for text in request_texts(form.payload):
-            if _signs(key, signed.signature, keccak256(text), output, signed.timestamp):
-                exact = replace(signed, request_hash=keccak256(text), output_hash=output)
-                said = replace(
-                    verdict,
-                    recovered_signer=verdict.expected_signer,
-                    signed_text=exact.text,
+            request = keccak256(text)
+            if _signs(key, signed.signature, request, output, signed.timestamp):
+                renamed = bool(form.signed)
+                status, reason = _passing(answer, signed, window, seen=seen, refused=renamed and not form.accepted)
+                return Verdict(
+                    status,
+                    reason,
+                    binding=Binding.RENAMED if renamed else Binding.REWRITTEN,
+                    recovered_signer=tee_id,
+                    signed_text=text_of(request, output, signed.timestamp),
                     asked_model=form.asked,
                     signed_model=form.signed,
-                    binding=Binding.RENAMED if form.signed else Binding.REWRITTEN,
+                    **facts,
                 )
-                return _passing(said, answer, signed, window, seen=seen, accepted=form.accepted)
     if not _signs(key, signed.signature, signed.request_hash, signed.output_hash, signed.timestamp):
-        return replace(verdict, reason=Reason.SIGNER_MISMATCH)
-    verdict = replace(verdict, recovered_signer=verdict.expected_signer, signed_text=signed.text)
+        return Verdict(Status.FAILED, Reason.SIGNER_MISMATCH, **facts)
+    facts |= {"recovered_signer": tee_id, "signed_text": signed.text}
     if signed.output_hash != output or answer.surplus:
-        return replace(verdict, reason=Reason.CONTENT_MISMATCH)
-    said = replace(verdict, binding=Binding.UNKNOWN)
+        return Verdict(Status.FAILED, Reason.CONTENT_MISMATCH, **facts)
     if seen:
-        return replace(said, reason=Reason.REPLAYED)
-    return replace(said, status=Status.RESPONSE_BOUND, reason=Reason.REQUEST_UNKNOWN)
+        return Verdict(Status.FAILED, Reason.REPLAYED, binding=Binding.UNKNOWN, **facts)
+    return Verdict(Status.RESPONSE_BOUND, Reason.REQUEST_UNKNOWN, binding=Binding.UNKNOWN, **facts)
 
 
 def _unasked(payload: Mapping[str, Any], answer: Answer) -> bool:
@@ -251,19 +202,22 @@ def _unasked(payload: Mapping[str, Any], answer: Answer) -> bool:
 
 
 def _passing(
-    verdict: Verdict, answer: Answer, signed: Signed, window: tuple[float, float], *, seen: bool, accepted: bool
-) -> Verdict:
-    """The verdict where key, request and output fit: is it this answer, all of it, and made now?"""
+    answer: Answer, signed: Signed, window: tuple[float, float], *, seen: bool, refused: bool
+) -> tuple[Status, Reason]:
+    """What is proven where key, request and output fit: is it this answer, all of it, and made now?
+
+    `refused` where the request was signed under a name of the model that the user does not accept.
+    """
     if answer.surplus:
-        return replace(verdict, reason=Reason.CONTENT_MISMATCH)
+        return Status.FAILED, Reason.CONTENT_MISMATCH
     if seen:
-        return replace(verdict, reason=Reason.REPLAYED)
+        return Status.FAILED, Reason.REPLAYED
     if not window[0] - FRESH_SECONDS <= signed.timestamp <= window[1] + FRESH_SECONDS:
         # An old answer, or a clock that is off: nobody here can tell, so it is not proven and accuses nobody.
-        return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.STALE)
-    if verdict.binding is Binding.RENAMED and not accepted:
-        return replace(verdict, status=Status.RESPONSE_BOUND, reason=Reason.MODEL_RENAMED)
-    return replace(verdict, status=Status.VERIFIED)
+        return Status.UNAVAILABLE, Reason.STALE
+    if refused:
+        return Status.RESPONSE_BOUND, Reason.MODEL_RENAMED
+    return Status.VERIFIED, Reason.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,13 +239,13 @@ def _named(payload: Mapping[str, Any], answer: Answer, accepted: Mapping[str, st
 
 def evidence_of(answer: Answer, public_key: bytes, window: tuple[float, float]) -> Evidence:
     """What a receipt keeps, so that `remade` can judge again; empty where the answer carries no signature."""
-    signed = Signed.parse(answer.signed)
+    signed = answer.signature
     if signed is None:
         return Evidence("rsa_pss")
     return Evidence(
         "rsa_pss",
         signed_text=signed.text,
-        signature=base64.b64encode(signed.signature).decode(),
+        signature=signed.encoded,
         signer=tee_id_of(public_key),
         time=signed.timestamp,
         facts={"public_key": base64.b64encode(public_key).decode(), "window": [int(window[0]), int(window[1])]},
@@ -328,7 +282,7 @@ def remade(kept: Kept) -> Verdict:
     except (ValueError, RecursionError):
         payload = None
     answer = Answer.read(kept.response)
-    own = Signed.parse(answer.signed)
+    own = answer.signature
     if (
         not isinstance(payload, dict)
         or own is None
@@ -341,7 +295,7 @@ def remade(kept: Kept) -> Verdict:
         return Verdict(
             Status.FAILED, Reason.CONTENT_MISMATCH, Kind.TEE_TLS, expected_signer=tee_id_of(public_key), **hashes
         )
-    verdict = examine(
+    return examine(
         payload,
         answer,
         public_key,
@@ -350,8 +304,8 @@ def remade(kept: Kept) -> Verdict:
         complete=exchange.complete,
         seen=exchange.replayed,
         accept_models=kept.accept_models,
+        known=hashes,
     )
-    return replace(verdict, **hashes)
 
 
 def _of_hashes(
@@ -363,7 +317,7 @@ def _of_hashes(
         Kind.TEE_TLS,
         expected_signer=tee_id_of(public_key),
         signed_text=signed.text,
-        signature=base64.b64encode(signed.signature).decode(),
+        signature=signed.encoded,
         **hashes,
     )
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
@@ -29,6 +30,7 @@ from zg_core.errors import (
     VerificationUnavailable,
     ZeroGError,
 )
+from zg_core.http.transport import run
 from zg_core.localnet.opengradient.gateway import GatewayState
 from zg_core.localnet.opengradient.settings import OPG, GatewaySettings
 from zg_core.money import Amount
@@ -339,6 +341,27 @@ class TestConnections:
         with pytest.raises(ZeroGError, match="certificate has ended"):
             make().create(QUESTION)
         assert seen(og) == []
+
+    def test_a_certificate_that_ends_between_two_calls_is_refused_at_the_second(self, og, make, monkeypatch):
+        client = make()
+        client.create(QUESTION)
+        asked = len(seen(og))
+        later = time.time() + 100 * 365 * 86400
+        monkeypatch.setattr(time, "time", lambda: later)
+        with pytest.raises(ZeroGError, match="certificate has ended"):
+            client.create(QUESTION)
+        assert len(seen(og)) == asked
+
+    def test_an_entry_that_has_become_unfit_is_refused_as_soon_as_it_is_read(self, og, make):
+        client = make()
+        client.create(QUESTION)
+        asked = len(seen(og))
+        for gateway in og.gateways:
+            gateway.register(tlsCertificate=b"none")
+        run(client.backend.registry.active(since=time.monotonic()))
+        with pytest.raises(ZeroGError, match="certificate cannot be read"):
+            client.create(QUESTION)
+        assert len(seen(og)) == asked
 
     def test_an_image_that_is_not_accepted_is_refused(self, og, make):
         with pytest.raises(ZeroGError, match="is not accepted"):

@@ -157,6 +157,15 @@ def test_pieces_of_a_streamed_call_are_put_together_as_clients_do():
     assert judged(TOOLS["request_body"], answer).reason is Reason.CONTENT_MISMATCH
 
 
+def test_what_counts_is_the_signature_that_came_last():
+    answer = answer_of(PLAIN)
+    first = answer.signature
+    assert first == Signed.parse(PLAIN["fields"])
+    answer.take({**PLAIN["fields"], "tee_signature": "AAAA"})
+    assert answer.signature != first
+    assert judged(PLAIN["request_body"], answer).reason is Reason.SIGNER_MISMATCH
+
+
 def test_an_answer_to_another_question_is_bound_to_no_request():
     payload = {**PLAIN["request_body"], "messages": [{"role": "user", "content": "another"}]}
     verdict = judged(payload, answer_of(PLAIN))
