@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,3 +88,68 @@ def together(
     assert done.returncode == 0, done.stderr
     said: list[str] = json.loads(done.stdout)
     return said
+
+
+def alone(work: Callable[..., None], *arguments: str) -> str:
+    """What `work` prints in a process of its own, which has no threads but those that it starts, so that it may fork.
+
+    A child of the test process would inherit what its other threads hold at that moment: servers, clients of other
+    tests, SQLite's own locks. It could wait for them for ever.
+
+    Args:
+        work: A function of a module.
+        arguments: What it is called with.
+    """
+    program = f"import sys; from {work.__module__} import {work.__name__} as work; work(*sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", program, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+def child_of(work: Callable[[], object], *, before: Callable[[], None] | None = None) -> int:
+    """Fork a child that does `work`; its process id. It exits with 1 where `work` raises, and is ended after a minute.
+
+    Args:
+        work: What the child does.
+        before: Called first of all that is done before the fork, of this fork and those that follow.
+    """
+    if before is not None:
+        os.register_at_fork(before=before)  # what is registered last is done first
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(60)  # what it inherited may be locked: it would wait for ever
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return child
+
+
+def ended(child: int) -> int:
+    """How a child ended: its exit code, or a signal's number below zero."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@contextmanager
+def beside(work: Callable[[threading.Event, threading.Event], None]) -> Iterator[threading.Event]:
+    """A thread does ``work(begun, go)``, from `begun` on; it waits for `go`, which is given, and set at the end."""
+    begun, go = threading.Event(), threading.Event()
+    thread = threading.Thread(target=work, args=(begun, go))
+    thread.start()
+    try:
+        assert begun.wait(60)
+        yield go
+    finally:
+        go.set()
+        thread.join(60)

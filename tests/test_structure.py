@@ -120,6 +120,21 @@ def test_no_test_changes_time_for_all_threads() -> None:
     assert not found, "tests.moments.instead changes it for one module"
 
 
+def test_no_test_forks_the_process_that_runs_tests() -> None:
+    """A child would inherit what threads of other tests hold, SQLite's own locks with it, and could wait for ever."""
+    found = [
+        f"{path.relative_to(ROOT)}:{call.lineno}: {function.name}"
+        for path in (ROOT / "tests").rglob("*.py")
+        if "node_modules" not in path.parts
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for call in ast.walk(function)
+        if (isinstance(call, ast.Attribute) and call.attr == "fork" and path.name != "processes.py")
+        or (isinstance(call, ast.Name) and call.id == "child_of" and function.name.startswith("test_"))
+    ]
+    assert not found, "tests.processes.alone runs a function in a process of its own, where `child_of` may be called"
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_is_typed(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file(), f"{package}/py.typed is missing"

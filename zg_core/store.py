@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zg_core.databases.forks import FORK_SECONDS, guard
 from zg_core.databases.schema import MIGRATIONS
 from zg_core.databases.sqlite import BUSY_MOMENT, patiently, private_file, sqlite_path, write_ahead
 from zg_core.databases.troubles import MOVED, is_the_databases, remedy, state_of
@@ -94,7 +95,6 @@ class Store:
     """
 
     _opened: dict[str, Store] = {}  # noqa: RUF012 - a cache of the class
-    _guard = threading.Lock()
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -108,6 +108,7 @@ class Store:
                 hint="ZEROG_STORE is memory:, sqlite:///path or postgresql+psycopg://user@host/name",
             )
         self._lock = threading.RLock()
+        self._forking = False
         self._engine: Engine | None = None
         self._ready = False  # a SQLite file that is there, with our schema
         self._memory: sqlite3.Connection | None = None
@@ -118,6 +119,7 @@ class Store:
             from zg_core.databases.writer import Writer
 
             self._writer = Writer(self._writing_connection, self._unavailable)
+        guard(self)
 
     @property
     def url(self) -> str:
@@ -133,11 +135,7 @@ class Store:
     @classmethod
     def open(cls, url: str = "memory:") -> Store:
         """The store at `url`; one object for all who open it in this process, so that ``memory:`` is shared, too."""
-        with cls._guard:
-            store = cls._opened.get(url)
-            if store is None:
-                store = cls._opened[url] = cls(url)
-            return store
+        return cls._opened.get(url) or cls._opened.setdefault(url, cls(url))  # no lock that a fork could find held
 
     def transaction(self, *, durable: bool = True) -> AbstractContextManager[Work]:
         """A short transaction: committed at the end, rolled back when anything is raised.
@@ -310,6 +308,18 @@ class Store:
                 with _begun(connection) as work:
                     _migrate(work)
             self._ready, self._pid = True, os.getpid()
+
+    def before_fork(self) -> None:
+        """Wait for what other threads do under the lock: a child inherits it, and connections as they are then."""
+        self._forking = self._lock.acquire(timeout=FORK_SECONDS)
+
+    def after_fork(self, *, child: bool) -> None:
+        """Go on; in a child, no thread of its parent holds the lock."""
+        waited, self._forking = self._forking, False
+        if waited:
+            self._lock.release()
+        elif child:
+            self._lock = threading.RLock()
 
     def _memory_now(self) -> sqlite3.Connection:
         with self._lock:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from langchain_zerog import ChatZeroG
+from tests.processes import alone, child_of, ended
 from zg_core.localnet import LocalNet
 
 Make = Callable[..., ChatZeroG]
@@ -111,25 +112,25 @@ def test_loops_in_threads_share_one_model(make_model: Make) -> None:
         assert all(pool.map(work, range(12)))
 
 
+def _fork() -> None:
+    model = ChatZeroG(verify="require")
+    assert verified(model.invoke("Hello"))
+
+    def child() -> None:
+        assert verified(model.invoke("Hello"))
+        assert verified(asyncio.run(model.ainvoke("Hello")))
+        model.close()
+
+    with model._clients._lock:  # as if another thread were at it
+        forked = child_of(child)
+    assert ended(forked) == 0
+    assert verified(model.invoke("Hello"))
+    model.close()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_parent_and_child_go_on_after_a_fork(make_model: Make) -> None:
-    model = make_model(shared=False, verify="require")
-    assert verified(model.invoke("Hello"))
-    model._clients._lock.acquire()  # as if another thread were at it
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # this test process has threads
-        child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            answers = [verified(model.invoke("Hello")), verified(asyncio.run(model.ainvoke("Hello")))]
-            model.close()
-            status = 0 if answers == [True, True] else 2
-        finally:
-            os._exit(status)
-    model._clients._lock.release()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert verified(model.invoke("Hello"))
+def test_parent_and_child_go_on_after_a_fork(local: LocalNet) -> None:
+    alone(_fork)
 
 
 PROGRAM = """

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.processes import together
+from tests.processes import alone, beside, child_of, ended, together
 from zg_core import ApiKeys, AutoFunding, Broker, ConfigError, Funder, Store, og
 from zg_core import store as module
 from zg_core.backends.direct.changes import OwnChanges
@@ -197,15 +198,78 @@ def test_a_new_file_that_another_process_is_writing_is_waited_for(tmp_path, monk
     other.close()
 
 
-def test_a_forked_child_opens_its_own_connection(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/store.db")
+def _fork(url):
+    store = Store(url)
     put(store, "parent")
-    child = os.fork()
-    if child == 0:
-        put(store, "child")
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
+    assert ended(child_of(lambda: put(store, "child"))) == 0
     assert names(store) == ["child", "parent"]
+
+
+def _fork_beside_a_transaction(_):
+    store = Store("memory:")
+
+    def write(begun, go):
+        with store.transaction() as work:
+            work.run("INSERT INTO leases VALUES ('thread', 'me', 1.5)")
+            begun.set()
+            go.wait(60)
+
+    def child():
+        put(store, "child")
+        assert names(store) == ["child", "thread"]
+
+    with beside(write) as go:
+        assert ended(child_of(child, before=go.set)) == 0
+    assert names(store) == ["thread"]
+
+
+def _fork_while_a_store_is_in_use_for_long(url):
+    module.FORK_SECONDS = 0.1
+    store = Store(url)
+
+    def use(begun, go):
+        with store._lock:  # as while a server is waited for
+            begun.set()
+            go.wait(60)
+
+    with beside(use):
+        assert ended(child_of(lambda: put(store, "child"))) == 0
+    put(store, "parent")
+    assert names(store) == ["child", "parent"]
+
+
+def _fork_while_another_store_is_opened(url):
+    path_of = module.sqlite_path
+
+    def slowly(each):
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            go.wait(60)
+        return path_of(each)
+
+    begun, go = threading.Event(), threading.Event()
+    module.sqlite_path = slowly
+    thread = threading.Thread(target=Store.open, args=(f"{url}.other",))
+    thread.start()
+    assert begun.wait(60)
+    assert ended(child_of(lambda: put(Store.open(url), "child"))) == 0
+    go.set()
+    thread.join(60)
+    assert names(Store.open(url)) == ["child"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize(
+    "program",
+    [
+        _fork,
+        _fork_beside_a_transaction,
+        _fork_while_a_store_is_in_use_for_long,
+        _fork_while_another_store_is_opened,
+    ],
+)
+def test_a_forked_child_opens_its_own_connection_whatever_other_threads_do(tmp_path, program):
+    alone(program, f"sqlite:///{tmp_path}/store.db")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from zg_core.databases.forks import FORK_SECONDS, guard
 from zg_core.databases.sqlite import patiently
 from zg_core.databases.work import QuickWork
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from zg_core.errors import ConfigError
 
 __all__ = ["Writer"]
-
-_FORK_SECONDS = 5.0  # that a fork waits for the transactions of other threads
 
 
 class Writer:
@@ -47,7 +44,7 @@ class Writer:
         self._inherited: sqlite3.Connection | None = None
         self._open: Transaction | None = None
         self._forking = False
-        _WRITERS.add(self)
+        guard(self, writer=True)
 
     @property
     def busy_here(self) -> bool:
@@ -154,7 +151,7 @@ class Writer:
 
     def before_fork(self) -> None:
         """Wait for what other threads write: a child inherits locks, and connections as they are at that moment."""
-        self._forking = self._mine() is None and self._writing.acquire(timeout=_FORK_SECONDS)
+        self._forking = self._mine() is None and self._writing.acquire(timeout=FORK_SECONDS)
 
     def after_fork(self, *, child: bool) -> None:
         """Go on; in a child, nothing that other threads of its parent had open is."""
@@ -195,24 +192,3 @@ def _execute(connection: sqlite3.Connection, sql: str, parameters: Any) -> sqlit
         return connection.execute(sql, parameters)
     except sqlite3.OperationalError:
         return patiently(lambda: connection.execute(sql, parameters))
-
-
-_WRITERS: weakref.WeakSet[Writer] = weakref.WeakSet()
-
-
-def _before_fork() -> None:
-    for each in list(_WRITERS):
-        each.before_fork()
-
-
-def _after_fork(*, child: bool) -> None:
-    for each in list(_WRITERS):
-        each.after_fork(child=child)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=partial(_after_fork, child=False),
-        after_in_child=partial(_after_fork, child=True),
-    )

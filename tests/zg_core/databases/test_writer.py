@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from zg_core.databases.writer import _WRITERS
+from tests.processes import alone, beside, child_of, ended
 from zg_core.errors import ConfigError
 from zg_core.store import Store
 
@@ -161,46 +160,31 @@ def test_an_interrupt_leaves_no_transaction_open(
     store.close()
 
 
-_BEFORE_FORK: list[Callable[[], None]] = []
-# `Writer` registers its own first, which is done last.
-os.register_at_fork(before=lambda: [each() for each in _BEFORE_FORK])
+def _fork_beside_a_transaction(url: str) -> None:
+    store = Store(url)
 
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-def test_a_child_is_forked_between_the_transactions_of_other_threads(store: Store) -> None:
-    assert store._writer in _WRITERS
-    begun, forking = threading.Event(), threading.Event()
-
-    def write() -> None:
+    def write(begun: threading.Event, go: threading.Event) -> None:
         with store.transaction(durable=False) as work:
             work.run(_PUT, scope="thread")
             begun.set()
-            forking.wait(60)
+            go.wait(60)
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    assert begun.wait(60)
-    _BEFORE_FORK.append(forking.set)
-    try:
-        child = os.fork()
-        if child == 0:
-            signal.alarm(50)  # or it would wait for ever
-            store.write(_PUT, scope="child")
-            os._exit(0)
-    finally:
-        _BEFORE_FORK.clear()
-    writer.join(60)
-    assert os.waitpid(child, 0)[1] == 0
+    with beside(write) as go:
+        assert ended(child_of(lambda: store.write(_PUT, scope="child"), before=go.set)) == 0
     store.write(_PUT, scope="parent")
     assert scopes(store) == ["child", "parent", "thread"]
 
 
-def test_a_child_that_is_forked_in_a_transaction_leaves_it_to_its_parent(store: Store) -> None:
+def _fork_within_a_transaction(url: str) -> None:
+    store = Store(url)
     with store.transaction(durable=False) as work:
         work.run(_PUT, scope="a")
-        child = os.fork()
-        if child == 0:
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
+        assert ended(child_of(lambda: None)) == 0
         work.run(_PUT, scope="b")
     assert scopes(store) == ["a", "b"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("program", [_fork_beside_a_transaction, _fork_within_a_transaction])
+def test_a_child_begins_without_the_transactions_of_its_parent(tmp_path: Path, program: Callable[[str], None]) -> None:
+    alone(program, f"sqlite:///{tmp_path}/store.db")

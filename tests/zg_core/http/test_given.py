@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import alone, child_of, ended
 from tests.zg_core.driving import fetch, with_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable
@@ -25,6 +26,25 @@ from zg_core.http.transport import LIBRARY, AsyncTransport, SyncTransport, Trans
 
 SLOW = Timeouts(connect=5.0, read=60.0, first_token=0.2, stall=60.0)
 STALLING = Timeouts(connect=5.0, read=60.0, first_token=60.0, stall=0.2)
+
+
+def _fork(url: str) -> None:
+    """Ask, let a child ask, and ask again, over one transport."""
+    transport = SyncTransport()
+
+    def ask() -> None:
+        assert run(fetch(url)(transport))[2] == b"ok"  # type: ignore[arg-type]
+
+    def child() -> None:
+        ask()
+        transport.close()
+
+    ask()
+    with transport._guard:  # as if another thread were at it
+        forked = child_of(child)
+    assert ended(forked) == 0
+    ask()
+    transport.close()
 
 
 class TestGivenClient:
@@ -279,21 +299,5 @@ class TestNothingIsLeft:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
     def test_a_forked_child_has_connections_of_its_own(self, server: Any) -> None:
-        transport = SyncTransport()
-        run(fetch(server.url)(transport))  # type: ignore[arg-type]
-        transport._guard.acquire()  # as if another thread were at it
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                status = 0 if run(fetch(server.url)(transport))[2] == b"ok" else 2  # type: ignore[arg-type]
-                transport.close()
-            finally:
-                os._exit(status)
-        transport._guard.release()
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert run(fetch(server.url)(transport))[2] == b"ok"  # type: ignore[arg-type]
-        transport.close()
+        alone(_fork, server.url)
         assert [received.connection for received in server.received] == [0, 1, 0]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import warnings
 
 import pytest
 
+from tests.processes import alone, child_of, ended
 from zg_core.http import workers as module
 from zg_core.http.workers import Workers
 
@@ -142,22 +142,21 @@ def test_what_work_raises_is_logged_and_the_thread_goes_on(caplog: pytest.LogCap
     assert "background work failed" in caplog.text
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_has_threads_of_its_own() -> None:
+def _fork() -> None:
     workers, ready = Workers(), threading.Event()
     workers.submit(ready.set)
     assert ready.wait(10)
-    workers._ready.acquire()  # as if another thread were at it
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            done = threading.Event()
-            workers.submit(done.set)
-            status = 0 if done.wait(10) else 2
-        finally:
-            os._exit(status)
-    workers._ready.release()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def child() -> None:
+        done = threading.Event()
+        workers.submit(done.set)
+        assert done.wait(10)
+
+    with workers._ready:  # as if another thread were at it
+        forked = child_of(child)
+    assert ended(forked) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    alone(_fork)

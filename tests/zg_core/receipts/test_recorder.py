@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.processes import alone, child_of, ended
 from tests.zg_core.receipts.test_model import PENDING, VERIFIED, receipt
 from tests.zg_core.test_budget import REQUEST, SERVICE
 from tests.zg_core.test_budget import receipt as begun
@@ -176,7 +179,6 @@ def test_what_is_late_is_not_written_over_what_is_newer(store: Store, kept: Rece
 
 def _call_until(count: int, urls: list[str]) -> None:
     """One call, as it is written; this process is killed before a statement, after `count` others."""
-    signal.alarm(50)
     receipts, budget = Store.open(urls[0]), Store.open(urls[1])
     kept, spending = ReceiptStore(receipts), Spending(Budget(per_run=og("1"), run="r"), budget, 31337)
     one, left = begun(), [count]
@@ -204,6 +206,21 @@ def _call_until(count: int, urls: list[str]) -> None:
     run(keeper.judged(one))
 
 
+def _urls(folder: str, count: int, shared: str) -> list[str]:
+    return [f"sqlite:///{folder}/{count}/{'receipts' if shared else name}.db" for name in ("receipts", "budget")]
+
+
+def _calls(folder: str, shared: str) -> None:
+    """Calls that are killed after one statement more each, until one ends; prints how many were killed."""
+    for count in range(60):
+        status = ended(child_of(partial(_call_until, count, _urls(folder, count, shared))))
+        assert status in (0, -signal.SIGKILL), status
+        if status == 0:
+            sys.stdout.write(str(count))
+            return
+    raise AssertionError("it never ended")
+
+
 def _left_by(urls: list[str]) -> tuple[list[str], int, int, int, list[str]]:
     """Outcomes, holds, what is counted, marks and verdicts that a process has left."""
     receipts, budget = Store(urls[0]), Store(urls[1])
@@ -216,23 +233,14 @@ def _left_by(urls: list[str]) -> tuple[list[str], int, int, int, list[str]]:
     return [each.outcome for each in found], len(held), counted, marks, [str(each.verdict.status) for each in found]
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_whatever_ends_the_process_what_is_held_has_its_receipt_and_the_sums_hold(tmp_path: Path, shared: bool) -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("shared", ["yes", ""])
+def test_whatever_ends_the_process_what_is_held_has_its_receipt_and_the_sums_hold(tmp_path: Path, shared: str) -> None:
     """A process is killed before each statement of a call in turn; what it had done before is whole."""
+    last = int(alone(_calls, str(tmp_path), shared))
     seen = set()
-    for count in range(60):
-        folder = tmp_path / str(count)
-        urls = [f"sqlite:///{folder}/{'receipts' if shared else name}.db" for name in ("receipts", "budget")]
-        child = os.fork()
-        if child == 0:
-            try:
-                _call_until(count, urls)
-                os._exit(0)
-            finally:
-                os._exit(1)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert status in (0, -signal.SIGKILL)
-        outcomes, held, counted, marks, verdicts = _left_by(urls)
+    for count in range(last + 1):
+        outcomes, held, counted, marks, verdicts = _left_by(_urls(str(tmp_path), count, shared))
         state = (tuple(outcomes), held, counted, marks)
         seen.add(state)
         if shared:
@@ -240,8 +248,5 @@ def test_whatever_ends_the_process_what_is_held_has_its_receipt_and_the_sums_hol
         else:  # held first, and given back as soon as it is known: never free, and never answered while it is held
             assert counted == (100 if held else 30 if outcomes else 0), state
             assert not (held and outcomes == ["answered"]), state
-        if status == 0:
-            assert (state, verdicts) == ((("answered",), 0, 30, 1), ["verified"])
-            break
-    assert status == 0, "it never ended"
+    assert (state, verdicts) == ((("answered",), 0, 30, 1), ["verified"])
     assert len(seen) == (3 if shared else 6)
