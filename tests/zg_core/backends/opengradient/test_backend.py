@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests import moments
 from tests.zg_core.backends.opengradient.conftest import ASKS_TOOL, QUESTION, TOOLS
 from zg_core import Budget
 from zg_core.errors import (
@@ -346,8 +347,7 @@ class TestConnections:
         client = make()
         client.create(QUESTION)
         asked = len(seen(og))
-        later = time.time() + 100 * 365 * 86400
-        monkeypatch.setattr(time, "time", lambda: later)
+        moments.this_threads(monkeypatch, time.time() + 100 * 365 * 86400)
         with pytest.raises(ZeroGError, match="certificate has ended"):
             client.create(QUESTION)
         assert len(seen(og)) == asked
