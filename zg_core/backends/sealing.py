@@ -36,6 +36,7 @@ __all__ = ["KEY_MISMATCH", "SealedKey", "body_of", "hear", "key_changed", "objec
 KEY_MISMATCH = "e2ee_key_mismatch"
 """The enclave has another key than the one that a request was sealed to: nothing was opened, nothing billed."""
 _BROKEN = "seal_broken"
+_UNCLAIMED = Verdict(Status.VERIFIED)  # `remade` believes nothing in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,29 +149,32 @@ async def verdict_on(
     key = call.body.key if call.body is not None else None
     assert isinstance(key, SealedKey)  # noqa: S101 - its body was made here
     exchange, opener = call.exchange, key.request.opener
-    blank = Verdict(Status.UNAVAILABLE, kind=record.kind, expected_signer=record.tee_signer, sealed=True)
+
+    def without(status: Status, reason: Reason) -> Verdict:
+        return Verdict(status, reason, record.kind, expected_signer=record.tee_signer, sealed=True)
+
     if record.kind is Kind.STANDARD:
-        return replace(blank, status=Status.NOT_VERIFIABLE, reason=Reason.UNSIGNED_SERVICE)
+        return without(Status.NOT_VERIFIABLE, Reason.UNSIGNED_SERVICE)
     if (broken := call.heard.get(_BROKEN)) is not None:
-        return replace(blank, status=Status.FAILED, reason=broken)
+        return without(Status.FAILED, broken)
     if not exchange.complete or not opener.final:
-        return replace(blank, reason=Reason.INCOMPLETE)
+        return without(Status.UNAVAILABLE, Reason.INCOMPLETE)
     if exchange.known_id or exchange.replayed:
-        return replace(blank, status=Status.FAILED, reason=Reason.REPLAYED)
+        return without(Status.FAILED, Reason.REPLAYED)
     if not exchange.chat_ids:
-        return replace(blank, reason=Reason.NO_CHAT_ID)
+        return without(Status.UNAVAILABLE, Reason.NO_CHAT_ID)
     document = await fetch(exchange.chat_ids)
     if document is None:
-        return replace(blank, reason=Reason.NO_SIGNATURE)
+        return without(Status.UNAVAILABLE, Reason.NO_SIGNATURE)
     events = exchange.headers.get("content-type", "").startswith("text/event-stream")
     streamed = call.streamed and (events or len(opener.bindings) != 1)
     sealed = Sealed.of(key.request.binding, opener.bindings, streamed=streamed)
     try:
         evidence = evidence_of(sealed, document, exchange.chat_ids)
     except NoDocument:
-        return replace(blank, reason=Reason.NO_SIGNATURE)
+        return without(Status.UNAVAILABLE, Reason.NO_SIGNATURE)
     except MalformedSignature:
-        return replace(blank, status=Status.FAILED, reason=Reason.MALFORMED)
+        return without(Status.FAILED, Reason.MALFORMED)
     verdict = _remade(call, evidence, record)
     if verdict.reason in (Reason.SIGNER_MISMATCH, Reason.SIGNER_NOT_ACKNOWLEDGED) or (
         verdict.reason is Reason.MALFORMED and verdict.recovered_signer
@@ -184,7 +188,7 @@ async def verdict_on(
 
 
 def _remade(call: Call, evidence: Evidence, record: Record) -> Verdict:
-    kept = Kept(call.exchange, evidence, record, Verdict(Status.VERIFIED), provider=record.provider, model=record.model)
+    kept = Kept(call.exchange, evidence, record, _UNCLAIMED, provider=record.provider, model=record.model)
     verdict = remade(kept)
     call.receipt.evidence = replace(evidence, signer=verdict.recovered_signer)
     return verdict

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import re
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ __all__ = ["associated_data", "binding", "bindings_of", "canonical", "decode", "
 
 _EXACT = 2**53
 _WORDS = {None: "null", True: "true", False: "false"}
-_HALF = re.compile("[\ud800-\udfff]")
 
 
 def canonical(value: Any) -> bytes:
@@ -35,52 +33,43 @@ def canonical(value: Any) -> bytes:
         >>> canonical({"b": 1.0, "a": 9007199254740993, "c": [-0.0, 1e-7, "<€>"]}).decode()
         '{"a":9007199254740992,"b":1,"c":[0,1e-7,"<€>"]}'
     """
-    parts: list[str] = []
-    _write(value, parts)
-    return "".join(parts).encode()
+    try:
+        return _written(value).encode()
+    except UnicodeEncodeError:
+        raise ValueError("half a character") from None
 
 
-def _write(value: Any, parts: list[str]) -> None:
+def _written(value: Any) -> str:
+    """`value` as text; no level of it takes more than one of Python's frames."""
     if isinstance(value, str):
-        parts.append(_text(value))
-    elif value is None or isinstance(value, bool):
-        parts.append(_WORDS[value])
-    elif isinstance(value, int) and -_EXACT < value < _EXACT:
-        parts.append(str(int(value)))
-    elif isinstance(value, int | float):
+        return encode_basestring(value)  # which escapes what RFC 8785 escapes, and nothing else
+    if value is None or isinstance(value, bool):
+        return _WORDS[value]
+    if isinstance(value, int) and -_EXACT < value < _EXACT:
+        return str(int(value))
+    if isinstance(value, int | float):
         try:
-            parts.append(number_text(float(value) + 0.0))  # there is one zero
+            return number_text(float(value) + 0.0)  # there is one zero
         except OverflowError:
             raise ValueError("a number beyond a double") from None
-    elif isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise ValueError("a key is no text")
-        separator = "{"
-        order = None if all(map(str.isascii, value)) else _code_units
+    if isinstance(value, dict):
+        try:
+            order = None if "".join(value).isascii() else _code_units
+        except TypeError:
+            raise ValueError("a key is no text") from None
+        parts = []
         for key in sorted(value, key=order):
-            parts.append(f"{separator}{_text(key)}:")
-            _write(value[key], parts)
-            separator = ","
-        parts.append("}" if value else "{}")
-    elif isinstance(value, list | tuple):
-        separator = "["
-        for item in value:
-            parts.append(separator)
-            _write(item, parts)
-            separator = ","
-        parts.append("]" if value else "[]")
-    else:
-        raise ValueError(f"not JSON: {type(value).__name__}")
+            held = value[key]
+            text = encode_basestring(held) if type(held) is str else _written(held)
+            parts.append(f"{encode_basestring(key)}:{text}")
+        return "{" + ",".join(parts) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_written, value)) + "]"
+    raise ValueError(f"not JSON: {type(value).__name__}")
 
 
 def _code_units(key: str) -> bytes:
     return key.encode("utf-16-be", "surrogatepass")
-
-
-def _text(text: str) -> str:
-    if not text.isascii() and _HALF.search(text):
-        raise ValueError("half a character")
-    return encode_basestring(text)  # which escapes what RFC 8785 escapes, and nothing else
 
 
 def associated_data(envelope: Mapping[str, Any]) -> bytes:

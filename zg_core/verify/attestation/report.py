@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from zg_core.shown.escaping import line
@@ -120,7 +121,7 @@ class AttestationReport:
         """Whether evidence contradicts what is claimed up to and including `level`."""
         return any(result.outcome is Outcome.FAIL and result.level <= level for result in self.results)
 
-    @property
+    @cached_property
     def reached(self) -> int:
         """The highest level that is satisfied, -1 if none is."""
         return next((int(level) for level in reversed(Level) if self.satisfies(level)), -1)
@@ -156,6 +157,10 @@ class AttestationReport:
 
     def summary(self) -> dict[str, Any]:
         """The few facts that a receipt keeps."""
+        return {**self._summary, "advisories": [*self._summary["advisories"]]}
+
+    @cached_property
+    def _summary(self) -> dict[str, Any]:
         return {
             "signer": self.signer,
             "level": self.reached,

@@ -22,7 +22,9 @@ from zg_core.verify.schemes.signed_hashes import (
     NoDocument,
     SignatureDocument,
     assumed,
+    document_of,
     parse_signed_text,
+    said_in,
 )
 from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 
@@ -91,40 +93,39 @@ def examine(
         document: The provider's signature document.
         proof: The ``routing_proof`` inside it, with which a relay vouches for the vendor behind it.
     """
-    verdict = Verdict(
-        Status.FAILED,
-        kind=service.kind,
-        expected_signer=service.tee_signer,
-        signed_text=document.text[:4096],
-        signature=document.signature[:132],
-        sealed=True,
-    )
+    facts: dict[str, Any] = {
+        "kind": service.kind,
+        "expected_signer": service.tee_signer,
+        "signed_text": document.text[:4096],
+        "signature": document.signature[:132],
+        "sealed": True,
+    }
     try:
         recovered = recover_personal(document.text, document.signature)
     except SignatureError:
-        return replace(verdict, reason=Reason.MALFORMED)
-    verdict = replace(verdict, recovered_signer=recovered)
+        return Verdict(Status.FAILED, Reason.MALFORMED, **facts)
+    facts["recovered_signer"] = recovered
     # The broker's enclave opens and signs, also where the model has an enclave of its own.
     if not service.tee_signer.strip("0x") or not same_address(recovered, service.tee_signer):
-        return replace(verdict, reason=Reason.SIGNER_MISMATCH)
+        return Verdict(Status.FAILED, Reason.SIGNER_MISMATCH, **facts)
     if not service.acknowledged:
-        return replace(verdict, reason=Reason.SIGNER_NOT_ACKNOWLEDGED)
+        return Verdict(Status.FAILED, Reason.SIGNER_NOT_ACKNOWLEDGED, **facts)
     found = _TEXT.fullmatch(document.text)
     if found is None or bool(found[1]) is not sealed.streamed:
-        return replace(verdict, reason=Reason.MALFORMED)
-    verdict = replace(verdict, signed_request_sha256=found[2], signed_response_sha256=found[3])
+        return Verdict(Status.FAILED, Reason.MALFORMED, **facts)
+    facts |= {"signed_request_sha256": found[2], "signed_response_sha256": found[3]}
     if service.kind is Kind.TEE_TLS:
         vendor = _vendor(proof, found[2], found[3], service)
         if isinstance(vendor, Reason):
-            return replace(verdict, reason=vendor)
-        verdict = replace(verdict, provider_identity=vendor[0], tls_fingerprint=vendor[1])
+            return Verdict(Status.FAILED, vendor, **facts)
+        facts |= {"provider_identity": vendor[0], "tls_fingerprint": vendor[1]}
     if found[3] != sealed.response:
-        return replace(verdict, reason=Reason.CONTENT_MISMATCH)
+        return Verdict(Status.FAILED, Reason.CONTENT_MISMATCH, **facts)
     if found[2] != sealed.request:  # an answer of this enclave, to what somebody else asked
-        return replace(verdict, reason=Reason.REPLAYED, binding=Binding.UNKNOWN)
+        return Verdict(Status.FAILED, Reason.REPLAYED, binding=Binding.UNKNOWN, **facts)
     if not sealed.complete:
-        return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.INCOMPLETE)
-    return replace(verdict, status=Status.VERIFIED, binding=Binding.EXACT)
+        return Verdict(Status.UNAVAILABLE, Reason.INCOMPLETE, **facts)
+    return Verdict(Status.VERIFIED, binding=Binding.EXACT, **facts)
 
 
 def _vendor(
@@ -153,9 +154,8 @@ class _Document:
 
     @classmethod
     def parse(cls, body: bytes) -> _Document:
-        outer = SignatureDocument.parse(body)
-        value = parse_json(body)
-        proof = value.get("routing_proof")
+        outer = document_of(body)
+        proof = said_in(body).get("routing_proof")
         if not isinstance(proof, dict):
             return cls(outer)
         names = SignatureDocument.__slots__
@@ -187,12 +187,11 @@ def remade(kept: Kept) -> Verdict:
     """The verdict again: the enclave's key on chain signed the bindings of the envelopes; kept bytes must give them."""
     facts = kept.evidence.facts
     said = [facts.get(name) for name in ("request_binding", "response_binding", "streamed", "final_frame")]
-    blank = Verdict(Status.FAILED, Reason.MALFORMED, kept.record.kind, expected_signer=kept.record.tee_signer)
     request, response, streamed, complete = said
-    if not (isinstance(request, str) and isinstance(response, str)):
-        return blank
-    if not (isinstance(streamed, bool) and isinstance(complete, bool)):
-        return blank
+    if not (isinstance(request, str) and isinstance(response, str)) or not (
+        isinstance(streamed, bool) and isinstance(complete, bool)
+    ):
+        return Verdict(Status.FAILED, Reason.MALFORMED, kept.record.kind, expected_signer=kept.record.tee_signer)
     sealed = Sealed(request, response, streamed, complete and kept.exchange.complete)
     proof = facts.get("routing_proof")
     document = SignatureDocument(kept.evidence.signed_text, kept.evidence.signature)

@@ -38,6 +38,7 @@ __all__ = [
     "document_of",
     "examine",
     "parse_signed_text",
+    "said_in",
     "verify",
 ]
 
@@ -73,7 +74,7 @@ class SignatureDocument:
             MalformedSignature: it is one, and another of its fields is no text, or one is not ASCII.
         """
         try:
-            value = parse_json(body)
+            value = said_in(body)
         except (ValueError, RecursionError):
             raise NoDocument("not JSON") from None
         if not isinstance(value, dict):
@@ -89,6 +90,16 @@ class SignatureDocument:
             if not field.isascii():  # receipts repeat them (0g-direct §5.1: ASCII)
                 raise MalformedSignature("a field is not ASCII")
         return cls(*fields)
+
+
+@lru_cache(maxsize=32)
+def said_in(body: bytes) -> Any:
+    """What a document says beside its signature, parsed once for all who read it; nobody changes it.
+
+    Raises:
+        ValueError, RecursionError: as `parse_json`.
+    """
+    return parse_json(body)
 
 
 @lru_cache(maxsize=32)
