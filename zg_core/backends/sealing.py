@@ -175,7 +175,7 @@ async def verdict_on(
         return without(Status.UNAVAILABLE, Reason.NO_SIGNATURE)
     except MalformedSignature:
         return without(Status.FAILED, Reason.MALFORMED)
-    verdict = _remade(call, evidence, record)
+    verdict = _remade(call, evidence, record, key.request)
     if verdict.reason in (Reason.SIGNER_MISMATCH, Reason.SIGNER_NOT_ACKNOWLEDGED) or (
         verdict.reason is Reason.MALFORMED and verdict.recovered_signer
     ):
@@ -183,12 +183,12 @@ async def verdict_on(
             record = await reread()
         except ChainError:
             return replace(verdict, status=Status.UNAVAILABLE, reason=Reason.RECORD_UNREADABLE)
-        verdict = _remade(call, evidence, record)
+        verdict = _remade(call, evidence, record, key.request)
     return verdict
 
 
-def _remade(call: Call, evidence: Evidence, record: Record) -> Verdict:
+def _remade(call: Call, evidence: Evidence, record: Record, sent: SealedRequest) -> Verdict:
     kept = Kept(call.exchange, evidence, record, _UNCLAIMED, provider=record.provider, model=record.model)
-    verdict = remade(kept)
+    verdict = remade(kept, sent)
     call.receipt.evidence = replace(evidence, signer=verdict.recovered_signer)
     return verdict

@@ -103,8 +103,8 @@ class SealedRequest:
         Raises:
             ConfigError: the rules forbid to send it, or it is not JSON; nothing was sent.
         """
-        plain = parse_json(encode_body(payload))  # what is bound is what is sent, half characters included
-        sealed, clear = split(plain, profile)
+        sealed, rest = split(payload, profile)
+        plain, clear = encode_body(sealed), parse_json(encode_body(rest))  # what is bound is what is sent
         answers = answers or PrivateKey()
         try:
             enc, context = send(key.public, REQUEST, ephemeral)
@@ -128,7 +128,7 @@ class SealedRequest:
         except ValueError as error:
             hint = "send numbers that a double can hold"
             raise ConfigError(f"the request cannot be sealed: {error}", code="cannot_seal", hint=hint) from None
-        cipher = context.seal(encode_body(sealed), aad)
+        cipher = context.seal(plain, aad)
         seal["ciphertext"] = encode(cipher)
         return cls(encode_body(envelope), binding(aad, cipher), Opener(answers, profile))
 

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.zg_core.sealing.known import client, enclave, opener, private, profile, sealed, vectors
 from zg_core.errors import ConfigError
-from zg_core.sealing.canonical import decode, encode
+from zg_core.jsontext import parse_json
+from zg_core.sealing.canonical import bindings_of, decode, encode
 from zg_core.sealing.envelopes import RESPONSE, Broken, Opener, SealedRequest
 from zg_core.sealing.hpke import PrivateKey, receive, send
 from zg_core.verify.schemes.sealed import Sealed, signed_text
@@ -47,6 +50,18 @@ class TestRequests:
     def test_half_a_character_is_bound_as_it_is_sent(self) -> None:
         made = sealed({"model": "m", "messages": [], "user": "\ud800x"})
         assert json.loads(made.data)["user"] == "\ufffdx"
+
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+            | st.text(st.characters(exclude_categories=())),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+            max_leaves=8,
+        )
+    )  # fmt: skip
+    def test_its_binding_is_that_of_the_bytes_that_are_sent(self, said: Any) -> None:
+        made = sealed({"model": "m", "messages": [{"content": said}], "metadata": said, "user": "\ud800"})
+        assert bindings_of([parse_json(made.data)]) == [made.binding]
 
     @pytest.mark.parametrize("payload", [{"messages": [], "seed": 10**400}, {"messages": [float("nan")]}])
     def test_what_cannot_be_bound_is_refused(self, payload: dict[str, Any]) -> None:

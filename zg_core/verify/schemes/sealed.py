@@ -31,6 +31,7 @@ from zg_core.verify.verdict import Binding, Reason, Status, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from zg_core.sealing.envelopes import SealedRequest
     from zg_core.types import ServiceRecord
     from zg_core.verify.schemes.evidence import Kept
 
@@ -183,8 +184,13 @@ def evidence_of(sealed: Sealed, body: bytes, ids: tuple[str, ...]) -> Evidence:
     )
 
 
-def remade(kept: Kept) -> Verdict:
-    """The verdict again: the enclave's key on chain signed the bindings of the envelopes; kept bytes must give them."""
+def remade(kept: Kept, sent: SealedRequest | None = None) -> Verdict:
+    """The verdict again: the enclave's key on chain signed the bindings of the envelopes; kept bytes must give them.
+
+    Args:
+        kept: What was kept.
+        sent: The request, for whoever has sealed it: its binding is that of its bytes, and not worked out again.
+    """
     facts = kept.evidence.facts
     said = [facts.get(name) for name in ("request_binding", "response_binding", "streamed", "final_frame")]
     request, response, streamed, complete = said
@@ -196,18 +202,19 @@ def remade(kept: Kept) -> Verdict:
     proof = facts.get("routing_proof")
     document = SignatureDocument(kept.evidence.signed_text, kept.evidence.signature)
     verdict = examine(sealed, kept.record, document, proof if isinstance(proof, dict) else None)
-    if verdict.status is Status.VERIFIED and not _same_bytes(sealed, kept):
+    if verdict.status is Status.VERIFIED and not _same_bytes(sealed, kept, sent):
         return replace(verdict, status=Status.FAILED, reason=Reason.CONTENT_MISMATCH, binding=Binding.UNCHECKED)
     if kept.exchange.replayed:
         return replace(verdict, status=Status.FAILED, reason=Reason.REPLAYED)
     return verdict
 
 
-def _same_bytes(sealed: Sealed, kept: Kept) -> bool:
+def _same_bytes(sealed: Sealed, kept: Kept, sent: SealedRequest | None) -> bool:
     """Whether the bytes that were kept, where they were, are the envelopes that the bindings stand for."""
     try:
         if kept.exchange.request:
-            (request,) = bindings_of([parse_json(kept.exchange.request)])
+            own = sent is not None and kept.exchange.request is sent.data
+            (request,) = [sent.binding] if own else bindings_of([parse_json(kept.exchange.request)])
             if request.hex() != sealed.request:
                 return False
         if kept.response is not None:
