@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zg_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 __all__ = ["KEM_ID", "Context", "NotSealed", "PrivateKey", "receive", "send"]
 
@@ -165,9 +164,9 @@ def _hmac(key: bytes, message: bytes) -> bytes:
 
 
 class _Primitives(NamedTuple):
-    private: type[X25519PrivateKey]
-    public: type[X25519PublicKey]
-    cipher: type[ChaCha20Poly1305]
+    private: Any
+    public: Any
+    cipher: Any
     invalid: type[Exception]
 
 

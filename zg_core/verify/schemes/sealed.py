@@ -213,8 +213,10 @@ def _same_bytes(sealed: Sealed, kept: Kept, sent: SealedRequest | None) -> bool:
     """Whether the bytes that were kept, where they were, are the envelopes that the bindings stand for."""
     try:
         if kept.exchange.request:
-            own = sent is not None and kept.exchange.request is sent.data
-            (request,) = [sent.binding] if own else bindings_of([parse_json(kept.exchange.request)])
+            if sent is not None and kept.exchange.request is sent.data:
+                request = sent.binding
+            else:
+                (request,) = bindings_of([parse_json(kept.exchange.request)])
             if request.hex() != sealed.request:
                 return False
         if kept.response is not None:
