@@ -50,6 +50,7 @@ _WEIGHTS = ((b"{", 160), (b"[", 72), (b",", 32))
 _TEXT_WEIGHT = 64
 _HEAVIEST = 256 * 1024 * 1024
 _LIGHT = _HEAVIEST // 64  # no text of this size can weigh more
+_FEW = _DEEPEST // 20  # brackets; twice as many, of either kind, are not too deep
 _NO_BRACKET = bytes(set(range(256)) - set(_STEPS))
 
 
@@ -206,7 +207,7 @@ def parse_json(
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if len(raw) > _LIGHT and _is_heavy(raw):
         raise ValueError(f"JSON of more than {_HEAVIEST // 1024**2} MB in memory")
-    if len(raw) > _DEEPEST and raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
+    if len(raw) > _DEEPEST and _has_many(raw) and raw.count(b"[") + raw.count(b"{") > _DEEPEST and _is_deep(raw):
         raise ValueError(f"JSON deeper than {_DEEPEST} levels")
     text = data if isinstance(data, str) else data.removeprefix(_BOM).decode()
     if numbers is not None:
@@ -217,6 +218,19 @@ def parse_json(
         if end == len(text) or not text[end:].strip(_SPACE):
             return value
     return decoder.decode(text)
+
+
+def _has_many(raw: bytes) -> bool:
+    """Whether `raw` has more than a few opening brackets: finding so many in a long text is faster than counting."""
+    for bracket in (b"[", b"{"):
+        place = -1
+        for _ in range(_FEW):
+            place = raw.find(bracket, place + 1)
+            if place < 0:
+                break
+        else:
+            return True
+    return False
 
 
 def _is_heavy(raw: bytes) -> bool:
