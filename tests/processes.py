@@ -114,7 +114,7 @@ def alone(work: Callable[..., None], *arguments: str) -> str:
 
 
 def child_of(work: Callable[[], object], *, before: Callable[[], None] | None = None) -> int:
-    """Fork a child that does `work`; its process id. It exits with 1 where `work` raises, and is ended after a minute.
+    """Fork a child that does `work`; its process id. It exits with 1 where `work` raises, and is ended when it hangs.
 
     Args:
         work: What the child does.
@@ -126,7 +126,7 @@ def child_of(work: Callable[[], object], *, before: Callable[[], None] | None = 
     if child == 0:
         status = 1
         try:
-            signal.alarm(60)  # what it inherited may be locked: it would wait for ever
+            signal.alarm(SECONDS // 2)  # what it inherited may be locked: it would wait for ever
             work()
             status = 0
         except BaseException:

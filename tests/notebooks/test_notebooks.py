@@ -53,7 +53,8 @@ def test_a_notebook_runs(name, kernel):
     kept = texts(committed(name))
     notebook = execute(name, kernel)
     assert not problems(notebook)
-    assert len(texts(notebook)) == len(kept), "another number of outputs than committed: `make notebooks`"
+    others = [text for text in texts(notebook) if text not in kept]
+    assert len(texts(notebook)) == len(kept), f"another number of outputs than committed: `make notebooks`: {others}"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -67,7 +67,7 @@ def test_who_sets_no_limits_on_a_local_network_keeps_the_pace_from_the_first_ref
     provider, before = net.providers[1], prompts(net, 1)
     wallet = net.new_wallet()
     net.open_account(wallet, provider, 20 * 10**18)
-    settings = {**mine, "private_key": wallet.private_key, "provider": provider.address, "max_retries": 2}
+    settings = {**mine, "private_key": wallet.private_key, "provider": provider.address, "max_retries": 6}
 
     async def tasks(count: int) -> list[str]:
         async with AsyncChatClient(**settings) as client:
