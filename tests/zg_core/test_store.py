@@ -241,20 +241,18 @@ def _fork_while_a_store_is_in_use_for_long(url):
 def _fork_while_another_store_is_opened(url):
     path_of = module.sqlite_path
 
-    def slowly(each):
-        if threading.current_thread() is not threading.main_thread():
-            begun.set()
-            go.wait(60)
-        return path_of(each)
+    def open_slowly(begun, go):
+        def slowly(each):
+            if threading.current_thread() is not threading.main_thread():
+                begun.set()
+                go.wait(60)
+            return path_of(each)
 
-    begun, go = threading.Event(), threading.Event()
-    module.sqlite_path = slowly
-    thread = threading.Thread(target=Store.open, args=(f"{url}.other",))
-    thread.start()
-    assert begun.wait(60)
-    assert ended(child_of(lambda: put(Store.open(url), "child"))) == 0
-    go.set()
-    thread.join(60)
+        module.sqlite_path = slowly
+        Store.open(f"{url}.other")
+
+    with beside(open_slowly):
+        assert ended(child_of(lambda: put(Store.open(url), "child"))) == 0
     assert names(Store.open(url)) == ["child"]
 
 

@@ -6,8 +6,6 @@ import asyncio
 import gc
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.processes import alone, child_of, ended
 from tests.zg_core.driving import with_loop, without_loop
 from zg_core import Store
 from zg_core.calls.gate import Gate, Place, gate_of, pace_of
@@ -27,7 +26,6 @@ from zg_core.errors import ConfigError, RateLimited, never_served
 from zg_core.http.signals import LoopSignal, ThreadSignal
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 
-ROOT = Path(__file__).resolve().parents[3]
 ONE = Limits(per_minute=60, burst=1000, in_flight=1)
 SLOW = Limits(per_minute=1, burst=1, in_flight=1)
 NOW = 1_800_000_000.0
@@ -439,36 +437,28 @@ class TestTurns:
         store.close()
 
 
-FORK = """
-import os, sys
-from zg_core.http.transport import SyncTransport, run
-from zg_core.calls.gate import gate_of
-from zg_core.calls.limits import Limits
+def _fork() -> None:
+    limits = Limits(per_minute=60, burst=3, in_flight=1)
+    gate = gate_of("a:1", "payer", "provider")
 
-limits = Limits(per_minute=60, burst=3, in_flight=1)
-gate = gate_of("a:1", "payer", "provider")
-def enter():
-    return run(gate_of("a:1", "payer", "provider").enter(SyncTransport(), limits, patience=60, until=0))
-place = enter()
-child = os.fork()
-if child == 0:
-    assert not gate.inside
-    mine = enter()          # the parent's request does not count here
-    place.leave()           # and its end is not this one's
+    def enter() -> Any:
+        return run(gate_of("a:1", "payer", "provider").enter(SyncTransport(), limits, patience=60, until=0))
+
+    place = enter()
+
+    def child() -> None:
+        assert not gate.inside
+        mine = enter()  # the parent's request does not count here
+        place.leave()  # and its end is not this one's
+        assert len(gate.inside) == 1
+        mine.leave()
+
+    assert ended(child_of(child)) == 0
     assert len(gate.inside) == 1
-    mine.leave()
-    os._exit(0)
-_, status = os.waitpid(child, 0)
-assert status == 0, status
-assert len(gate.inside) == 1
-place.leave()
-enter()
-"""
+    place.leave()
+    enter()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_begins_with_nothing_under_way() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FORK], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    alone(_fork)
