@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_SECONDS_TO_START = 60
+from tests.patience import PATIENCE
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def running(programs: str, *options: str, synced: bool = False) -> Iterator[str]
             yield f"postgresql+psycopg://zerog@127.0.0.1:{port}/postgres"
         finally:
             server.send_signal(signal.SIGINT)  # fast shutdown: it does not wait for clients
-            server.wait(timeout=30)
+            server.wait(PATIENCE)
     finally:
         shutil.rmtree(directory)
 
@@ -80,14 +80,14 @@ def bouncing(program: str, url: str, *, pool: int = 4) -> Iterator[str]:
         with (directory / "log").open("w") as log:
             process = subprocess.Popen([*setpriv, program, file], cwd=directory, stdout=log, stderr=log)
         try:
-            deadline = time.monotonic() + _SECONDS_TO_START
+            deadline = time.monotonic() + PATIENCE
             while "process up" not in (directory / "log").read_text():
                 assert process.poll() is None and time.monotonic() < deadline, (directory / "log").read_text()  # noqa: PT018
                 time.sleep(0.05)
             yield url.replace(f":{server}/", f":{port}/")
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            process.wait(PATIENCE)
     finally:
         shutil.rmtree(directory)
 
@@ -116,7 +116,7 @@ def _start(command: list[str | Path], port: int, directory: Path, environ: dict[
 
 def _is_ready(server: subprocess.Popen[bytes], log: Path) -> bool:
     """Whether it accepts connections; False if it has ended instead."""
-    deadline = time.monotonic() + _SECONDS_TO_START
+    deadline = time.monotonic() + PATIENCE
     while "ready to accept connections" not in log.read_text():
         if server.poll() is not None:
             return False

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = 300
 # Loads what the program imports and what it would import later, then forks. Each child waits until all are there, and
 # at the end until all are through, unless one failed.
 _LAUNCHER = """
@@ -82,7 +83,7 @@ def together(
         env={**os.environ, **(environ or {})},
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -106,7 +107,7 @@ def alone(work: Callable[..., None], *arguments: str) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
@@ -126,7 +127,7 @@ def child_of(work: Callable[[], object], *, before: Callable[[], None] | None = 
     if child == 0:
         status = 1
         try:
-            signal.alarm(SECONDS // 2)  # what it inherited may be locked: it would wait for ever
+            signal.alarm(PATIENCE // 2)  # what it inherited may be locked: it would wait for ever
             work()
             status = 0
         except BaseException:
@@ -148,8 +149,8 @@ def beside(work: Callable[[threading.Event, threading.Event], None]) -> Iterator
     thread = threading.Thread(target=work, args=(begun, go))
     thread.start()
     try:
-        assert begun.wait(60)
+        assert begun.wait(PATIENCE)
         yield go
     finally:
         go.set()
-        thread.join(60)
+        thread.join(PATIENCE)

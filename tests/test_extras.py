@@ -14,6 +14,7 @@ from uv import find_uv_bin
 
 from tests import postgres
 from tests.docs.pasting import ROOT, blocks
+from tests.patience import PATIENCE
 from zg_core.localnet import LocalNet
 from zg_core.localnet.opengradient.network import OpenGradientNet
 
@@ -25,7 +26,6 @@ EXAMPLES = {
 }
 WITH = {"serve": "cli,serve"}
 ELSEWHERE = {"opengradient": "2+3 = 5 verified", "postgres": "local-chat-1 verified", "all": "6 rooms open"}
-SECONDS = 300
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ def test_the_example_of_an_extra_runs_with_that_extra_alone(
     environ["PATH"] = f"{programs}:{environ.get('PATH', '')}"
     command = ["bash", "-eu", str(file)] if file.suffix == ".sh" else [str(programs / "python"), str(file)]
     ran = subprocess.run(
-        command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=SECONDS, check=False
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     said = f"{ran.stdout} {ran.stderr}"

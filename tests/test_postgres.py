@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests import postgres
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.requires("postgres")
@@ -72,7 +73,7 @@ def test_it_ends_when_the_tests_are_killed(postgres_bin: str) -> None:
         folder = folder_of(url)
         server = int((folder / "data" / "postmaster.pid").read_text().split()[0])
         os.kill(program.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while Path(f"/proc/{server}/cwd").exists():  # one that has ended and was not waited for has none
         assert time.monotonic() < deadline, "PostgreSQL outlives the tests"
         time.sleep(0.05)

@@ -120,19 +120,49 @@ def test_no_test_changes_time_for_all_threads() -> None:
     assert not found, "tests.moments.instead changes it for one module"
 
 
-def test_no_test_forks_the_process_that_runs_tests() -> None:
+@pytest.fixture(scope="module")
+def read() -> list[tuple[Path, ast.Module]]:
+    """Every module of the tests."""
+    return [(path, ast.parse(text_of(path))) for path in modules("tests")]
+
+
+def test_no_test_forks_the_process_that_runs_tests(read: list[tuple[Path, ast.Module]]) -> None:
     """A child would inherit what threads of other tests hold, SQLite's own locks with it, and could wait for ever."""
     found = [
-        f"{path.relative_to(ROOT)}:{call.lineno}: {function.name}"
-        for path in (ROOT / "tests").rglob("*.py")
-        if "node_modules" not in path.parts
-        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        f"{place(path, call.lineno)}: {function.name}"
+        for path, tree in read
+        for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         for call in ast.walk(function)
         if (isinstance(call, ast.Attribute) and call.attr == "fork" and path.name != "processes.py")
         or (isinstance(call, ast.Name) and call.id == "child_of" and function.name.startswith("test_"))
     ]
-    assert not found, "tests.processes.alone runs a function in a process of its own, where `child_of` may be called"
+    report(found, "tests.processes.alone runs a function in a process of its own, where `child_of` may be called")
+
+
+WAITS = {"wait", "join", "result", "exception", "acquire", "communicate", "wait_for", "poll"}
+OPENS = {"run", "open", "urlopen", "HTTPConnection", "create_connection", "wait_for_transaction_receipt"}
+SHORT = {"tests/interop/client.py", "tests/interop/media.py"}  # programs of another environment: they import no tests
+
+
+def test_what_must_come_is_waited_for_as_long_as_it_takes(read: list[tuple[Path, ast.Module]]) -> None:
+    """A few seconds are enough until a machine is busy: then they decide, and what is tested does not."""
+    found = []
+    for path, tree in read:
+        if place(path) in SHORT or path.parent.name in {"bench", "soak"}:
+            continue
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            given = [word.value for word in call.keywords if word.arg == "timeout" and name in WAITS | OPENS]
+            limits = [*given, *(call.args[-1:] if name in WAITS else [])]
+            if any(isinstance(limit, ast.Constant) and _takes_long(limit.value) for limit in limits):
+                found.append(f"{place(path, call.lineno)}: {ast.unparse(call)[:100]}")
+    report(found, "wait with tests.patience.PATIENCE")
+
+
+def _takes_long(limit: object) -> bool:
+    """Whether so many seconds are meant for what comes: what shall not come is waited for a moment only."""
+    return isinstance(limit, int | float) and not isinstance(limit, bool) and limit >= 5
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.patience import PATIENCE
 from zg_core import ChatClient
 from zg_core.localnet import LocalNet, LocalProvider, LocalWallet
 from zg_core.localnet.base.keys import Key, sha256_hex
@@ -115,7 +116,7 @@ class Operator(Machine):
 
     def forward(self, asked: Asked, body: bytes | None = None) -> Said:
         """Hand a request on, with another body if he likes."""
-        connection = http.client.HTTPConnection(self._real.partition("://")[2], timeout=60)
+        connection = http.client.HTTPConnection(self._real.partition("://")[2], timeout=PATIENCE)
         headers = {name: value for name, value in asked.headers.items() if name not in _OF_THE_CONNECTION}
         connection.request(asked.method, asked.path, body=asked.body if body is None else body, headers=headers)
         answer = connection.getresponse()

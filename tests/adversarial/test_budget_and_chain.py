@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core import Budget, BudgetExceeded, ChatClient, ProviderUnavailable, Store, og
 from zg_core.backends.direct.audit.noted import Noted
 from zg_core.budget import Spending
@@ -302,11 +303,11 @@ class TestWhatIsLost:
             with provider.fault("hang", containing="the last") as fault:
                 wait_until(lambda: fault.fired == 1)
                 os.kill(child.pid, signal.SIGKILL)
-                child.wait(60)
+                child.wait(PATIENCE)
                 wait_until(lambda: len(provider.log) == before + 2)
         finally:
             child.kill()
-            child.wait(60)
+            child.wait(PATIENCE)
         store = Store(given["store"])
         spending = Spending(Budget(per_run=neuron(2 * most), run="crash"), store, 31337)
         (held,) = spending.held()
@@ -341,7 +342,7 @@ with ChatClient(**settings, budget=Budget(per_run=neuron(budget["units"]), run=b
 
 def wait_until(true: Callable[[], bool]) -> None:
     """Wait for something that another process or thread will do."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end, "it never happens"
         time.sleep(0.01)

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core import AutoFunding, Broker, Budget, ChainError, Funder, Sending, Store, neuron, og
 from zg_core.localnet import LocalNet
 from zg_core.localnet.gateway.dialects import DIALECTS
 
-PATIENT = Sending(timeout=60, heal_after=0.05)
+PATIENT = Sending(timeout=PATIENCE, heal_after=0.05)
 HASTY = Sending(timeout=0.5, heal_after=0.05)
 LIMIT = og("4")
 PLAN = AutoFunding(max_total=LIMIT, max_per_provider=LIMIT, target=og("7"), budget=Budget(per_run=LIMIT))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.adversarial.conftest import settings_for
 from tests.adversarial.operator import Asked, Operator, Said
+from tests.patience import PATIENCE
 from zg_core import ChatClient
 from zg_core.localnet import LocalNet, LocalProvider
 from zg_core.verify import Status
@@ -24,7 +25,7 @@ def silent(net: LocalNet, provider: LocalProvider) -> Iterator[Operator]:
 
     def plan(asked: Asked) -> Said | None:
         if "/signature/" in asked.path:
-            over.wait(120)
+            over.wait(PATIENCE)
         return None
 
     operator.plan = plan

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from tests.cases.chain.field import Relay, RpcError, network_of
+from tests.patience import PATIENCE
 from zg_core import Broker, Sending, Store, ZeroGError, og
 from zg_core.localnet import LocalNet
 
 HASTY = Sending(timeout=0.5, heal_after=0.05)
-PATIENT = Sending(timeout=60, heal_after=0.05)
+PATIENT = Sending(timeout=PATIENCE, heal_after=0.05)
 WHOLE = 10**18
 FINAL = {
     "too poor": "insufficient funds for gas * price + value: balance 0, tx cost 5000000000000000000",

@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from tests.adversarial.test_hostile import OWNER, register
+from tests.patience import PATIENCE
 from tests.zg_core.cli.running import Zerog
 from zg_core import AsyncChatClient, Broker, Budget, ChatClient, async_openai_client, errors, neuron, openai_client
 from zg_core.localnet import LocalNet
@@ -434,7 +435,7 @@ def test_a_call_that_is_cancelled_shows_nothing(world: World) -> None:
 
     def hang(_: str) -> bytes:
         arrived.set()
-        done.wait(20)
+        done.wait(PATIENCE)
         return b""
 
     world.answer = hang

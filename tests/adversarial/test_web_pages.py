@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core.localnet import LocalNet
 from zg_core.localnet.chain import abi
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
@@ -44,7 +45,7 @@ def ask(
 ) -> tuple[int, bytes, dict[str, str]]:
     """Status, body and headers of the answer to exactly these headers."""
     place = urlsplit(base).netloc
-    connection = http.client.HTTPConnection(place, timeout=20)
+    connection = http.client.HTTPConnection(place, timeout=PATIENCE)
     connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
     for name, value in said.items():
         connection.putheader(name, value.format(host=place, port=place.rpartition(":")[2]))

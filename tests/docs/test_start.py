@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pasting import ROOT, Block, blocks
+from tests.patience import PATIENCE
 from tests.zg_core.conftest import CALM
 from zg_core.localnet import LocalNet
 from zg_core.wallet import Wallet
-
-SECONDS = 120
 
 
 class Reader:
@@ -56,7 +55,7 @@ class Reader:
 
     def _bash(self, script: str, block: Block) -> str:
         done = subprocess.run(
-            ["bash", "-c", script], cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=SECONDS,
+            ["bash", "-c", script], cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=PATIENCE,
             stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{block} fails:\n{block.text}\n{done.stdout}{done.stderr}"
@@ -77,7 +76,7 @@ class Reader:
     def close(self) -> None:
         for process in self.started:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=SECONDS)
+            process.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture

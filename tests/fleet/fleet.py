@@ -10,13 +10,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from tests.patience import PATIENCE
+
 WORKERS = 8
 ASKED = 10
 TRANSFERS = 2
 MAX_TOKENS = 50
 PACED = 2
 RATE, BURST = 120, 4
-SECONDS = 300
 
 
 class Worker:
@@ -124,9 +125,9 @@ def under_ray(settings: dict[str, Any]) -> list[dict[str, Any]]:
 def _process(number: int, settings: dict[str, Any], barrier: Any, done: Any) -> None:
     try:
         worker = Worker(settings)
-        barrier.wait(SECONDS)
+        barrier.wait(PATIENCE)
         did = worker.work(number)
-        barrier.wait(SECONDS)  # so that nothing else keeps this machine busy
+        barrier.wait(PATIENCE)  # so that nothing else keeps this machine busy
         began, receipts = worker.keep_pace(number)
         done.put({**did, "began": began, "paced": receipts})
     except BaseException as error:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fleet.fleet import ASKED, BURST, MAX_TOKENS, PACED, RATE, TRANSFERS, WORKERS
+from tests.patience import PATIENCE
 from zg_core import Broker, Budget, Store, neuron, og
 from zg_core.budget import Spending
 from zg_core.localnet import LocalNet
@@ -92,7 +93,12 @@ def test_the_readmes_example_runs(net: LocalNet, postgres: str, environment: dic
         "ZEROG_STORE": postgres,
     }
     done = subprocess.run(
-        [sys.executable, program], env={**environment, **own}, capture_output=True, text=True, timeout=600, check=False
+        [sys.executable, program],
+        env={**environment, **own},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     bills = provider.log[billed_before:]
@@ -123,7 +129,7 @@ def run(how: str, settings: dict[str, Any], environment: dict[str, str]) -> list
         input=json.dumps(settings),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

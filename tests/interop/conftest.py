@@ -29,6 +29,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core import ChatClient
 from zg_core.backends.direct.session import make_token
 from zg_core.wallet import Wallet
@@ -38,7 +39,6 @@ ROOT = HERE.parent.parent
 CONSTRAINTS = HERE / "constraints-python-client.txt"
 PYTHON_CLIENT = ROOT / ".venv-python-client"
 LOCK = HERE / "package-lock.json"
-PATIENCE = 120.0  # seconds for what takes two, on a machine that has other things to do
 
 
 class LocalNetwork:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.interop.conftest import HERE, ROOT, install, locked, uv
+from tests.patience import PATIENCE
 from zg_core import ChatClient, OpenGradient
 from zg_core.errors import VerificationFailed
 from zg_core.localnet.opengradient import places
@@ -28,7 +29,6 @@ from zg_core.localnet.opengradient.settings import OPG
 
 CONSTRAINTS = HERE / "constraints-opengradient-client.txt"
 CLIENT = ROOT / ".venv-opengradient-client"
-PATIENCE = 300.0
 
 
 def make_client() -> Path:
@@ -134,7 +134,7 @@ async def test_the_transport_of_x402_pays_the_local_gateway(net):
     trusted.load_verify_locations(cadata=gateway.enclave.certificate.der)
     transport = x402AsyncTransport(client, httpx.AsyncHTTPTransport(verify=trusted))
     body = {"model": "gpt-5", "messages": [{"role": "user", "content": "What is 2+3?"}], "max_tokens": 50}
-    async with httpx.AsyncClient(transport=transport, timeout=60) as http:
+    async with httpx.AsyncClient(transport=transport, timeout=PATIENCE) as http:
         for stream in (False, True):
             said = await http.post(
                 f"{gateway.url}/v1/chat/completions",

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.interop.conftest import HERE, PATIENCE, make_node_modules
+from tests.interop.conftest import HERE, make_node_modules
+from tests.patience import PATIENCE
 from tests.zg_core.serve.serving import ANSWER, TOKEN, Running, running, settings_of
 from zg_core.localnet import LocalNet, ProviderSpec
 

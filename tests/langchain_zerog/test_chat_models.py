@@ -17,6 +17,7 @@ from langchain_core.callbacks import BaseCallbackHandler, get_usage_metadata_cal
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
 from langchain_zerog import ChatZeroG, receipt_of
+from tests.patience import PATIENCE
 from zg_core.backends.direct.backend import DirectBackend
 from zg_core.localnet import LocalNet, LocalProvider
 from zg_core.receipts.model import Receipt
@@ -256,7 +257,7 @@ def test_a_background_check_ends_on_the_receipt(make_model: Make, monkeypatch: p
     verify = DirectBackend.verify
 
     async def when_allowed(*arguments: Any) -> Any:
-        may_check.wait(30)
+        may_check.wait(PATIENCE)
         return await verify(*arguments)
 
     def tell(receipt: Receipt) -> None:
@@ -270,7 +271,7 @@ def test_a_background_check_ends_on_the_receipt(make_model: Make, monkeypatch: p
     receipt = receipt_of(message)
     assert receipt is not None
     assert receipt.resolve(timeout=30).status is Status.VERIFIED
-    assert ended.wait(30)
+    assert ended.wait(PATIENCE)
     assert told == [receipt]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from langchain_zerog import ChatZeroG
+from tests.patience import PATIENCE
 from tests.processes import alone, child_of, ended
 from zg_core.localnet import LocalNet
 
@@ -157,7 +158,7 @@ print("done")
 
 def test_a_program_that_closes_nothing_ends_quietly(local: LocalNet) -> None:
     command = [sys.executable, "-W", "ignore", "-W", "always::ResourceWarning", "-c", PROGRAM]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=ROOT, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "done\n", "")
 
 
@@ -183,6 +184,6 @@ def test_every_kind_of_call_works_in_a_notebook(
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
-    NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
+    NotebookClient(notebook, timeout=PATIENCE, kernel_name="python3").execute(cwd=str(tmp_path))
     said = ["".join(output.get("text", "") for output in cell.outputs).strip() for cell in notebook.cells]
     assert said == ["", "verified", "verified", "verified", "verified", "{'verified'}", "verified"]

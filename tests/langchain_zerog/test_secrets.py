@@ -29,6 +29,7 @@ from pydantic import ValidationError
 
 import zg_core
 from langchain_zerog import ChatZeroG
+from tests.patience import PATIENCE
 from zg_core.backends.direct.session import make_token
 from zg_core.localnet import LocalNet, LocalProvider
 from zg_core.wallet import Wallet
@@ -293,7 +294,7 @@ class Collector:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -365,7 +366,7 @@ def test_a_traced_process_uploads_no_secret(
         monkeypatch.setenv(name, value)
     root = Path(__file__).parents[2]
     ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, cwd=root, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, cwd=root, check=False
     )
     assert (ran.returncode, ran.stdout) == (0, "ModelNotServed\n"), ran.stderr
     assert local.providers[0].address in collector.text

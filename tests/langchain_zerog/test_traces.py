@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core.localnet import LocalNet
 
 pytest.importorskip("opentelemetry.sdk.trace", reason="the SDK of OpenTelemetry is not installed")
@@ -26,7 +27,7 @@ def test_a_call_is_one_span_with_our_facts(local: LocalNet, name: str) -> None:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
+
 INTEROP = Path(__file__).resolve().parent.parent / "interop"
 PACKAGE = "@0gfoundation/0g-compute-ts-sdk"
 VERSION = "0.9.0"
@@ -37,7 +39,7 @@ def contracts() -> Mapping[str, Mapping[str, Any]]:
         pytest.skip(f"needs node programs: run `make interop`, {PACKAGE} is not installed")
     names = json.dumps({"FACTORIES": FACTORIES, "PACKAGE": PACKAGE})
     command = ["node", "--input-type=commonjs", "--eval", _PRINT, names]
-    done = subprocess.run(command, cwd=INTEROP, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=INTEROP, capture_output=True, text=True, timeout=PATIENCE, check=False)
     if done.returncode:
         pytest.fail(f"the factories of {PACKAGE} cannot be read:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout)

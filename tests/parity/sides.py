@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core.localnet.base.clock import Clock
 from zg_core.localnet.chain.chain import Chain
 from zg_core.localnet.chain.evm import Call
@@ -81,7 +82,7 @@ class Anvil:
 
     def __init__(self, name: str, port: int) -> None:
         self.name = name
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
 
     def close(self) -> None:
         self._connection.close()
@@ -162,11 +163,11 @@ def anvil(program: str, name: str) -> Iterator[Anvil]:
             yield connection
             connection.close()
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(PATIENCE)
     finally:
         if process.poll() is None:
             process.kill()
-            process.wait(timeout=20)
+            process.wait(PATIENCE)
         process.stdout.close()
 
 
@@ -190,7 +191,7 @@ def _drained(lines: Iterable[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        thread.join(timeout=20)
+        thread.join(PATIENCE)
 
 
 class StoppedClock(Clock):

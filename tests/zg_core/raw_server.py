@@ -16,6 +16,8 @@ from typing import ClassVar
 
 import pytest
 
+from tests.patience import PATIENCE
+
 RESET, CLOSE, STALL = object(), object(), object()
 Step = bytes | object
 
@@ -77,7 +79,7 @@ class Server:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE)
             assert not thread.is_alive(), "the test server does not stop"
 
     def _accept(self) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from eth_abi.abi import decode, encode
 from eth_utils import keccak
 
+from tests.patience import PATIENCE
+
 SERVICE = "(address,string,string,uint256,uint256,uint256,string,string,string,address,bool)"
 REFUND = "(uint256,uint256,uint256,bool)"
 ACCOUNT = f"(address,address,uint256,uint256,uint256,{REFUND}[],string,bool,uint256,uint256,uint256)"
@@ -146,7 +148,7 @@ class Node:
         """The body of the response to one HTTP request."""
         messages = json.loads(request)
         if self.gate is not None:
-            self.gate.wait(10)
+            self.gate.wait(PATIENCE)
         if isinstance(messages, list) and not self.batches:
             self.asked.append(["batch refused"])
             return json.dumps(
@@ -200,4 +202,4 @@ def running() -> Iterator[Node]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(PATIENCE)

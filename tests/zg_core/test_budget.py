@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.processes import together
 from zg_core import Budget, BudgetExceeded, ChatClient, ConfigError, OutcomeUnknown, RateLimited, Store, neuron, og
 from zg_core.backends.base import Service
@@ -320,13 +321,13 @@ class TestLocks:
         start = threading.Barrier(len(works))
 
         def run(work: Callable[[], None]) -> None:
-            start.wait(60)
+            start.wait(PATIENCE)
             for _ in range(times):
                 work()
 
         with ThreadPoolExecutor(len(works)) as threads:
             for each in [threads.submit(run, work) for work in works]:
-                each.result(120)
+                each.result(PATIENCE)
 
     def test_budgets_that_share_some_counters_never_wait_for_each_other(self, store: Store) -> None:
         wallet, provider, times = og("1"), og("0.5"), 15

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core import (
     AsyncChatClient,
     ChatClient,
@@ -183,7 +184,7 @@ class TestPolicy:
             heard.set()
 
         answered = caller.call(at(options, provider, verify="background", on_verdict=listen), ask(QUESTION))
-        assert heard.wait(10)
+        assert heard.wait(PATIENCE)
         assert told == [answered.receipt]
         assert answered.receipt.resolve().status is Status.VERIFIED
 

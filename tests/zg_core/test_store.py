@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.processes import alone, beside, child_of, ended, together
 from zg_core import ApiKeys, AutoFunding, Broker, ConfigError, Funder, Store, og
 from zg_core import store as module
@@ -212,7 +213,7 @@ def _fork_beside_a_transaction(_):
         with store.transaction() as work:
             work.run("INSERT INTO leases VALUES ('thread', 'me', 1.5)")
             begun.set()
-            go.wait(60)
+            go.wait(PATIENCE)
 
     def child():
         put(store, "child")
@@ -230,7 +231,7 @@ def _fork_while_a_store_is_in_use_for_long(url):
     def use(begun, go):
         with store._lock:  # as while a server is waited for
             begun.set()
-            go.wait(60)
+            go.wait(PATIENCE)
 
     with beside(use):
         assert ended(child_of(lambda: put(store, "child"))) == 0
@@ -245,7 +246,7 @@ def _fork_while_another_store_is_opened(url):
         def slowly(each):
             if threading.current_thread() is not threading.main_thread():
                 begun.set()
-                go.wait(60)
+                go.wait(PATIENCE)
             return path_of(each)
 
         module.sqlite_path = slowly

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cases.callers.conftest import MODEL
+from tests.patience import PATIENCE
 from zg_core import VerificationFailed
 from zg_core.localnet import LocalNet
 
@@ -46,7 +47,7 @@ def test_the_model_named_on_the_command_line_is_asked(callers_net: LocalNet, tmp
     environment = {**callers_net.env(), "PATH": "", "ZEROG_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-m", "zg_core.cli", "chat", "--model", OTHER, SENTENCE],
-        env=environment, capture_output=True, text=True, timeout=120, check=False,
+        env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "other" in done.stdout

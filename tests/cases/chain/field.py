@@ -20,6 +20,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from tests.patience import PATIENCE
 from zg_core import NETWORKS, Network
 from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts
@@ -242,7 +243,7 @@ def forward(url: str, method: str, params: Any) -> Any:
     """What the node at `url` answers."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with _DIRECT.open(request, timeout=30) as response:
+    with _DIRECT.open(request, timeout=PATIENCE) as response:
         said = json.loads(response.read())
     if (error := said.get("error")) is not None:
         raise RpcError(error.get("code", 0), error.get("message", ""), error.get("data"))

@@ -10,6 +10,7 @@ from eth_abi import decode, encode
 from eth_utils import keccak
 
 from tests.cases.chain.field import Connection, FieldServer, Relay
+from tests.patience import PATIENCE
 from zg_core.localnet import LocalNet
 
 _RECORD = "(address,string,string,uint256,uint256,uint256,string,string,string,address,bool)"
@@ -69,7 +70,7 @@ class Gateway(FieldServer):
             headers = dict(each.split(": ", 1) for each in lines)
             sent = {n: v for n, v in headers.items() if n.lower() not in ("host", "content-length", "connection")}
             self.seen.append((method, path))
-            upstream = http.client.HTTPConnection(self._to, timeout=30)
+            upstream = http.client.HTTPConnection(self._to, timeout=PATIENCE)
             upstream.request(method, path, got[1] or None, sent)
             answer = upstream.getresponse()
             body, said = answer.read(), answer.getheaders()

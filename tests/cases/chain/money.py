@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tests.cases.chain.field import Relay, network_of
+from tests.patience import PATIENCE
 from zg_core import Broker, Sending, Store
 from zg_core.localnet import LocalNet
 
-QUICK = Sending(timeout=60, heal_after=0.2)
+QUICK = Sending(timeout=PATIENCE, heal_after=0.2)
 
 
 class User:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.cases.chain.field import Expectations, async_calls, short, sync_calls
+from tests.patience import PATIENCE
 
 uvicorn = pytest.importorskip("uvicorn")
 
@@ -93,7 +94,7 @@ def url() -> Iterator[str]:
     yield f"http://127.0.0.1:{link.port}/v1/proxy/chat/completions"
     link.stop()
     server.should_exit = True
-    thread.join(30)
+    thread.join(PATIENCE)
     listener.close()
 
 

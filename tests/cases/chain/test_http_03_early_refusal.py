@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cases.chain.field import CALLS, Connection, Expectations, FieldServer, answer, short
+from tests.patience import PATIENCE
 from tests.zg_core.raw_server import certificate
 
 BIG = b"x" * (8 << 20)
@@ -35,13 +36,13 @@ class Refusing:
         connection.send(TOO_LARGE)
         with contextlib.suppress(OSError):
             connection.sock.shutdown(socket.SHUT_WR)
-        self.over.wait(5)
+        self.over.wait(PATIENCE)
 
     def drains(self, connection: Connection) -> None:
         """Reads to the end what it does not want."""
         connection.request(body=False)
         connection.send(TOO_LARGE)
-        connection.sock.settimeout(5)
+        connection.sock.settimeout(PATIENCE)
         with contextlib.suppress(OSError):
             while connection.sock.recv(65536):
                 pass
@@ -57,7 +58,7 @@ class Refusing:
         connection.send(SLOW_DOWN)
         with contextlib.suppress(OSError):
             connection.sock.shutdown(socket.SHUT_WR)
-        self.over.wait(6)
+        self.over.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.cases.chain.field import CALLS, Connection, Expectations, FieldServer, answer, ours, short
+from tests.patience import PATIENCE
 
 x509 = pytest.importorskip("cryptography.x509")
 
@@ -142,7 +143,7 @@ def test_servers_that_speak_something_else_are_told_in_our_words(calls: Any, goo
 @pytest.mark.parametrize("calls", CALLS)
 def test_a_server_that_never_shakes_hands_is_given_up(calls: Any, good: Any, expect: Expectations) -> None:
     over = threading.Event()
-    with FieldServer(lambda _: over.wait(60)) as server:
+    with FieldServer(lambda _: over.wait(PATIENCE)) as server:
         began = time.monotonic()
         (result,) = calls(server.url.replace("http:", "https:"), ca=str(good[0]), connect=1, read=60)
         took = time.monotonic() - began

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.cases.chain.field import Connection, Expectations, FieldServer, Relay, answer, attempt, ours
+from tests.patience import PATIENCE
 from zg_core import AsyncBroker, Broker
 from zg_core.http import library as http
 
@@ -48,7 +49,7 @@ def proxy(node: Relay) -> Iterator[str]:
             connection.send(refusal)
             return
         request = urllib.request.Request(node.url, got[1], {"Content-Type": "application/json"})
-        with DIRECT.open(request, timeout=30) as response:
+        with DIRECT.open(request, timeout=PATIENCE) as response:
             connection.send(answer(response.read()))
 
     with FieldServer(serve) as server:
@@ -156,7 +157,7 @@ def test_a_broken_proxy_does_not_stop_what_goes_to_this_machine(
 def test_the_command_line_shows_no_traceback(node: Relay, expect: Expectations, repository: Path) -> None:
     command = [sys.executable, "-m", "zg_core.cli", "providers", "--network", "testnet", "--rpc-url", node.url]
     done = subprocess.run(
-        command, env={**os.environ, "all_proxy": SOCKS}, cwd=repository, capture_output=True, text=True, timeout=120,
-        check=False,
+        command, env={**os.environ, "all_proxy": SOCKS}, cwd=repository, capture_output=True, text=True,
+        timeout=PATIENCE, check=False,
     )  # fmt: skip
     expect("command line with a SOCKS variable: no traceback", "Traceback" not in done.stderr, done.stderr[-200:])

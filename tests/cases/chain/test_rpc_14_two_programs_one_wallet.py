@@ -9,13 +9,14 @@ import sys
 
 from tests.cases.chain.field import Expectations
 from tests.cases.chain.money import User
+from tests.patience import PATIENCE
 from tests.processes import ROOT
 
 CHILD = """
 import json, sys
 from zg_core import Broker, Sending, ZeroGError, og
 good, bad = [], []
-with Broker(store="memory:", sending=Sending(timeout=120, heal_after=1)) as broker:
+with Broker(store="memory:", sending=Sending(timeout=600, heal_after=1)) as broker:
     for _ in range(10):
         try:
             good.append(broker.deposit(og("3")).hash)
@@ -31,7 +32,7 @@ def test_each_transaction_is_told_to_one_of_them_and_all_get_through(user: User,
     environ |= {"ZEROG_INFERENCE": user.net.inference, "ZEROG_PRIVATE_KEY": user.wallet.private_key}
     command = [sys.executable, "-c", CHILD]
     running = [subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    outcomes = [json.loads(process.communicate(timeout=300)[0]) for process in running]
+    outcomes = [json.loads(process.communicate(timeout=PATIENCE)[0]) for process in running]
     hashes = [tx_hash for good, _ in outcomes for tx_hash in good]
     twice = sorted({tx_hash for tx_hash in hashes if hashes.count(tx_hash) > 1})
     expect("no transaction is told to both", not twice, twice)

@@ -15,6 +15,7 @@ import pytest
 
 from langchain_zerog import ChatZeroG
 from llama_index_zerog import ZeroG
+from tests.patience import PATIENCE
 from zg_core import AsyncChatClient
 from zg_core.http.library import library
 
@@ -79,7 +80,7 @@ def serving(app: Any, loop: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(60)
+        thread.join(PATIENCE)
         listener.close()
 
 
@@ -114,7 +115,7 @@ def test_a_fastapi_app_answers_over_one_model(loop: str, fast: bool) -> None:
     with serving(app, loop) as url:
 
         def get(path: str) -> str:
-            with DIRECT.open(url + path + question, timeout=60) as response:
+            with DIRECT.open(url + path + question, timeout=PATIENCE) as response:
                 return response.read().decode()
 
         answers = [json.loads(get("/ask")) for _ in range(2)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.raw_server import HEAD, STALL, Drip, Step, answer, chunk
 from tests.zg_core.verify.scene import service
 from zg_core.backends.signatures import SIGNATURE_DELAYS, SIGNATURE_SECONDS, Missed, fetch_signature
@@ -51,7 +52,7 @@ def test_however_slowly_it_is_answered_the_whole_ends_in_time(server: Any, drive
     began = time.monotonic()
     assert drive(fetching(server.url, [], seconds=0.4)) is None
     assert time.monotonic() - began < 10, "bounded look-up by look-up only"
-    assert server.gone.wait(10), "the connection stays open"
+    assert server.gone.wait(PATIENCE), "the connection stays open"
 
 
 def test_the_time_is_for_all_look_ups_together() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy.dialects.sqlite  # noqa: F401 - loaded once, before the processes part
 
+from tests.patience import PATIENCE
 from zg_core import Store
 from zg_core.calls.limits import Limits
 from zg_core.calls.pace import StoredPace
@@ -40,7 +41,7 @@ def main() -> None:
     workers = [context.Process(target=take_turns, args=(sys.argv[1], clock, results)) for _ in range(PROCESSES)]
     for worker in workers:
         worker.start()
-    times = [results.get(timeout=300) for _ in workers]
+    times = [results.get(timeout=PATIENCE) for _ in workers]
     for worker in workers:
         worker.join()
     json.dump(times, sys.stdout)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core import AsyncChatClient
 from zg_core.receipts import ReceiptStore
 from zg_core.store import Store
@@ -41,7 +42,7 @@ def test_a_verdict_that_was_made_is_written_once(
             def slow(receipt: Any) -> None:
                 if not busy:  # it is under way when its task is cancelled
                     loop.call_soon_threadsafe(task.cancel)
-                    free.wait(60)
+                    free.wait(PATIENCE)
                 append(receipt)
 
             closing._verdict, closing._recorder._stored.append = crowded, slow  # type: ignore[method-assign]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core import Amount, AsyncChatClient, Budget, ChatClient
 from zg_core.calls.closing import RECORD_CHANGED, _Ended
 from zg_core.receipts import ReceiptStore
@@ -59,7 +60,7 @@ def test_a_correction_takes_back_no_verdict_that_comes_meanwhile(
 
         closing._corrected = told
         closing._changed(_Ended(receipt, None), Correction())  # type: ignore[arg-type]
-        assert written.wait(60)
+        assert written.wait(PATIENCE)
         if comes != "before it is written":
             receipt.settle(made)
             closing._recorder._stored.append(receipt)
@@ -165,7 +166,7 @@ def test_a_call_that_is_cancelled_while_it_is_noted_leaves_nothing(
 
             def writes(receipt: Any, **how: Any) -> None:
                 loop.call_soon_threadsafe(begun.set)
-                assert slow.wait(60)
+                assert slow.wait(PATIENCE)
                 write(receipt, **how)
 
             def drops(receipt: Any) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.processes import alone, child_of, ended
 from tests.zg_core.driving import with_loop, without_loop
 from zg_core import Store
@@ -95,11 +96,11 @@ class Crowd:
         thread = threading.Thread(target=driver, args=(work,))
         thread.start()
         self.threads.append(thread)
-        assert queued.wait(10)
+        assert queued.wait(PATIENCE)
 
     def end(self) -> None:
         for thread in self.threads:
-            thread.join(10)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
 
@@ -146,7 +147,7 @@ class TestGate:
             done = [pool.submit(with_loop, tasks) for _ in range(3)]
             done += [pool.submit(without_loop, repeated) for _ in range(5)]
             for one in done:
-                one.result(60)
+                one.result(PATIENCE)
         assert most == 3
         assert gate.inside == set()
 
@@ -210,7 +211,7 @@ class TestGate:
             await asyncio.sleep(0)
             for place in places:
                 place.leave()
-            await asyncio.wait_for(asyncio.gather(*tasks), 10)
+            await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
 
         asyncio.run(main())
 
@@ -245,7 +246,7 @@ class TestLeavingTheQueue:
             gone.cancel()
             await asyncio.wait([gone])
             place.leave()
-            await asyncio.wait_for(asyncio.gather(*tasks), 10)
+            await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
 
         asyncio.run(main())
         assert entered == [number for number in range(3) if number != cancelled]
@@ -266,7 +267,7 @@ class TestLeavingTheQueue:
             await asyncio.sleep(0)
             place.leave()
             tasks[0].cancel()
-            await asyncio.wait_for(asyncio.wait(tasks), 10)
+            await asyncio.wait_for(asyncio.wait(tasks), PATIENCE)
 
         asyncio.run(main())
         assert entered == [1]
@@ -290,7 +291,7 @@ class TestLeavingTheQueue:
 
         def clock() -> float:
             asked.set()
-            assert go.wait(10)
+            assert go.wait(PATIENCE)
             return NOW
 
         async def main() -> None:
@@ -319,7 +320,7 @@ class TestLeavingTheQueue:
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
         place.leave()
-        enter(gate, until=time.monotonic() + 10).leave()
+        enter(gate, until=time.monotonic() + PATIENCE).leave()
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         coroutine.close()
 

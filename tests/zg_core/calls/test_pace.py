@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.patience import PATIENCE
 from tests.zg_core.calls.pacing import NOW, PAYER, PROCESSES, PROVIDER, SHARED, TURNS
 from zg_core import Store
 from zg_core.calls.limits import Limits
@@ -297,7 +298,7 @@ class TestStoredPace:
 
     def test_processes_together_never_take_more_than_the_bucket_holds(self, url: str) -> None:
         command = [sys.executable, "-m", "tests.zg_core.calls.pacing", url]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert done.returncode == 0, done.stderr
         together = [time for taken in json.loads(done.stdout) for time in taken]
         assert len(together) == PROCESSES * TURNS

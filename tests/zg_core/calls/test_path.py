@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core import raw_server
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, Drip, answer, chunk
 from zg_core.backends.base import Body, Grant, Offer, Route, Service
@@ -496,7 +497,7 @@ class TestListeners:
 
         backend = Broken(world.server.url)
         receipt = world.create(backend=backend, policy=Policy("background"), on_verdict=told).receipt
-        assert done.wait(10)
+        assert done.wait(PATIENCE)
         assert str(receipt.resolve(0)) == "unavailable (no_signature)"
         assert "background verification" in caplog.text
 

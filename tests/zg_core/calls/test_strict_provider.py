@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.processes import together
 from zg_core import AsyncChatClient, ChatClient, Limits, ModelNotServed
 from zg_core.calls.gate import gate_of
@@ -112,7 +113,7 @@ def test_threads_and_tasks_together_keep_the_pace_and_the_number_under_way(net: 
         loops = [pool.submit(asyncio.run, tasks()) for _ in range(2)]
         outcomes = list(pool.map(blocking, range(12)))
         for loop in loops:
-            outcomes += loop.result(60)
+            outcomes += loop.result(PATIENCE)
     assert outcomes == ["answered"] * 36
     assert prompts(net) - before - 36 <= 12  # refused, and sent again
 

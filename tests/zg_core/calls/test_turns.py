@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.calls.test_path import END, EVENT, GOOD, PROVIDER, Backend, World
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
@@ -214,7 +215,7 @@ class TestAStream:
                 await asyncio.sleep(0)
                 del stream
                 gc.collect()
-                (await asyncio.wait_for(waiting, 10)).leave()
+                (await asyncio.wait_for(waiting, PATIENCE)).leave()
             await transport.close()
 
         asyncio.run(main())
@@ -259,7 +260,7 @@ class TestWaiting:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(PATIENCE)
         assert len(server.received) == 60
         assert max(under_way) == 2
         assert turns.gate.inside == set()

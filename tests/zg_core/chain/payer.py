@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
 
+from tests.patience import PATIENCE
 from zg_core import Broker, Sending, Store, ZeroGError, og
 from zg_core.http.transport import SyncTransport
 from zg_core.wallet import Wallet
@@ -27,7 +28,6 @@ for _each in ("eth_abi.abi", "eth_utils", "encodings.idna", "sqlalchemy.dialects
 importlib.import_module("zg_core.backends.direct.money.broker")
 Wallet.from_key("0x" + "11" * 32).sign_digest(bytes(32))
 
-SECONDS = 120
 _CLOCK = time.monotonic
 KILLED = "killed"
 HASTE = 25  # a run that waits for a second moves its clock by one, and takes a 25th of it
@@ -60,13 +60,13 @@ class Run:
     def result(self) -> Any:
         """What it said, or `KILLED`."""
         try:
-            assert self._told.poll(SECONDS), "it hangs"
+            assert self._told.poll(PATIENCE), "it hangs"
             said = self._told.recv()
         except EOFError:
             said = KILLED
         finally:
             self._told.close()
-        self._process.join(SECONDS)
+        self._process.join(PATIENCE)
         with self._guard:
             self._over = True
             code = self._process.exitcode
@@ -103,7 +103,7 @@ class _Payer:
 
     def end(self) -> None:
         self.line.close()
-        self.process.join(SECONDS)
+        self.process.join(PATIENCE)
         assert self.process.exitcode in (0, -signal.SIGKILL), f"ended with {self.process.exitcode}"
         self.process.close()
 
@@ -127,9 +127,9 @@ class Turn:
         """What it said, or `KILLED`."""
         said, gone = KILLED, True
         with suppress(EOFError, ConnectionResetError):
-            assert self._payer.line.poll(SECONDS), "it hangs"
+            assert self._payer.line.poll(PATIENCE), "it hangs"
             said = self._payer.line.recv()
-            assert self._payer.line.poll(SECONDS), "it never closes"
+            assert self._payer.line.poll(PATIENCE), "it never closes"
             gone = self._payer.line.recv() is not None
         with self._guard:
             self._over = True

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core import Broker, ChainError, ConfigError, InsufficientFunds, Sending, Store, neuron, og
 from zg_core.chain.nonces import Nonces
 from zg_core.http.messages import Request, Response
@@ -23,7 +24,7 @@ from zg_core.localnet.gateway.dialects import DIALECTS
 ROOT = Path(__file__).resolve().parents[3]
 OTHER = "0x" + "12" * 20
 RECEIPT = "eth_getTransactionReceipt"
-PATIENT = Sending(timeout=60, heal_after=0.1)
+PATIENT = Sending(timeout=PATIENCE, heal_after=0.1)
 HASTY = Sending(timeout=0.3, heal_after=60)
 
 
@@ -421,7 +422,7 @@ def test_confirmations_are_waited_for(net, user):
         net.chain.mine()
         assert not waiting.done()
         net.chain.mine()
-        assert waiting.result(timeout=60).block == head
+        assert waiting.result(PATIENCE).block == head
 
 
 class Unreachable(SyncTransport):
@@ -461,7 +462,7 @@ def test_a_process_that_is_killed_while_it_sends_blocks_nobody_and_its_deposit_i
     arguments = [net.rpc_url, net.ledger, net.inference, user.store.url]
     child = subprocess.Popen([sys.executable, "-c", CHILD, *arguments], cwd=ROOT, env=environ)
     net.node_fault(fault, then=child.kill)
-    assert child.wait(60) == -9
+    assert child.wait(PATIENCE) == -9
     assert user.ledger == (5 if mined else 0)
     with user.broker() as broker:
         with pytest.raises(ChainError) as caught:

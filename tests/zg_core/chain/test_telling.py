@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.chain.payer import KILLED, Run
 from zg_core import Broker, ChainError, Sending, Store, og
 from zg_core.chain import telling
@@ -85,7 +86,7 @@ class TestTelling:
         monkeypatch.setattr(telling, "_MOMENT", 0.01)
         id_ = mined(store)
         told_soon(store, id_)
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE
         while self.process(store, id_) and time.monotonic() < end:
             time.sleep(0.01)
         assert self.process(store, id_) == ""
@@ -137,7 +138,7 @@ class Payer:
         return Run({"broker": self.where, "sending": {"timeout": 60, "heal_after": 0.05}, **job}).result()
 
     def broker(self) -> Broker:
-        return Broker(**self.where, sending=Sending(timeout=60, heal_after=0.05))
+        return Broker(**self.where, sending=Sending(timeout=PATIENCE, heal_after=0.05))
 
     @property
     def sent(self) -> int:
@@ -157,7 +158,7 @@ def test_one_program_after_the_other_pays_the_same(payer):
 def test_one_that_leaves_its_broker_open_and_ends_in_order_has_told(payer):
     code = f"from zg_core import Broker, og; Broker(**{payer.where!r}).deposit(og('5'))"
     for _ in range(2):
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=ROOT)
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE, cwd=ROOT)
     assert payer.sent == 2
 
 

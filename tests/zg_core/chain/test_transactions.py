@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from eth_account import Account
 
+from tests.patience import PATIENCE
 from tests.processes import together
 from zg_core import NETWORKS, ChainError, InsufficientFunds, TransactionReverted, Wallet, WrongChain
 from zg_core.chain.encoding import Fees, Unsigned, rlp
@@ -32,13 +33,13 @@ from zg_core.store import Store
 
 RICH, RICH_KEY = next(iter(DEV_KEYS.items()))
 STRANGER = checksum_address("0x" + "5e" * 20)
-QUICK = Sending(timeout=60.0, stuck_after=0.3, heal_after=0.3)
+QUICK = Sending(timeout=PATIENCE, stuck_after=0.3, heal_after=0.3)
 
 
 def rpc(url: str, method: str, *params: Any) -> Any:
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=20) as response:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:
         answer = json.loads(response.read())
     assert "error" not in answer, f"{method}: {answer['error']}"
     return answer["result"]
@@ -69,7 +70,7 @@ class Chains:
         for process in self._running:
             process.terminate()
         for process in self._running:
-            process.wait(timeout=10)
+            process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ class Heard:
 
     def wait_for(self, name: str, count: int = 1) -> Progress:
         with self._changed:
-            there = self._changed.wait_for(lambda: self.names.count(name) >= count, timeout=30)
+            there = self._changed.wait_for(lambda: self.names.count(name) >= count, timeout=PATIENCE)
         assert there, f"no {name} among {self.names}"
         return next(step for step in self.steps if step.name == name)
 
@@ -265,7 +266,7 @@ def test_a_transaction_that_reverts_when_mined_is_decoded_and_named(net, local, 
             one.wait_for("sent")
     finally:
         net.chain.automine = True
-    outcomes = [future.exception(timeout=30) for future in futures]
+    outcomes = [future.exception(PATIENCE) for future in futures]
     assert outcomes.count(None) == 1
     (error,) = [outcome for outcome in outcomes if outcome is not None]
     assert isinstance(error, TransactionReverted)
@@ -291,7 +292,7 @@ def test_whoever_waits_fills_the_gap_that_a_failed_send_left(net, local, store, 
     assert heard.wait_for("sent").details["nonce"] == 1
     assert not waiting.done()
     nonces.give_back(lost)  # … and fails to send it
-    assert waiting.result(timeout=30).nonce == 1
+    assert waiting.result(PATIENCE).nonce == 1
     assert heard.names == ["sent", "gap_filled", "mined"]
     assert net.chain.nonce(wallet.address) == 2
 
@@ -333,7 +334,7 @@ def test_a_failed_send_leaves_no_lease(net, local, store):
 def test_32_threads_send_with_one_wallet(chains, store):
     network = chains.start()
     listeners = Heard()
-    one = sender(network, store, sending=Sending(timeout=120), on_progress=listeners)
+    one = sender(network, store, sending=Sending(timeout=PATIENCE), on_progress=listeners)
     with ThreadPoolExecutor(32) as pool:
         results = list(pool.map(lambda _: pay(one), range(96)))
     assert sorted(result.nonce for result in results) == list(range(96))
@@ -363,7 +364,7 @@ def test_a_stuck_transaction_is_replaced_at_a_higher_fee(chains, store, heard):
     waiting = in_thread(lambda: pay(sender(network, store, on_progress=heard), 5))
     step = heard.wait_for("replaced", count=2)
     rpc(network.rpc_url, "evm_mine")
-    result = waiting.result(timeout=30)
+    result = waiting.result(PATIENCE)
     assert step.details["replaced"] == heard.steps[0].details["transaction"] == result.replaced[0]
     assert len(result.replaced) >= 2
     assert int(rpc(network.rpc_url, "eth_getBalance", STRANGER, "latest"), 16) == 5, "paid once"
@@ -398,7 +399,7 @@ def test_a_transaction_that_the_node_lost_is_sent_again(chains, store, heard):
     assert rpc(network.rpc_url, "anvil_dropTransaction", sent) == sent
     heard.wait_for("resent")
     rpc(network.rpc_url, "evm_mine")
-    assert waiting.result(timeout=30).hash == sent
+    assert waiting.result(PATIENCE).hash == sent
 
 
 @pytest.mark.requires("anvil")
@@ -411,7 +412,7 @@ def test_another_program_that_takes_our_nonce_is_told_and_nothing_is_paid_twice(
     other = {"from": RICH, "to": STRANGER, "value": "0x1", "nonce": "0x0", "gas": "0x5208", "gasPrice": hex(10**11)}
     rpc(network.rpc_url, "eth_sendTransaction", other)
     rpc(network.rpc_url, "evm_mine")
-    error = waiting.exception(timeout=30)
+    error = waiting.exception(PATIENCE)
     assert isinstance(error, ChainError)
     assert (error.code, error.details["transaction"]) == ("nonce_taken", ours)
     assert int(rpc(network.rpc_url, "eth_getBalance", STRANGER, "latest"), 16) == 1
@@ -442,7 +443,7 @@ from zg_core.http.transport import SyncTransport, run
 
 url, store, to, threads, each = json.loads(sys.argv[1])
 sender = Sender(replace(NETWORKS["local"], rpc_url=url), SyncTransport(), Wallet.from_env(), store=Store.open(store),
-                sending=Sending(timeout=120))
+                sending=Sending(timeout=PATIENCE))
 with ThreadPoolExecutor(threads) as pool:
     results = list(pool.map(lambda _: run(sender.send("pay", to, "0x", 1)), range(threads * each)))
 print(json.dumps([[result.nonce, result.hash] for result in results]))

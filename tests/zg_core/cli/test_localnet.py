@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core import ChatClient, InsufficientFunds
 from zg_core.cli.localnet import write_env_file
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ZEROG = [sys.executable, "-m", "zg_core.cli"]
-READY_SECONDS = 60
 OG = 10**18
 
 
@@ -42,7 +42,7 @@ def running(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while not env_file.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
@@ -70,7 +70,7 @@ def test_it_serves_what_its_settings_file_says_and_ends_cleanly(running, end):
         with pytest.raises(InsufficientFunds):  # the wallet has coins, and no ledger yet
             client.create({"messages": [{"role": "user", "content": "hi"}]})
     process.send_signal(end)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     assert "Traceback" not in output
     assert values["ZEROG_PRIVATE_KEY"] not in output
@@ -80,7 +80,7 @@ def test_a_port_in_use_is_an_error_that_names_it(running, tmp_path):
     _, env_file = running
     port = read_env(env_file)["ZEROG_RPC_URL"].rsplit(":", 1)[1]
     result = subprocess.run(
-        [*ZEROG, "localnet", "up", "--rpc-port", port], capture_output=True, text=True, timeout=60, check=False
+        [*ZEROG, "localnet", "up", "--rpc-port", port], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert result.returncode == 1, result.stdout
     assert port in result.stderr
@@ -111,7 +111,7 @@ def test_funded_with_two_services_it_answers_at_once_and_with_json_says_where(tm
         capture_output=True,
         text=True,
         env=settings,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     where = {"environ": values, "ca_file": values["ZEROG_CA_FILE"]}
@@ -120,7 +120,7 @@ def test_funded_with_two_services_it_answers_at_once_and_with_json_says_where(tm
     with ChatClient(**where, model="local-embed-1", service_type="embedding") as client:
         assert client.create({"input": "hi"}, path="/embeddings").receipt.verdict.status == "verified"
     process.send_signal(signal.SIGTERM)
-    rest, errors = process.communicate(timeout=20)
+    rest, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert (rest, errors) == ("", "")
     assert document["rpc_url"] == values["RPC_URL"]
@@ -140,7 +140,11 @@ def test_funded_with_two_services_it_answers_at_once_and_with_json_says_where(tm
 
 def test_a_service_it_cannot_serve_is_an_error_that_names_those_it_can():
     result = subprocess.run(
-        [*ZEROG, "localnet", "up", "--services", "chat,video"], capture_output=True, text=True, timeout=60, check=False
+        [*ZEROG, "localnet", "up", "--services", "chat,video"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert result.returncode == 1, result.stdout
     assert "'video'" in result.stderr
@@ -155,7 +159,7 @@ def test_the_settings_file_appears_whole_and_quoted(tmp_path):
 
 
 def test_help_lists_the_commands():
-    result = subprocess.run([*ZEROG, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run([*ZEROG, "--help"], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert {"localnet", "demo"} <= set(re.findall(r"\w+", result.stdout))
 
 
@@ -164,7 +168,7 @@ def test_with_a_router_its_settings_file_leads_to_it(tmp_path: Path) -> None:
     words = [*ZEROG, "localnet", "up", "--router", "--env-file", str(env_file)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while not env_file.exists():
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"not ready: {process.communicate()[0]}")

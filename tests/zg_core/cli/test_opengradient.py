@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.patience import PATIENCE
 from tests.zg_core.backends.opengradient.conftest import arguments
 from zg_core import ChatClient, OpenGradient
 from zg_core.cli.app import cli
@@ -107,7 +108,7 @@ def test_a_network_comes_up_in_the_foreground_and_names_itself(tmp_path):
             assert receipt.provider in {each["tee_id"] for each in document["gateways"]}
         finally:
             running.send_signal(signal.SIGTERM)
-        assert running.wait(60) == 0
+        assert running.wait(PATIENCE) == 0
 
 
 def test_a_receipt_is_anchored_by_the_registry(run, zerog_opengradient, tmp_path):

@@ -12,11 +12,11 @@ import threading
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.cli.running import Ran, sweep, zerog_of
 from zg_core.localnet import LocalNet
 
 ZEROG = [sys.executable, "-m", "zg_core.cli"]
-SECONDS = 60
 
 
 def at_terminal(zerog, *words, answer):
@@ -39,7 +39,7 @@ def at_terminal(zerog, *words, answer):
         if b"[y/N]" in shown and not typed:
             typed = True
             os.write(ours, answer)
-    out = process.communicate(timeout=SECONDS)[0].decode()
+    out = process.communicate(timeout=PATIENCE)[0].decode()
     os.close(ours)
     return sweep(Ran(" ".join(words), process.returncode, out, shown.decode()), *zerog.secrets)
 
@@ -65,7 +65,7 @@ def test_anything_else_at_the_terminal_spends_nothing(poor, answer):
 def test_the_streams_are_clean_in_a_pipe(rich, provider):
     def run(*words):
         done = subprocess.run(
-            [*ZEROG, *words], capture_output=True, text=True, env=rich.settings(), timeout=SECONDS, check=False,
+            [*ZEROG, *words], capture_output=True, text=True, env=rich.settings(), timeout=PATIENCE, check=False,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         return sweep(Ran(" ".join(words), done.returncode, done.stdout, done.stderr), *rich.secrets)
@@ -86,7 +86,7 @@ def test_a_reader_that_goes_away_leaves_no_traceback(rich):
         capture_output=True,
         text=True,
         env=rich.settings(),
-        timeout=SECONDS,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.stderr == ""
@@ -103,7 +103,7 @@ def test_ctrl_c_while_an_answer_is_awaited_names_the_receipt(tmp_path):
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=zerog.settings(),
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - as above
             )  # fmt: skip
-            timer = threading.Timer(SECONDS, process.kill)
+            timer = threading.Timer(PATIENCE, process.kill)
             timer.start()
             try:
                 while not hanging.fired and process.poll() is None:
@@ -129,7 +129,7 @@ def test_ctrl_c_after_sending_names_the_transaction(tmp_path):
             env=zerog.settings(),
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background jobs  # noqa: PLW1509
         )  # fmt: skip
-        timer = threading.Timer(SECONDS, process.kill)
+        timer = threading.Timer(PATIENCE, process.kill)
         timer.start()
         try:
             for line in process.stderr:
@@ -160,7 +160,7 @@ def test_the_help_is_quick_and_loads_nothing_heavy():
             [sys.executable, "-c", program.format(words=words)],
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.stderr.strip() == "0:", done.stderr

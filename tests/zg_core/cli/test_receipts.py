@@ -13,6 +13,7 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
+from tests.patience import PATIENCE
 from tests.zg_core.cli.running import zerog_of
 from zg_core import ChatClient, VerificationWarning
 from zg_core.calls.closing import RECORD_CHANGED
@@ -289,7 +290,7 @@ class TestAudit:
             if not record_age:
                 client.create({"messages": [{"role": "user", "content": "hi"}]})
             if RECORD_CHANGED in second.flags:  # its own read came before the change
-                assert corrected.wait(30)
+                assert corrected.wait(PATIENCE)
         market.providers[0].settle()
 
     def test_a_price_raised_between_two_calls_is_found(self, rich, provider, market):

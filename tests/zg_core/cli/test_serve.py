@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.patience import PATIENCE
+
 if TYPE_CHECKING:
     from tests.zg_core.cli.running import Zerog
 
@@ -33,10 +35,10 @@ def test_one_command_serves_a_model_and_ends_cleanly(rich: Zerog, given: bool) -
             json.dumps(QUESTION).encode(),
             {"Authorization": f"Bearer {own if given else said['token']}", "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             assert response.headers["X-Zerog-Verdict"] == "verified"
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
         process.communicate()

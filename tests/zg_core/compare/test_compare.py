@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.compare.conftest import PROMPTS
 from zg_core import Amount, BudgetExceeded, ConfigError, VerificationWarning
 from zg_core.compare import BudgetWarning, Prompt, Target, acompare, compare, estimate
@@ -211,7 +212,7 @@ compare("slow", prompts, concurrency=1, environ=environ, cache=cache)
 
 def wait_for(cache, finished, child):
     """Until so many calls of another process have been kept; nothing tells us."""
-    until = time.monotonic() + 300
+    until = time.monotonic() + PATIENCE
     while len(list(cache.glob("*.json"))) < finished:
         assert child.poll() is None, "it ended by itself"
         assert time.monotonic() < until, "it never came so far"
@@ -433,7 +434,7 @@ def test_an_interrupt_ends_it_and_loses_no_finished_call(tmp_path, where):
         child.stdin.close()
         wait_for(cache, 9, child)
         child.send_signal(signal.SIGINT)
-        assert child.wait(300) == 42
+        assert child.wait(PATIENCE) == 42
         finished = len(list(cache.glob("*.json")))
         assert finished == 9
         assert not list(cache.glob(".*"))

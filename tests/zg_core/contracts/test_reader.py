@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.moments import instead
+from tests.patience import PATIENCE
 from zg_core.config import Network
 from zg_core.contracts.reader import ChainReader
 from zg_core.errors import ChainError, ConfigError, WrongChain
@@ -255,7 +256,7 @@ class TestChainId:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert sorted(service.provider.lower() for service in found) == providers
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.moments import instead
+from tests.patience import PATIENCE
 from zg_core.databases import sqlite as module
 from zg_core.databases.sqlite import patiently, write_ahead
 
@@ -32,9 +33,9 @@ def test_a_lock_is_waited_for_and_taken_as_soon_as_it_is_free(tmp_path: Path) ->
 
     thread = threading.Thread(target=patiently, args=(begin,))
     thread.start()
-    assert refused.wait(30)
+    assert refused.wait(PATIENCE)
     holder.execute("ROLLBACK")
-    thread.join(30)
+    thread.join(PATIENCE)
     assert waiter.in_transaction
     holder.close()
     waiter.close()

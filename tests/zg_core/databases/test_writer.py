@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.processes import alone, beside, child_of, ended
 from zg_core.errors import ConfigError
 from zg_core.store import Store
@@ -167,7 +168,7 @@ def _fork_beside_a_transaction(url: str) -> None:
         with store.transaction(durable=False) as work:
             work.run(_PUT, scope="thread")
             begun.set()
-            go.wait(60)
+            go.wait(PATIENCE)
 
     with beside(write) as go:
         assert ended(child_of(lambda: store.write(_PUT, scope="child"), before=go.set)) == 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.driving import fetch
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, Server, answer, chunk
 from zg_core.errors import OutcomeUnknown, ProviderUnavailable
@@ -218,8 +219,8 @@ class TestSyncWire:
         heard: list[bytes] = []
         reader = threading.Thread(target=lambda: heard.extend(iter(lambda: other.recv(65536)[-1:], b"b")))
         reader.start()
-        assert run(wire.write(b"b", 10))
-        reader.join(10)
+        assert run(wire.write(b"b", PATIENCE))
+        reader.join(PATIENCE)
         assert not reader.is_alive()
 
     def test_one_that_was_closed_is_stale(self, ends: tuple[SyncWire, socket.socket]) -> None:
@@ -405,7 +406,7 @@ class TestClosing:
 
         with pytest.raises(BodyBroken):
             run(work())
-        assert server.gone.wait(10), "the connection stays open"
+        assert server.gone.wait(PATIENCE), "the connection stays open"
 
     def test_threads_may_use_one_pool_at_once(self, server: Any) -> None:
         transport, failures = SyncTransport(), []

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core.http import dialling as module
 from zg_core.http.dialling import addresses, dial, dial_in_loop, in_turns
 from zg_core.http.signals import LoopSignal, ThreadSignal
@@ -121,7 +122,7 @@ class TestNames:
         def resolve(*_: Any, flags: int = 0, **__: Any) -> Any:
             if flags:
                 raise socket.gaierror
-            over.wait(60)
+            over.wait(PATIENCE)
             return []
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)

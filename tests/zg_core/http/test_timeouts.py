@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.driving import fetch, patiently
 from tests.zg_core.raw_server import HEAD, STALL, Drip, Pause, Server, Step, answer, chunk
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable
@@ -36,7 +37,7 @@ class TestDeadlines:
         with pytest.raises(OutcomeUnknown) as caught:
             drive(fetch(server.url, timeouts=SLOW, once=True))
         assert caught.value.code == "timeout"
-        assert server.gone.wait(10), "the connection stays open"
+        assert server.gone.wait(PATIENCE), "the connection stays open"
 
     @pytest.mark.parametrize("steps", [[HEAD, STALL], [HEAD, ENDLESS]], ids=["silent", "dripping"])
     def test_a_first_byte_that_does_not_come_in_time(self, drive: Any, steps: list[Step]) -> None:
@@ -76,7 +77,7 @@ class TestDeadlines:
         server.script = [steps]
         with pytest.raises((BodyBroken, OutcomeUnknown)):
             drive(fetch(server.url, timeouts=Timeouts(connect=5.0, read=60.0, whole=0.3), once=True))
-        assert server.gone.wait(10), "the connection stays open"
+        assert server.gone.wait(PATIENCE), "the connection stays open"
 
     @pytest.mark.parametrize("given", [None, 5, (5, 60), (5, 60, 5, 5)], ids=repr)
     def test_no_answer_is_waited_for_without_end(self, given: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core import raw_server
 from tests.zg_core.driving import fetch
 from tests.zg_core.raw_server import CLOSE, HEAD, RESET, STALL, Server, Step, answer, chunk
@@ -230,7 +231,7 @@ class TestBrokenBodies:
             await response.close()
 
         drive(work)
-        assert server.gone.wait(10), "the connection stays open"
+        assert server.gone.wait(PATIENCE), "the connection stays open"
 
 
 class TestCompression:
@@ -340,7 +341,7 @@ class TestLoopsAndThreads:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         assert bodies == [b"ok"] * 15
 
     def test_one_sync_transport_serves_many_threads(self, server: Any, library: str) -> None:
@@ -353,7 +354,7 @@ class TestLoopsAndThreads:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         transport.close()
         assert bodies == [b"ok"] * 15
 
@@ -380,7 +381,7 @@ class TestLoopsAndThreads:
             await transport.close()
 
         asyncio.run(main())
-        assert server.gone.wait(10), "the connection stays open"
+        assert server.gone.wait(PATIENCE), "the connection stays open"
 
     def test_a_lock_lets_one_task_in_at_a_time(self) -> None:
         async def main() -> list[str]:
@@ -410,13 +411,13 @@ class TestLoopsAndThreads:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         assert most == [1] * 300
 
     def test_locks_of_other_names_are_free(self) -> None:
         async def main() -> bool:
             transport = AsyncTransport()
-            async with transport.lock("x"), asyncio.timeout(5), transport.lock("y"):
+            async with transport.lock("x"), asyncio.timeout(PATIENCE), transport.lock("y"):
                 return True
 
         assert asyncio.run(main())
@@ -443,7 +444,7 @@ class TestLoopsAndThreads:
             done.set()
 
         SyncTransport().spawn(work)
-        assert done.wait(10)
+        assert done.wait(PATIENCE)
 
 
 class TestRun:

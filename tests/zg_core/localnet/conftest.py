@@ -12,6 +12,8 @@ from weakref import WeakKeyDictionary
 
 import pytest
 
+from tests.patience import PATIENCE
+
 OG = 10**18
 
 
@@ -159,7 +161,7 @@ def http() -> Any:
     """An HTTP client that follows no redirects and knows no proxies."""
     import httpx2
 
-    with httpx2.Client(timeout=60, trust_env=False) as client:
+    with httpx2.Client(timeout=PATIENCE, trust_env=False) as client:
         yield client
 
 

@@ -6,6 +6,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 TESTS = """
 import httpx2
 import pytest
@@ -70,7 +72,7 @@ def run(tmp_path, *args, code=TESTS, before=""):
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         },
         cwd=tmp_path,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

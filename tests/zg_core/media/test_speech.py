@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.conftest import CALM
 from tests.zg_core.media.conftest import RECORDING, spec
 from zg_core import (
@@ -231,7 +232,7 @@ def test_a_recording_of_100_megabytes_is_sent_at_constant_memory(tmp_path: Path)
         environ = {"PATH": os.environ["PATH"], **net.env()} | {"PYTHONPATH": os.pathsep.join(sys.path)}
         code = UPLOAD.replace("limits=None", f"model={net.providers[0].model!r}")
         program = [sys.executable, "-c", code, str(path)]
-        done = subprocess.run(program, env=environ, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(program, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     grown, verdict, sent, seconds = done.stdout.split()
     assert verdict == "verified"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.receipts.test_model import PENDING, VERIFIED, receipt
 from tests.zg_core.receipts.test_vouching import CASES, honest
 from zg_core.errors import ConfigError
@@ -199,7 +200,7 @@ def test_a_check_that_is_running_is_waited_for(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(write_bundle, tmp_path / "a.zip", [one])
         one.settle(VERIFIED)
-        writing.result(30)
+        writing.result(PATIENCE)
     assert read_bundle(tmp_path / "a.zip").documents[0]["status"] == str(Status.VERIFIED)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.verify.scene import service
 from zg_core.money import Fee, neuron
 from zg_core.receipts.model import Receipt
@@ -154,7 +155,7 @@ class TestWaiting:
             thread.start()
         record.settle(VERIFIED)
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         assert found == [VERIFIED] * 3
 
     def test_waiting_ends_with_the_time_given(self) -> None:
@@ -176,7 +177,7 @@ class TestWaiting:
         for other in (pickle.loads(pickle.dumps(record)), copy.copy(record), copy.deepcopy(record)):
             waiting = threading.Thread(target=other.resolve, daemon=True)
             waiting.start()
-            waiting.join(10)
+            waiting.join(PATIENCE)
             assert not waiting.is_alive()
             assert other.verdict == PENDING
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.processes import together
 from tests.zg_core.conftest import ask
 from tests.zg_core.receipts.test_model import PENDING, VERIFIED, receipt
@@ -301,12 +302,12 @@ class TestRetention:
 
         def slow() -> int:
             began.set()
-            assert go_on.wait(30)
+            assert go_on.wait(PATIENCE)
             return 0
 
         monkeypatch.setattr(kept, "prune", slow)
         kept.write(receipt())
-        assert began.wait(30)
+        assert began.wait(PATIENCE)
         go_on.set()
 
     @pytest.mark.parametrize("wrong", [{"max_age": timedelta(0)}, {"max_count": 0}])
@@ -472,7 +473,7 @@ def killed(
         provider.fault(**fault)
         process.stdin.write("\n")
         process.stdin.flush()
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + PATIENCE
         while not until():
             assert process.poll() is None, "it ended by itself"
             assert time.monotonic() < deadline, "the last call never came so far"

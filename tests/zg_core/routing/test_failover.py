@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.calls.test_turns import closed_port
 from tests.zg_core.conftest import CALM
 from tests.zg_core.hand_clock import Clock
@@ -419,7 +420,7 @@ class TestConstraints:
             try:
                 clock.now += 130
                 assert scene.number(client.create(ask()).receipt.provider) == CHEAP
-                assert done.wait(60)
+                assert done.wait(PATIENCE)
                 assert scene.number(client.create(ask()).receipt.provider) == DEAR
             finally:
                 dear.set_price(*prices)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.patience import PATIENCE
 from zg_core.config import Secret
 from zg_core.serve.running import bound, serve
 from zg_core.serve.settings import ANY, ServeSettings, entry_of
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from zg_core.serve.app import Server
 
 TOKEN = "zgo-the-token-of-the-tests"
-PATIENCE = 60.0
 QUESTION = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
 ANSWER = "The capital of France is Paris."
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.serve.serving import QUESTION, TOKEN, Running, running, settings_of
 from zg_core.config import Secret
 from zg_core.errors import ConfigError
@@ -144,7 +145,7 @@ class TestUsers:
         (seen,) = server.server.seen.after(0)
         assert seen.caller == "alice"
         server.stop()
-        server.thread.join(60)
+        server.thread.join(PATIENCE)
         store = keys._store
         assert alice.spent(store).units == seen.receipt.fee.amount.units > 0
 

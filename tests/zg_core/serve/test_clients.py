@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.serve.serving import ANSWER, QUESTION, TOKEN, Running
 from zg_core.localnet import LocalProvider
 
@@ -80,7 +81,7 @@ def test_curl(served: Running, stream: bool) -> None:
         [curl, "-sS", "-i", f"{served.base}/chat/completions", *sent],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     head, _, answer = done.stdout.replace("\r\n", "\n").partition("\n\n")

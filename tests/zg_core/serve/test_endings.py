@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.zg_core.serve.serving import ANSWER, PATIENCE, QUESTION, TOKEN, Running, running, settings_of
+from tests.patience import PATIENCE
+from tests.zg_core.serve.serving import ANSWER, QUESTION, TOKEN, Running, running, settings_of
 from zg_core.localnet import LocalProvider
 
 GOOD = {"model": "chat-ml", **QUESTION}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core import AsyncChatClient, ChatClient, NotAcknowledged, VerificationFailed, VerificationUnavailable
 from zg_core.localnet import LocalNet, LocalProvider, ProviderSpec
 from zg_core.verify import Reason, Status
@@ -42,7 +43,7 @@ def node_before(target: str) -> Iterator[Node]:
             if node.before is not None:
                 node.before()
             request = urllib.request.Request(target, body, {"Content-Type": "application/json"})
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 content = answer.read()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")

@@ -17,6 +17,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 
 from tests.moments import instead
+from tests.patience import PATIENCE
 from zg_core.backends.base import Grant, Route
 from zg_core.backends.direct import backend as module
 from zg_core.backends.direct.backend import DirectBackend
@@ -311,7 +312,7 @@ class Provider:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core.backends.direct import credentials as module
 from zg_core.backends.direct.credentials import MINIMUM_RESERVE, ApiKeyCredential, WalletCredential, credential_of
 from zg_core.backends.direct.session import make_token, read_token
@@ -126,7 +127,7 @@ class TestWallet:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert (len(found), len(set(found))) == (10, 1)
         assert world.node.asked == [["eth_chainId", "eth_blockNumber", "getService", "getAccount"]]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.conftest import CALM
 from zg_core import AsyncChatClient, Budget, ChatClient, ConfigError, VerificationUnavailable, og
 from zg_core.backends.direct import records
@@ -56,7 +57,7 @@ def reads(net: LocalNet, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def wait_for(true: Any) -> None:
     """Wait for what another thread does."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end, "it never happens"
         time.sleep(0.01)
@@ -118,7 +119,7 @@ class TestPrice:
             assert (doubtful.fee.exact, RECORD_CHANGED in doubtful.flags) == (True, False)
             client.backend._records.age = 0.0
             client.create(QUESTION)
-            assert corrected[doubtful.id].wait(30)  # by the read beside that call
+            assert corrected[doubtful.id].wait(PATIENCE)  # by the read beside that call
             assert RECORD_CHANGED in doubtful.flags
             assert (doubtful.fee.exact, doubtful.fee.reason) == (False, "price_changed")
             assert doubtful.fee.lower <= billed <= (doubtful.fee.upper or 0)
@@ -178,7 +179,7 @@ class TestPrice:
                 back()
                 client.backend._chain.forget(settings["provider"])
                 client.service()
-                assert corrected[receipt.id].wait(60)
+                assert corrected[receipt.id].wait(PATIENCE)
         billed = next(one.fee for one in provider.log if one.chat_id == receipt.chat_id)
         assert (receipt.fee.exact, receipt.fee.reason, receipt.flags) == (False, "price_changed", (RECORD_CHANGED,))
         assert receipt.fee.lower <= billed == receipt.fee.upper
@@ -203,7 +204,7 @@ class TestPrice:
                 monkeypatch.setattr(net.chain, "rpc", lambda m, p=(): hide[m]() if m in hide else true(m, p))
             client.backend._chain.forget(settings["provider"])
             client.service()
-            assert corrected[receipt.id].wait(60)
+            assert corrected[receipt.id].wait(PATIENCE)
             net.clear_node_faults()
         assert (receipt.fee.exact, receipt.fee.reason, receipt.fee.lower) == (False, "price_changed", 0)
         assert receipt.fee.upper > cost  # at the prices that are known; what is settled beyond, the audit finds

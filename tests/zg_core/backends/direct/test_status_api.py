@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core import raw_server
 from tests.zg_core.hand_clock import Clock
 from tests.zg_core.raw_server import CLOSE, STALL
@@ -146,5 +147,5 @@ def test_a_provider_that_it_calls_critical_comes_last_until_we_know_better(
 def test_a_call_does_not_wait_for_it(pair: LocalNet, client: Any, server: Any) -> None:
     server.script = [[STALL]]
     assert client.create(ASK).receipt.provider == pair.providers[0].address
-    assert server.arrived.wait(10)  # it was asked, beside the call, and has not answered
+    assert server.arrived.wait(PATIENCE)  # it was asked, beside the call, and has not answered
     assert STATUS.known(server.url) == {}

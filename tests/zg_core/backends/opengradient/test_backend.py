@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests import moments
+from tests.patience import PATIENCE
 from tests.zg_core.backends.opengradient.conftest import ASKS_TOOL, QUESTION, TOOLS
 from zg_core import Budget
 from zg_core.errors import (
@@ -576,6 +577,6 @@ def test_a_stream_that_nobody_reads_to_its_end_leaves_the_permit_to_others(og, m
         done.set()
 
     threading.Thread(target=other, daemon=True).start()
-    assert done.wait(120)
+    assert done.wait(PATIENCE)
     stream.close()
     assert permits(og) == 1

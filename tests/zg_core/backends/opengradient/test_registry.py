@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from eth_abi.abi import encode
 
+from tests.patience import PATIENCE
 from tests.zg_core.backends.opengradient.conftest import QUESTION, options
 from zg_core.backends.opengradient import registry as listing
 from zg_core.backends.opengradient.registry import Registry, enclaves_of
@@ -55,7 +56,7 @@ def test_what_is_young_is_used_and_what_is_older_is_read_again_beside_the_call(m
     assert made.reads == 1
     made._read_at -= 150.0
     assert run(made.active()) is first  # at once
-    assert made.read_aside.wait(60)
+    assert made.read_aside.wait(PATIENCE)
     assert made.reads == 2
 
 

@@ -13,6 +13,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from tests.patience import PATIENCE
 from zg_core.cli.app import cli
 
 HEAVY = ["web3", "sqlalchemy", "pydantic", "rich", "httpx", "httpx2", "openai", "eth_account", "eth_abi", "starlette"]
@@ -92,7 +93,7 @@ def test_a_command_that_reads_the_store_loads_nothing_else(words: str, code: int
         env={**environ, "ZEROG_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     ended, heavy, commands = json.loads(done.stdout.splitlines()[-1])

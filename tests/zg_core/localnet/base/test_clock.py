@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.moments import instead
+from tests.patience import PATIENCE
 from zg_core.localnet.base.clock import Clock
 
 HOUR = 3600.0
@@ -72,7 +73,7 @@ def wait_in_thread(clock: Clock, seconds: float, stop: threading.Event | None) -
 def test_advance_shortens_a_wait(with_stop: bool) -> None:
     clock = Clock()
     waiters = [wait_in_thread(clock, HOUR, threading.Event() if with_stop else None) for _ in range(5)]
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + PATIENCE
     # Once is not enough if a thread starts its hour only after that.
     while any(thread.is_alive() for thread, _ in waiters) and time.monotonic() < limit:
         clock.advance(HOUR)
@@ -85,7 +86,7 @@ def test_stop_ends_a_wait_with_false() -> None:
     clock, stop = Clock(), threading.Event()
     thread, results = wait_in_thread(clock, HOUR, stop)
     stop.set()
-    thread.join(10)
+    thread.join(PATIENCE)
     assert results == [False]
 
 
@@ -101,7 +102,7 @@ def test_steps_from_many_threads_add_up() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
     assert clock.offset == 1600
 
 
@@ -112,6 +113,6 @@ def test_time_never_runs_backwards_while_others_move_the_clock() -> None:
     reader.start()
     for _ in range(200):
         clock.advance(0.01)
-    reader.join(10)
+    reader.join(PATIENCE)
     assert len(seen) == 5000
     assert seen == sorted(seen)

@@ -17,6 +17,7 @@ from eth_abi import decode, encode
 from eth_account import Account
 from eth_utils import keccak
 
+from tests.patience import PATIENCE
 from zg_core.localnet.base.clock import Clock
 from zg_core.localnet.chain.chain import Chain, Reverted
 from zg_core.localnet.chain.devaccounts import DEV_BALANCE, DEV_KEYS
@@ -297,7 +298,7 @@ def test_a_contract_that_calls_itself_without_end_runs_out_of_gas_or_depth_in_an
     outputs: list[bytes] = []
     thread = threading.Thread(target=lambda: outputs.append(chain.call(to=address, data=b"")), daemon=True)
     thread.start()
-    thread.join(60)
+    thread.join(PATIENCE)
     assert outputs == [b""]
 
 
@@ -534,7 +535,7 @@ def test_many_threads_can_send_call_and_snapshot_at_once(chain: Chain, probe: st
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert errors == []
     assert chain.balance(probe) == 80
     assert chain.block_number == 81

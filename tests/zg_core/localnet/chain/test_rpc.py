@@ -15,6 +15,7 @@ from eth_abi import encode
 from eth_account import Account
 from eth_utils import keccak
 
+from tests.patience import PATIENCE
 from zg_core.localnet.chain.chain import Chain
 from zg_core.localnet.chain.devaccounts import DEV_BALANCE, DEV_KEYS
 from zg_core.localnet.chain.rpc import RpcError, RpcServer
@@ -55,7 +56,7 @@ def rpc(request: pytest.FixtureRequest, chain: Chain) -> Iterator[Rpc]:
         yield lambda method, *params: json.loads(json.dumps(chain.rpc(method, list(params))))
         return
     with RpcServer(chain) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]), timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]), timeout=PATIENCE)
         ids = itertools.count(1)
 
         def call(method: str, *params: Any) -> Any:

@@ -18,6 +18,7 @@ from eth_abi import encode
 from eth_account import Account
 from eth_utils import keccak, to_checksum_address
 
+from tests.patience import PATIENCE
 from zg_core.localnet.chain.chain import Chain
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
 from zg_core.localnet.chain.rpc import RpcError
@@ -59,7 +60,7 @@ def anvil_url() -> Iterator[str]:
         pytest.fail("anvil did not start:\n" + "".join(lines))
     yield f"http://127.0.0.1:{port}"
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def anvil(anvil_url: str) -> Iterator[Rpc]:
     def call(method: str, *params: Any) -> Any:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
         request = urllib.request.Request(anvil_url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
             answer = json.loads(response.read())
         if "error" in answer:
             raise RpcError(answer["error"]["code"], answer["error"]["message"], answer["error"].get("data"))
@@ -93,7 +94,7 @@ def outcome(rpc: Rpc, method: str, *params: Any) -> tuple[str, Any]:
 
 def receipt_of(rpc: Rpc, raw: str) -> dict[str, Any]:
     sent = rpc("eth_sendRawTransaction", raw)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while (receipt := rpc("eth_getTransactionReceipt", sent)) is None:
         assert time.monotonic() < deadline, f"{sent} is not mined"
     return {

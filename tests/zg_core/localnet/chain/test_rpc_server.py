@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core.localnet.chain import rpc as rpc_module
 from zg_core.localnet.chain.chain import Chain
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
@@ -32,7 +33,7 @@ def port_of(server: RpcServer) -> int:
 
 
 def connect(server: RpcServer) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection("127.0.0.1", port_of(server), timeout=30)
+    return http.client.HTTPConnection("127.0.0.1", port_of(server), timeout=PATIENCE)
 
 
 def post(server: RpcServer, body: Any) -> tuple[int, Any]:
@@ -137,7 +138,7 @@ def test_anything_but_post_is_405(server: RpcServer, method: str) -> None:
 
 
 def test_a_body_over_the_limit_is_413_before_it_is_read(server: RpcServer) -> None:
-    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=PATIENCE) as raw:
         raw.sendall(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {MAX_BODY + 1}\r\n\r\n".encode())
         answer = raw.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 413 ")
@@ -153,7 +154,7 @@ def test_a_body_at_the_limit_is_answered(server: RpcServer) -> None:
     "headers", ["Transfer-Encoding: chunked", "Content-Length: many", "Content-Length: -1", "X-None: 1"]
 )
 def test_a_body_without_a_length_is_411(server: RpcServer, headers: str) -> None:
-    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=PATIENCE) as raw:
         raw.sendall(f"POST / HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode())
         assert raw.makefile("rb").read().startswith(b"HTTP/1.1 411 ")
 
@@ -176,7 +177,7 @@ def test_one_connection_carries_many_requests_without_delay(server: RpcServer) -
 
 
 def test_a_client_that_goes_away_half_way_does_no_harm(server: RpcServer) -> None:
-    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=PATIENCE) as raw:
         raw.sendall(b"POST / HTTP/1.1\r\nContent-Length: 500\r\n\r\nhalf")
     assert post(server, call("eth_chainId"))[1]["result"] == "0x7a69"
 
@@ -188,7 +189,7 @@ def test_connections_beyond_the_limit_are_closed(monkeypatch: pytest.MonkeyPatch
         for connection in kept:
             connection.request("POST", "/", json.dumps(call("eth_chainId")))
             assert connection.getresponse().read()
-        with socket.create_connection(("127.0.0.1", port_of(server)), timeout=10) as third:
+        with socket.create_connection(("127.0.0.1", port_of(server)), timeout=PATIENCE) as third:
             assert third.recv(1) == b"", "the third connection should be closed at once"
         for connection in kept:
             connection.close()
@@ -258,7 +259,7 @@ def test_stop_leaves_no_thread_and_no_listening_socket() -> None:
     assert not [thread for thread in started if thread.is_alive()]
     assert time.monotonic() - began < 60, "connections that are kept alive are not waited for"
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     for connection in connections:
         connection.close()
     server.stop()
@@ -271,7 +272,7 @@ def test_stop_lets_a_running_request_finish(monkeypatch: pytest.MonkeyPatch) -> 
 
     def slow(*_: Any) -> str:
         running.set()
-        assert finish.wait(10)
+        assert finish.wait(PATIENCE)
         return "done"
 
     monkeypatch.setattr(chain, "rpc", slow)
@@ -279,11 +280,11 @@ def test_stop_lets_a_running_request_finish(monkeypatch: pytest.MonkeyPatch) -> 
     server.start()
     with ThreadPoolExecutor(2) as executor:
         answer = executor.submit(post, server, call("eth_chainId"))
-        assert running.wait(10)
+        assert running.wait(PATIENCE)
         stopped = executor.submit(server.stop)
         finish.set()
-        assert answer.result(10)[1]["result"] == "done"
-        stopped.result(10)
+        assert answer.result(PATIENCE)[1]["result"] == "done"
+        stopped.result(PATIENCE)
 
 
 def test_a_stopped_server_can_start_again_on_the_same_port() -> None:

@@ -15,6 +15,7 @@ from web3.logs import DISCARD
 from web3.middleware import SignAndSendRawMiddlewareBuilder
 from web3.providers import BaseProvider
 
+from tests.patience import PATIENCE
 from zg_core.localnet.chain.chain import Chain
 from zg_core.localnet.chain.devaccounts import DEV_BALANCE, DEV_KEYS
 from zg_core.localnet.chain.rpc import RpcError, RpcServer
@@ -64,7 +65,7 @@ def signing(w3: Web3) -> Web3:
 @pytest.fixture
 def probe(signing: Web3) -> Any:
     sent = signing.eth.contract(abi=PROBE["abi"], bytecode=PROBE["bytecode"]).constructor().transact()
-    receipt = signing.eth.wait_for_transaction_receipt(sent, timeout=10)
+    receipt = signing.eth.wait_for_transaction_receipt(sent, timeout=PATIENCE)
     return signing.eth.contract(address=receipt.contractAddress, abi=PROBE["abi"])
 
 
@@ -77,7 +78,7 @@ def test_the_chain_is_there(w3: Web3) -> None:
 
 def test_a_transaction_becomes_eip_1559_without_help(signing: Web3) -> None:
     sent = signing.eth.send_transaction({"from": ALICE, "to": BOB, "value": 5})
-    receipt = signing.eth.wait_for_transaction_receipt(sent, timeout=10)
+    receipt = signing.eth.wait_for_transaction_receipt(sent, timeout=PATIENCE)
     shown = signing.eth.get_transaction(sent)
     assert (receipt.status, receipt.type, shown.type) == (1, 2, 2)
     assert shown.maxFeePerGas > shown.maxPriorityFeePerGas > 0
@@ -89,7 +90,7 @@ def test_a_transaction_becomes_eip_1559_without_help(signing: Web3) -> None:
 
 def test_a_contract_is_deployed_called_and_written_to(signing: Web3, probe: Any) -> None:
     sent = probe.functions.keep(1, 42).transact({"value": 3})
-    receipt = signing.eth.wait_for_transaction_receipt(sent, timeout=10)
+    receipt = signing.eth.wait_for_transaction_receipt(sent, timeout=PATIENCE)
     assert probe.functions.kept(1).call() == 42
     assert probe.functions.kept(1).call(block_identifier=receipt.blockNumber - 1) == 0
     assert signing.eth.get_balance(probe.address) == 3
@@ -97,13 +98,13 @@ def test_a_contract_is_deployed_called_and_written_to(signing: Web3, probe: Any)
     assert (sender, origin, value) == (BOB, BOB, 9)
     built = probe.functions.nested(8, 4).build_transaction({"from": ALICE})
     assert built["maxFeePerGas"]
-    assert signing.eth.wait_for_transaction_receipt(signing.eth.send_transaction(built), timeout=10).status == 1
+    assert signing.eth.wait_for_transaction_receipt(signing.eth.send_transaction(built), timeout=PATIENCE).status == 1
 
 
 def test_events_are_decoded_from_receipts_ranges_and_filters(signing: Web3, probe: Any) -> None:
     new = probe.events.Noted.create_filter(from_block="latest")
     sent = probe.functions.say("hello").transact()
-    receipt = signing.eth.wait_for_transaction_receipt(sent, timeout=10)
+    receipt = signing.eth.wait_for_transaction_receipt(sent, timeout=PATIENCE)
     assert [event.args.text for event in probe.events.Plain().process_receipt(receipt, errors=DISCARD)] == ["hello"]
     noted = probe.events.Noted.get_logs(from_block=0, argument_filters={"who": ALICE})
     assert [(event.args.value, event.logIndex, event.transactionHash) for event in noted] == [(5, 1, sent)]

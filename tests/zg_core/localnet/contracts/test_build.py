@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core.localnet.chain.abi import CONTRACTS_DIR
 
 SOURCES = sorted(path for path in CONTRACTS_DIR.rglob("*.sol") if "node_modules" not in path.parts)
@@ -25,7 +26,7 @@ def copy_of_the_folder(to: Path) -> Path:
 
 def check(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["node", "build.mjs", "--check"], cwd=folder, capture_output=True, text=True, timeout=600, check=False
+        ["node", "build.mjs", "--check"], cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 

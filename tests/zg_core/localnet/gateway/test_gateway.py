@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from eth_account import Account
 
+from tests.patience import PATIENCE
 from zg_core.localnet import LocalNet, NodeFault, node_fault_meanings
 from zg_core.localnet.gateway.dialects import DIALECTS, reworded
 
@@ -28,7 +29,7 @@ class Client:
 
     def post(self, payload: Any) -> tuple[int, dict[str, str], Any]:
         host, port = self.net.rpc_url.removeprefix("http://").split(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=20)
+        connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
         connection.request("POST", "/", json.dumps(payload), {"Content-Type": "application/json"})
         response = connection.getresponse()
         body = response.read()
@@ -260,7 +261,7 @@ class TestRequests:
         began = threading.Event()
         with ThreadPoolExecutor(1) as pool, net.node_fault("slow", seconds=3_000, then=began.set):
             waiting = pool.submit(client.ask, "eth_chainId")
-            assert began.wait(20)
+            assert began.wait(PATIENCE)
             assert not waiting.done()
             while not wait([waiting], timeout=0.05).done:  # it may not have begun to wait yet
                 net.clock.advance(3_000)

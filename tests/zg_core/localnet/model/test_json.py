@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.patience import PATIENCE
 from zg_core.localnet.model.json import MAX_DEPTH, compact_json, find_objects, load_json
 
 JSON = st.recursive(
@@ -50,7 +51,7 @@ def test_brackets_without_end_do_not_end_the_process():
         "    try:\n        load_json(text)\n"
         "    except ValueError as error:\n        print(error)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert (ended.returncode, ended.stdout) == (0, "nested too deep\nnested too deep\n"), ended.stderr
 
 

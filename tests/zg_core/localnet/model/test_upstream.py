@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.patience import PATIENCE
 from zg_core.localnet.model import upstream
 from zg_core.localnet.model.engine import RuleModel
 from zg_core.localnet.model.upstream import OpenAIUpstream, UpstreamBrokenError, UpstreamReply
@@ -268,7 +269,7 @@ async def test_whoever_stops_reading_closes_the_connection():
         items = forwarder.stream(CHAT, STREAMED)
         assert await anext(items) == b"data: 1\n\n"
         await items.aclose()
-        await asyncio.wait_for(hung_up.wait(), timeout=5)
+        await asyncio.wait_for(hung_up.wait(), timeout=PATIENCE)
 
 
 async def test_a_stream_that_stalls_raises():

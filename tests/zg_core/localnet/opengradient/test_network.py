@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core.localnet.opengradient.faults import Fault, FaultPlan, fault_meanings
 from zg_core.localnet.opengradient.network import OpenGradientNet
 from zg_core.localnet.opengradient.relay import tree_of
@@ -22,7 +23,7 @@ def post(gateway: Any, body: Any, **headers: str) -> tuple[int, dict[str, str], 
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     asked = urllib.request.Request(f"{gateway.url}/v1/chat/completions", data, headers=headers, method="POST")
     try:
-        with urllib.request.urlopen(asked, context=context, timeout=30) as answer:
+        with urllib.request.urlopen(asked, context=context, timeout=PATIENCE) as answer:
             return answer.status, dict(answer.headers), answer.read()
     except urllib.error.HTTPError as refused:
         with refused:
@@ -107,5 +108,5 @@ def test_what_waits_to_be_published_is_published_after_a_while(monkeypatch):
 
         monkeypatch.setattr(net.relay, "publish", publish)
         net.relay.add((bytes(32), bytes(32), bytes(32), b"signature", 1))
-        assert done.wait(60)
+        assert done.wait(PATIENCE)
         assert len(net.relay.blobs) == 1

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core.localnet import LocalNet, ProviderSpec
 from zg_core.localnet.model.upstream import UpstreamReply
 from zg_core.localnet.provider.limits import Limits, RefusedError, TokenBucket, go_minutes
@@ -307,7 +308,7 @@ def test_five_at_a_time_for_a_user_and_twenty_for_all(connect, tools):
             for one in callers[:4]:
                 waiting += [pool.submit(one.post, one.body(), token=tokens[id(one)]) for _ in range(5)]
                 for _ in range(5):
-                    assert gate.entered.acquire(timeout=10)
+                    assert gate.entered.acquire(timeout=PATIENCE)
                 if one is callers[0]:
                     response = one.chat()
                     assert response.status_code == 429

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.raw_server import HEAD, Drip, answer, chunk
 from tests.zg_core.verify.attestation.conftest import KEY, Made, synchronous
 from tests.zg_core.verify.scene import service
@@ -69,7 +70,7 @@ class Pccs:
                 part = urlsplit(self.path).path.rpartition("/")[2]
                 pccs.asked.append(part)
                 pccs.arrived.set()
-                pccs.gate.wait(30)
+                pccs.gate.wait(PATIENCE)
                 status, body, headers = pccs.answer(part)
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(body))}.items():
@@ -112,7 +113,7 @@ class Pccs:
         self.gate.set()
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -297,7 +298,7 @@ def test_many_threads_get_the_same(pccs: Pccs, quote: bytes, made: Made) -> None
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert len(found) == 8
     assert {each.expires_at for each in found} == {made.now + timedelta(days=30)}
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.processes import together
 from zg_core import (
     AsyncBroker,
@@ -77,7 +78,9 @@ class Heard:
 
     def wait_for(self, name: str, count: int = 1) -> list[Progress]:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.named(name)) >= count, 60), [s.name for s in self.steps]
+            assert self._changed.wait_for(lambda: len(self.named(name)) >= count, PATIENCE), [
+                s.name for s in self.steps
+            ]
         return self.named(name)
 
 
@@ -375,7 +378,7 @@ def test_a_bug_in_a_listener_does_not_end_it(where, provider):
     with Broker(**where, store=Store("memory:"), on_progress=broken) as broker:
         broker.deposit(og("5"))
         with Funder(broker, PLAN, [provider.address]) as funder:
-            assert looked.wait(30)
+            assert looked.wait(PATIENCE)
             assert funder.running
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core import AutoFunding, Broker, Budget, ChainError, ConfigError, Funder, Progress, Sending, Store, neuron, og
 from zg_core.budget import Spending
 from zg_core.holders import holder
 from zg_core.localnet import LocalNet
 
-PATIENT = Sending(timeout=60, heal_after=0.1)
+PATIENT = Sending(timeout=PATIENCE, heal_after=0.1)
 HASTY = Sending(timeout=0.3, heal_after=0.05)
 PLAN = AutoFunding(max_total=og("4"), max_per_provider=og("4"), target=og("2"), interval=3600)
 
@@ -236,8 +237,8 @@ class TestBadLooks:
         failed = threading.Event()
         net.node_fault("junk", times=None, status=200, body="<html>", then=failed.set)
         with funded.broker() as broker, Funder(broker, replace(PLAN, interval=0.05), funded.providers[:1]) as funder:
-            assert failed.wait(60)
+            assert failed.wait(PATIENCE)
             assert funder.running
             net.clear_node_faults()
-            assert funded.funded.wait(60)
+            assert funded.funded.wait(PATIENCE)
             assert funder.running
