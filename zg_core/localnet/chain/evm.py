@@ -42,6 +42,7 @@ COINBASE: Final = bytes(20)
 MAX_INITCODE: Final = 49_152  # EIP-3860
 _MAX_CODE: Final = 24_576  # EIP-170
 _MAX_NONCE: Final = 2**64 - 2
+_MOST_KNOWN: Final = 500
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ class World:
     def __init__(self, chain_id: int) -> None:
         self._chain_id = chain_id
         self._db = AtomicDB()
+        self._known: dict[tuple[object, ...], Outcome] = {}
         self._context = self._execution_context(BlockContext(0, 0, bytes(32), ()))
         self._head = self._state(BLANK_ROOT_HASH)
 
@@ -169,6 +171,7 @@ class World:
 
     def reset(self, root: bytes) -> None:
         """Go back to an earlier root."""
+        self._known.clear()
         self._head = self._state(root)
 
     def commit(self) -> bytes:
@@ -252,6 +255,7 @@ class World:
 
     def apply(self, transaction: SignedTransactionAPI, block: BlockContext) -> Outcome:
         """Run a checked transaction on the head; its changes stay until `commit` or `reset`."""
+        self._known.clear()
         state = self._head
         state.execution_context = self._execution_context(block)
         sender, to = transaction.sender, transaction.to
@@ -261,7 +265,7 @@ class World:
         return _outcome(computation, transaction.gas, created)
 
     def simulate(self, call: Call, block: BlockContext, root: bytes | None = None) -> Outcome:
-        """Run a call and leave no trace.
+        """Run a call and leave no trace. What was asked already, of the same state in the same block, is not run again.
 
         Args:
             call: what to run. Gas is not paid for, value is.
@@ -271,6 +275,11 @@ class World:
         Raises:
             ValueError: in geth's words, when no transaction like it could even start.
         """
+        # Clients ask for the same again and again. What `block` does not say of it, hashes of earlier blocks, changes
+        # with a `reset` only.
+        asked = (root or self.root, call, block.number, block.timestamp, block.prevrandao)
+        if asked in self._known:
+            return self._known[asked]
         balance = self.balance(call.sender, root)
         if balance < call.value:
             raise ValueError(
@@ -285,7 +294,11 @@ class World:
         state = self._at(root)
         state.execution_context = self._execution_context(block)
         with _undone(state):
-            return _run(state, call, call.gas - intrinsic)
+            outcome = _run(state, call, call.gas - intrinsic)
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[asked] = outcome
+        return outcome
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from eth_utils import keccak
 
 from tests.patience import PATIENCE
 from zg_core.localnet.base.clock import Clock
+from zg_core.localnet.chain import evm
 from zg_core.localnet.chain.chain import Chain, Reverted
 from zg_core.localnet.chain.devaccounts import DEV_BALANCE, DEV_KEYS
 from zg_core.localnet.chain.evm import BASE_FEE, BLOCK_GAS_LIMIT, PRIORITY_FEE, Call
@@ -245,9 +246,54 @@ def test_a_call_sees_sender_and_value_and_changes_nothing(chain: Chain, probe: s
 def test_the_same_call_costs_the_same_gas_again_and_again(chain: Chain, probe: str) -> None:
     chain.send(ALICE_KEY, to=probe, data=data("keep(uint256,uint256)", 1, 2))
     for call in (data("keep(uint256,uint256)", 1, 0), data("nested(uint256,uint256)", 2, 2), data("kept(uint256)", 1)):
-        request = Call(bytes.fromhex(BOB[2:]), bytes.fromhex(probe[2:]), call)
-        runs = {chain.simulate(request).gas_used for _ in range(3)}
+        # Each has another limit, so that it is run, too.
+        asked = [Call(bytes.fromhex(BOB[2:]), bytes.fromhex(probe[2:]), call, gas=10**6 + n) for n in range(3)]
+        runs = {chain.simulate(request).gas_used for request in asked}
         assert len(runs) == 1, "what one call touched must be cold again for the next"
+
+
+def test_what_was_asked_is_run_again_when_the_state_or_the_block_is_another(
+    chain: Chain, probe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[Call] = []
+    run = evm._run
+    monkeypatch.setattr(evm, "_run", lambda state, call, gas: runs.append(call) or run(state, call, gas))
+    chain.set_next_timestamp(later := chain.timestamp + 1000)  # so that no second passes between two calls
+
+    def answer(signature: str, *arguments: int) -> tuple[bytes, int]:
+        runs.clear()
+        return chain.call(to=probe, data=data(signature, *arguments)), len(runs)
+
+    kept = ("kept(uint256)", 1)
+    assert [answer(*kept) for _ in range(3)] == [(word(0), 1), (word(0), 0), (word(0), 0)]
+    (before, _), (again, _) = answer("blockNow()"), answer("blockNow()")
+    assert before == again
+    saved = chain.snapshot()
+    chain.send(ALICE_KEY, to=probe, data=data("keep(uint256,uint256)", 1, 7))
+    chain.set_next_timestamp(later + 5)
+    assert [answer(*kept) for _ in range(2)] == [(word(7), 1), (word(7), 0)]
+    chain.mine()  # the same state and time, in another block
+    chain.set_next_timestamp(later + 5)
+    assert [answer(*kept) for _ in range(2)] == [(word(7), 1), (word(7), 0)]
+    assert decode(["uint256"] * 2, answer("blockNow()")[0]) == (chain.block_number, later + 5)
+    chain.set_next_timestamp(later + 11)
+    assert decode(["uint256"] * 2, answer("blockNow()")[0]) == (chain.block_number, later + 11)
+    chain.revert(saved)
+    assert answer(*kept) == (word(0), 1)
+    assert answer("blockNow()") == (before, 1)
+    chain.set_balance(probe, 5)
+    assert answer(*kept) == (word(0), 1), "a balance is a part of the state"
+    seen = []
+    for first in (20, 21):  # blocks that come instead of others differ in their hashes alone
+        saved = chain.snapshot()
+        for moment in (first, 30):
+            chain.set_next_timestamp(later + moment)
+            chain.mine()
+        chain.set_next_timestamp(later + 31)
+        seen.append(answer("blockNow()"))
+        chain.revert(saved)
+    assert seen[0][0] != seen[1][0]
+    assert [count for _, count in seen] == [1, 1]
 
 
 def test_a_call_can_ask_an_earlier_block(chain: Chain, probe: str) -> None:
