@@ -8,14 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests import postgres
-from tests.patience import PATIENCE
+from tests.patience import until
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.requires("postgres")
@@ -73,8 +72,6 @@ def test_it_ends_when_the_tests_are_killed(postgres_bin: str) -> None:
         folder = folder_of(url)
         server = int((folder / "data" / "postmaster.pid").read_text().split()[0])
         os.kill(program.pid, signal.SIGKILL)
-    deadline = time.monotonic() + PATIENCE
-    while Path(f"/proc/{server}/cwd").exists():  # one that has ended and was not waited for has none
-        assert time.monotonic() < deadline, "PostgreSQL outlives the tests"
-        time.sleep(0.05)
+    # One that has ended and was not waited for has none.
+    until(lambda: not Path(f"/proc/{server}/cwd").exists(), "PostgreSQL outlives the tests")
     shutil.rmtree(folder)  # nobody was left to do it

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from zg_core import Budget, BudgetExceeded, ChatClient, ProviderUnavailable, Store, og
 from zg_core.backends.direct.audit.noted import Noted
 from zg_core.budget import Spending
@@ -126,7 +126,7 @@ class TestPricesRaisedInBetween:
             client.service()
             stored = client.stored
             assert stored is not None
-            wait_until(lambda: all(RECORD_CHANGED in receipt.flags for receipt in stored.select()))
+            until(lambda: all(RECORD_CHANGED in receipt.flags for receipt in stored.select()))
             assert client.spending.reconcile() == [], "what the receipts allow is no discrepancy any more"
             corrected = [honest, *receipts]
             most = sum(receipt.fee.most or 0 for receipt in corrected)
@@ -260,7 +260,7 @@ class TestWhatIsLost:
             assert client.spending is not None
             assert calls(client, leaves=True) == 4
             held = client.spending.held()
-            wait_until(lambda: len(provider.log) == before + 4)
+            until(lambda: len(provider.log) == before + 4)
             assert [each.state for each in held] == ["unknown"] * 4
             assert billed(provider, before) <= sum(each.upper.units for each in held) <= limit.per_run.units
             assert all(receipt.fee.upper for receipt in client.receipts), "abandoned calls say what they can have cost"
@@ -301,10 +301,10 @@ class TestWhatIsLost:
         child = subprocess.Popen([sys.executable, "-c", CHILD, json.dumps(settings)], cwd=ROOT)
         try:
             with provider.fault("hang", containing="the last") as fault:
-                wait_until(lambda: fault.fired == 1)
+                until(lambda: fault.fired == 1)
                 os.kill(child.pid, signal.SIGKILL)
                 child.wait(PATIENCE)
-                wait_until(lambda: len(provider.log) == before + 2)
+                until(lambda: len(provider.log) == before + 2)
         finally:
             child.kill()
             child.wait(PATIENCE)
@@ -338,11 +338,3 @@ with ChatClient(**settings, budget=Budget(per_run=neuron(budget["units"]), run=b
     client.create(question)
     client.create({**question, "messages": [{"role": "user", "content": "the last"}]})
 """
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    """Wait for something that another process or thread will do."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, "it never happens"
-        time.sleep(0.01)

@@ -10,6 +10,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.patience import until
 from zg_core import (
     ConfigError,
     InsufficientFunds,
@@ -180,11 +181,13 @@ def test_http_errors_are_the_official_clients_own_with_ours_behind_them(official
 def test_a_connection_that_fails_is_the_official_clients_own_error_and_on_record(
     official, mine, provider, fault, kind, outcome
 ):
+    before = len(provider.log)
     provider.fault(fault)
     with pytest.raises(kind) as caught:
         official.call({**mine, "timeout": 1.0})
     assert isinstance(caught.value.__cause__, OutcomeUnknown)
     assert caught.value.receipt.outcome == outcome
+    until(lambda: len(provider.log) > before)  # it bills once it sees that nobody listens: not in the next test
 
 
 def test_a_wrong_model_is_refused_before_anything_is_sent(official, mine, provider):

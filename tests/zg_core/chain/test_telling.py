@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.zg_core.chain.payer import KILLED, Run
 from zg_core import Broker, ChainError, Sending, Store, og
 from zg_core.chain import telling
@@ -86,10 +86,7 @@ class TestTelling:
         monkeypatch.setattr(telling, "_MOMENT", 0.01)
         id_ = mined(store)
         told_soon(store, id_)
-        end = time.monotonic() + PATIENCE
-        while self.process(store, id_) and time.monotonic() < end:
-            time.sleep(0.01)
-        assert self.process(store, id_) == ""
+        until(lambda: not self.process(store, id_))
 
     def test_is_noted_at_the_next_occasion(self, store: Store) -> None:
         id_ = mined(store)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import time
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
 
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 
 OG = 10**18
 
@@ -142,13 +141,7 @@ class Tools:
     events = staticmethod(events)
     text_of = staticmethod(text_of)
 
-    @staticmethod
-    def until(condition: Any, seconds: float = 60.0) -> None:
-        """Wait for something another thread does."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.002)
+    until = staticmethod(until)
 
 
 @pytest.fixture(scope="session")

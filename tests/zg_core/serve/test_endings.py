@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.zg_core.serve.serving import ANSWER, QUESTION, TOKEN, Running, running, settings_of
 from zg_core.localnet import LocalProvider
 
 GOOD = {"model": "chat-ml", **QUESTION}
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-
-
-def until(found: Callable[[], Any]) -> Any:
-    """What `found` gives once it gives something; in another thread than what it waits for."""
-    end = time.monotonic() + PATIENCE
-    while not (value := found()):
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.01)
-    return value
 
 
 def begun(server: Running, body: dict[str, Any]) -> Any:

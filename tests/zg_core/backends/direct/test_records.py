@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.zg_core.conftest import CALM
 from zg_core import AsyncChatClient, Budget, ChatClient, ConfigError, VerificationUnavailable, og
 from zg_core.backends.direct import records
@@ -53,14 +52,6 @@ def reads(net: LocalNet, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     answer = net.chain.rpc
     monkeypatch.setattr(net.chain, "rpc", lambda method, params: asked.append(method) or answer(method, params))
     return asked
-
-
-def wait_for(true: Any) -> None:
-    """Wait for what another thread does."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, "it never happens"
-        time.sleep(0.01)
 
 
 class TestReads:
@@ -224,7 +215,7 @@ class TestPrice:
             provider.set_price(*provider.prices)
             client.backend._chain.forget(given["provider"])
             client.service()
-            wait_for(lambda: looked)
+            until(lambda: looked)
             assert (receipt.fee.exact, receipt.flags) == (True, ())
 
     @pytest.mark.parametrize(

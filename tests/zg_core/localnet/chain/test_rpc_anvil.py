@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from eth_abi import encode
 from eth_account import Account
 from eth_utils import keccak, to_checksum_address
 
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from zg_core.localnet.chain.chain import Chain
 from zg_core.localnet.chain.devaccounts import DEV_KEYS
 from zg_core.localnet.chain.rpc import RpcError
@@ -94,9 +93,7 @@ def outcome(rpc: Rpc, method: str, *params: Any) -> tuple[str, Any]:
 
 def receipt_of(rpc: Rpc, raw: str) -> dict[str, Any]:
     sent = rpc("eth_sendRawTransaction", raw)
-    deadline = time.monotonic() + PATIENCE
-    while (receipt := rpc("eth_getTransactionReceipt", sent)) is None:
-        assert time.monotonic() < deadline, f"{sent} is not mined"
+    receipt = until(lambda: rpc("eth_getTransactionReceipt", sent), f"{sent} is not mined")
     return {
         "hash": receipt["transactionHash"],
         "status": receipt["status"],
