@@ -25,6 +25,7 @@ import pytest
 from tests import effort
 
 ROOT = Path(__file__).resolve().parent.parent
+MEMORY = Path("/dev/shm")
 CONTRACTS = ROOT / "zg_core" / "localnet" / "contracts"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -140,19 +141,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def memory_for_files() -> Path | None:
     """Where temporary files need no disk: no test looks at what a loss of power would leave of its stores."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or sys.platform != "linux":
+    if not os.access(MEMORY, os.W_OK) or sys.platform != "linux":
         return None
-    found = os.statvfs(memory)
+    found = os.statvfs(MEMORY)
     fits = found.f_bavail * found.f_frsize >= 4 << 30 and not found.f_flag & os.ST_NOEXEC
-    return memory if fits else None
+    return MEMORY if fits else None
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Give memory back; files of a run that failed stay to be looked at, until the next."""
-    if exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput"):
-        factory: pytest.TempPathFactory = session.config._tmp_path_factory  # type: ignore[attr-defined]
-        shutil.rmtree(factory.getbasetemp(), ignore_errors=True)
+    files: Path = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    kept = exitstatus != pytest.ExitCode.OK or session.config.option.basetemp is not None
+    if not kept and files.is_relative_to(MEMORY):
+        shutil.rmtree(files, ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,10 +1,15 @@
-"""The hook behind `@pytest.mark.requires` and ZEROG_REQUIRE (tests/conftest.py)."""
+"""The hooks behind `@pytest.mark.requires` and ZEROG_REQUIRE, and where temporary files are (tests/conftest.py)."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from tests.conftest import MEMORY, memory_for_files
 
 pytest_plugins = ["pytester"]
 
@@ -88,3 +93,39 @@ def test_an_unknown_part_is_an_error_and_the_parts_are_named(
     assert result.ret != pytest.ExitCode.OK
     assert "nodejs" in (text := result.stdout.str() + result.stderr.str())
     assert "node, solc, anvil, postgres, pgbouncer, cases, chromium, ray, attestation" in text
+
+
+@pytest.mark.skipif(not memory_for_files(), reason="there is not enough memory for files")
+def test_temporary_files_are_in_memory_and_gone_after_a_run_that_passed(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.delenv("PYTEST_DEBUG_TEMPROOT", raising=False)
+    suite.makepyfile("""
+        import pytest
+        from pathlib import Path
+        import tempfile
+
+        @pytest.mark.parametrize("passes", [True, False])
+        def test_a_file(tmp_path, passes):
+            Path("where").write_text(str(tmp_path))
+            assert Path(tempfile.gettempdir()) in tmp_path.parents
+            assert passes
+    """)
+    for chosen, status in (("[True]", 0), ("[False]", 1)):
+        assert suite.run(sys.executable, "-m", "pytest", "-k", chosen).ret == status
+        files = Path((suite.path / "where").read_text())
+        assert files.is_relative_to(MEMORY)
+        assert files.exists() == (status == 1), "what failed is looked at"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="on Linux only")
+@pytest.mark.parametrize(
+    ("free", "flags", "fits"), [(8, 0, True), (1, 0, False), (8, getattr(os, "ST_NOEXEC", 0), False)]
+)
+def test_files_need_room_and_programs_among_them_may_run(
+    monkeypatch: pytest.MonkeyPatch, free: int, flags: int, fits: bool
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=free << 20, f_frsize=1024, f_flag=flags))
+    assert (memory_for_files() is not None) == fits
