@@ -86,7 +86,7 @@ class TestAnswer:
     def test_each_kind_gets_the_verdict_it_can_have(self, caller, options, net, kind, status, binding):
         provider = next(p for p in net.providers if p.kind == kind and p.model.startswith("chat"))
         answered = caller.call(at(options, provider, verify="background"), ask(QUESTION))
-        verdict = answered.receipt.resolve(timeout=10)
+        verdict = answered.receipt.resolve(timeout=PATIENCE)
         assert (verdict.status, verdict.binding) == (status, binding), verdict
         assert verdict.prompt == ("declared" if kind.startswith("TeeML") else "vendor" if kind == "TeeTLS" else "open")
         if kind == "TeeTLS":

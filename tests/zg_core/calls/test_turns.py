@@ -126,7 +126,7 @@ class TestAPlace:
 
         turns.script(ending, turns.good)
         with pytest.raises(ZeroGError):
-            turns.call(timeouts=Timeouts(connect=5, read=0.2 if ending == [STALL] else 5))
+            turns.call(timeouts=Timeouts(connect=PATIENCE, read=0.2 if ending == [STALL] else PATIENCE))
         assert turns.gate.inside == set()
 
     def test_is_left_when_no_connection_can_be_made(self, turns: Turns) -> None:

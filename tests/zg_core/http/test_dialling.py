@@ -132,8 +132,9 @@ class TestNames:
                 run(addresses("slow.test", 80, 0.05, signal))
             else:
                 asyncio.run(addresses("slow.test", 80, 0.05, signal))
-        assert time.monotonic() - began < 30
+        took = time.monotonic() - began
         over.set()
+        assert took < PATIENCE / 2
 
     def test_an_address_needs_no_thread(self, monkeypatch: Any) -> None:
         monkeypatch.setattr(module.threading, "Thread", lambda **_: pytest.fail("the resolver is asked"))
