@@ -21,6 +21,7 @@ import pytest
 from eth_account import Account
 
 from tests.patience import PATIENCE
+from tests.ports import refusing
 from tests.zg_core import raw_server, scripted_node
 from tests.zg_core.raw_server import CLOSE, HEAD, RESET, answer, chunk
 from zg_core import AsyncChatClient, ChatClient, Policy, Wallet, ZeroGError
@@ -219,14 +220,7 @@ def scene(change: Callable[[World], dict[str, Any] | None]) -> Callable[[World],
 
 @scene
 def the_chain_is_down(world: World) -> dict[str, Any]:
-    return {"rpc_url": f"http://127.0.0.1:{raw_port()}"}
-
-
-def raw_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    return {"rpc_url": f"http://127.0.0.1:{refusing()}"}
 
 
 @scene
@@ -258,7 +252,7 @@ def the_key_is_revoked(world: World) -> None:
 
 @scene
 def the_provider_is_down(world: World) -> None:
-    world.node.add(7, url=f"http://127.0.0.1:{raw_port()}", model="m")
+    world.node.add(7, url=f"http://127.0.0.1:{refusing()}", model="m")
 
 
 @scene

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.patience import PATIENCE
+from tests.ports import refusing
 from zg_core.http import dialling as module
 from zg_core.http.dialling import addresses, dial, dial_in_loop, in_turns
 from zg_core.http.signals import LoopSignal, ThreadSignal
@@ -52,8 +53,7 @@ def good() -> Iterator[Any]:
 @pytest.fixture
 def closed() -> Any:
     """An address that refuses."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()
+    return "127.0.0.1", refusing()
 
 
 @pytest.fixture
