@@ -214,7 +214,7 @@ if local:
     for provider in net.providers:
         provider.settle()
 settled = settled_by_provider()
-until = time.monotonic() + 20
+until = time.monotonic() + 300
 while local and any(settled.get(p, 0) < fee for p, fee in paid["fee"].items()) and time.monotonic() < until:
     time.sleep(0.2)  # a settlement may be under way
     settled = settled_by_provider()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,3 +18,16 @@ def until(found: Callable[[], T], why: str = "it never came to that") -> T:
         assert time.monotonic() < end, why
         time.sleep(0.005)
     return value
+
+
+def hastily(work: Callable[[float], T], early: type[Exception] | tuple[type[Exception], ...]) -> T:
+    """What `work` gives with so little patience that it ends soon, and with more where a machine is slow.
+
+    Args:
+        work: Is called with the patience in seconds.
+        early: What it raises when the machine was too slow for that: nothing had been sent when the time was over.
+    """
+    for seconds in (0.25, 1.25, 6.25, 31.25):
+        with contextlib.suppress(early):
+            return work(seconds)
+    return work(PATIENCE / 4)

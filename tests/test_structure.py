@@ -140,7 +140,7 @@ def test_no_test_forks_the_process_that_runs_tests(read: list[tuple[Path, ast.Mo
     report(found, "tests.processes.alone runs a function in a process of its own, where `child_of` may be called")
 
 
-WAITS = {"wait", "join", "result", "exception", "acquire", "communicate", "wait_for", "poll"}
+WAITS = {"wait", "join", "result", "exception", "acquire", "communicate", "wait_for", "poll", "resolve", "aresolve"}
 OPENS = {"run", "open", "urlopen", "HTTPConnection", "create_connection", "wait_for_transaction_receipt"}
 SHORT = {"tests/interop/client.py", "tests/interop/media.py"}  # programs of another environment: they import no tests
 
@@ -154,7 +154,8 @@ def test_what_must_come_is_waited_for_as_long_as_it_takes(read: list[tuple[Path,
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
             given = [word.value for word in call.keywords if word.arg == "timeout" and name in WAITS | OPENS]
-            limits = [*given, *(call.args[-1:] if name in WAITS else [])]
+            handed = [getattr(each, "attr", "") for each in call.args]  # asyncio.to_thread(event.wait, 10)
+            limits = [*given, *(call.args[-1:] if WAITS & {name, *handed} else [])]
             if any(isinstance(limit, ast.Constant) and _takes_long(limit.value) for limit in limits):
                 found.append(f"{place(path, call.lineno)}: {ast.unparse(call)[:100]}")
     report(found, "wait with tests.patience.PATIENCE")

@@ -46,6 +46,6 @@ def test_a_provider_that_keeps_signatures_back_holds_no_verdict_of_another(
     with client(silent.provider.address) as slow, client(net.providers[1].address) as honest:
         waiting = [slow.create(QUESTION).receipt for _ in range(40)]
         receipt = honest.create(QUESTION).receipt
-        assert receipt.resolve(30).status is Status.VERIFIED
+        assert receipt.resolve(PATIENCE).status is Status.VERIFIED
         assert sum(each.verdict.status is Status.PENDING for each in waiting) > 30, "they were answered meanwhile"
     tally("verdicts held up by another provider", tried=1, caught=1)

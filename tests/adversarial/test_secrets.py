@@ -53,7 +53,7 @@ class World:
     @property
     def settings(self) -> dict[str, Any]:
         where = {"network": "local", "rpc_url": self.net.rpc_url, "private_key": self.net.wallet.private_key}
-        return {**where, "provider": self.address, "max_retries": 0, "timeout": 5}
+        return {**where, "provider": self.address, "max_retries": 0, "timeout": PATIENCE}
 
     def leaks(self, text: str) -> list[str]:
         """What of the key and of the tokens a text holds, in pieces."""
@@ -441,9 +441,9 @@ def test_a_call_that_is_cancelled_shows_nothing(world: World) -> None:
     world.answer = hang
 
     async def main() -> BaseException:
-        client = AsyncChatClient(**{**world.settings, "timeout": 30}, environ={})
+        client = AsyncChatClient(**world.settings, environ={})
         task = asyncio.ensure_future(client.create(ASK))
-        await asyncio.to_thread(arrived.wait, 20)
+        assert await asyncio.to_thread(arrived.wait, PATIENCE)
         task.cancel()
         try:
             await task

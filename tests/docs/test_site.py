@@ -16,6 +16,7 @@ from types import ModuleType
 import pytest
 from typer.main import get_command
 
+from tests.patience import PATIENCE
 from zg_core import errors
 from zg_core.cli.app import cli
 from zg_core.frameworks.fields import ClientFields
@@ -177,9 +178,10 @@ def test_a_reader_without_a_network_searches_from_a_folder(site: Path, chromium:
 
     asked: list[str] = []
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=PATIENCE * 1000)
         try:
             page = browser.new_page(viewport={"width": 1300, "height": 800})
+            page.set_default_timeout(PATIENCE * 1000)
             page.on("request", lambda request: asked.append(request.url))
             page.goto((site / "index.html").as_uri())
             page.locator("input[name=query]").first.focus()

@@ -21,6 +21,7 @@ import zg_core
 from langchain_zerog import ChatZeroG, get_zerog_receipts, receipt_of
 from langchain_zerog._receipts import is_what_was_said
 from langchain_zerog.middleware import ZeroGVerificationMiddleware
+from tests.patience import PATIENCE
 from zg_core import VerificationWarning
 from zg_core.localnet import LocalNet, LocalProvider
 from zg_core.receipts import recent
@@ -82,13 +83,13 @@ def test_an_answer_whose_check_failed_meanwhile_is_not_served(
         first = talk.invoke(model, "Hello")
     receipt = receipt_of(first)
     assert receipt is not None
-    assert receipt.resolve(30).status == "failed"
+    assert receipt.resolve(PATIENCE).status == "failed"
     again = talk.invoke(model, "Hello")
     assert asked(provider) == before + 2
     assert again.text != first.text
     honest = receipt_of(again)
     assert honest is not None
-    assert honest.resolve(30).status == "verified"
+    assert honest.resolve(PATIENCE).status == "verified"
     third = talk.invoke(model, "Hello")
     assert (asked(provider), third.text) == (before + 2, again.text)
     assert status(third) == "verified", "what was pending when it was cached is told as it is now"
@@ -160,7 +161,7 @@ def test_the_cache_of_the_process_is_looked_at_the_same_way(
         with provider.fault("body_changed"):
             receipt = receipt_of(talk.invoke(model, "Hello"))
         assert receipt is not None
-        receipt.resolve(30)
+        receipt.resolve(PATIENCE)
         talk.invoke(model, "Hello")
         assert asked(provider) == before + 2
         talk.invoke(make_model(verify="background", shared=False, cache=False), "Hello")

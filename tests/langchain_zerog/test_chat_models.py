@@ -270,7 +270,7 @@ def test_a_background_check_ends_on_the_receipt(make_model: Make, monkeypatch: p
     may_check.set()
     receipt = receipt_of(message)
     assert receipt is not None
-    assert receipt.resolve(timeout=30).status is Status.VERIFIED
+    assert receipt.resolve(timeout=PATIENCE).status is Status.VERIFIED
     assert ended.wait(PATIENCE)
     assert told == [receipt]
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, SecretStr
 import zg_core
 from llama_index_zerog import ZeroG, ZeroGEmbedding
 from tests.llama_index_zerog.conftest import SCRIPTED, Way
+from tests.patience import hastily, until
 from zg_core import Budget, Wallet, neuron
 from zg_core.config import Secret
 from zg_core.localnet import LocalNet
@@ -307,8 +308,16 @@ def test_headers_and_timeout_of_a_call_are_honoured_and_not_in_the_body(
     assert seen.heads[-1]["x-run"] == "8"
     with pytest.raises(zg_core.ConfigError, match="Host is ours"):
         mine.complete("q", extra_headers={"Host": "elsewhere"})
-    with net.providers[SCRIPTED].fault("hang", times=None), pytest.raises(zg_core.OutcomeUnknown):
-        mine.complete("q", timeout=0.2)
+
+    def given_up(seconds: float) -> None:
+        with pytest.raises(zg_core.OutcomeUnknown):
+            mine.complete("q", timeout=seconds)
+
+    before = len(net.providers[SCRIPTED].log)
+    with net.providers[SCRIPTED].fault("hang", times=None) as hang:
+        hastily(given_up, zg_core.ProviderUnavailable)
+        until(lambda: hang.fired)
+    until(lambda: len(net.providers[SCRIPTED].log) > before)  # not in the next test
 
 
 def test_several_answers_are_asked_for_in_no_way(llm: ZeroG, net: LocalNet, way: Way) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.notebooks.running import NAMES, ROOT
+from tests.patience import PATIENCE
+
+STARTS = f"--startup_timeout={PATIENCE}"
 
 pytestmark = pytest.mark.heavy
 
@@ -43,5 +46,5 @@ def test_a_notebook_is_copied_and_run_from_the_wheel_with_its_extra_alone(tmp_pa
     assert sorted(path.stem for path in (tmp_path / "mine").iterdir()) == NAMES
     assert succeed(programs / "jupyter", "lab", "--version", directory=tmp_path)
     for name in ("01_quickstart", "03_verified_agent", "07_sealed_prompts"):
-        succeed(programs / "jupyter", "execute", "--inplace", f"mine/{name}.ipynb", directory=tmp_path)
+        succeed(programs / "jupyter", "execute", "--inplace", STARTS, f"mine/{name}.ipynb", directory=tmp_path)
         assert "verified" in (tmp_path / "mine" / f"{name}.ipynb").read_text(encoding="utf-8")

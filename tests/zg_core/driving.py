@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tests.patience import hastily
 from tests.zg_core.raw_server import Server
 from zg_core.http.messages import Request, read_all
 from zg_core.http.transport import AsyncTransport, SyncTransport, Transport, run
@@ -39,16 +40,15 @@ def patiently(work: Callable[[float, Server], Any], early: type[Exception] | tup
         work: Is called with the patience in seconds, and a server that nobody has asked yet.
         early: What it raises when the machine was too slow for that.
     """
-    for seconds in (0.25, 1.25, 6.25, 31.25):
+
+    def once(seconds: float) -> Any:
         server = Server()
         try:
             return work(seconds, server)
-        except early:
-            if seconds > 30:
-                raise
         finally:
             server.stop()
-    raise AssertionError
+
+    return hastily(once, early)
 
 
 def fetch(url: str, *, limit: int = 10_000_000, **request: Any) -> Work:

@@ -161,11 +161,14 @@ class Server:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         while step is STALL and not self._stopped.is_set():
             try:
-                if not connection.recv(65536):
-                    self.gone.set()
-                    break
+                if connection.recv(65536):
+                    continue
             except TimeoutError:
                 continue
+            except OSError:  # it left bytes unread, so its end is a reset
+                pass
+            self.gone.set()
+            break
         return False
 
 

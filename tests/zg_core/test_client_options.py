@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
+from tests.patience import hastily, until
 from zg_core import (
     ArgumentError,
     AsyncChatClient,
@@ -17,6 +18,7 @@ from zg_core import (
     ModelNotServed,
     OutcomeUnknown,
     Policy,
+    ProviderUnavailable,
     VerificationWarning,
     async_openai_client,
     openai_client,
@@ -108,9 +110,16 @@ def test_the_headers_reach_a_provider_over_our_own_connections_too(at: dict[str,
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_timeout_of_a_call_is_that_calls(at: dict[str, Any], provider: LocalProvider, way: str) -> None:
-    with provider.fault("hang", times=None), pytest.raises(OutcomeUnknown) as caught:
-        ask(at, way, timeout=0.2)
-    assert caught.value.code == "timeout"
+    def given_up(seconds: float) -> OutcomeUnknown:
+        with pytest.raises(OutcomeUnknown) as caught:
+            ask(at, way, timeout=seconds)
+        return caught.value
+
+    before = len(provider.log)
+    with provider.fault("hang", times=None) as hang:
+        assert hastily(given_up, ProviderUnavailable).code == "timeout"
+        until(lambda: hang.fired)
+    until(lambda: len(provider.log) > before)  # it bills once it sees that nobody listens: not in the next test
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.patience import until
+from tests.patience import hastily, until
 from zg_core import (
     NotAcknowledged,
     OutcomeUnknown,
@@ -146,12 +146,18 @@ def test_a_truncated_stream_says_so_and_keeps_the_text(mine, provider, callers, 
 @pytest.mark.parametrize("billed", [True, False])
 def test_a_provider_that_never_answers_is_given_up_after_the_time_out(caller, mine, provider, billed):
     before = len(provider.log)
-    provider.fault(Fault.HANG, billed=billed)
-    with pytest.raises(OutcomeUnknown) as caught:
-        caller.call({**mine, "timeout": 0.2}, {**QUESTION, "max_tokens": 50})
-    assert caught.value.code == "timeout"
-    assert caught.value.receipt.outcome == "unknown"
-    assert caught.value.receipt.fee.upper
+    hang = provider.fault(Fault.HANG, billed=billed)
+
+    def given_up(seconds: float) -> OutcomeUnknown:
+        with pytest.raises(OutcomeUnknown) as caught:
+            caller.call({**mine, "timeout": seconds}, {**QUESTION, "max_tokens": 50})
+        return caught.value
+
+    error = hastily(given_up, ProviderUnavailable)
+    until(lambda: hang.fired)  # it was sent, and has arrived: no other call meets the fault
+    assert error.code == "timeout"
+    assert error.receipt.outcome == "unknown"
+    assert error.receipt.fee.upper
     assert caller.call(mine, QUESTION).receipt.outcome == "answered"
     # It bills once it sees that nobody listens any more, or never: not in the middle of the next test.
     until(lambda: len(provider.log) - before == 1 + billed)

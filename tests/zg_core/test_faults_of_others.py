@@ -305,11 +305,11 @@ class TestSpending:
         with ThreadPoolExecutor(len(funders)) as pool:
             list(pool.map(look, funders))
         assert broker.account(provider.address).balance == og("2")
-        threads = set(threading.enumerate())
         with Funder(broker, plan, [provider.address]) as funder:
             assert funder.running
+            thread = funder._thread
         assert not funder.running
-        assert set(threading.enumerate()) <= threads, "stopping has to wait for the thread"
+        assert not thread.is_alive(), "stopping has to wait for the thread"
 
 
 class TestTransactions:

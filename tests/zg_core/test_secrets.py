@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 from eth_account import Account
 
+from tests.patience import PATIENCE
+from tests.ports import refusing
 from tests.zg_core import raw_server, scripted_node
 from tests.zg_core.raw_server import CLOSE, HEAD, RESET, answer, chunk
 from zg_core import AsyncChatClient, ChatClient, Policy, Wallet, ZeroGError
@@ -143,7 +145,7 @@ class World:
             "provider": PROVIDER,
             "environ": {},
             "max_retries": 0,
-            "timeout": 0.2,
+            "timeout": PATIENCE,
             **({"api_key": TOKEN} if by_key else {"private_key": KEY}),
         }
         return values | changes
@@ -218,14 +220,7 @@ def scene(change: Callable[[World], dict[str, Any] | None]) -> Callable[[World],
 
 @scene
 def the_chain_is_down(world: World) -> dict[str, Any]:
-    return {"rpc_url": f"http://127.0.0.1:{raw_port()}"}
-
-
-def raw_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    return {"rpc_url": f"http://127.0.0.1:{refusing()}"}
 
 
 @scene
@@ -257,7 +252,7 @@ def the_key_is_revoked(world: World) -> None:
 
 @scene
 def the_provider_is_down(world: World) -> None:
-    world.node.add(7, url=f"http://127.0.0.1:{raw_port()}", model="m")
+    world.node.add(7, url=f"http://127.0.0.1:{refusing()}", model="m")
 
 
 @scene
@@ -291,8 +286,9 @@ def the_answer_is_no_http(world: World) -> None:
 
 
 @scene
-def the_answer_stalls(world: World) -> None:
+def the_answer_stalls(world: World) -> dict[str, Any]:
     world.server.script = [[raw_server.STALL]]
+    return {"timeout": 0.2}
 
 
 @scene
@@ -522,9 +518,9 @@ def test_a_cancelled_call_shows_no_secret_in_our_frames(world: World, by_key: bo
     world.server.script = [[raw_server.STALL]]
 
     async def main() -> BaseException:
-        client = AsyncChatClient(**world.options(by_key, timeout=30))
+        client = AsyncChatClient(**world.options(by_key))
         task = asyncio.ensure_future(client.create({"messages": []}))
-        assert await asyncio.to_thread(world.server.arrived.wait, 10)
+        assert await asyncio.to_thread(world.server.arrived.wait, PATIENCE)
         task.cancel()
         try:
             await task

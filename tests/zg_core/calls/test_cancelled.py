@@ -35,7 +35,7 @@ def test_a_verdict_that_was_made_is_written_once(
             async def crowded(call: Any) -> Any:
                 made = await verdict(call)
                 if busy:
-                    threads.submit(free.wait, 60)
+                    threads.submit(free.wait, PATIENCE)
                     loop.call_soon(task.cancel)
                 return made
 

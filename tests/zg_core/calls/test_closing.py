@@ -84,7 +84,7 @@ class _Busy(ThreadPoolExecutor):
         asked = getattr(work, "args", ())
         if asked and getattr(asked[0], "__name__", "") == self._name:
             self._name = ""
-            super().submit(self.free.wait, 60)
+            super().submit(self.free.wait, PATIENCE)
             loop = asyncio.get_running_loop()
             loop.call_soon(self._leave)
             loop.call_soon(loop.call_soon, loop.call_soon, loop.call_soon, self.free.set)  # turns later: it has left
@@ -130,7 +130,7 @@ def test_a_call_that_is_cancelled_while_no_thread_is_free_is_counted_and_written
             arrived = replays.arrived
 
             def crowded(call: Any) -> Any:
-                threads.submit(free.wait, 60)
+                threads.submit(free.wait, PATIENCE)
                 loop.call_soon(task.cancel)
                 return arrived(call)
 

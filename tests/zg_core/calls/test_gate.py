@@ -297,7 +297,7 @@ class TestLeavingTheQueue:
         async def main() -> None:
             pace = StoredPace(store, "a:1", "payer", "provider", clock=clock)
             task = asyncio.ensure_future(gate.enter(AsyncTransport(), SLOW, pace=pace, patience=60))
-            assert await asyncio.to_thread(asked.wait, 10)
+            assert await asyncio.to_thread(asked.wait, PATIENCE)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

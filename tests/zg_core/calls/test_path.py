@@ -126,7 +126,7 @@ class World:
             "retries": Retries(
                 changes.pop("max_retries", 0), changes.pop("retry_deadline", 60.0), changes.pop("retry_unknown", False)
             ),
-            "timeouts": Timeouts(connect=5.0, read=5.0),
+            "timeouts": Timeouts(connect=PATIENCE, read=PATIENCE),
             "on_receipt": None,
             "on_verdict": None,
         }
@@ -198,7 +198,7 @@ class TestBrokenOff:
 
             task = asyncio.ensure_future(work())
             if sent:
-                assert await asyncio.to_thread(world.server.arrived.wait, 10)
+                assert await asyncio.to_thread(world.server.arrived.wait, PATIENCE)
             else:
                 await waiting.wait()
             task.cancel()
@@ -433,9 +433,9 @@ class TestTheEndOfAStream:
         world.server.script = [[HEAD, chunk(EVENT + END), *rest]]
         status = Status.FAILED if binding else Status.VERIFIED
         backend = Backend(world.server.url, verdict=Verdict(status, binding, Kind.TEE_ML))
-        assert len(world.stream(backend=backend, timeouts=Timeouts(read=60.0))) == 2
+        assert len(world.stream(backend=backend, timeouts=Timeouts(read=PATIENCE))) == 2
         (receipt,) = world.receipts
-        assert receipt.seconds < 30, "it waits as long as for an answer"
+        assert receipt.seconds < PATIENCE, "it waits as long as for an answer"
         assert receipt.outcome == "answered"
         assert str(receipt.verdict) == ("unavailable (incomplete)" if binding else "verified")
         assert receipt.complete is (not binding)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.moments import instead
+from tests.ports import refusing
 from tests.zg_core.calls.test_path import EVENT, GOOD, Backend, World, outcomes
-from tests.zg_core.calls.test_turns import STREAM, closed_port
+from tests.zg_core.calls.test_turns import STREAM
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, answer, chunk
 from zg_core import Budget, ChatClient, ConfigError, Store, neuron
@@ -144,7 +145,7 @@ def test_what_was_never_served(error: Exception, free: bool) -> None:
 
 class TestNeverServed:
     def test_a_connection_that_could_not_be_made_is_tried_again(self, calling: Calling) -> None:
-        dead = f"http://127.0.0.1:{closed_port()}"
+        dead = f"http://127.0.0.1:{refusing()}"
 
         class Late(Backend):
             tries = 0

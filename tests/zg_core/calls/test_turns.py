@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.patience import PATIENCE
+from tests.ports import refusing
 from tests.zg_core.calls.test_path import END, EVENT, GOOD, PROVIDER, Backend, World
 from tests.zg_core.driving import with_loop, without_loop
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, answer, chunk
@@ -83,12 +83,6 @@ def turns(request: pytest.FixtureRequest, server: Any) -> Turns:
     return Turns(server, loop=loop, stream=stream)
 
 
-def closed_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 BAD_ENDINGS = {
     "refused": [answer(b"", "400 Bad")],
     "rate limited": [answer(b"", "429 Slow")],
@@ -126,12 +120,12 @@ class TestAPlace:
 
         turns.script(ending, turns.good)
         with pytest.raises(ZeroGError):
-            turns.call(timeouts=Timeouts(connect=5, read=0.2 if ending == [STALL] else 5))
+            turns.call(timeouts=Timeouts(connect=PATIENCE, read=0.2 if ending == [STALL] else PATIENCE))
         assert turns.gate.inside == set()
 
     def test_is_left_when_no_connection_can_be_made(self, turns: Turns) -> None:
         with pytest.raises(ProviderUnavailable):
-            turns.call(backend=Backend(f"http://127.0.0.1:{closed_port()}"))
+            turns.call(backend=Backend(f"http://127.0.0.1:{refusing()}"))
         assert turns.gate.inside == set()
 
     def test_and_turn_are_given_back_when_the_budget_refuses(self, turns: Turns) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import until
 from zg_core.chain.encoding import Fees
 from zg_core.chain.heartbeat import beating
 from zg_core.chain.intentions import REPEAT_SECONDS, Intentions
@@ -164,15 +165,13 @@ class TestHeartbeats:
         with store.transaction() as work:
             work.run("UPDATE nonce_leases SET touched = 1")
             work.run("UPDATE intentions SET touched = 1")
+
+        def touched() -> list[float]:
+            with store.transaction() as work:
+                return [work.one(f"SELECT touched FROM {table}")["touched"] for table in ("nonce_leases", "intentions")]
+
         with beating(store), beating(store):
-            for _ in range(2_000):
-                with store.transaction() as work:
-                    left = [
-                        work.one(f"SELECT touched FROM {table}")["touched"] for table in ("nonce_leases", "intentions")
-                    ]
-                if min(left) > 1:
-                    break
-        assert min(left) > 1
+            until(lambda: min(touched()) > 1)
         assert (lease.nonce, bool(id_)) == (0, True)
 
     def test_end_with_the_last_holder(self, store: Store) -> None:

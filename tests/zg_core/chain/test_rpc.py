@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from typing import Any
 
 import pytest
 
+from tests.ports import refusing
 from tests.zg_core.raw_server import CLOSE, answer
 from zg_core.chain.failures import RpcFailure
 from zg_core.chain.rpc import JsonRpc, data_of, quantity
@@ -236,10 +236,8 @@ class TestFailures:
         assert len(ask(node.url, CHAIN_ID)[0].message) == 500
 
     def test_no_node_can_be_retried(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
         with pytest.raises(ChainError, match="ZEROG_RPC_URL") as caught:
-            ask(f"http://127.0.0.1:{port}", CHAIN_ID)
+            ask(f"http://127.0.0.1:{refusing()}", CHAIN_ID)
         assert (caught.value.code, caught.value.retryable) == ("rpc_unavailable", True)
 
     @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.patience import PATIENCE
 from tests.zg_core.cli.running import zerog_of
 from zg_core import ChatClient
 from zg_core.backends.direct import changes as settling
@@ -152,7 +153,7 @@ def test_with_verification_off_the_answer_is_enough(steady, unsigned):
 def test_a_verdict_in_the_background_is_waited_for_and_judged(steady, market, provider, monkeypatch, there):
     def settle(client, receipt, answer):
         if there:
-            receipt.resolve(10)
+            receipt.resolve(PATIENCE)
         judge(client, receipt, answer)
 
     judge = chat.settle_verdict

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.moments import instead
 from tests.patience import PATIENCE
 from tests.zg_core.driving import fetch
 from tests.zg_core.raw_server import CLOSE, HEAD, STALL, Server, answer, chunk
@@ -24,7 +25,9 @@ from zg_core.http.transport import AsyncTransport, SyncTransport, Transport, run
 from zg_core.http.wires import Late, SyncWire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from tests.zg_core.hand_clock import Clock
 
 
 async def connections_of(transport: Any) -> Connections:
@@ -36,6 +39,12 @@ async def connections_of(transport: Any) -> Connections:
 
 class TestReuse:
     """Which requests share a connection; the server numbers its connections."""
+
+    @pytest.fixture
+    def by_hand(self, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+        """The time that silence is measured in."""
+        instead(monkeypatch, "zg_core.http.connections.time", monotonic=clock)
+        return clock
 
     def used(self, server: Any, drive: Any, script: list[Any], count: int) -> list[int]:
         server.script = script
@@ -85,66 +94,63 @@ class TestReuse:
         monkeypatch.setattr(module, "IDLE_SECONDS", -1.0)
         assert self.used(server, drive, [[answer(b"a")], [answer(b"b")]], 2) == [0, 1]
 
-    def after(self, seconds: float, server: Any, drive: Any, *, once: bool, **headers: str) -> list[int]:
-        """Which connections two requests came over, with so many seconds of silence between them."""
-        server.script = [[answer(b"a", **headers)], [answer(b"b")]]
+    @pytest.fixture
+    def after(self, server: Any, drive: Any, by_hand: Clock) -> Callable[..., list[int]]:
+        """Which connections two requests come over, with so many seconds of silence between them."""
 
-        async def work(transport: Transport) -> None:
-            for _ in range(2):
-                response = await transport.send(Request("POST", server.url, body=b"x", once=once))
-                await read_all(response, 1000)
-                for idle in (await connections_of(transport))._idle.values():
-                    for link in idle:
-                        link.idle_since -= seconds
+        def twice(seconds: float, *, once: bool, **headers: str) -> list[int]:
+            server.script = [[answer(b"a", **headers)], [answer(b"b")]]
 
-        drive(work)
-        return [received.connection for received in server.received]
+            async def work(transport: Transport) -> None:
+                for _ in range(2):
+                    response = await transport.send(Request("POST", server.url, body=b"x", once=once))
+                    await read_all(response, 1000)
+                    by_hand.now += seconds
 
-    def test_a_paid_request_takes_none_that_its_server_may_be_closing(self, server: Any, drive: Any) -> None:
-        assert self.after(3.9, server, drive, once=True) == [0, 0]
+            drive(work)
+            return [received.connection for received in server.received]
+
+        return twice
+
+    def test_a_paid_request_takes_none_that_its_server_may_be_closing(self, server: Any, after: Any) -> None:
+        assert after(3.9, once=True) == [0, 0]
         server.received.clear()
-        assert self.after(4.1, server, drive, once=True) == [1, 2]
+        assert after(4.1, once=True) == [1, 2]
         server.received.clear()
-        assert self.after(4.1, server, drive, once=False) == [3, 3]
+        assert after(4.1, once=False) == [3, 3]
 
-    def test_what_the_server_announces_counts_instead(self, server: Any, drive: Any) -> None:
-        assert self.after(4.1, server, drive, once=True, Keep_Alive="timeout=10") == [0, 0]
+    def test_what_the_server_announces_counts_instead(self, server: Any, after: Any) -> None:
+        assert after(4.1, once=True, Keep_Alive="timeout=10") == [0, 0]
         server.received.clear()
-        assert self.after(1.1, server, drive, once=True, Keep_Alive="timeout=2") == [1, 2]
+        assert after(1.1, once=True, Keep_Alive="timeout=2") == [1, 2]
         server.received.clear()
-        assert self.after(2.1, server, drive, once=False, Keep_Alive="timeout=2") == [3, 4]
+        assert after(2.1, once=False, Keep_Alive="timeout=2") == [3, 4]
 
-    def test_one_too_old_for_a_paid_request_still_serves_a_read(self, server: Any, drive: Any) -> None:
+    def test_one_too_old_for_a_paid_request_still_serves_a_read(self, server: Any, drive: Any, by_hand: Clock) -> None:
         async def work(transport: Transport) -> None:
             for once in (True, True, False):
                 await read_all(await transport.send(Request("POST", server.url, body=b"x", once=once)), 1000)
-                for idle in (await connections_of(transport))._idle.values():
-                    for link in idle:
-                        link.idle_since -= 5.0
+                by_hand.now += 5.0
 
         drive(work)
         assert [received.connection for received in server.received] == [0, 1, 1]
 
-    def test_how_long_a_server_waits_is_learned_from_reads(self, server: Any, drive: Any) -> None:
+    def test_how_long_a_server_waits_is_learned_from_reads(self, server: Any, drive: Any, by_hand: Clock) -> None:
         async def work(transport: Transport) -> None:
             for once in (False, False, True):
                 await read_all(await transport.send(Request("POST", server.url, body=b"x", once=once)), 1000)
-                for idle in (await connections_of(transport))._idle.values():
-                    for link in idle:
-                        link.idle_since -= 9.0 if len(server.received) == 1 else 7.0
+                by_hand.now += 9.0 if len(server.received) == 1 else 7.0
 
         drive(work)
         assert [received.connection for received in server.received] == [0, 0, 0]
 
-    def test_a_request_that_was_lost_makes_the_next_ones_careful(self, server: Any, drive: Any) -> None:
+    def test_a_request_that_was_lost_makes_the_next_ones_careful(self, server: Any, drive: Any, by_hand: Clock) -> None:
         server.script = [[answer(b"a")], [CLOSE], [answer(b"b")], [answer(b"c")]]
 
         async def work(transport: Transport) -> None:
             async def post() -> None:
                 await read_all(await transport.send(Request("POST", server.url, body=b"x", once=True)), 1000)
-                for idle in (await connections_of(transport))._idle.values():
-                    for link in idle:
-                        link.idle_since -= 2.0
+                by_hand.now += 2.0
 
             await post()
             with pytest.raises(OutcomeUnknown):

@@ -273,7 +273,7 @@ def test_a_taken_rpc_port_leaves_nothing_behind():
     before = set(threading.enumerate())
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError):
         LocalNet(rpc_port=taken.getsockname()[1]).start()
-    assert set(threading.enumerate()) == before
+    assert not set(threading.enumerate()) - before  # others may end meanwhile
 
 
 def test_a_local_network_answers_instead_of_the_rule_engine(net, connect, tools):

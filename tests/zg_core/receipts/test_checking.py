@@ -15,6 +15,7 @@ from eth_account import Account
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.patience import PATIENCE
 from tests.zg_core.receipts.test_model import receipt
 from tests.zg_core.verify.scene import BROKER, PROVIDER, SIGNING, STRANGER, Scene
 from zg_core import ConfigError
@@ -193,7 +194,7 @@ class TestSchema:
                 {**options, "provider": one.address, "keep_bytes": True, "verify": "background"},
                 {"messages": [{"role": "user", "content": "hi"}]},
             )
-            answered.receipt.resolve(30)
+            answered.receipt.resolve(PATIENCE)
             jsonschema.validate(answered.receipt.to_dict(), SCHEMA)
 
     def test_names_every_field_and_no_other(self) -> None:

@@ -150,7 +150,7 @@ class TestWaiting:
         record = receipt()
         record.settle(PENDING)
         found: list[Verdict] = []
-        threads = [threading.Thread(target=lambda: found.append(record.resolve(30))) for _ in range(3)]
+        threads = [threading.Thread(target=lambda: found.append(record.resolve(PATIENCE))) for _ in range(3)]
         for thread in threads:
             thread.start()
         record.settle(VERIFIED)
@@ -166,7 +166,7 @@ class TestWaiting:
     async def test_an_event_loop_can_wait_too(self) -> None:
         record = receipt()
         record.settle(PENDING)
-        waiting = [asyncio.ensure_future(record.aresolve(30)) for _ in range(3)]
+        waiting = [asyncio.ensure_future(record.aresolve(PATIENCE)) for _ in range(3)]
         await asyncio.sleep(0)
         record.settle(VERIFIED)
         assert await asyncio.gather(*waiting) == [VERIFIED] * 3

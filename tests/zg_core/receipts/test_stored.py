@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, until
 from tests.processes import together
 from tests.zg_core.conftest import ask
 from tests.zg_core.receipts.test_model import PENDING, VERIFIED, receipt
@@ -333,13 +332,9 @@ class TestCalls:
     def test_under_every_policy(self, caller, options, provider, url, mode) -> None:
         store = Store(url)
         answered = caller.call({**options, "provider": provider.address, "store": store, "verify": mode}, ask("hi"))
-        answered.receipt.resolve(30)
+        answered.receipt.resolve(PATIENCE)
         expected = Status.NOT_CHECKED if mode == "off" else Status.VERIFIED
-        for _ in range(1000):
-            if (found := ReceiptStore(store).get(answered.receipt.id)).verdict.status is expected:
-                break
-            threading.Event().wait(0.01)
-        assert found.verdict.status is expected
+        until(lambda: ReceiptStore(store).get(answered.receipt.id).verdict.status is expected)
         store.close()
 
     def test_a_refused_call_says_so(self, caller, options, provider, url) -> None:
@@ -451,7 +446,7 @@ class TestMany:
 
 
 def killed(
-    options: dict[str, Any], provider: Any, url: str, *, times: int, fault: dict[str, Any], until: Any
+    options: dict[str, Any], provider: Any, url: str, *, times: int, fault: dict[str, Any], come: Any
 ) -> list[str]:
     """Run calls in a process and kill it in the middle of the last, which meets a fault and has come so far.
 
@@ -473,11 +468,8 @@ def killed(
         provider.fault(**fault)
         process.stdin.write("\n")
         process.stdin.flush()
-        deadline = time.monotonic() + PATIENCE
-        while not until():
-            assert process.poll() is None, "it ended by itself"
-            assert time.monotonic() < deadline, "the last call never came so far"
-            time.sleep(0.01)  # another process: nothing tells us
+        until(lambda: come() or process.poll() is not None, "the last call never came so far")
+        assert process.poll() is None, "it ended by itself"
         process.send_signal(signal.SIGKILL)
     return lines
 
@@ -487,15 +479,18 @@ class TestKilled:
         def prompts() -> int:
             return sum(request.path.endswith("/chat/completions") for request in provider.requests)
 
-        before = prompts()
+        before, billed = prompts(), len(provider.log)
         ids = killed(
             options,
             provider,
             url,
             times=3,
             fault={"fault": "hang", "times": None},
-            until=lambda: prompts() == before + 4,
+            come=lambda: prompts() == before + 4,
         )
+        until(
+            lambda: len(provider.log) == billed + 4
+        )  # it bills once it sees that nobody listens: not in the next test
         found = list(kept)
         assert [each.id for each in found[:3]] == ids
         assert [each.outcome for each in found] == ["answered"] * 3 + ["unknown"]
@@ -505,7 +500,7 @@ class TestKilled:
         def answered() -> bool:
             return kept.last is not None and kept.last.outcome == "answered"
 
-        killed(options, provider, url, times=0, fault={"fault": "signature_late", "misses": 1}, until=answered)
+        killed(options, provider, url, times=0, fault={"fault": "signature_late", "misses": 1}, come=answered)
         assert kept.last.verdict.status is Status.PENDING
 
         from zg_core import Broker

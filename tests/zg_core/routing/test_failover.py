@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.patience import PATIENCE
-from tests.zg_core.calls.test_turns import closed_port
+from tests.ports import refusing
 from tests.zg_core.conftest import CALM
 from tests.zg_core.hand_clock import Clock
 from tests.zg_core.routing.routed import CHEAP, DEAR, GIGA, OTHER, SPECS, UNFUNDED, WEAK, Scene, ask, timed
@@ -85,7 +85,7 @@ class TestFailover:
 
     def test_what_cannot_be_reached_goes_to_the_next(self, caller: Any, scene: Scene) -> None:
         state = scene.net.providers[CHEAP]._state
-        url, state.url = state.url, f"http://127.0.0.1:{closed_port()}"
+        url, state.url = state.url, f"http://127.0.0.1:{refusing()}"
         try:
             state.register()
             assert scene.where(caller.call(scene.options, ask())) == DEAR

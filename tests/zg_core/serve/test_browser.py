@@ -26,7 +26,7 @@ SHOTS = Path(__file__).resolve().parents[3] / "docs" / "images"
 def browser(chromium: str | None) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="needs chromium and playwright")
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        found = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=PATIENCE * 1000)
         yield found
         found.close()
 
@@ -76,6 +76,7 @@ def test_the_token_of_the_address_is_taken_out_of_it(page: Any) -> None:
 
 def test_without_a_token_it_asks_for_one(browser: Any, shop: Running) -> None:
     context = browser.new_context()
+    context.set_default_timeout(PATIENCE * 1000)
     tab = context.new_page()
     tab.goto(shop.url)
     tab.wait_for_selector("#page-token:not([hidden])")

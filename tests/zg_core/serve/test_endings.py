@@ -34,8 +34,8 @@ def own(reach: dict[str, Any], provider: LocalProvider) -> Any:
 def test_a_caller_that_leaves_stops_the_upstream_and_leaves_its_receipt(
     served: Running, provider: LocalProvider, stream: bool
 ) -> None:
-    provider.fault("slow_drip" if stream else "hang")
-    before, asked = len(served.server.seen.after(0)), len(provider.requests)
+    provider.fault("slow_drip", size=1000, delay=0.5) if stream else provider.fault("hang")  # event by event
+    before, asked, billed = len(served.server.seen.after(0)), len(provider.requests), len(provider.log)
     connection = begun(served, {**GOOD, "stream": stream})
     if stream:
         assert connection.getresponse().read(20)
@@ -45,6 +45,7 @@ def test_a_caller_that_leaves_stops_the_upstream_and_leaves_its_receipt(
     seen = until(lambda: served.server.seen.after(0)[before:])
     assert [each.receipt.outcome for each in seen] == ["abandoned"]
     until(lambda: not served.server.relays.under_way)
+    until(lambda: len(provider.log) > billed)  # once it sees that nobody listens: not in the next test
 
 
 def test_a_held_stream_comes_with_its_verdict_on_its_head(reach: dict[str, Any], provider: LocalProvider) -> None:
@@ -84,7 +85,7 @@ def test_a_server_that_is_stopped_ends_what_is_under_way_first(own: Running, pro
 
 def test_a_second_signal_cuts_what_is_under_way_and_its_receipt_says_so(own: Running, provider: LocalProvider) -> None:
     provider.fault("hang")
-    asked = len(provider.requests)
+    asked, billed = len(provider.requests), len(provider.log)
     connection = begun(own, GOOD)
     until(lambda: len(provider.requests) > asked)
     own.stop()
@@ -94,6 +95,7 @@ def test_a_second_signal_cuts_what_is_under_way_and_its_receipt_says_so(own: Run
     own.thread.join(PATIENCE)
     assert not own.thread.is_alive()
     assert [each.receipt.outcome for each in own.server.seen.after(0)] == ["abandoned"]
+    until(lambda: len(provider.log) > billed)
 
 
 def test_many_streams_at_once_are_all_judged(served: Running) -> None:

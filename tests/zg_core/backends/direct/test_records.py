@@ -95,7 +95,7 @@ class TestPrice:
         caller.call({**given, "verify": verify}, QUESTION)
         provider.set_price(provider.prices[0] * 3, provider.prices[1] * 3)
         receipt = caller.call({**given, "verify": verify}, QUESTION).receipt
-        receipt.resolve(10)
+        receipt.resolve(PATIENCE)
         entry = next(one for one in provider.log if one.chat_id == receipt.chat_id)
         assert (receipt.fee.amount.units, receipt.fee.exact) == (entry.fee, True)
 
@@ -157,7 +157,7 @@ class TestPrice:
                 back()
                 client.backend._chain.forget(settings["provider"])
                 await client.service()
-                assert await asyncio.to_thread(corrected[receipt.id].wait, 60)
+                assert await asyncio.to_thread(corrected[receipt.id].wait, PATIENCE)
                 return receipt
 
         if loop:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -44,10 +43,7 @@ def anvil_program() -> str:
 
 @pytest.fixture(scope="module")
 def anvil_url() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [anvil_program(), "--port", str(port), "--hardfork", "cancun", "--block-base-fee-per-gas", "1000000000"]
+    command = [anvil_program(), "--port", "0", "--hardfork", "cancun", "--block-base-fee-per-gas", "1000000000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     lines = []
@@ -57,7 +53,7 @@ def anvil_url() -> Iterator[str]:
             break
     else:
         pytest.fail("anvil did not start:\n" + "".join(lines))
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://{line.split()[-1]}"
     process.terminate()
     process.communicate(timeout=PATIENCE)
 

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from tests.patience import PATIENCE
 from zg_core.localnet import LocalNet, ProviderSpec
 from zg_core.localnet.chain import abi
 from zg_core.localnet.model.upstream import UpstreamBrokenError, UpstreamReply
@@ -350,7 +351,7 @@ def test_a_client_that_leaves_pays_for_the_whole_answer(net, connect, tools):
             import asyncio
 
             yield b'data: {"id":"1","choices":[{"delta":{"content":"a"}}]}\n\n'
-            await asyncio.to_thread(gate.wait, 10)
+            await asyncio.to_thread(gate.wait, PATIENCE)
             yield b'data: {"id":"1","usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}\n\n'
             yield b"data: [DONE]\n\n"
 

@@ -291,7 +291,7 @@ class Gated:
         import asyncio
 
         self.entered.release()
-        await asyncio.to_thread(self.open.wait, 10)
+        await asyncio.to_thread(self.open.wait, PATIENCE)
         return UpstreamReply(200, {}, b'{"id":"x"}')
 
     async def models(self):

@@ -348,10 +348,10 @@ def test_all_four_questions_share_one_deadline(
     """Each piece comes in time for every bound but the one on the whole."""
     monkeypatch.setattr(pccs_module, "FETCH_SECONDS", 0.3)
     monkeypatch.setattr(pccs_module, "_kept", {})
-    server.script.append([HEAD, Drip([chunk(b"0")] * 1000)])
+    server.script.append([HEAD, Drip([chunk(b"0")] * 15_000)])  # for five minutes
     with pytest.raises(CollateralUnavailable, match="did not answer in 0 s"):
         fetch(quote, server.url, made.now)
-    assert len(server.received) == 1
+    assert len(server.received) <= 1, "the other three were asked for all the same"
 
 
 def test_intels_own_service_has_the_roots_list_elsewhere(
@@ -514,7 +514,7 @@ def test_while_it_is_fetched_the_event_loop_goes_on(pccs: Pccs, made: Made, serv
         options = made.options(collateral=None, pccs_url=pccs.url)
         try:
             running = asyncio.ensure_future(attest(record, transport, level=3, now=made.now, options=options))
-            await asyncio.to_thread(pccs.arrived.wait, 30)
+            assert await asyncio.to_thread(pccs.arrived.wait, PATIENCE)
             pccs.gate.set()  # only a loop that goes on gets here while the service waits
             return await running
         finally:

@@ -356,11 +356,12 @@ def test_it_looks_again_after_the_interval_and_stops(broker, provider, heard):
     broker.retrieve([provider.address])  # the account is empty again: the next look fills it
     heard.wait_for("funded", 2)
     assert funder.start() is funder, "starting again is no error"
-    before = threading.active_count()
+    thread = funder._thread
+    assert thread is not None
     funder.stop()
     funder.stop()
     assert not funder.running
-    assert threading.active_count() < before
+    assert not thread.is_alive()
     count = len(heard.steps)
     broker.retrieve([provider.address])
     assert not heard.named("funded")[2:]

@@ -118,6 +118,7 @@ class TestWhatANodeWasGiven:
             funder.look()
             assert (funded.moved(), total(funder)) == (0, 2 * 10**18), "the same transfer, not another"
             net.clear_node_faults()
+            broker.core.sender.sending = PATIENT
             funder.look()
             assert (funded.moved(), total(funder)) == (2 * 10**18, 2 * 10**18)
         assert [step.details["code"] for step in funded.named("funding_failed")] == ["transaction_pending"] * 2
@@ -136,6 +137,7 @@ class TestWhatANodeWasGiven:
             funder.look()
             assert (funded.moved(), total(funder)) == (0, 0), "nothing beside it"
             net.clear_node_faults()
+            broker.core.sender.sending = PATIENT
             funder.look()
         assert funded.moved() == 2 * 10**18
         assert total(funder) == (og("2") - amount).units
