@@ -16,6 +16,7 @@ from zg_core.errors import ZeroGError
 from zg_core.frameworks.arguments import NOTHING
 from zg_core.frameworks.fields import ClientFields
 from zg_core.frameworks.requests import RequestFields, parameters_for
+from zg_core.tasks.parameters import CHAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +33,9 @@ _ELSEWHERE = {
     "openai_api_base": "the provider's URL is read from the chain; pass provider='0x…'",
     "openai_api_key": "pass private_key=… or api_key='app-sk-…'",
     "stream": "call .stream(), or pass streaming=True",
+    "extra_headers": "pass headers={…}; extra_headers is of one call",
     "extra_query": "the provider's URL is read from the chain, and takes no query",
+    "metadata": "extra_body={'metadata': …} for the provider, config={'metadata': …} for traces",
 }
 
 
@@ -64,6 +67,7 @@ class ChatFields(LangChainFields, RequestFields):
     _tolerated: ClassVar[frozenset[str]] = frozenset({"stream_usage"})
     _of_the_framework: ClassVar[frozenset[str]] = frozenset({"ls_structured_output_format", "structured_output_format"})
     _extra: ClassVar[tuple[str, ...]] = ("extra_body", "model_kwargs")
+    _of_requests: ClassVar[frozenset[str]] = CHAT - {"metadata"}  # LangChain takes a call's for its traces
 
     def _parameters(self) -> dict[str, Any]:
         own = super()._parameters()

@@ -35,7 +35,8 @@ def structured_output(
 ) -> Runnable[LanguageModelInput, Any]:
     """`model` with its replies parsed into `schema`; see `ChatZeroG.with_structured_output`."""
     if method not in METHODS:
-        raise ValueError(f"method={method!r} is unknown: use {', '.join(METHODS)}")
+        said = f"method={method!r}" if len(str(method)) <= 20 else "that method"  # it may be anything, a key too
+        raise ValueError(f"{said} is unknown: use {', '.join(METHODS)}")
     if schema is None and method != "json_mode":
         raise ValueError(f"method={method!r} needs a schema")
     if strict is not None and method == "json_mode":

@@ -74,7 +74,7 @@ class ChatZeroG(ChatFields, BaseChatModel):
         stream_policy: ``"hold"`` keeps a stream's chunks until the verdict is made, ``"after"`` (default) does not.
         timeout: Seconds until the first byte of a reply and between two of them, or `zg_core.Timeouts` with `connect`,
             `read`, `first_token` and `stall`, or an ``httpx.Timeout``. `request_timeout` is the same.
-        extra_headers: Beside our own headers; `default_headers` is the same.
+        headers: Beside our own headers; `default_headers` is the same, `extra_headers` those of one call.
         http_client, http_async_client: HTTP clients of your own.
         max_retries: Further attempts where nothing was served, begun within `retry_deadline` seconds (60).
         retry_unknown: Whether a call that may have been billed is repeated as well; off by default.
@@ -234,8 +234,8 @@ class ChatZeroG(ChatFields, BaseChatModel):
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         # Before a run is announced to its callbacks, which are told all of this.
-        if kwargs:
-            self._check_call(kwargs)
+        if kwargs or stop:
+            self._check_call(kwargs if stop is None else {**kwargs, "stop": stop})
         if type(self).dict is not BaseChatModel.dict:
             return super()._get_invocation_params(stop=stop, **kwargs)
         # LangChain asks its deprecated `dict()`, and keeps Python's warnings still meanwhile: for all threads at once.
@@ -468,6 +468,7 @@ class ChatZeroG(ChatFields, BaseChatModel):
         Raises:
             ValueError: `tool_choice` is neither of those nor the name of a tool.
         """
+        self._check_call({"tool_choice": tool_choice})  # an error would repeat it
         formatted = [openai_tool(tool, strict=strict) for tool in tools]
         if parallel_tool_calls is not None:
             kwargs["parallel_tool_calls"] = parallel_tool_calls

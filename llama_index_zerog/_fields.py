@@ -70,6 +70,7 @@ class LlamaIndexFields(ClientFields):
     _elsewhere: ClassVar[Mapping[str, str]] = {
         "api_base": "the provider's URL is read from the chain; pass provider='0x…'",
         "base_url": "the provider's URL is read from the chain; pass provider='0x…'",
+        "extra_headers": "pass headers={…}; extra_headers is of one call",
         "extra_query": "the provider's URL is read from the chain, and takes no query",
         "stream": "call stream_chat() or stream_complete()",
     }

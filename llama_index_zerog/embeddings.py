@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -11,6 +12,7 @@ from llama_index_zerog._fields import LlamaIndexFields
 from llama_index_zerog._index_check import check_lengths, check_same, stored_samples
 from llama_index_zerog.instrumentation import get_zerog_receipts
 from zg_core.errors import ConfigError, VerificationFailed, VerificationUnavailable
+from zg_core.frameworks.arguments import reject_unknown
 from zg_core.http.transport import run
 from zg_core.media.embeddings import embedded
 from zg_core.tasks import parameters
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ZeroGEmbedding"]
 
 
+DEFAULT_NAME = "unknown"  # LlamaIndex's, where none is said
 _PATIENCE = 60.0  # seconds for the verdict on vectors that are going to be kept
 
 
@@ -66,6 +69,13 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
     _of_requests: ClassVar[frozenset[str]] = parameters.EMBEDDINGS
 
     _made_by: tuple[str, str, int] | None = PrivateAttr(default=None)
+
+    def __init__(self, *model: str, **values: Any) -> None:
+        """As its twins, it takes `model_name` for `model`; LlamaIndex has a field of that name, which says less."""
+        name = values.get("model_name")
+        if not model and values.get("model") is None and name not in (None, DEFAULT_NAME):
+            values = {**values, "model": name}
+        super().__init__(*model, **values)
 
     @classmethod
     def class_name(cls) -> str:
@@ -151,11 +161,15 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
     def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Embed the nodes of a pipeline, which may keep them: their checks are waited for.
 
+        Args:
+            nodes: The nodes.
+            kwargs: Of the pipeline, for all its steps; of them `show_progress` means something here.
+
         Raises:
             VerificationFailed: the evidence contradicts the vectors.
         """
         with get_zerog_receipts() as receipts:
-            made = super().__call__(nodes, **kwargs)
+            made = super().__call__(nodes, show_progress=kwargs.get("show_progress", False))
         for receipt in receipts:
             receipt.resolve(_PATIENCE)
             _check_before_kept(receipt)
@@ -164,7 +178,7 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
     async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
         """Async twin of `__call__`."""
         with get_zerog_receipts() as receipts:
-            made = await super().acall(nodes, **kwargs)
+            made = await super().acall(nodes, show_progress=kwargs.get("show_progress", False))
         for receipt in receipts:
             await receipt.aresolve(_PATIENCE)
             _check_before_kept(receipt)
@@ -198,6 +212,32 @@ class ZeroGEmbedding(LlamaIndexFields, BaseEmbedding):
                 receipt=made.receipt,
             )
         return vectors
+
+
+def _refuse(model: ZeroGEmbedding, kwargs: dict[str, Any]) -> None:
+    advice = "say it where the model is made: settings by name, request parameters in additional_kwargs={…}"
+    reject_unknown(f"a call of {type(model).__name__}", kwargs, ("texts", "show_progress"), advice=advice)
+
+
+# LlamaIndex drops further arguments without a word, once its spans have been told of them.
+
+
+@functools.wraps(BaseEmbedding.get_text_embedding_batch)
+def _batch(self: ZeroGEmbedding, texts: list[str], show_progress: bool = False, **kwargs: Any) -> list[list[float]]:
+    _refuse(self, kwargs)
+    return BaseEmbedding.get_text_embedding_batch(self, texts, show_progress)
+
+
+@functools.wraps(BaseEmbedding.aget_text_embedding_batch)
+async def _abatch(
+    self: ZeroGEmbedding, texts: list[str], show_progress: bool = False, **kwargs: Any
+) -> list[list[float]]:
+    _refuse(self, kwargs)
+    return await BaseEmbedding.aget_text_embedding_batch(self, texts, show_progress)
+
+
+for _name, _method in (("get_text_embedding_batch", _batch), ("aget_text_embedding_batch", _abatch)):
+    setattr(ZeroGEmbedding, _name, _method)  # not in the class, which makes spans of all its methods
 
 
 def _check_before_kept(receipt: Receipt) -> None:

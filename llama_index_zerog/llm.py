@@ -34,7 +34,7 @@ from llama_index_zerog._stream import ResponseMaker, logprobs_of, token_counts
 from llama_index_zerog._structured import amade_of, announced, anoted, by_schema, made_of, noted, partly, wanted
 from llama_index_zerog.instrumentation import current_sinks, get_zerog_receipts, telling
 from zg_core.calls.alike import spread
-from zg_core.errors import ConfigError, RequestError, ZeroGError
+from zg_core.errors import ArgumentError, ConfigError, RequestError, ZeroGError
 from zg_core.frameworks.arguments import NOTHING
 from zg_core.frameworks.requests import RequestFields, parameters_for, request_of
 from zg_core.frameworks.schemas import rooted
@@ -55,6 +55,11 @@ __all__ = ["ZeroG"]
 
 # LlamaIndex's programs take tool_choice and tool_required out of the arguments they pass on; this they leave.
 _FORCED = "zerog_tool_required"
+# What `predict_and_call` takes for itself where tools are asked for in words.
+_OF_REACT = frozenset({
+    "chat_history", "memory", "output_parser", "react_chat_formatter", "tool_retriever", "user_msg", "verbose",
+    "error_on_no_tool_call", "error_on_tool_error",
+})  # fmt: skip
 _REFUSE_WITHOUT_TOOLS = frozenset(
     {"llama_index.core.agent.workflow.function_agent", "llama_index.core.program.function_program"}
 )
@@ -372,9 +377,25 @@ class ZeroG(LlamaIndexFields, RequestFields, FunctionCallingLLM):
         """`kwargs` with what LlamaIndex's way without function calling needs, and has no default for."""
         if self.metadata.is_function_calling_model:
             return kwargs
+        self._refuse_beside(kwargs)
         from llama_index.core.agent.react import ReActChatFormatter, ReActOutputParser
 
         return {"react_chat_formatter": ReActChatFormatter(), "output_parser": ReActOutputParser(), **kwargs}
+
+    def _refuse_beside(self, kwargs: dict[str, Any]) -> None:
+        """Refuse what LlamaIndex's way without function calling would drop without a word.
+
+        Raises:
+            ArgumentError: it is no argument of a call, or a parameter, which goes into no request of that way.
+        """
+        given = {name: value for name, value in kwargs.items() if name not in _OF_REACT}
+        call = self._rules().split(given, self._secrets)
+        parameters = (*call.parameters, *(name for name in given if name in ("extra_body", "additional_kwargs")))
+        if dropped := [*parameters, *call.options]:
+            raise ArgumentError(
+                f"{dropped[0]} goes into no request where a model without function calling is asked in words",
+                hint=f"say it where the model is made: ZeroG({dropped[0]}=…)",
+            )
 
     # structured answers: by JSON schema where the provider has that, else by a tool that must be called
 

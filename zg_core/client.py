@@ -217,7 +217,7 @@ class _Client:
             allow_private_providers=allow_private_providers,
             environ=environ,
         )
-        with blaming("verify", settings.sources):
+        with blaming("verify", settings.sources, about="verify="):
             self.policy = _own_policy(
                 settings.verify if verify is None or word is not None else verify,
                 minimum=minimum,

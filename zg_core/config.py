@@ -348,13 +348,19 @@ class Settings:
 
 
 @contextmanager
-def blaming(name: str, sources: Mapping[str, str]) -> Iterator[None]:
-    """Have an error about the setting `name` say which variable of the environment it came from, if it did."""
+def blaming(name: str, sources: Mapping[str, str], *, about: str = "") -> Iterator[None]:
+    """Have an error about the setting `name` say which variable of the environment it came from, if it did.
+
+    Args:
+        name: The setting.
+        sources: Variables by setting.
+        about: What stands in the message of an error about it, where other errors are met on the way, too.
+    """
     try:
         yield
     except ZeroGError as error:
         variable = sources.get(name)
-        if variable and not re.search(rf"\b{variable}\b", str(error)):
+        if variable and about in error.message and not re.search(rf"\b{variable}\b", str(error)):
             error.hint = f"{error.hint}; {variable} says so" if error.hint else f"{variable} says so"
         raise
 

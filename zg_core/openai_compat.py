@@ -23,9 +23,10 @@ from zg_core.calls.call import Options
 from zg_core.calls.extra_headers import extra_headers
 from zg_core.calls.reading import Form
 from zg_core.calls.retries import Retries
-from zg_core.client import AsyncChatClient, ChatClient
+from zg_core.client import SETTINGS, AsyncChatClient, ChatClient
 from zg_core.config import Environment, conceal
 from zg_core.errors import ConfigError, OutcomeUnknown, ProviderUnavailable, ZeroGError
+from zg_core.frameworks.arguments import reject_unknown
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import run
 from zg_core.shown.tracebacks import clear_locals, clears_locals
@@ -53,6 +54,15 @@ _OWN_HEADERS = frozenset(
 )
 _OWN_PREFIXES = ("x-stainless-", "openai-")  # they tell of the machine and of its owner
 _CONNECTION = ("connect_failed", "connection_lost", "timeout")
+_ADVICE = "it takes what ChatClient takes"
+_ELSEWHERE = {
+    "base_url": "the provider's URL is read from the chain; pass provider='0x…'",
+    "default_headers": "pass headers={…}, or with_options(default_headers={…})",
+    "default_query": "the provider's URL is read from the chain, and takes no query",
+    "organization": "nobody reads it here",
+    "project": "nobody reads it here",
+    "stream_policy": "pass stream='hold' or 'after'",
+}
 _FIXED = "it is fixed when the client is made: openai_client(…)"
 
 
@@ -96,9 +106,9 @@ def async_openai_client(**settings: Any) -> AsyncOpenAI:
     settings = _concealed(settings)
     with ChatClient(**{**settings, "http_client": None}) as reader:  # a given client is one of an event loop
         service = reader.service()
-    if settings.get("routing") is None:
-        settings["provider"] = service.provider
     core = AsyncChatClient(**settings)
+    if settings.get("routing") is None:
+        core.calls.sending.target.keep(service)
     lib = _library()
     transport = _async_transport(lib)(core, service.url)
     http_client = lib.AsyncClient(transport=transport, follow_redirects=False, timeout=None)
@@ -118,6 +128,7 @@ def _made(name: str, core: Any, base: str, http_client: Any, settings: Mapping[s
 
 def _concealed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` without a key in plain text: a traceback can show the locals of every frame."""
+    reject_unknown("openai_client()", settings, SETTINGS, advice=_ADVICE, elsewhere=_ELSEWHERE)
     kept = {**settings, "environ": Environment(settings.get("environ"))}
     for name in ("private_key", "api_key"):
         if isinstance(kept.get(name), str):

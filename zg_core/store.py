@@ -105,7 +105,7 @@ class Store:
             raise ConfigError(
                 f"not a store: {url.partition('://')[0][:40]!r}",
                 code="bad_store",
-                hint="ZEROG_STORE is memory:, sqlite:///path or postgresql+psycopg://user@host/name",
+                hint="store= and ZEROG_STORE take memory:, sqlite:///path or postgresql+psycopg://user@host/name",
             )
         self._lock = threading.RLock()
         self._forking = False

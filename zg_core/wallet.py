@@ -13,6 +13,7 @@ from zg_core.config import KEY_NAMES, Environment, Secret, conceal
 from zg_core.crypto import CURVE_ORDER, address_of_public_key, personal_hash, sign_digest, typed_address
 from zg_core.errors import ConfigError
 from zg_core.jsontext import parse_json
+from zg_core.shown.redaction import learn_key
 from zg_core.shown.tracebacks import forgetful
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ class Wallet:
                 )
             self._address = found
             self._secret = Secret(key.hex())
+            learn_key(self._secret.reveal())
         return bytes.fromhex(self._secret.reveal())
 
     def __repr__(self) -> str:

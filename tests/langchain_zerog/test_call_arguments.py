@@ -119,6 +119,9 @@ WAYS: dict[str, Callable[[Any, ChatZeroG, dict[str, Any], dict[str, Any]], Any]]
     "model_kwargs of a call": lambda talk, model, kwargs, config: talk.invoke(
         model, "q", config=config, model_kwargs=kwargs
     ),
+    "dictionary in extra_body": lambda talk, model, kwargs, config: talk.invoke(
+        model, "q", config=config, extra_body={"options": [kwargs]}
+    ),
     "extra_body": lambda talk, model, kwargs, config: ChatZeroG(provider=model.provider, extra_body=kwargs),
     "model_kwargs": lambda talk, model, kwargs, config: ChatZeroG(provider=model.provider, model_kwargs=kwargs),
     "embeddings": lambda talk, model, kwargs, config: ZeroGEmbeddings(model="m", model_kwargs=kwargs),
@@ -142,8 +145,10 @@ def test_no_setting_reaches_a_provider_or_a_trace(
     model: ChatZeroG, local: LocalNet, wire: list[bytes], talk: Any, way: str
 ) -> None:
     given = settings(local)
+    if way == "dictionary in extra_body":  # further down names may mean anything, but for a key
+        given = {name: given[name] for name in ("private_key", "privateKey")}
     if way not in ("invoke", "stream", "batch", "bind", "bind twice", "bind_tools", "structured"):
-        del given["streaming"]  # no setting of the client, and some server's parameter may be called so
+        given.pop("streaming", None)  # no setting of the client, and some server's parameter may be called so
     for name, value in given.items():
         heard = Everything()
         with pytest.raises(TypeError, match=name) as caught:
@@ -171,6 +176,65 @@ def test_a_secret_is_known_by_its_value(
             assert secret.removeprefix("0x").lower() not in f"{caught.value} {heard.told!r}".lower()
 
 
+BESIDE: dict[str, Callable[[Any, ChatZeroG, Any, dict[str, Any]], Any]] = {
+    "stop": lambda talk, model, secret, config: talk.invoke(model, "q", stop=[secret], config=config),
+    "stop of a stream": lambda talk, model, secret, config: talk.stream(model, "q", stop=[secret], config=config),
+    "extra_headers": lambda talk, model, secret, config: talk.invoke(
+        model, "q", extra_headers={"X-Note": secret}, config=config
+    ),
+    "tool_choice": lambda talk, model, secret, config: model.bind_tools([], tool_choice=secret),
+    "field stop": lambda talk, model, secret, config: ChatZeroG(provider=model.provider, stop=[secret]),
+    "field model": lambda talk, model, secret, config: ChatZeroG(provider=model.provider, model=secret),
+    "field reasoning_effort": lambda talk, model, secret, config: ChatZeroG(reasoning_effort=secret),
+    "field headers": lambda talk, model, secret, config: ChatZeroG(default_headers={"X-Note": secret}),
+    "configured": lambda talk, model, secret, config: talk.invoke(
+        model.configurable_fields(stop=ConfigurableField(id="stop")),  # type: ignore[arg-type]
+        "q",
+        config={"configurable": {"stop": [secret]}},
+    ),
+    "embeddings": lambda talk, model, secret, config: ZeroGEmbeddings(model=secret),
+}
+
+
+@pytest.mark.parametrize("way", BESIDE)
+def test_a_secret_is_known_beside_the_parameters_too(
+    model: ChatZeroG, local: LocalNet, wire: list[bytes], talk: Any, way: str
+) -> None:
+    for secret in (local.wallet.private_key, TOKEN):
+        heard = Everything()
+        with pytest.raises(TypeError, match="key or token") as caught:
+            BESIDE[way](talk, model, secret, {"callbacks": [heard]})
+        assert isinstance(caught.value, zg_core.ArgumentError)
+        assert caught.value.code == "secret_in_request"
+        assert secret.removeprefix("0x") not in f"{caught.value} {heard.told!r}"
+    assert not wire
+
+
+def test_a_secret_in_the_place_of_a_name_or_word_is_not_repeated(model: ChatZeroG, local: LocalNet) -> None:
+    key = local.wallet.private_key
+    refused: list[Callable[[], Any]] = [
+        lambda: model.invoke("q", **{key: 1}),
+        lambda: ChatZeroG(**{key: 1}),  # type: ignore[arg-type]
+        lambda: model.with_structured_output({"title": "f"}, method=key),  # type: ignore[arg-type]
+    ]
+    for each in refused:
+        with pytest.raises((TypeError, ValueError)) as caught:
+            each()
+        assert key[2:] not in str(caught.value)
+
+
+@pytest.mark.parametrize("way", ["extra_body", "model_kwargs"])
+def test_a_token_that_is_put_into_a_model_afterwards_does_not_leave(
+    model: ChatZeroG, wire: list[bytes], talk: Any, way: str
+) -> None:
+    changed = model.model_copy(update={way: {"user": TOKEN}})
+    for ask in (talk.invoke, talk.stream):
+        with pytest.raises(zg_core.ConfigError) as caught:
+            ask(changed, "q")
+        assert caught.value.code == "secret_in_request"
+    assert not wire
+
+
 @pytest.mark.parametrize(
     ("kwargs", "said"),
     [
@@ -196,6 +260,13 @@ def test_an_argument_that_no_call_takes_is_named_with_its_place(
             way(model, "q", **kwargs)
         assert said in str(caught.value)
     assert not wire
+
+
+def test_what_langchain_takes_for_its_traces_is_named_with_the_place_for_a_provider(model: ChatZeroG) -> None:
+    with pytest.raises(TypeError, match=r"extra_body=\{'metadata': …\} for the provider"):
+        model.bind(metadata={"team": "search"})
+    with pytest.raises(TypeError, match=r"pass headers=\{…\}"):
+        ChatZeroG(extra_headers={"X-Team": "search"})  # type: ignore[call-arg]
 
 
 def body(wire: list[bytes]) -> dict[str, Any]:

@@ -128,7 +128,16 @@ WAYS: dict[str, Callable[[ZeroG, dict[str, Any]], Any]] = {
 DEEPER: dict[str, Callable[[ZeroG, dict[str, Any]], Any]] = {
     "structured": lambda llm, kwargs: llm.as_structured_llm(Person).chat(MESSAGES, **kwargs),
     "predict_and_call": lambda llm, kwargs: llm.predict_and_call([TOOL], "q", **kwargs),
+    "predict_and_call in words": lambda llm, kwargs: in_words(llm).predict_and_call([TOOL], "q", **kwargs),
+    "apredict_and_call in words": lambda llm, kwargs: wait(
+        llm, lambda: in_words(llm).apredict_and_call([TOOL], "q", **kwargs)
+    ),
 }
+
+
+def in_words(llm: ZeroG) -> ZeroG:
+    """The same without function calling: LlamaIndex asks for tools in words then, and drops what it does not know."""
+    return llm.model_copy(update={"is_function_calling_model": False})
 
 
 @pytest.mark.parametrize("way", [*WAYS, *DEEPER])
@@ -156,6 +165,62 @@ def test_a_secret_is_known_by_its_value(llm: ZeroG, net: LocalNet, told: list[st
         assert key[2:].lower() not in f"{caught.value} {told}".lower()
         assert TOKEN not in f"{caught.value} {told}"
     assert prompts(net) == before
+
+
+BESIDE: dict[str, Callable[[ZeroG, Any], Any]] = {
+    "extra_headers": lambda llm, secret: llm.chat(MESSAGES, extra_headers={"X-Note": secret}),
+    "in words": lambda llm, secret: in_words(llm).predict_and_call([TOOL], "q", user=secret),
+    "field stop": lambda llm, secret: ZeroG(provider=llm.provider, stop=[secret]),
+    "field model": lambda llm, secret: ZeroG(secret),
+    "field headers": lambda llm, secret: ZeroG(provider=llm.provider, default_headers={"X-Note": secret}),
+    "embedding": lambda llm, secret: ZeroGEmbedding(model_name=secret),
+}
+
+
+@pytest.mark.parametrize("way", BESIDE)
+def test_a_secret_is_known_beside_the_parameters_too(llm: ZeroG, net: LocalNet, told: list[str], way: str) -> None:
+    before = prompts(net)
+    for secret in (net.wallet.private_key, TOKEN):
+        with pytest.raises(TypeError, match="key or token") as caught:
+            BESIDE[way](llm, secret)
+        assert isinstance(caught.value, zg_core.ArgumentError)
+        assert caught.value.code == "secret_in_request"
+        assert secret.removeprefix("0x") not in f"{caught.value} {'' if way == 'in words' else told}"
+    assert prompts(net) == before
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "said"),
+    [
+        ({"temprature": 0}, "did you mean 'temperature'"),
+        ({"temperature": 0}, "ZeroG(temperature=…)"),
+        ({"additional_kwargs": {"top_k": 4}}, "ZeroG(additional_kwargs=…)"),
+        ({"timeout": 5}, "ZeroG(timeout=…)"),
+    ],
+    ids=str,
+)
+def test_nothing_is_dropped_where_tools_are_asked_for_in_words(
+    llm: ZeroG, net: LocalNet, kwargs: dict[str, Any], said: str
+) -> None:
+    before = prompts(net)
+    with pytest.raises(TypeError) as caught:
+        in_words(llm).predict_and_call([TOOL], "q", **kwargs)
+    assert said in str(caught.value)
+    assert prompts(net) == before
+    in_words(llm).predict_and_call([TOOL], "q", verbose=False, allow_parallel_tool_calls=True)
+    assert prompts(net) == before + 1
+
+
+@pytest.mark.parametrize("name", ["temprature", "timeout", "user", "private_key"])
+def test_embeddings_of_a_batch_drop_nothing(net: LocalNet, told: list[str], name: str) -> None:
+    embedding, key = ZeroGEmbedding(model="m"), net.wallet.private_key
+    for ask in (
+        embedding.get_text_embedding_batch,
+        lambda *a, **k: asyncio.run(embedding.aget_text_embedding_batch(*a, **k)),
+    ):
+        with pytest.raises(TypeError, match=f"argument '{name}': say it where the model is made") as caught:
+            ask(["text"], **{name: key})
+        assert key[2:] not in f"{caught.value} {told}"
 
 
 @pytest.mark.parametrize(

@@ -46,3 +46,12 @@ def test_a_model_made_again_asks_for_the_same_proof(kind: Any, verify: Any, monk
 
 def test_a_wallet_is_no_part_of_it() -> None:
     assert "5e5e" not in json.dumps(ZeroG(wallet=Wallet.from_key(KEY), model="m").to_dict())
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_both_take_the_models_name_under_either_name(kind: Any) -> None:
+    for made in (kind("m", private_key=KEY), kind(model="m", private_key=KEY), kind(model_name="m", private_key=KEY)):
+        assert made.model == "m"
+        assert kind.from_dict({**made.to_dict(), "private_key": KEY}).model == "m"
+    nameless = kind(private_key=KEY)
+    assert kind.from_dict({**nameless.to_dict(), "private_key": KEY}).model is None

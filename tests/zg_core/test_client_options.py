@@ -15,10 +15,12 @@ from zg_core import (
     AsyncChatClient,
     ChatClient,
     ConfigError,
+    ModelNotServed,
     OutcomeUnknown,
     Policy,
     ProviderUnavailable,
     VerificationWarning,
+    async_openai_client,
     openai_client,
 )
 
@@ -134,7 +136,7 @@ def test_no_setting_of_a_client_leaves_in_a_payload(
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("spelling", ["as it is", "bare", "upper case", "session token"])
-@pytest.mark.parametrize("place", ["user", "metadata", "messages", "header"])
+@pytest.mark.parametrize("place", ["user", "metadata", "messages", "header", "client's header"])
 def test_no_key_leaves_whatever_holds_it(
     at: dict[str, Any], provider: LocalProvider, way: str, spelling: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +153,8 @@ def test_no_key_leaves_whatever_holds_it(
     more: dict[str, Any] = {}
     if place == "header":
         more["headers"] = {"X-Note": f"it is {secret}"}
+    elif place == "client's header":
+        at = {**at, "headers": {"X-Note": f"it is {secret}"}}
     elif place == "messages":
         monkeypatch.setitem(QUESTION, "messages", [{"role": "user", "content": f"My key is {secret}."}])
     else:
@@ -163,8 +167,68 @@ def test_no_key_leaves_whatever_holds_it(
     assert chats(provider) == before
 
 
+PLACES: dict[str, Any] = {
+    "user": lambda secret: ({"user": secret}, {}, {}),
+    "stop": lambda secret: ({"stop": [secret]}, {}, {}),
+    "metadata": lambda secret: ({"metadata": {"note": f"it is {secret}"}}, {}, {}),
+    "deep": lambda secret: ({"provider_options": {"a": [{secret: 1}]}}, {}, {}),
+    "header": lambda secret: ({}, {"X-Note": secret}, {}),
+    "client's header": lambda secret: ({}, {}, {"X-Note": secret}),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("token", ["anybody's", "our own of another client"])
+def test_no_token_leaves_in_a_parameter_or_header_whosever_it_is(
+    at: dict[str, Any], provider: LocalProvider, place: str, token: str
+) -> None:
+    secret = "app-sk-" + "c2VjcmV0" * 8
+    if token != "anybody's":
+        with ChatClient(**at) as other:
+            secret = other.token().reveal()
+    parameters, headers, settings = PLACES[place](secret)
+    before = chats(provider)
+    with ChatClient(**at, headers=settings) as client, pytest.raises(ConfigError) as caught:
+        client.create({**QUESTION, **parameters}, headers=headers)
+    assert caught.value.code == "secret_in_request"
+    assert secret[:40] not in str(caught.value)
+    assert chats(provider) == before
+
+
+def test_no_key_leaves_as_the_name_of_a_header(at: dict[str, Any], provider: LocalProvider) -> None:
+    before, name = chats(provider), f"X-{at['private_key']}"
+    for settings, call in (({name: "1"}, {}), ({}, {name: "1"})):
+        with ChatClient(**at, headers=settings) as client, pytest.raises(ConfigError) as caught:
+            client.create(QUESTION, headers=call)
+        assert caught.value.code == "secret_in_request"
+    assert chats(provider) == before
+
+
+def test_what_tokens_look_like_may_be_said(at: dict[str, Any]) -> None:
+    said = [{"role": "user", "content": "Is app-sk-" + "c2VjcmV0" * 8 + " an API key?"}]
+    with ChatClient(**at) as client:
+        assert client.create({"messages": said, "user": "who has app-sk-…"}).text
+
+
+def test_a_key_in_the_place_of_a_model_is_not_repeated(at: dict[str, Any]) -> None:
+    key = at["private_key"]
+    with ChatClient(**{**at, "provider": None, "model": key}) as client, pytest.raises(ModelNotServed) as caught:
+        client.create(QUESTION)
+    assert key[2:] not in str(caught.value)
+    with openai_client(**at) as official, pytest.raises(ConfigError) as refused:
+        official.chat.completions.create(model="chat-ml", extra_query={"a": key}, **QUESTION)  # type: ignore[call-overload]
+    assert key[2:20] not in str(refused.value)
+
+
 @pytest.mark.parametrize(
-    "body", [{"private_key": "x"}, {"verify": "off"}, {"providerOptions": {}, "apiKey": "x"}], ids=str
+    "body",
+    [
+        {"private_key": "x"},
+        {"verify": "off"},
+        {"providerOptions": {}, "apiKey": "x"},
+        {"a": [{"privateKey": "5e" * 32}]},
+    ],
+    ids=str,
 )
 def test_the_official_clients_extra_body_holds_no_setting(
     at: dict[str, Any], provider: LocalProvider, body: dict[str, Any]
@@ -234,13 +298,69 @@ def test_an_error_names_where_the_setting_came_from(
 def test_a_provider_of_the_environment_is_named_where_it_does_not_serve_the_calls_model(
     at: dict[str, Any], provider: LocalProvider
 ) -> None:
-    from zg_core import ModelNotServed
-
     settings = {**at, "provider": None, "environ": {"ZEROG_PROVIDER": provider.address}}
     with ChatClient(**settings) as client, pytest.raises(ModelNotServed, match="ZEROG_PROVIDER names the provider"):
         client.create({**QUESTION, "model": "chat-tls"})
     with ChatClient(**at) as client, pytest.raises(ModelNotServed, match=r"leave out provider=…"):
         client.create({**QUESTION, "model": "chat-tls"})
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        {"attest": 9},
+        {"minimum": "x"},
+        {"kinds": ["x"]},
+        {"stream": "x"},
+        {"inference": "0x" + "cd" * 20},
+        {"network": "testnet"},
+    ],
+    ids=lambda each: next(iter(each)),
+)
+def test_a_variable_is_not_blamed_for_what_an_argument_says(at: dict[str, Any], argument: dict[str, Any]) -> None:
+    from zg_core import ZeroGError
+
+    environ = {"ZEROG_VERIFY": "require", "ZEROG_PROVIDER": at["provider"]}
+    settings = {**at, "provider": None, **argument, "environ": environ}
+    with pytest.raises(ZeroGError) as caught, ChatClient(**settings) as client:
+        client.create(QUESTION)
+    assert "ZEROG_VERIFY" not in str(caught.value)
+    assert "ZEROG_PROVIDER" not in str(caught.value)
+    if "inference" in argument:
+        assert "inference=" in caught.value.hint
+
+
+@pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])
+def test_the_official_client_names_who_named_the_provider(at: dict[str, Any], loop: bool) -> None:
+    def said(**settings: Any) -> str:
+        question = {"model": "chat-tls", **QUESTION}
+
+        async def work() -> None:
+            async with async_openai_client(**settings) as client:
+                await client.chat.completions.create(**question)  # type: ignore[call-overload]
+
+        with pytest.raises(ModelNotServed) as caught:
+            if loop:
+                asyncio.run(work())
+            else:
+                with openai_client(**settings) as client:
+                    client.chat.completions.create(**question)  # type: ignore[call-overload]
+        return caught.value.hint
+
+    who = at["provider"]
+    assert "leave out provider=" in said(**at)
+    assert "ZEROG_PROVIDER names the provider" in said(**{**at, "provider": None, "environ": {"ZEROG_PROVIDER": who}})
+    chosen = said(**{**at, "provider": None, "model": "chat-ml"})
+    assert "provider=" not in chosen
+    assert "this client chose it" in chosen
+
+
+def test_the_official_client_says_where_a_mistyped_setting_belongs(at: dict[str, Any]) -> None:
+    for make in (openai_client, async_openai_client):
+        with pytest.raises(TypeError, match=r"'verfy': did you mean 'verify'"):
+            make(**at, verfy="off")
+        with pytest.raises(TypeError, match=r"pass headers=\{…\}"):
+            make(**at, default_headers={"X-Team": "search"})
 
 
 # without a wallet

@@ -37,10 +37,11 @@ from zg_core.jsontext import encode_body
 from zg_core.pricing import Asked
 from zg_core.receipts.bounds import bounded, capped
 from zg_core.receipts.opening import begun
+from zg_core.shown.redaction import holds_token
 from zg_core.tasks.base import CHAT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from zg_core.backends.base import Backend, Body, Route
     from zg_core.budget import Spending
@@ -69,6 +70,8 @@ _SECRET_LENGTH = 32  # with its scheme: what is shorter opens nothing, and may b
 _UNSEEN = "the provider does not see your last transaction yet"
 _STEP = 5.0  # seconds between two attempts while the other side may not see our own change yet
 _MAX_ERROR_BYTES = 1024 * 1024
+_WORDS = frozenset({"file", "image", "input", "messages", "prompt"})
+"""What people write as they like, others' keys among it; parameters are ours to look through."""
 _REFUSAL_SECONDS = 10.0  # for its words; the status counts without them
 
 
@@ -314,15 +317,29 @@ class Sending:
         meant = (
             (encode_body(ask.payload),) if sealed and call.task.form == "json" else ()
         )  # what was written before it was sealed
-        for said in (written, *meant, *(value.encode() for value in ask.options.headers.values())):
+        beside = [
+            f"{name}: {value}"
+            for given in (self._headers, ask.options.headers)
+            if given
+            for name, value in given.items()
+        ]
+        for said in (written, *meant, *(each.encode() for each in beside)):
             if self._gives_away(said) or any(
                 each is not None and each.reveal().encode() in said for _, each in list(self._granted.values())
             ):
                 raise ConfigError(
                     "the request holds the key that pays; nothing was sent",
                     code="secret_in_request",
-                    hint="look for it in the messages, parameters and headers of this call",
+                    hint="look for it in messages, parameters and headers of this call, and in headers of the client",
                 )
+        if any(map(holds_token, beside)) or (
+            any(b"app-sk-" in said for said in (written, *meant)) and any(map(holds_token, _beside_words(ask.payload)))
+        ):
+            raise ConfigError(
+                "a parameter or header of the request holds an API key or session token (app-sk-…); nothing was sent",
+                code="secret_in_request",
+                hint="take it out; a key is given where the client or model is made: api_key=…",
+            )
 
     async def _note(self, call: Call, earlier: int) -> None:
         """Hold what the call may cost, and note that its request is on its way."""
@@ -445,6 +462,11 @@ def _secret_in(headers: Mapping[str, str]) -> Secret | None:
         if name.lower() in _SECRET_HEADERS and len(value) >= _SECRET_LENGTH:
             found = Secret(value.rpartition(" ")[2])
     return found
+
+
+def _beside_words(payload: Mapping[str, object]) -> Iterator[str]:
+    """What a request says beside its words, which people write as they like."""
+    return (repr((name, value)) for name, value in payload.items() if name not in _WORDS)
 
 
 def _told(call: Call, headers: Mapping[str, str] | None) -> None:

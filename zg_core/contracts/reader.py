@@ -213,7 +213,8 @@ class ChainReader:
                 raise ConfigError(
                     f"the ledger contract {self.network.ledger} knows no service at {self.network.inference}",
                     code="unknown_service",
-                    hint="ZEROG_LEDGER and ZEROG_INFERENCE must belong together; leave both unset for a known network",
+                    hint="ZEROG_LEDGER (ledger=…) and ZEROG_INFERENCE (inference=…) must belong together; "
+                    "leave both out for a known network",
                 )
             self._service_name = name.decode("utf-8", "replace")
         return self._service_name
@@ -244,7 +245,7 @@ class ChainReader:
             raise ChainError(
                 f"there is no contract at {call.to} on {self.network.name}",
                 code="no_contract",
-                hint="check ZEROG_LEDGER and ZEROG_INFERENCE, or leave them unset",
+                hint="check ZEROG_LEDGER (ledger=…) and ZEROG_INFERENCE (inference=…), or leave them out",
             )
         data_of(answer, "eth_call")
         try:

@@ -42,14 +42,26 @@ def reject_unknown(
     for name in given:
         if name not in known:
             raise TypeError(
-                f"{owner} got an unexpected argument {name!r}: {_advice(str(name), known, advice, elsewhere or {})}"
+                f"{owner} got an unexpected argument {_shown(name)}: "
+                f"{_advice(str(name), known, advice, elsewhere or {})}"
             )
+
+
+def _shown(name: object) -> str:
+    """The name of an argument, if it can be one: a text that slipped into its place may be a secret."""
+    text = str(name)
+    return repr(text) if len(text) <= _LONGEST_NAME else f"whose name is a text of {len(text)} characters"
 
 
 def _advice(name: str, known: Iterable[str], advice: str, elsewhere: Mapping[str, str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     general = f"did you mean {close[0]!r}? ({advice})" if close else advice
     return elsewhere.get(name, general)
+
+
+_SENT = ("identity", "model", "reasoning_effort", "stop", "user")
+"""Fields that are texts and go out, or into errors."""
+_LONGEST_NAME = 40  # a key has 64 digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +147,8 @@ class CallRules:
                 raise self._refused(name, value)
         for name, value in parameters.items():
             refuse_secrets(value, name, hidden)
+        if headers is not None:
+            refuse_secrets(headers, "extra_headers", hidden)
         return CallArguments(parameters, extra, timeout, headers)
 
     def check_extra(self, place: str, value: object, secrets: Iterable[str] = ()) -> None:
@@ -158,18 +172,37 @@ class CallRules:
             )
         refuse_secrets(value, place, secrets)
 
+    def check_fields(self, fields: Mapping[str, Any], secrets: Callable[[], Iterable[str]]) -> None:
+        """Refuse a model whose every request would hold a setting or a secret.
+
+        Args:
+            fields: What it was made with.
+            secrets: Tells the texts that may leave in no parameter and no header.
+
+        Raises:
+            ArgumentError: one of the fields does.
+        """
+        hidden = secrets()
+        for place in self.extra:
+            if extra := fields.get(place):
+                self.check_extra(place, extra, hidden)
+        for name in (*_SENT, "headers"):
+            if (value := fields.get(name)) is not None:
+                refuse_secrets(value, name, hidden)
+
     def _refused(self, name: str, value: object) -> ArgumentError:
         setting = setting_named(name, value, self.settings | self.fields)
-        if setting is not None and setting not in REQUEST_OPTIONS:
+        if setting is not None and setting not in REQUEST_OPTIONS and name not in self.elsewhere:
             return ArgumentError(
                 f"{name} is a setting of {self.owner}, not of a call",
                 code="setting_in_request",
                 hint=f"{self.owner}({setting}=…)",
             )
         known = {*self.parameters, *self.aliases, *self.tolerated, *self.extra, "timeout", "extra_headers"}
-        advice = f"other request parameters go into {self.extra[0]}={{{name!r}: …}}"
+        place = "" if len(name) > _LONGEST_NAME else f"={{{name!r}: …}}"
+        advice = f"other request parameters go into {self.extra[0]}{place}"
         return ArgumentError(
-            f"a call of {self.owner} got an unexpected argument {name!r}: "
+            f"a call of {self.owner} got an unexpected argument {_shown(name)}: "
             f"{_advice(name, sorted(known), advice, self.elsewhere)}"
         )
 

@@ -359,7 +359,7 @@ class ClientFields(OwnsClients, BaseModel):
             ArgumentError: a setting among request parameters.
         """
         sources = {"verify": self.verify.variable} if isinstance(self.verify, EnvText) else {}
-        with blaming("verify", sources):
+        with blaming("verify", sources, about="verify="):
             self._demands()
         credentials = ("private_key", "api_key", "wallet")
         later = any(name in self.model_fields_set and self.__dict__[name] is None for name in credentials)
@@ -367,9 +367,7 @@ class ClientFields(OwnsClients, BaseModel):
             from zg_core.wallet import missing_credential
 
             raise missing_credential()
-        for place in self._extra:
-            if extra := self.__dict__.get(place):
-                self._rules().check_extra(place, extra, self._secrets())
+        self._rules().check_fields(self.__dict__, self._secrets)
 
     def _paid_elsewhere(self) -> bool:
         """Whether the backend has a variable of its own for the key that pays, and it is set."""

@@ -78,6 +78,11 @@ class Target:
         """The provider that every call goes to; None while none is chosen."""
         return None if self._service is None else self._service.provider
 
+    def keep(self, service: Service) -> None:
+        """Take `service`, which was chosen for the same settings elsewhere, unless there is one already."""
+        if self._service is None:
+            self._service = service
+
     def model(self, model: str | None) -> str:
         """The model to choose a service for: `model`, or the one that the client was made with.
 

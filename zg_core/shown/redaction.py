@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 import threading
 from collections import OrderedDict
 from urllib.parse import parse_qsl, urlsplit
 
-__all__ = ["blot", "learn", "learn_url"]
+__all__ = ["blot", "holds_token", "learn", "learn_key", "learn_url"]
 
 _TOKEN = re.compile(r"app-sk-[A-Za-z0-9+/=_-]+")
+_LONG_TOKEN = re.compile(r"app-sk-[A-Za-z0-9+/=_-]{16,}")  # what is shorter is a placeholder
+_DIGITS = re.compile(r"[0-9A-Fa-f]{64,}")
+_KEY = 64
+_FEW = 512  # digits in a row of which a key is looked for; in longer rows there is none
 _BLOCK = 8  # characters that are looked up; whole secrets are compared where they are found
 _PIECE = 16  # a shorter piece of a secret opens nothing
 _MOST = 1024
@@ -25,6 +30,7 @@ _KEY_LIKE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{16,}|[A-Za-z0-9_
 _LOWER = str.maketrans({chr(code): chr(code + 32) for code in range(ord("A"), ord("Z") + 1)})
 
 _guard = threading.Lock()
+_keys: OrderedDict[bytes, None] = OrderedDict()  # hashes of wallets' keys: what looks like one is mostly none
 _known: OrderedDict[str, None] = OrderedDict()
 _blocks: dict[str, tuple[tuple[str, int], ...]] = {}  # block: in which secrets, and where
 
@@ -45,6 +51,37 @@ def learn(secret: str) -> None:
                 _blocks[block] = (*_blocks.get(block, ())[1 - _SHARED :], (folded, place))
             if len(_known) > _MOST:
                 _forget(_known.popitem(last=False)[0])
+
+
+def learn_key(digits: str) -> None:
+    """Remember the 64 hex digits of a wallet's key for `blot`: whole ones, of which no stranger hears a piece."""
+    known = _hash(digits)
+    with _guard:
+        _keys[known] = None
+        _keys.move_to_end(known)
+        if len(_keys) > _MOST:
+            _keys.popitem(last=False)
+
+
+def holds_token(text: str) -> bool:
+    """Whether there is an API key or session token of 0G in `text`, anybody's.
+
+    Example:
+        >>> holds_token("keys begin with app-sk-…"), holds_token("app-sk-eyJhZGRyZXNzIjoiMHg")
+        (False, True)
+    """
+    return _LONG_TOKEN.search(text) is not None
+
+
+def _hash(digits: str) -> bytes:
+    return hashlib.sha256(digits.lower().encode()).digest()
+
+
+def _without_keys(digits: str) -> str:
+    for place in range(min(len(digits), _FEW) - _KEY + 1):
+        if _hash(digits[place : place + _KEY]) in _keys:
+            return f"{digits[:place]}…{_without_keys(digits[place + _KEY :])}"
+    return digits
 
 
 def _places(folded: str) -> range:
@@ -93,6 +130,8 @@ def blot(text: str) -> str:
         'no such user: …'
     """
     text = _TOKEN.sub("app-sk-…", text)
+    if _keys:
+        text = _DIGITS.sub(lambda found: _without_keys(found[0]), text)
     if not _blocks or len(text) < _PIECE:
         return text
     folded = text.translate(_LOWER)

@@ -97,8 +97,9 @@ def task_at(path: str) -> Task:
             code="unknown_task",
             hint="ask the same model at /chat/completions: messages, tools and tool_choice of that form can be sealed",
         )
+    asked, query, _ = path.partition("?")  # in what follows there may be a key
     raise ConfigError(
-        f"no task is asked for at {path[:80]!r}; nothing was sent",
+        f"no task is asked for at {asked[:80]!r}{' with a query' if query else ''}; nothing was sent",
         code="unknown_task",
         hint=f"requests are made for {known}: their cost is bounded, their answers are judged",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,11 @@ REQUEST_OPTIONS = frozenset({"extra_body", "extra_headers", "extra_query", "time
 
 # A request may hold these names of settings, with such a value: then they are OpenAI's.
 _SHARED: dict[str, type] = {"model": str, "store": bool, "stream": bool}
+# In what people write and in schemas, names are the user's own.
+_SHAPED = frozenset({"function_call", "functions", "input", "messages", "response_format", "tool_choice", "tools"})
+_KEY = re.compile("(0x|0X)?[0-9a-fA-F]{64}")
+_HOLDING = (dict, list, tuple)
+_MOST = 10_000  # values that are looked into: what refers to itself comes to an end
 _OPENAIS = (CHAT | EMBEDDINGS) - set(_SHARED)
 
 
@@ -48,6 +54,9 @@ def setting_named(name: object, value: object, settings: frozenset[str]) -> str 
 def refuse_settings(body: Mapping[str, Any], settings: frozenset[str], place: str = "the request") -> None:
     """Refuse parameters among which there is a setting of the client: the provider would read it.
 
+    Further down, in dictionaries and lists of parameters, names may mean anything; but what is called ``private_key``
+    and is one is meant for nobody.
+
     Args:
         body: Parameters of a request.
         settings: Names of the client's settings.
@@ -57,6 +66,12 @@ def refuse_settings(body: Mapping[str, Any], settings: frozenset[str], place: st
         ArgumentError: there is one (code ``setting_in_request``); nothing was sent.
     """
     for name, value in body.items():
+        if value.__class__ in _HOLDING and name not in _SHAPED and (hidden := _private_key_in(value)) is not None:
+            raise ArgumentError(
+                f"{name} in {place} holds {hidden!r}, which the provider would read: it is a setting of the client",
+                code="setting_in_request",
+                hint="give private_key=… where the client or model is made",
+            )
         if name in _OPENAIS or (name in _SHARED and value.__class__ is _SHARED[name]):
             continue
         if setting_named(name, value, settings) is not None:
@@ -65,6 +80,21 @@ def refuse_settings(body: Mapping[str, Any], settings: frozenset[str], place: st
                 code="setting_in_request",
                 hint=f"give {setting_named(name, value, settings)}=… where the client or model is made",
             )
+
+
+def _private_key_in(value: Any) -> str | None:
+    """The name under which a dictionary in `value` holds a private key."""
+    left, seen = [value], 0
+    while left and seen < _MOST:
+        each, seen = left.pop(), seen + 1
+        if isinstance(each, dict):
+            for name, inner in each.items():
+                if _plain(str(name)) == "privatekey" and isinstance(inner, str) and _KEY.fullmatch(inner.strip()):
+                    return str(name)
+            left += each.values()
+        elif isinstance(each, list | tuple):
+            left += each
+    return None
 
 
 @cache

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from zg_core.errors import RequestError
 from zg_core.shown import redaction
-from zg_core.shown.redaction import blot, learn, learn_url
+from zg_core.shown.redaction import blot, learn, learn_key, learn_url
+from zg_core.wallet import Wallet
 
 CLAIMS = json.dumps({"address": "0x" + "ab" * 20, "provider": "0x" + "cd" * 20, "nonce": "0123456789abcdef"})
 
@@ -35,6 +36,7 @@ def _own_memory() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(redaction, "_known", OrderedDict())
         patch.setattr(redaction, "_blocks", {})
+        patch.setattr(redaction, "_keys", OrderedDict())
         learn(SECRET)
         yield
 
@@ -147,3 +149,21 @@ def test_threads_learn_at_the_same_time() -> None:
     for thread in threads:
         thread.join()
     assert all(blot(each) == "…" for own in made for each in own)
+
+
+def test_the_key_of_a_wallet_is_blotted_and_what_looks_like_one_is_not() -> None:
+    key, hashed = random.token_hex(32), random.token_hex(32)
+    assert blot(f"model '{key}'") == f"model '{key}'"
+    Wallet.from_key(key)
+    said = f"0x{key} {key.upper()}, {hashed}{key}{key} {hashed}"
+    assert blot(said) == f"0x… …, {hashed}…… {hashed}"
+    assert key not in str(RequestError(f"no model {key}", hint=key, text=key).__dict__)
+
+
+def test_the_keys_that_are_remembered_are_few_and_none_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redaction, "_MOST", 2)
+    first, *others = (random.token_hex(32) for _ in range(3))
+    for key in (first, *others):
+        learn_key(key)
+    assert [blot(key) for key in (first, *others)] == [first, "…", "…"]
+    assert others[0] not in repr(redaction._keys)

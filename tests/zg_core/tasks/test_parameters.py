@@ -14,6 +14,8 @@ from zg_core.client import SETTINGS, ChatClient
 from zg_core.errors import ArgumentError
 from zg_core.tasks.parameters import CHAT, EMBEDDINGS, refuse_settings, setting_named
 
+KEY = "0x" + "5ec7e7ab" * 8
+
 
 def test_every_parameter_of_the_official_client_is_known() -> None:
     # `stream` stands in the two forms of a call, not in what they share
@@ -63,3 +65,27 @@ def test_parameters_of_requests_pass(body: dict[str, Any]) -> None:
 def test_a_name_that_both_use_is_told_by_its_value(name: str, value: str) -> None:
     assert setting_named(name, value, SETTINGS) == name
     assert setting_named(name, True, SETTINGS) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"metadata": {"private_key": KEY}},
+        {"options": {"a": [{"PRIVATE-KEY": KEY[2:].upper()}]}},
+        {"stream_options": ({"privateKey": f" {KEY} "},)},
+    ],
+    ids=lambda body: next(iter(body)),
+)
+def test_a_private_key_is_found_however_deep_it_lies(body: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match=next(iter(body))) as caught:
+        refuse_settings(body, SETTINGS)
+    assert caught.value.code == "setting_in_request"
+    assert KEY[2:] not in str(caught.value)
+
+
+def test_further_down_other_things_may_have_the_names_of_settings() -> None:
+    shape = {"type": "object", "properties": {"private_key": {"type": "string"}}, "required": ["private_key"]}
+    circle: dict[str, Any] = {"private_key": None, "api_key": "of a search engine", "verify": True}
+    circle["self"] = circle
+    messages = [{"role": "user", "content": "sign", "private_key": KEY}]  # what people write is theirs
+    refuse_settings({"messages": messages, "guided_json": shape, "x": circle}, SETTINGS)

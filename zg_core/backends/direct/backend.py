@@ -251,7 +251,7 @@ class DirectBackend:
         careful = self._careful or is_held()
         record = self._chain.in_hand(provider, made - self._records.age if careful else made - self._chain.ttl)
         if record is None:
-            with blaming("provider", self._sources if provider == self.provider else {}):
+            with blaming("provider", self._sources if provider == self.provider else {}, about="no provider "):
                 record = await (self._records.young(provider, made) if careful else self._chain.service(provider))
         self.admit(record)
         if self._policy.looks_at_records:  # what is demanded of a kind is no demand on a key that two kinds share
@@ -289,6 +289,8 @@ class DirectBackend:
             return f"{variable} names the provider: unset it, and give model={wanted!r}"
         if wanted == self._model and (variable := self._sources.get("model")):
             return f"{variable} names the model"
+        if self.provider is None:
+            return f"this client chose it for its first call and keeps it: make another with model={wanted!r}"
         return f"or leave out provider=… and give model={wanted!r}"
 
     async def _attested(self, service: Record, model: str) -> AttestationReport | None:
