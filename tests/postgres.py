@@ -66,24 +66,27 @@ def bouncing(program: str, url: str, *, pool: int = 4) -> Iterator[str]:
     """
     directory = Path(tempfile.mkdtemp(prefix="zerog-pgbouncer-"))
     setpriv = _as_nobody(directory)
-    server, port = url.rpartition(":")[2].partition("/")[0], _free_port()
+    server = url.rpartition(":")[2].partition("/")[0]
     settings = {
-        "listen_addr": "127.0.0.1", "listen_port": port, "auth_type": "any", "pool_mode": "transaction",
+        "listen_addr": "127.0.0.1", "auth_type": "any", "pool_mode": "transaction",
         "default_pool_size": pool, "max_client_conn": 200, "unix_socket_dir": "",
         "ignore_startup_parameters": "extra_float_digits",
     }  # fmt: skip
     lines = ["[databases]", f"postgres = host=127.0.0.1 user=zerog port={server}", "[pgbouncer]"]
+    lines += [f"{name} = {value}" for name, value in settings.items()]
     file = directory / "pgbouncer.ini"
-    file.write_text("\n".join([*lines, *(f"{name} = {value}" for name, value in settings.items())]) + "\n")
-    file.chmod(0o644)
     try:
-        with (directory / "log").open("w") as log:
-            process = subprocess.Popen([*setpriv, program, file], cwd=directory, stdout=log, stderr=log)
+        for attempt in range(5):
+            port = _free_port()
+            file.write_text("\n".join([*lines, f"listen_port = {port}"]) + "\n")
+            file.chmod(0o644)
+            with (directory / "log").open("w") as log:
+                process = subprocess.Popen([*setpriv, program, file], cwd=directory, stdout=log, stderr=log)
+            if _is_ready(process, directory / "log", "process up"):
+                break
+            text = (directory / "log").read_text()
+            assert "Address already in use" in text and attempt < 4, text  # noqa: PT018 - somebody was faster
         try:
-            deadline = time.monotonic() + PATIENCE
-            while "process up" not in (directory / "log").read_text():
-                assert process.poll() is None and time.monotonic() < deadline, (directory / "log").read_text()  # noqa: PT018
-                time.sleep(0.05)
             yield url.replace(f":{server}/", f":{port}/")
         finally:
             process.terminate()
@@ -114,15 +117,15 @@ def _start(command: list[str | Path], port: int, directory: Path, environ: dict[
         return subprocess.Popen([*command, *options], env=environ, cwd=directory, stdout=log, stderr=log)
 
 
-def _is_ready(server: subprocess.Popen[bytes], log: Path) -> bool:
+def _is_ready(server: subprocess.Popen[bytes], log: Path, words: str = "ready to accept connections") -> bool:
     """Whether it accepts connections; False if it has ended instead."""
     deadline = time.monotonic() + PATIENCE
-    while "ready to accept connections" not in log.read_text():
+    while words not in log.read_text():
         if server.poll() is not None:
             return False
         if time.monotonic() > deadline:
             server.kill()
             server.wait()
-            raise AssertionError("PostgreSQL is not ready\n" + log.read_text())
+            raise AssertionError("it is not ready\n" + log.read_text())
         time.sleep(0.05)
     return True

@@ -206,8 +206,8 @@ async def _one(
     body: bytes | None = None,
     *,
     once: bool = False,
-    read: float = 10.0,
-    connect: float = 10.0,
+    read: float = 60.0,
+    connect: float = 60.0,
 ) -> tuple[int, bytes, dict[str, str]]:
     request = Request(method, url, {}, body, Timeouts(connect=connect, read=read), once=once)
     response = await transport.send(request)

@@ -70,7 +70,7 @@ def test_the_refusal_is_seen(
     refusing = Refusing()
     context, pem, _ = certificate(tmp_path) if secure else (None, None, "")
     with FieldServer(getattr(refusing, name), tls=context) as server:
-        (result,) = calls(server.url, method="POST", body=BIG, once=True, read=3.0, ca=pem and str(pem))
+        (result,) = calls(server.url, method="POST", body=BIG, once=True, read=60, ca=pem and str(pem))
         refusing.over.set()
     met = not isinstance(result, Exception) and result[0] == status
     expect(f"server that {name}: the refusal is seen", met, short(result))

@@ -81,7 +81,7 @@ def test_one_connection_serves_several_requests(
     calls: Any, good: Any, options: dict[str, Any], count: int, expect: Expectations
 ) -> None:
     with FieldServer(keep, tls=context(good, **options)) as server:
-        results = calls(server.url, count, 0.3, ca=str(good[0]), connect=5, read=5)
+        results = calls(server.url, count, 0.3, ca=str(good[0]), connect=60, read=60)
         made = server.connections
     met = all(not isinstance(result, Exception) for result in results) and made == 1
     expect("answered over one connection", met, (made, [short(result) for result in results]))
@@ -95,7 +95,7 @@ def test_an_answer_without_length_that_is_cut_is_no_foreign_error(calls: Any, go
         os.close(connection.sock.detach())  # no close_notify: as an attacker who cuts the wire would look
 
     with FieldServer(ragged, tls=context(good)) as server:
-        (result,) = calls(server.url, ca=str(good[0]), connect=5, read=5)
+        (result,) = calls(server.url, ca=str(good[0]), connect=60, read=60)
     expect("told in our words", not isinstance(result, Exception) or ours(result), short(result))
 
 
@@ -109,7 +109,7 @@ def test_a_certificate_that_is_none_is_refused(
 ) -> None:
     pair = authority(tmp_path, name, **made)
     with FieldServer(keep, tls=context(pair)) as server:
-        (result,) = calls(server.url, ca=str(pair[0]), connect=5, read=5)
+        (result,) = calls(server.url, ca=str(pair[0]), connect=60, read=60)
     met = ours(result) and reason in str(result).lower()
     expect(f"{name}: refused, our error, reason named", met, short(result))
     expect("trying again does not help", getattr(result, "retryable", None) is False, short(result))
@@ -121,7 +121,7 @@ def test_an_authority_that_is_not_marked_as_critical_is_refused_or_taken(
 ) -> None:
     pair = authority(tmp_path, "loose", critical=False)
     with FieldServer(keep, tls=context(pair)) as server:
-        (result,) = calls(server.url, ca=str(pair[0]), connect=5, read=5)
+        (result,) = calls(server.url, ca=str(pair[0]), connect=60, read=60)
     expect("as the system's OpenSSL sees it", not isinstance(result, Exception) or ours(result), short(result))
 
 
@@ -136,7 +136,7 @@ def test_servers_that_speak_something_else_are_told_in_our_words(calls: Any, goo
         ):
             (result,) = calls(url, ca=str(good[0]), connect=1, read=1)
             expect(f"{what}: our error", ours(result), short(result))
-        (result,) = calls(h2.url, ca=str(good[0]), connect=5, read=5)
+        (result,) = calls(h2.url, ca=str(good[0]), connect=60, read=60)
         expect("h2 only: an answer or our error", not isinstance(result, Exception) or ours(result), short(result))
 
 

@@ -53,7 +53,7 @@ def echo(connection: Connection) -> None:
 @pytest.mark.parametrize("url", NAMES)
 def test_a_name_that_is_none_is_our_error(calls: Any, url: str, expect: Expectations) -> None:
     with FieldServer(echo) as server:
-        (result,) = calls(url.format(port=server.port), connect=5, read=5)
+        (result,) = calls(url.format(port=server.port), connect=60, read=60)
     expect("our error or an answer", not isinstance(result, Exception) or ours(result), short(result))
 
 

@@ -13,11 +13,12 @@ import time
 from typing import Any
 
 from tests.cases.chain.field import Connection, Expectations, FieldServer, attempt, kept, ours, told
+from tests.patience import PATIENCE
 from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import AsyncTransport, SyncTransport, run
 
-PATIENT = Timeouts(connect=5, read=5)
+PATIENT = Timeouts(connect=PATIENCE, read=PATIENCE)
 
 
 def echo(connection: Connection) -> None:
@@ -81,7 +82,7 @@ def test_8_threads_with_impatience_and_half_read_answers(expect: Expectations) -
     errors: list[str] = []
 
     async def one(url: str, number: int, chance: random.Random) -> bytes | None:
-        times = Timeouts(connect=5, read=chance.choice([0.01, 5, 5]))
+        times = Timeouts(connect=PATIENCE, read=chance.choice([0.01, PATIENCE, PATIENCE]))
         response = await transport.send(Request("GET", f"{url}/{number:05d}", timeouts=times))
         if chance.random() >= 0.3:
             return await read_all(response, 1 << 20)

@@ -406,7 +406,7 @@ class TestClosing:
         transport = SyncTransport()
 
         async def work() -> None:
-            response = await transport.send(Request("GET", server.url, timeouts=Timeouts(read=5)))
+            response = await transport.send(Request("GET", server.url, timeouts=Timeouts(read=PATIENCE)))
             async for _ in response.chunks():
                 transport.close()
 

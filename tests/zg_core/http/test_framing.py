@@ -36,7 +36,7 @@ from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import LIBRARY, Transport
 
-QUICK = Timeouts(connect=10.0, read=10.0)
+QUICK = Timeouts(connect=60.0, read=60.0)
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 BROKEN, NOTHING = "a body that breaks", "no answer"

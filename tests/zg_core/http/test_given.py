@@ -24,8 +24,8 @@ from zg_core.http.messages import Request, read_all
 from zg_core.http.timeouts import Timeouts
 from zg_core.http.transport import LIBRARY, AsyncTransport, SyncTransport, Transport, run
 
-SLOW = Timeouts(connect=5.0, read=60.0, first_token=0.2, stall=60.0)
-STALLING = Timeouts(connect=5.0, read=60.0, first_token=60.0, stall=0.2)
+SLOW = Timeouts(connect=60.0, read=60.0, first_token=0.2, stall=60.0)
+STALLING = Timeouts(connect=60.0, read=60.0, first_token=60.0, stall=0.2)
 
 
 def _fork(url: str) -> None:

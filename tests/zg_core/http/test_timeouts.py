@@ -22,8 +22,8 @@ from zg_core.http.transport import Transport
 ROOT = Path(__file__).resolve().parents[3]
 DRIP = [bytes([b]) for b in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2000]
 ENDLESS = Drip([b"1;x=", *[b"x"] * 2000])  # the extension of a chunk's size
-SLOW = Timeouts(connect=5.0, read=60.0, first_token=0.2, stall=60.0)
-STALLING = Timeouts(connect=5.0, read=60.0, first_token=60.0, stall=0.2)
+SLOW = Timeouts(connect=60.0, read=60.0, first_token=0.2, stall=60.0)
+STALLING = Timeouts(connect=60.0, read=60.0, first_token=60.0, stall=0.2)
 
 
 class TestDeadlines:
@@ -62,7 +62,7 @@ class TestDeadlines:
         def whole(seconds: float, server: Server) -> tuple[int, bytes]:
             count = int(2 * seconds / Drip.SECONDS)  # all pieces take at least twice as long
             server.script = [[HEAD + chunk(b"a"), Drip([chunk(b"x")] * count), chunk(b"")]]
-            times = Timeouts(connect=5.0, read=60.0, first_token=seconds, stall=seconds)
+            times = Timeouts(connect=60.0, read=60.0, first_token=seconds, stall=seconds)
             return count, drive(fetch(server.url, timeouts=times))[2]
 
         count, body = patiently(whole, (BodyBroken, ProviderUnavailable))
@@ -76,7 +76,7 @@ class TestDeadlines:
     def test_a_whole_that_does_not_come_in_time(self, server: Any, drive: Any, steps: list[Step]) -> None:
         server.script = [steps]
         with pytest.raises((BodyBroken, OutcomeUnknown)):
-            drive(fetch(server.url, timeouts=Timeouts(connect=5.0, read=60.0, whole=0.3), once=True))
+            drive(fetch(server.url, timeouts=Timeouts(connect=60.0, read=60.0, whole=0.3), once=True))
         assert server.gone.wait(PATIENCE), "the connection stays open"
 
     @pytest.mark.parametrize("given", [None, 5, (5, 60), (5, 60, 5, 5)], ids=repr)
@@ -86,12 +86,12 @@ class TestDeadlines:
     def test_the_clock_of_one_response_does_not_bind_the_next_on_its_connection(self, drive: Any) -> None:
         def both(seconds: float, server: Server) -> tuple[list[bytes], list[int]]:
             server.script = [[answer(b"one")], [Pause(2 * seconds), answer(b"two")]]
-            first = Timeouts(connect=5.0, read=60.0, first_token=seconds, stall=seconds)
+            first = Timeouts(connect=60.0, read=60.0, first_token=seconds, stall=seconds)
 
             async def work(transport: Transport) -> list[bytes]:
                 return [
                     await read_all(await transport.send(Request("GET", server.url, timeouts=times)), 100)
-                    for times in (first, Timeouts(connect=5.0, read=60.0))
+                    for times in (first, Timeouts(connect=60.0, read=60.0))
                 ]
 
             return drive(work), [received.connection for received in server.received]

@@ -38,7 +38,7 @@ def recording(tmp_path: Path) -> Path:
 
 
 def request(server: Server, body: Upload) -> Request:
-    return Request("POST", server.url, {"X-Of": "test"}, body, Timeouts(connect=10, read=10), once=True)
+    return Request("POST", server.url, {"X-Of": "test"}, body, Timeouts(connect=60, read=60), once=True)
 
 
 def test_a_body_knows_its_size_and_hash_and_holds_no_file(recording: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import zg_core.serve
+from tests.patience import until
 from tests.zg_core.serve.serving import QUESTION, Running, running, settings_of
 from zg_core.errors import ConfigError
 from zg_core.localnet import LocalNet, LocalProvider, LocalWallet
@@ -84,12 +85,7 @@ def test_calls_of_other_programs_with_the_same_store_show_too(reach: dict[str, A
         secret, _ = Keys(Store.open(store)).create("alice", allowance_of("1/day"))
         last = watching.get(f"{API}/calls").json["last"]
         found = working.chat(GOOD, Authorization=f"Bearer {secret.reveal()}").headers["x-zerog-receipt"]
-        calls: list[Any] = []
-        for _ in range(200):  # it looks once a second
-            calls = watching.get(f"{API}/calls?after={last}").json["calls"]
-            if calls:
-                break
-            threading.Event().wait(0.1)
+        calls = until(lambda: watching.get(f"{API}/calls?after={last}").json["calls"])  # it looks once a second
         assert [(each["id"], each["caller"]) for each in calls] == [(found, "alice")]
         assert watching.get(f"{API}/calls?after={calls[0]['number']}").json["calls"] == []
         own = watching.chat(GOOD).headers["x-zerog-receipt"]
