@@ -36,8 +36,10 @@ def checked(model: type, name: str) -> Any:
     if name in vars(model) and inspect.isfunction(inner):
         inner.__signature__ = inspect.signature(inner)  # type: ignore[attr-defined] # spans look at it in every call
 
+    own = {"tools", *(name for name in inspect.signature(method).parameters if name in _OWN)}
+
     def check(self: LlamaIndexFields, kwargs: Mapping[str, Any]) -> None:
-        passed = {name: value for name, value in kwargs.items() if name not in _OWN}
+        passed = {name: value for name, value in kwargs.items() if name not in own}
         if passed:
             self._rules().split(passed, self._secrets)
 

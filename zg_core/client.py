@@ -269,10 +269,12 @@ class _Client:
             sources=settings.sources,
             environ=environ,
         )
-        with blaming("api_key", settings.sources), blaming("backend", settings.sources):
+        by_variable = settings.sources if backend is None else {}
+        with blaming("api_key", settings.sources), blaming("backend", by_variable):
             key = settings.api_key if wallet_given is None or api_key is not None else None
             made = registry.chosen(backend, key=key, said=settings.backend)
-        self.backend: Backend = made.make(setting)
+        with blaming("backend", by_variable if made.name == settings.backend else {}, about=" Router "):
+            self.backend: Backend = made.make(setting)
         """How inference is reached."""
         self.network = getattr(self.backend, "network", self.network)
         bound = getattr(self.backend, "provider", None)  # a key may be good for one provider only
@@ -287,7 +289,7 @@ class _Client:
             self.backend,
             self.task,
             self._transport,
-            provider=setting.provider or bound,
+            provider=bound or setting.provider,  # a key that was passed wins over the environment's provider
             model=settings.model,
             choose=choice(self.backend, setting),
         )

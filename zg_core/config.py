@@ -333,13 +333,14 @@ class Settings:
             key = conceal(pick("private_key", None, *KEY_NAMES))
             token = conceal(pick("api_key", None, "ZEROG_API_KEY"))
         asked = provider is None and model is None
+        demand = pick("verify", verify, "ZEROG_VERIFY")
         return cls(
             network=base,
             private_key=key if key is not None and key.reveal() else None,
             api_key=token if token is not None and token.reveal() else None,
             provider=_provider(pick("provider", provider, *(("ZEROG_PROVIDER",) if asked else ())), sources),
             model=pick("model", model, *(("ZEROG_MODEL",) if asked else ())),
-            verify=pick("verify", verify, "ZEROG_VERIFY") or "warn",
+            verify="warn" if demand is None else demand,
             backend=pick("backend", None, "ZEROG_BACKEND"),
             store=pick("store", store, "ZEROG_STORE") or "memory:",
             chosen=wanted is not None,

@@ -136,6 +136,10 @@ class Wallet:
         # Of either case: the two that people write.
         return self._secret.reveal().encode() in data or self._secret.reveal().upper().encode() in data
 
+    def _digits(self) -> str:
+        """The key as hex digits, to look for it where it may not be; "" as long as it was not needed."""
+        return "" if self._secret is None else self._secret.reveal()
+
     def _unlock(self) -> bytes:
         if self._secret is None:
             key = parse_private_key(self._load())

@@ -210,6 +210,18 @@ def test_a_secret_is_known_beside_the_parameters_too(
     assert not wire
 
 
+def test_the_key_of_a_wallet_object_is_known_too(
+    local: LocalNet, wire: list[bytes], talk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ZEROG_PRIVATE_KEY")
+    wallet, heard = local.new_wallet(), Everything()
+    model = ChatZeroG(provider=local.providers[2].address, wallet=Wallet.from_key(wallet.private_key))
+    with pytest.raises(zg_core.ArgumentError, match="key or token"):
+        talk.invoke(model, "q", user=wallet.private_key, config={"callbacks": [heard]})
+    assert wallet.private_key[2:] not in repr(heard.told)
+    assert not wire
+
+
 def test_a_secret_in_the_place_of_a_name_or_word_is_not_repeated(model: ChatZeroG, local: LocalNet) -> None:
     key = local.wallet.private_key
     refused: list[Callable[[], Any]] = [

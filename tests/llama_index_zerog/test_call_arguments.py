@@ -177,6 +177,15 @@ BESIDE: dict[str, Callable[[ZeroG, Any], Any]] = {
 }
 
 
+@pytest.mark.parametrize("name", ["prompt", "user_msg", "chat_history"])
+def test_what_another_method_takes_is_refused_before_events_hear_of_it(
+    llm: ZeroG, net: LocalNet, told: list[str], name: str
+) -> None:
+    with pytest.raises(TypeError, match=name):
+        llm.chat(MESSAGES, **{name: net.wallet.private_key})
+    assert net.wallet.private_key[2:] not in str(told)
+
+
 @pytest.mark.parametrize("way", BESIDE)
 def test_a_secret_is_known_beside_the_parameters_too(llm: ZeroG, net: LocalNet, told: list[str], way: str) -> None:
     before = prompts(net)

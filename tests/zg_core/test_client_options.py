@@ -19,6 +19,7 @@ from zg_core import (
     OutcomeUnknown,
     Policy,
     ProviderUnavailable,
+    SessionRejected,
     VerificationWarning,
     async_openai_client,
     openai_client,
@@ -308,6 +309,7 @@ def test_a_provider_of_the_environment_is_named_where_it_does_not_serve_the_call
 @pytest.mark.parametrize(
     "argument",
     [
+        {"verify": ""},
         {"attest": 9},
         {"minimum": "x"},
         {"kinds": ["x"]},
@@ -328,6 +330,41 @@ def test_a_variable_is_not_blamed_for_what_an_argument_says(at: dict[str, Any], 
     assert "ZEROG_PROVIDER" not in str(caught.value)
     if "inference" in argument:
         assert "inference=" in caught.value.hint
+
+
+def test_the_key_that_is_passed_says_whose_it_is_whatever_provider_the_environment_names(
+    at: dict[str, Any], net: LocalNet
+) -> None:
+    with ChatClient(**at) as client:
+        key = client.token().reveal()
+    passed = {**at, "private_key": None, "provider": None, "api_key": key}
+    elsewhere = {"ZEROG_PROVIDER": net.providers[1].address}
+    with ChatClient(**{**passed, "environ": elsewhere}) as client:
+        assert client.create(QUESTION).receipt.provider == at["provider"]
+        with pytest.raises(ModelNotServed) as unserved:
+            client.create({**QUESTION, "model": "chat-tls"})
+    assert "ZEROG_PROVIDER" not in unserved.value.hint
+    both = {**passed, "api_key": None, "environ": {**elsewhere, "ZEROG_API_KEY": key}}
+    with ChatClient(**both) as client, pytest.raises(SessionRejected) as caught:
+        client.create(QUESTION)
+    assert "ZEROG_API_KEY says so; ZEROG_PROVIDER says so" in caught.value.hint
+    with (
+        ChatClient(**{**passed, "provider": net.providers[1].address}) as client,
+        pytest.raises(SessionRejected) as caught,
+    ):
+        client.create(QUESTION)
+    assert "says so" not in caught.value.hint
+
+
+def test_the_backend_is_blamed_on_whoever_named_it(at: dict[str, Any]) -> None:
+    settings = {name: value for name, value in at.items() if name != "provider"} | {"model": "chat-ml"}
+    with pytest.raises(ConfigError, match="no Router is known") as caught:
+        ChatClient(**{**settings, "environ": {"ZEROG_BACKEND": "router"}})
+    assert "ZEROG_BACKEND says so" in caught.value.hint
+    for backend in ("moon", "router"):
+        with pytest.raises(ConfigError) as caught:
+            ChatClient(**{**settings, "backend": backend, "environ": {"ZEROG_BACKEND": "router"}})
+        assert "ZEROG_BACKEND" not in str(caught.value)
 
 
 @pytest.mark.parametrize("loop", [False, True], ids=["sync", "async"])

@@ -393,9 +393,9 @@ class ClientFields(OwnsClients, BaseModel):
     def _secrets(self) -> tuple[str, ...]:
         """What no parameter of a request may hold, in lower case."""
         held = (self.private_key, self.api_key, *(secret_from_env(name)() for name in (*KEY_NAMES, "ZEROG_API_KEY")))
-        texts = (
-            secret.get_secret_value().lower().removeprefix("0x") for secret in held if isinstance(secret, SecretStr)
-        )
+        texts = [each.get_secret_value().lower().removeprefix("0x") for each in held if isinstance(each, SecretStr)]
+        if self.wallet is not None:
+            texts.append(self.wallet._digits())  # noqa: SLF001 - nobody else is told
         return tuple(text for text in texts if len(text) >= _SHORTEST)
 
     # as data

@@ -115,6 +115,8 @@ class ApiKeyCredential:
         self._key = Secret(bare(key))
         learn(self._key.reveal())
         self._checked = False
+        self.said_by: tuple[str, ...] = ()
+        """Variables that named it and the provider, where it was variables."""
 
     @property
     def address(self) -> str:
@@ -129,9 +131,8 @@ class ApiKeyCredential:
         """
         claims = self.claims
         if not same_address(claims.provider, provider):
-            raise _rejected(
-                f"the API key is for provider {claims.provider}, not {provider}", "other_provider", provider
-            )
+            said = f"the API key is for provider {claims.provider}, not {provider}"
+            raise _rejected(said, "other_provider", provider, "; ".join(f"{name} says so" for name in self.said_by))
         if claims.expires_at and claims.expires_at <= _now_ms():
             clock = f"or set the clock: {clocks({})}"
             raise _rejected("the API key has expired", "expired", provider, clock)

@@ -64,15 +64,21 @@ class Direct:
     def make(self, setting: Setting) -> DirectBackend:
         """See `Options.make`."""
         from zg_core.backends.direct.backend import DirectBackend
-        from zg_core.backends.direct.credentials import credential_of
+        from zg_core.backends.direct.credentials import ApiKeyCredential, credential_of
         from zg_core.config import blaming, source
         from zg_core.contracts.reader import ChainReader
 
         network, provider = self._network(setting.network), setting.provider
         if provider is not None:
             provider = check_contract(provider, source("provider", setting.sources))
-        with blaming("api_key", setting.sources):
+        sources = setting.sources
+        with blaming("api_key", sources):
             credential = credential_of(setting.wallet, setting.api_key)
+        if isinstance(credential, ApiKeyCredential):
+            if "provider" in sources and "api_key" not in sources:
+                provider = None  # the key was passed and is for one provider; that one wins over the environment's
+                sources = {name: variable for name, variable in sources.items() if name != "provider"}
+            credential.said_by = tuple(sources[name] for name in ("api_key", "provider") if name in sources)
         keys = None
         if self.sealed or setting.sealed:
             from zg_core.verify.attestation.sealing_keys import SealingKeys
@@ -93,7 +99,7 @@ class Direct:
             model=setting.model,
             store=setting.store,
             attestation=setting.attestation,
-            sources=setting.sources,
+            sources=sources,
             record_age=check_age(age),
             careful=setting.careful,
             retries=setting.retries,
