@@ -142,14 +142,13 @@ def test_no_test_forks_the_process_that_runs_tests(read: list[tuple[Path, ast.Mo
 
 WAITS = {"wait", "join", "result", "exception", "acquire", "communicate", "wait_for", "poll", "resolve", "aresolve"}
 OPENS = {"run", "open", "urlopen", "HTTPConnection", "create_connection", "wait_for_transaction_receipt"}
-SHORT = {"tests/interop/client.py", "tests/interop/media.py"}  # programs of another environment: they import no tests
 
 
 def test_what_must_come_is_waited_for_as_long_as_it_takes(read: list[tuple[Path, ast.Module]]) -> None:
     """A few seconds are enough until a machine is busy: then they decide, and what is tested does not."""
     found = []
     for path, tree in read:
-        if place(path) in SHORT or path.parent.name in {"bench", "soak"}:
+        if path.parent.name in {"bench", "soak"}:
             continue
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")

@@ -6,6 +6,7 @@ Beside each stands the honest control. What he bills is corrected by the next re
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -188,7 +189,8 @@ class TestRefusals:
     """He serves, bills and says that he did not: the chain is asked once that can have cost as much as the budget."""
 
     @pytest.mark.parametrize("lies", [True, False], ids=["lying", "honest"])
-    def test_a_limits_worth_of_them_is_looked_at_without_being_asked(self, given, provider, tally, lies):
+    def test_a_limits_worth_of_them_is_looked_at_without_being_asked(self, given, provider, tally, lies, monkeypatch):
+        monkeypatch.setattr("zg_core.backends.direct.audit.referee._EVERY", math.inf)  # else a minute is enough
         limit = neuron(most_of(given) * 3 // 2)
         fault, before = ("refused_after_service" if lies else "unavailable"), len(provider.log)
         with ChatClient(**given, budget=Budget(per_run=limit)) as client:
@@ -198,7 +200,7 @@ class TestRefusals:
             compared = referee._compared
             referee._compared = lambda *seen: looks.append(seen) or compared(*seen)
             client.create(QUESTION)
-            end = time.monotonic() + 40  # a look is due after a minute in any case
+            end = time.monotonic() + PATIENCE
             with provider.fault(fault, times=None):
                 try:
                     while time.monotonic() < end and (lies or len(looks) < 3):
@@ -206,6 +208,7 @@ class TestRefusals:
                             client.create(QUESTION)
                 except BudgetExceeded:
                     pass
+            assert time.monotonic() < end, "nobody looks"
             refused = [receipt for receipt in client.receipts if receipt.outcome == "refused"]
             if lies:
                 assert client.spending.discrepancies()[0].counted

@@ -21,6 +21,7 @@ from zerog_py_sdk.verifier import ResponseVerifier, verify_tee_response
 
 OG = 10**18
 HOUR_MS = 3_600_000
+PATIENCE = 600  # as in tests.patience, which this environment has not
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 
 # The client prints while it works; our lines have to stay whole.
@@ -125,13 +126,13 @@ class World:
 
     def ask_until_refused(self, api_key):
         """Ask with a key until it is dead: chain state is trusted for a while, expiry is judged in whole seconds."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
                 self.ask(api_key=api_key)
             except BadRequestError as error:
                 return error.response.json()["error"]
-        raise AssertionError("the key was still served after 10 s")
+        raise AssertionError(f"the key was still served after {PATIENCE} s")
 
     def signature_of(self, chat_id):
         """A signature, from where the client says it is, fetched as the client does."""
@@ -309,7 +310,9 @@ def signature_check():
 @step
 def changed_body_is_accepted():
     # Known fault: nothing compares the signed hashes with what was received.
-    requests.post(f"{world.service.url}/_local/fault", json={"fault": "body_changed"}, timeout=10).raise_for_status()
+    requests.post(
+        f"{world.service.url}/_local/fault", json={"fault": "body_changed"}, timeout=PATIENCE
+    ).raise_for_status()
     completion, chat_id, hashes = world.ask(headers=world.headers())
     check(world.signature_of(chat_id).text != hashes, "the body was not changed")
     text = completion.choices[0].message.content
@@ -322,8 +325,8 @@ def changed_body_is_accepted():
 
 @step
 def settlement():
-    requests.post(f"{world.service.url}/_local/settle", timeout=10).raise_for_status()
-    book = requests.get(f"{world.service.url}/_local/log", timeout=10).json()["log"]
+    requests.post(f"{world.service.url}/_local/settle", timeout=PATIENCE).raise_for_status()
+    book = requests.get(f"{world.service.url}/_local/log", timeout=PATIENCE).json()["log"]
     spent = sum(int(entry["fee"]) for entry in book if entry["user"] == world.broker.get_address())
     account = world.broker.inference.get_account(world.provider)
     check(account.balance == 3 * OG - spent, f"{3 * OG - account.balance} neuron were taken, {spent} were billed")

@@ -132,7 +132,7 @@ class Payer:
         self.where |= {"private_key": self.wallet.private_key, "environ": {}, "store": f"sqlite:///{tmp_path}/it.db"}
 
     def run(self, **job) -> object:
-        return Run({"broker": self.where, "sending": {"timeout": 60, "heal_after": 0.05}, **job}).result()
+        return Run({"broker": self.where, "sending": {"timeout": 1000, "heal_after": 0.05}, **job}).result()
 
     def broker(self) -> Broker:
         return Broker(**self.where, sending=Sending(timeout=PATIENCE, heal_after=0.05))

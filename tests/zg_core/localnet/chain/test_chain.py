@@ -504,11 +504,13 @@ def test_a_snapshot_is_used_up_with_all_later_ones(chain: Chain) -> None:
 
 
 def test_snapshot_and_revert_cost_next_to_nothing(chain: Chain) -> None:
-    began = time.thread_time()
-    for _ in range(100):
-        chain.revert(chain.snapshot())
-    took = (time.thread_time() - began) / 100
-    assert took < 0.002, f"{took * 1000:.2f} ms for a snapshot and a revert"
+    took = []
+    for _ in range(10):
+        began = time.thread_time()
+        for _ in range(10):
+            chain.revert(chain.snapshot())
+        took.append((time.thread_time() - began) / 10)
+    assert min(took) < 0.002, f"{min(took) * 1000:.2f} ms for a snapshot and a revert"
 
 
 def test_a_fresh_snapshot_after_each_revert_always_leads_back(chain: Chain) -> None:
