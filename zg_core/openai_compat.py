@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import cache
@@ -49,9 +50,9 @@ _NOWHERE = "wss://zerog.invalid"
 _RETRIES: ContextVar[int | None] = ContextVar("zerog_openai_retries", default=None)
 """How often the request under way may be sent again: the official client's own retries would not know what was paid."""
 _OWN_HEADERS = frozenset(
-    {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "idempotency-key"}
-    | {"transfer-encoding", "user-agent"}
+    {"accept", "accept-encoding", "connection", "content-type", "idempotency-key", "transfer-encoding"}
 )
+_AGENT = re.compile(r"(Async)?OpenAI/Python \S+$")
 _OWN_PREFIXES = ("x-stainless-", "openai-")  # they tell of the machine and of its owner
 _CONNECTION = ("connect_failed", "connection_lost", "timeout")
 _ADVICE = "it takes what ChatClient takes"
@@ -336,15 +337,23 @@ async def _relayed(
     if most is not None and most != core.calls.retries.most:
         retries = replace(core.calls.retries, most=most)
     timeouts = _timeouts(request.extensions.get("timeout") or {}, core.calls.timeouts)
-    options = Options(timeouts, extra_headers(dict(_others(request.headers)), "extra_headers"), retries)
+    options = Options(timeouts, extra_headers(dict(_others(request, len(data))), "extra_headers"), retries)
     return await core.calls.relay(data, path, form=Form.TIDY, options=options)
 
 
-def _others(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The headers that the official client does not set by itself."""
-    for name, value in headers.items():
-        own = name.lower() in _OWN_HEADERS or name.lower().startswith(_OWN_PREFIXES)
-        if not own and (name.lower() != "authorization" or value != f"Bearer {_KEY}"):
+def _others(request: Any, length: int) -> Iterator[tuple[str, str]]:
+    """The headers that the official client does not set by itself, or not so."""
+    usual = {
+        "authorization": lambda value: value == f"Bearer {_KEY}",
+        "content-length": lambda value: value == str(length),
+        "host": lambda value: value == request.url.netloc.decode("ascii"),
+        "user-agent": _AGENT.match,
+    }
+    for name, value in request.headers.items():
+        low = name.lower()
+        theirs = usual.get(low)
+        own = low in _OWN_HEADERS or low.startswith(_OWN_PREFIXES) if theirs is None else theirs(value)
+        if not own:
             yield name, value
 
 

@@ -370,7 +370,7 @@ def test_headers_and_timeout_of_a_call_are_honoured_and_not_in_the_body(
     (head,) = seen.heads
     assert (head["x-team"], head["x-run"]) == ("search", "7")
     assert body(wire) == {}
-    with pytest.raises(zg_core.ConfigError, match="Authorization is ours"):
+    with pytest.raises(zg_core.ConfigError, match="extra_headers: Authorization is ours"):
         ask("q", extra_headers={"Authorization": "Bearer mine"})
 
     def given_up(seconds: float) -> None:

@@ -315,7 +315,7 @@ def test_headers_and_timeout_of_a_call_are_honoured_and_not_in_the_body(
     assert set(sent()) == {"model", "messages"}
     list(mine.stream_complete("q", extra_headers={"X-Run": "8"}, timeout=60))
     assert seen.heads[-1]["x-run"] == "8"
-    with pytest.raises(zg_core.ConfigError, match="Host is ours"):
+    with pytest.raises(zg_core.ConfigError, match="extra_headers: Host is ours"):
         mine.complete("q", extra_headers={"Host": "elsewhere"})
 
     def given_up(seconds: float) -> None:

@@ -100,6 +100,15 @@ def test_headers_of_client_and_call_go_out_beside_ours(at: dict[str, Any], wire:
     assert head["authorization"].startswith("Bearer app-sk-")
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_header_goes_out_once_however_its_name_is_written(at: dict[str, Any], wire: Wire, way: str) -> None:
+    mine = httpx2.AsyncClient(transport=wire) if way.startswith("async") else httpx2.Client(transport=wire)
+    ask({**at, "http_client": mine, "headers": {"X-TEAM": "search", "user-agent": "client"}}, way,
+        headers={"x-team": "chat", "USER-AGENT": "call"})  # fmt: skip
+    (head,) = wire.heads
+    assert (head["x-team"], head["user-agent"]) == ("chat", "call")
+
+
 def test_the_headers_reach_a_provider_over_our_own_connections_too(at: dict[str, Any], provider: LocalProvider) -> None:
     with ChatClient(**at, headers={"X-Team": "search"}) as client:
         assert client.create(QUESTION).receipt.verdict.status == "verified"

@@ -235,7 +235,22 @@ def test_nothing_tells_the_provider_about_the_machine(official, watched, monkeyp
     assert "vendor" not in str(sent)
 
 
-@pytest.mark.parametrize("headers", [{"Authorization": "Bearer mine"}, {"X-Payment": "all of it"}])
+def test_the_name_that_a_program_gives_itself_goes_out(official, watched):
+    settings, seen = watched
+    official.call(settings, extra_headers={"User-Agent": "my-agent/1"})
+    assert [sent["user-agent"] for sent in seen] == ["my-agent/1"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer mine"},
+        {"X-Payment": "all of it"},
+        {"Host": "elsewhere.example"},
+        {"Content-Length": "1"},
+    ],
+    ids=lambda headers: next(iter(headers)),
+)
 def test_headers_that_let_a_request_in_are_refused(official, watched, headers):
     settings, seen = watched
     with pytest.raises(ConfigError) as caught:

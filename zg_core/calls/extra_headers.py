@@ -9,7 +9,7 @@ from typing import Any
 from zg_core.config import SecretHeaders
 from zg_core.errors import ConfigError
 
-__all__ = ["extra_headers"]
+__all__ = ["beside", "extra_headers"]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
@@ -18,6 +18,8 @@ _OURS = frozenset({
     "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type", "expect",
     "host", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 })  # fmt: skip
+_REPLACING = {"accept": "Accept", "user-agent": "User-Agent"}
+"""What every request has, as it is written there."""
 _PAYMENT = ("payment", "x-payment", "x-upto-")
 
 
@@ -44,7 +46,20 @@ def extra_headers(given: object, name: str = "headers") -> Mapping[str, str]:
         problem = _problem(header, value)
         if problem:
             raise ConfigError(f"{name}: {problem}", code="bad_headers", hint="take it out; see docs/chat-model.md")
-    return SecretHeaders(given)
+    return SecretHeaders({_REPLACING.get(header.lower(), header): value for header, value in given.items()})
+
+
+def beside(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Mapping[str, str]:
+    """Headers of a client and of one call, which replace those of the same name, however it is written.
+
+    Example:
+        >>> beside(SecretHeaders({"X-Team": "search", "X-Run": "7"}), SecretHeaders({"x-team": "chat"}))
+        SecretHeaders(X-Run, x-team)
+    """
+    if not theirs or not ours:
+        return theirs or ours
+    replaced = {name.lower() for name in theirs}
+    return SecretHeaders({name: value for name, value in ours.items() if name.lower() not in replaced}, theirs)
 
 
 def _problem(header: Any, value: Any) -> str:

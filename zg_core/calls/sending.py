@@ -12,6 +12,7 @@ from zg_core.backends.service import Grant
 from zg_core.calls import observing
 from zg_core.calls.budgets import budgets_of
 from zg_core.calls.call import Call
+from zg_core.calls.extra_headers import beside
 from zg_core.calls.gate import gate_of, pace_of
 from zg_core.calls.pace import Word
 from zg_core.calls.retries import Attempts
@@ -308,23 +309,23 @@ class Sending:
 
     def _refuse_secrets(self, call: Call, ask: Ask) -> None:
         assert call.grant is not None  # noqa: S101 - the caller has one
-        provider, headers = call.receipt.provider, call.grant.headers
+        provider, granted = call.receipt.provider, call.grant.headers
         before = self._granted.get(provider)
-        if before is None or before[0] is not headers:
-            self._granted[provider] = headers, _secret_in(headers) or (before and before[1])
+        if before is None or before[0] is not granted:
+            self._granted[provider] = granted, _secret_in(granted) or (before and before[1])
         sent = call.exchange.sent
         written = sent if isinstance(sent, bytes) else sent.in_memory()
         sealed = call.body is not None and call.body.key is not None
         meant = (
             (encode_body(ask.payload),) if sealed and call.task.form == "json" else ()
         )  # what was written before it was sealed
-        beside = [
+        headers = [
             f"{name}: {value}"
             for given in (self._headers, ask.options.headers)
             if given
             for name, value in given.items()
         ]
-        for said in (written, *meant, *(each.encode() for each in beside)):
+        for said in (written, *meant, *(each.encode() for each in headers)):
             if self._gives_away(said) or any(
                 each is not None and each.reveal().encode() in said for _, each in list(self._granted.values())
             ):
@@ -333,7 +334,7 @@ class Sending:
                     code="secret_in_request",
                     hint="look for it in messages, parameters and headers of this call, and in headers of the client",
                 )
-        if any(map(holds_token, beside)) or (
+        if any(map(holds_token, headers)) or (
             any(len(said) > _LONG or b"app-sk-" in said for said in (written, *meant))
             and any(map(holds_token, _beside_words(ask.payload)))
         ):
@@ -401,7 +402,9 @@ class Sending:
         request = Request(
             "POST",
             (base.removesuffix("/proxy") + "/async" if ask.options.aside else base) + call.task.path,
-            SecretHeaders(self._headers, ask.options.headers, grant.headers, {"Content-Type": sealed.content_type}),
+            SecretHeaders(
+                beside(self._headers, ask.options.headers), grant.headers, {"Content-Type": sealed.content_type}
+            ),
             call.exchange.sent,
             (ask.options.timeouts or self._timeouts).held(sealed.held),
             once=True,

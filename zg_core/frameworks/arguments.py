@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zg_core.calls.extra_headers import extra_headers
 from zg_core.config import Secret
 from zg_core.errors import ArgumentError
 from zg_core.tasks.parameters import REQUEST_OPTIONS, refuse_settings, setting_named
@@ -149,6 +150,7 @@ class CallRules:
             refuse_secrets(value, name, hidden)
         if headers is not None:
             refuse_secrets(headers, "extra_headers", hidden)
+            headers = extra_headers(headers, "extra_headers")
         return CallArguments(parameters, extra, timeout, headers)
 
     def check_extra(self, place: str, value: object, secrets: Iterable[str] = ()) -> None:
