@@ -196,6 +196,15 @@ def test_no_token_leaves_in_a_parameter_or_header_whosever_it_is(
     assert chats(provider) == before
 
 
+def test_no_token_leaves_beside_many_words(at: dict[str, Any], provider: LocalProvider) -> None:
+    question = {"messages": [{"role": "user", "content": "well " * 60_000}], "user": "app-sk-" + "c2VjcmV0" * 8}
+    before = chats(provider)
+    with ChatClient(**at) as client, pytest.raises(ConfigError) as caught:
+        client.create(question)
+    assert caught.value.code == "secret_in_request"
+    assert chats(provider) == before
+
+
 def test_no_key_leaves_as_the_name_of_a_header(at: dict[str, Any], provider: LocalProvider) -> None:
     before, name = chats(provider), f"X-{at['private_key']}"
     for settings, call in (({name: "1"}, {}), ({}, {name: "1"})):

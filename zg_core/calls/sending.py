@@ -70,6 +70,7 @@ _SECRET_LENGTH = 32  # with its scheme: what is shorter opens nothing, and may b
 _UNSEEN = "the provider does not see your last transaction yet"
 _STEP = 5.0  # seconds between two attempts while the other side may not see our own change yet
 _MAX_ERROR_BYTES = 1024 * 1024
+_LONG = 256 * 1024  # bytes of a request: what is longer is words, and looking through the rest costs less
 _WORDS = frozenset({"file", "image", "input", "messages", "prompt"})
 """What people write as they like, others' keys among it; parameters are ours to look through."""
 _REFUSAL_SECONDS = 10.0  # for its words; the status counts without them
@@ -333,7 +334,8 @@ class Sending:
                     hint="look for it in messages, parameters and headers of this call, and in headers of the client",
                 )
         if any(map(holds_token, beside)) or (
-            any(b"app-sk-" in said for said in (written, *meant)) and any(map(holds_token, _beside_words(ask.payload)))
+            any(len(said) > _LONG or b"app-sk-" in said for said in (written, *meant))
+            and any(map(holds_token, _beside_words(ask.payload)))
         ):
             raise ConfigError(
                 "a parameter or header of the request holds an API key or session token (app-sk-…); nothing was sent",
