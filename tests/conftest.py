@@ -15,7 +15,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -290,6 +290,15 @@ def _attacks(terminalreporter: Any) -> None:
     width = max(map(len, rows))
     for what, row in [("", {column: column for column in COLUMNS}), *sorted(rows.items()), ("all", total)]:
         terminalreporter.line(f"{what:<{width}}" + "".join(f"{row[column] or '':>10}" for column in COLUMNS))
+
+
+@pytest.fixture(scope="session")
+def _zerog_opengradient_net() -> Iterator[Any]:
+    """Instead of the plugin's: nothing is settled but where a test says so, after however many seconds."""
+    from zg_core.localnet import GatewaySettings, OpenGradientNet
+
+    with OpenGradientNet(settings=GatewaySettings(idle=None)) as network:
+        yield network
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,8 @@ def secrets_of(net: LocalNet, provider: LocalProvider) -> dict[str, dict[str, st
     """Settings that hold a key each, and what must not be shown."""
     now = time.time_ns() // 1_000_000
     wallet = Wallet.from_key(net.wallet.private_key)
-    key = make_token(wallet, provider.address, now_ms=now, generation=0, token_id=3, expires_at=now + 60_000).reveal()
+    later = now + 3_600_000
+    key = make_token(wallet, provider.address, now_ms=now, generation=0, token_id=3, expires_at=later).reveal()
     return {"private_key": {"private_key": net.wallet.private_key}, "api_key": {"api_key": key}}
 
 

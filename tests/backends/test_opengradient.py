@@ -9,7 +9,7 @@ import pytest
 
 from tests.backends.suite import Misdeed, Suite, World
 from zg_core import ChatClient, OpenGradient, Receipt
-from zg_core.localnet.opengradient.network import OpenGradientNet
+from zg_core.localnet import GatewaySettings, OpenGradientNet
 from zg_core.receipts.checking import Anchor
 
 FAULTS: dict[Misdeed, tuple[str, dict[str, Any]]] = {
@@ -73,5 +73,5 @@ class Gateways(World):
 class TestOpenGradient(Suite):
     @pytest.fixture(scope="class")
     def world(self) -> Iterator[World]:
-        with OpenGradientNet(gateways=1) as network:
+        with OpenGradientNet(gateways=1, settings=GatewaySettings(idle=None)) as network:
             yield Gateways(network)

@@ -23,8 +23,8 @@ from tests.interop.conftest import HERE, ROOT, install, locked, uv
 from tests.patience import PATIENCE
 from zg_core import ChatClient, OpenGradient
 from zg_core.errors import VerificationFailed
+from zg_core.localnet import GatewaySettings, OpenGradientNet
 from zg_core.localnet.opengradient import places
-from zg_core.localnet.opengradient.network import OpenGradientNet
 from zg_core.localnet.opengradient.settings import OPG
 
 CONSTRAINTS = HERE / "constraints-opengradient-client.txt"
@@ -48,7 +48,7 @@ def make_client() -> Path:
 
 @pytest.fixture(scope="module")
 def net() -> Iterator[OpenGradientNet]:
-    with OpenGradientNet(gateways=1) as network:
+    with OpenGradientNet(gateways=1, settings=GatewaySettings(idle=None)) as network:
         yield network
 
 

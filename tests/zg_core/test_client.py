@@ -464,7 +464,12 @@ class TestReceipts:
             async with AsyncChatClient(**at(options, provider)) as client:
                 stream = client.stream(ask(QUESTION))
                 await anext(stream)
-                task = asyncio.create_task(anext(stream))
+
+                async def rest() -> None:
+                    async for _ in stream:
+                        continue
+
+                task = asyncio.create_task(rest())
                 await asyncio.sleep(0)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):

@@ -14,7 +14,7 @@ import pytest
 from langchain_zerog import ChatZeroG
 from tests.standard.langchain.suite import Suite
 from zg_core import Amount, OpenGradient
-from zg_core.localnet.opengradient.network import OpenGradientNet
+from zg_core.localnet import GatewaySettings, OpenGradientNet
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:OpenAI may require a filename"),
@@ -23,7 +23,7 @@ pytestmark = [
 
 @pytest.fixture(scope="session")
 def og() -> Iterator[OpenGradientNet]:
-    with OpenGradientNet(gateways=1) as network:
+    with OpenGradientNet(gateways=1, settings=GatewaySettings(idle=None)) as network:
         yield network
 
 

@@ -10,7 +10,7 @@ import pytest
 from llama_index_zerog import ZeroG
 from tests.standard.llamaindex.test_matrix import CASES
 from zg_core import OpenGradient
-from zg_core.localnet.opengradient.network import OpenGradientNet
+from zg_core.localnet import GatewaySettings, OpenGradientNet
 
 TOOL_CHOICE = (
     "gateways ignore `tool_choice` (opengradient §2.2): a tool that the question does not ask for is not called"
@@ -26,7 +26,7 @@ LEFT_OUT = {
 
 @pytest.fixture(scope="module")
 def og() -> Iterator[OpenGradientNet]:
-    with OpenGradientNet(gateways=1) as network:
+    with OpenGradientNet(gateways=1, settings=GatewaySettings(idle=None)) as network:
         yield network
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from zg_core import Amount, ConfigError, og
 from zg_core.compare import compare, estimate, together
-from zg_core.localnet import LocalNet, OpenGradientNet
+from zg_core.localnet import GatewaySettings, LocalNet, OpenGradientNet
 from zg_core.verify.attestation import AttestationOptions
 
 PROMPTS = [{"prompt": "What is the capital of France?", "expected": "Paris"}]
@@ -59,7 +59,7 @@ def test_a_budget_holds_calls_whose_price_nobody_signs_at_their_share(routed):
 
 def test_opengradient_is_counted_in_its_own_currency_and_joins_the_others(net, routed, monkeypatch):
     (open_,) = result = compare(**routed)
-    with OpenGradientNet(gateways=1) as gradient:
+    with OpenGradientNet(gateways=1, settings=GatewaySettings(idle=None)) as gradient:
         for name, value in gradient.env().items():
             if name.endswith("_RPC_URL"):
                 monkeypatch.setenv(name, value)

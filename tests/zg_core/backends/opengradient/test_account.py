@@ -63,7 +63,7 @@ class TestSettlement:
     def test_an_audit_holds_receipts_against_what_permits_took(self, og, make, account):
         first, second = make(), make()
         for gateway in og.gateways:
-            gateway.settings = GatewaySettings()
+            gateway.settings = GatewaySettings(idle=None)
         receipts = [client.create(QUESTION).receipt for client in (first, first, second)]
         before = account.audit(receipts)
         assert [each.result for each in before] == ["open"] * 3
@@ -120,7 +120,7 @@ class TestSettlement:
     @pytest.mark.parametrize("scheme", ["exact-permit2", "exact-eip3009"])
     def test_the_other_ways_to_pay_are_found_too(self, og, make, account, scheme):
         for gateway in og.gateways:
-            gateway.settings = GatewaySettings(scheme=scheme)
+            gateway.settings = GatewaySettings(scheme=scheme, idle=None)
         receipt = make().create(QUESTION).receipt
         found = account.settlement(receipt)
         assert (found.status, found.amount) == ("settled", Amount("0.01", "OPG"))

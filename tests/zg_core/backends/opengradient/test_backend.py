@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -102,7 +103,7 @@ class TestOneCall:
 
     def test_gateways_of_april_are_understood(self, og, make):
         for gateway in og.gateways:
-            gateway.settings = GatewaySettings.april()
+            gateway.settings = replace(GatewaySettings.april(), idle=None)
         image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
         content = [{"type": "text", "text": "What is in this image?"}, image]
         reply = make(verify="require").create({"messages": [{"role": "user", "content": content}]})
@@ -537,7 +538,7 @@ class TestOtherSchemes:
     @pytest.mark.parametrize("scheme", ["exact-permit2", "exact-eip3009"])
     def test_a_price_for_each_call_is_paid_and_exact(self, og, make, scheme):
         for gateway in og.gateways:
-            gateway.settings = GatewaySettings(scheme=scheme, identifier=True)
+            gateway.settings = GatewaySettings(scheme=scheme, identifier=True, idle=None)
         before = og.tokens(og.wallet.address)
         receipts = [make().create(QUESTION).receipt for _ in range(2)]
         assert [(r.fee.exact, r.fee.amount) for r in receipts] == [(True, Amount("0.01", "OPG"))] * 2
@@ -547,7 +548,7 @@ class TestOtherSchemes:
 
     def test_exact_can_be_left_out(self, og, make):
         for gateway in og.gateways:
-            gateway.settings = GatewaySettings(scheme="exact-permit2")
+            gateway.settings = GatewaySettings(scheme="exact-permit2", idle=None)
         with pytest.raises(PaymentRequired) as refused:
             make(schemes=["upto"]).create(QUESTION)
         assert refused.value.code == "payment_scheme"
