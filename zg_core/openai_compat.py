@@ -343,7 +343,7 @@ async def _relayed(
 
 def _others(request: Any, length: int) -> Iterator[tuple[str, str]]:
     """The headers that the official client does not set by itself, or not so."""
-    usual = {
+    usual: dict[str, Callable[[str], object]] = {
         "authorization": lambda value: value == f"Bearer {_KEY}",
         "content-length": lambda value: value == str(length),
         "host": lambda value: value == request.url.netloc.decode("ascii"),

@@ -18,7 +18,7 @@ _OURS = frozenset({
     "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type", "expect",
     "host", "keep-alive", "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 })  # fmt: skip
-_REPLACING = {"accept": "Accept", "user-agent": "User-Agent"}
+_REPLACING: Mapping[str, str] = {"accept": "Accept", "user-agent": "User-Agent"}
 """What every request has, as it is written there."""
 _PAYMENT = ("payment", "x-payment", "x-upto-")
 
