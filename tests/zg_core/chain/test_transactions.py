@@ -443,7 +443,7 @@ from zg_core.http.transport import SyncTransport, run
 
 url, store, to, threads, each = json.loads(sys.argv[1])
 sender = Sender(replace(NETWORKS["local"], rpc_url=url), SyncTransport(), Wallet.from_env(), store=Store.open(store),
-                sending=Sending(timeout=PATIENCE))
+                sending=Sending(timeout=600))
 with ThreadPoolExecutor(threads) as pool:
     results = list(pool.map(lambda _: run(sender.send("pay", to, "0x", 1)), range(threads * each)))
 print(json.dumps([[result.nonce, result.hash] for result in results]))
