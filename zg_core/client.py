@@ -289,7 +289,7 @@ class _Client:
             self.backend,
             self.task,
             self._transport,
-            provider=bound or setting.provider,  # a key that was passed wins over the environment's provider
+            provider=setting.provider or bound,
             model=settings.model,
             choose=choice(self.backend, setting),
         )

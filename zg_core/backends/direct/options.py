@@ -75,9 +75,6 @@ class Direct:
         with blaming("api_key", sources):
             credential = credential_of(setting.wallet, setting.api_key)
         if isinstance(credential, ApiKeyCredential):
-            if "provider" in sources and "api_key" not in sources:
-                provider = None  # the key was passed and is for one provider; that one wins over the environment's
-                sources = {name: variable for name, variable in sources.items() if name != "provider"}
             credential.said_by = tuple(sources[name] for name in ("api_key", "provider") if name in sources)
         keys = None
         if self.sealed or setting.sealed:
