@@ -65,6 +65,7 @@ def test_a_settlement_is_found_for_all_calls_of_a_permit(run, zerog_opengradient
     with ChatClient(
         backend=options,
         model="openai/gpt-5",
+        provider=net.gateways[0].tee_id,
         private_key=net.wallet.private_key,
         store=f"sqlite:///{tmp_path}/store.sqlite",
         environ={},

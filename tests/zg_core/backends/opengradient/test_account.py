@@ -50,7 +50,7 @@ class TestApproval:
 
 class TestSettlement:
     def test_a_permit_is_open_then_settled_for_the_sum_of_its_calls(self, og, make, account):
-        client = make()
+        client = make(provider=og.gateways[0].tee_id)
         receipts = [client.create(QUESTION).receipt for _ in range(3)]
         assert account.settlement(*receipts).status == "open"
         assert (receipts[0].payment_hash, bool(receipts[0].payment_pending)) == (None, True)
@@ -153,7 +153,7 @@ class TestPublication:
             assert (found.status, found.transaction) == ("published", transaction)
 
     def test_a_receipt_tells_payment_and_publication_at_once(self, og, make):
-        receipts = [make().create(QUESTION).receipt for _ in range(3)]
+        receipts = [make(provider=og.gateways[0].tee_id).create(QUESTION).receipt for _ in range(3)]
         transaction = og.publish()
         (paid,) = og.settle()
         for receipt in receipts:
