@@ -343,17 +343,15 @@ async def _relayed(
 
 def _others(request: Any, length: int) -> Iterator[tuple[str, str]]:
     """The headers that the official client does not set by itself, or not so."""
-    usual: dict[str, Callable[[str], object]] = {
-        "authorization": lambda value: value == f"Bearer {_KEY}",
-        "content-length": lambda value: value == str(length),
-        "host": lambda value: value == request.url.netloc.decode("ascii"),
-        "user-agent": _AGENT.match,
+    usual = {
+        "authorization": f"Bearer {_KEY}",
+        "content-length": str(length),
+        "host": request.url.netloc.decode("ascii"),
     }
     for name, value in request.headers.items():
         low = name.lower()
-        theirs = usual.get(low)
-        own = low in _OWN_HEADERS or low.startswith(_OWN_PREFIXES) if theirs is None else theirs(value)
-        if not own:
+        own = low in _OWN_HEADERS or low.startswith(_OWN_PREFIXES) or usual.get(low) == value
+        if not own and (low != "user-agent" or not _AGENT.match(value)):
             yield name, value
 
 

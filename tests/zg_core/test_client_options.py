@@ -90,22 +90,25 @@ def chats(provider: LocalProvider) -> int:
     return sum(request.path.endswith("/chat/completions") for request in provider.requests)
 
 
+def sent(at: dict[str, Any], wire: Wire, way: str, ours: dict[str, str], calls: dict[str, str]) -> Any:
+    """The headers of one request, of a client that has some and a call that has others."""
+    mine = httpx2.AsyncClient(transport=wire) if way.startswith("async") else httpx2.Client(transport=wire)
+    ask({**at, "http_client": mine, "headers": ours}, way, headers=calls)
+    (head,) = wire.heads
+    return head
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_headers_of_client_and_call_go_out_beside_ours(at: dict[str, Any], wire: Wire, way: str) -> None:
-    mine = httpx2.AsyncClient(transport=wire) if way.startswith("async") else httpx2.Client(transport=wire)
-    ask({**at, "http_client": mine, "headers": {"X-Team": "search", "X-Both": "client"}}, way,
-        headers={"X-Run": "7", "X-Both": "call"})  # fmt: skip
-    (head,) = wire.heads
+    head = sent(at, wire, way, {"X-Team": "search", "X-Both": "client"}, {"X-Run": "7", "X-Both": "call"})
     assert (head["x-team"], head["x-run"], head["x-both"]) == ("search", "7", "call")
     assert head["authorization"].startswith("Bearer app-sk-")
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_header_goes_out_once_however_its_name_is_written(at: dict[str, Any], wire: Wire, way: str) -> None:
-    mine = httpx2.AsyncClient(transport=wire) if way.startswith("async") else httpx2.Client(transport=wire)
-    ask({**at, "http_client": mine, "headers": {"X-TEAM": "search", "user-agent": "client"}}, way,
-        headers={"x-team": "chat", "USER-AGENT": "call"})  # fmt: skip
-    (head,) = wire.heads
+    calls = {"x-team": "chat", "USER-AGENT": "call"}
+    head = sent(at, wire, way, {"X-TEAM": "search", "user-agent": "client"}, calls)
     assert (head["x-team"], head["user-agent"]) == ("chat", "call")
 
 

@@ -319,13 +319,9 @@ class Sending:
         meant = (
             (encode_body(ask.payload),) if sealed and call.task.form == "json" else ()
         )  # what was written before it was sealed
-        headers = [
-            f"{name}: {value}"
-            for given in (self._headers, ask.options.headers)
-            if given
-            for name, value in given.items()
-        ]
-        for said in (written, *meant, *(each.encode() for each in headers)):
+        given = (*self._headers.items(), *ask.options.headers.items())
+        headers = "\n".join(f"{name}: {value}" for name, value in given)
+        for said in (written, *meant, headers.encode()):
             if self._gives_away(said) or any(
                 each is not None and each.reveal().encode() in said for _, each in list(self._granted.values())
             ):
@@ -334,7 +330,7 @@ class Sending:
                     code="secret_in_request",
                     hint="look for it in messages, parameters and headers of this call, and in headers of the client",
                 )
-        if any(map(holds_token, headers)) or (
+        if holds_token(headers) or (
             any(len(said) > _LONG or b"app-sk-" in said for said in (written, *meant))
             and any(map(holds_token, _beside_words(ask.payload)))
         ):

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["NOTHING", "CallArguments", "CallRules", "refuse_secrets", "reject_unknown"]
 
+_SENT = ("identity", "model", "reasoning_effort", "stop", "user")
+"""Fields that are texts and go out, or into errors."""
+_LONGEST_NAME = 40  # a key has 64 digits
+
 
 def reject_unknown(
     owner: str,
@@ -58,11 +62,6 @@ def _advice(name: str, known: Iterable[str], advice: str, elsewhere: Mapping[str
     close = difflib.get_close_matches(name, known, n=1)
     general = f"did you mean {close[0]!r}? ({advice})" if close else advice
     return elsewhere.get(name, general)
-
-
-_SENT = ("identity", "model", "reasoning_effort", "stop", "user")
-"""Fields that are texts and go out, or into errors."""
-_LONGEST_NAME = 40  # a key has 64 digits
 
 
 @dataclass(frozen=True, slots=True)

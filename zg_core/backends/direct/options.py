@@ -71,11 +71,11 @@ class Direct:
         network, provider = self._network(setting.network), setting.provider
         if provider is not None:
             provider = check_contract(provider, source("provider", setting.sources))
-        sources = setting.sources
-        with blaming("api_key", sources):
+        with blaming("api_key", setting.sources):
             credential = credential_of(setting.wallet, setting.api_key)
         if isinstance(credential, ApiKeyCredential):
-            credential.said_by = tuple(sources[name] for name in ("api_key", "provider") if name in sources)
+            said_by = (setting.sources.get(name) for name in ("api_key", "provider"))
+            credential.said_by = tuple(variable for variable in said_by if variable)
         keys = None
         if self.sealed or setting.sealed:
             from zg_core.verify.attestation.sealing_keys import SealingKeys
@@ -96,7 +96,7 @@ class Direct:
             model=setting.model,
             store=setting.store,
             attestation=setting.attestation,
-            sources=sources,
+            sources=setting.sources,
             record_age=check_age(age),
             careful=setting.careful,
             retries=setting.retries,
