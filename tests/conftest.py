@@ -29,12 +29,12 @@ MEMORY = Path("/dev/shm")
 CONTRACTS = ROOT / "zg_core" / "localnet" / "contracts"
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
-# A busy machine is not a failure, and a run for a change sees the same examples each time.
+# A busy machine is not a failure, and every run sees the same examples (tests/effort.py).
 hypothesis.settings.register_profile(
     "zerog",
     max_examples=effort.tries(100, 25),
     deadline=None,
-    derandomize="CI" in os.environ,
+    derandomize=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("zerog")
@@ -178,6 +178,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid}: give the parameter an id, workers have to agree on names")
         if hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker("fuzz")
+            if effort.OTHERS:
+                hypothesis.seed(f"{effort.SEED} {item.function.__qualname__}")(item.function)  # type: ignore[attr-defined]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

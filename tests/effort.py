@@ -1,6 +1,7 @@
 """How hard the tests try. By default as hard as every change deserves; `ZEROG_FUZZ` asks for more.
 
-``full`` has all the examples (part of `make test-heavy`), ``exhaustive`` also every bit in turn (`make fuzz`).
+``full`` has all the examples (part of `make test-heavy`), ``exhaustive`` also every bit in turn (`make fuzz`). What is
+made up is the same in every run, so that no change is judged by chance; `ZEROG_FUZZ_SEED=…` makes up other examples.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import os
 
 LEVELS = ("", "full", "exhaustive")
 LEVEL = os.environ.get("ZEROG_FUZZ", "")
+OTHERS = "ZEROG_FUZZ_SEED" in os.environ
+SEED = int(os.environ.get("ZEROG_FUZZ_SEED", "20261126"))
 FULL = LEVEL != ""
 EXHAUSTIVE = LEVEL == "exhaustive"
 

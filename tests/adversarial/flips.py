@@ -7,7 +7,6 @@ code under test: a flip that changes nothing that was signed leaves the verdict 
 from __future__ import annotations
 
 import json
-import os
 import random
 import string
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Any
 from eth_abi.abi import decode, encode
 from eth_account import Account
 
-from tests.effort import EXHAUSTIVE
+from tests.effort import EXHAUSTIVE, SEED
 from tests.zg_core.scripted_node import SERVICE
 from tests.zg_core.verify.scene import BROKER, CHAT_ID, INFO, PROVIDER, Scene, sha
 from zg_core.config import NETWORKS
@@ -31,7 +30,6 @@ from zg_core.verify import Status, Verdict
 from zg_core.verify.replay import ReplayGuard
 from zg_core.verify.schemes.signed_hashes import verify
 
-SEED = int(os.environ.get("ZEROG_FUZZ_SEED", "20261126"))
 INFERENCE = "0x" + "1f" * 20
 
 PAYLOAD: dict[str, Any] = {

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.adversarial.exhibits import LEVELS, MADE_UP, RECORDED, Exhibit, made_up, recorded, shown
-from tests.adversarial.flips import SEED, flips
+from tests.adversarial.flips import flips
 from tests.conftest import attestation_directory
-from tests.effort import EXHAUSTIVE, tries
+from tests.effort import EXHAUSTIVE, SEED, tries
 from tests.zg_core.verify.scene import service
 from zg_core.errors import ConfigError
 from zg_core.localnet.base.keys import Key

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.adversarial.flips import SEED, Evidence, expected, flips
-from tests.effort import EXHAUSTIVE
+from tests.adversarial.flips import Evidence, expected, flips
+from tests.effort import EXHAUSTIVE, SEED
 from zg_core.crypto import CURVE_ORDER
 from zg_core.errors import ChainError
 from zg_core.types import Kind

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.adversarial.conftest import SPECS, settings_for
-from tests.adversarial.flips import SEED
+from tests.effort import SEED
 from tests.zg_core.raw_server import HEAD, Server, chunk
 from tests.zg_core.verify.scene import CHAT_ID, Scene, service, sha
 from zg_core import AsyncChatClient

@@ -259,12 +259,13 @@ lines = st.one_of(
     payloads.map(lambda p: b"data:" + p),
     payloads.map(lambda p: b": " + p),
     st.sampled_from([b"", b"", b"event: x", b"id: 1", b"retry: 5", b"data", b"data : x", "data: h\u00e9".encode()]),
+    st.sampled_from([b'{"error":{}}', b"{", b" {", b"[1]"]),
 )
 streams = st.lists(st.tuples(lines, line_ends)).map(lambda parts: b"".join(line + end for line, end in parts))
 
 
 def reference(data: bytes) -> list[bytes]:
-    """Server-sent events by the book: lines, then fields, then blank lines."""
+    """Server-sent events by the book: lines, then fields, then blank lines; and errors that stand there as they are."""
     events, current = [], []
     for line in (data + b"\n\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
         if line.startswith(b"data:"):
@@ -272,6 +273,8 @@ def reference(data: bytes) -> list[bytes]:
             current.append(value.removeprefix(b" "))
         elif line == b"data":
             current.append(b"")
+        elif line.startswith(b"{"):
+            events.append(line)
         elif not line and current:
             events.append(b"\n".join(current))
             current = []

@@ -16,12 +16,11 @@ from typing import Any
 
 import pytest
 
-from tests.effort import tries
+from tests.effort import SEED, tries
 from tests.zg_core.chain.payer import KILLED, Payers, Turn
 from zg_core.localnet import LocalNet
 from zg_core.localnet.gateway.dialects import DIALECTS
 
-SEED = int(os.environ.get("ZEROG_FUZZ_SEED", "20261126"))
 OTHER = "0x" + "12" * 20
 COUNT, RECEIPT, SEND = "eth_getTransactionCount", "eth_getTransactionReceipt", "eth_sendRawTransaction"
 ANY = [COUNT, RECEIPT, SEND, "eth_estimateGas", "eth_call", "eth_maxPriorityFeePerGas", "eth_getTransactionByHash"]

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.adversarial.flips import EXHAUSTIVE
+from tests.effort import EXHAUSTIVE
 from tests.zg_core.receipts.test_model import receipt
 from tests.zg_core.verify.scene import PROVIDER, SIGNING, Scene, sha
 from zg_core.errors import ConfigError
