@@ -20,13 +20,15 @@ from zg_core.chain.nonces import Nonces
 from zg_core.databases import sqlite as busy
 from zg_core.store import Store
 
-# A process that ends gives up what it took and did not use, so all stay until the last one is through.
+# A process that ends gives up what it took and did not use, so all stay until the last one is through; and so does one
+# that hangs, which on a slow machine all seem to.
 CROWD = """
 import json, sys, time
+from zg_core.chain import nonces as leases
 from zg_core.chain.nonces import Nonces
 from zg_core.databases import sqlite
 from zg_core.store import Store
-sqlite.BUSY_SECONDS = float(sys.argv[3])
+sqlite.BUSY_SECONDS = leases.HANGING_SECONDS = float(sys.argv[3])
 taken, errors, worst, start = [], [], 0.0, time.monotonic()
 nonces = Nonces(Store(sys.argv[1]), 1, "0x" + "11" * 20)
 for _ in range(int(sys.argv[2])):

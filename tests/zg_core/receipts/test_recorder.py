@@ -183,8 +183,8 @@ def _call_until(count: int, urls: list[str]) -> None:
     kept, spending = ReceiptStore(receipts), Spending(Budget(per_run=og("1"), run="r"), budget, 31337)
     one, left = begun(), [count]
 
-    def tick(_: str) -> None:
-        left[0] -= 1
+    def tick(statement: str) -> None:
+        left[0] -= not statement.startswith("BEGIN")  # said again and again while old receipts are looked for beside it
         if left[0] < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
