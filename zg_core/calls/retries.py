@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from zg_core.errors import ConfigError, OutcomeUnknown, ZeroGError, never_served
+from zg_core.http.timeouts import is_seconds
 
 __all__ = ["Attempts", "Retries"]
 
@@ -44,7 +45,7 @@ class Retries:
             message = f"max_retries must be a whole number of at least 0, not {self.most!r}"
             raise ConfigError(message, code="bad_max_retries", hint="max_retries=0 never sends anything again")
         seconds = self.deadline
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        if not is_seconds(seconds):
             message = f"retry_deadline must be a number of seconds, not {seconds!r}"
             raise ConfigError(message, code="bad_retry_deadline", hint="for example retry_deadline=60")
         unknown: object = self.unknown

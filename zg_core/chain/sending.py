@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from zg_core.errors import ConfigError
+from zg_core.http.timeouts import is_seconds
 from zg_core.money import Amount, neuron, og
 
 __all__ = ["Sending"]
@@ -47,9 +47,9 @@ class Sending:
     confirmations: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("timeout", 0.0), ("stuck_after", 0.0), ("heal_after", 0.0)):
+        for name in ("timeout", "stuck_after", "heal_after"):
             seconds = getattr(self, name)
-            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not least <= seconds < math.inf:
+            if not is_seconds(seconds):
                 raise _bad(f"{name} must be a number of seconds, not {seconds!r}", f"for example {name}=30")
         for name, least in (("raise_percent", 10), ("gas_margin", 0), ("confirmations", 1)):
             number = getattr(self, name)

@@ -11,11 +11,24 @@ import math
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from zg_core.errors import ConfigError
 
-__all__ = ["CLOCK", "Clock", "Patience", "Timeouts", "clocked", "timeouts_of", "watch"]
+__all__ = ["CLOCK", "Clock", "Patience", "Timeouts", "clocked", "is_seconds", "timeouts_of", "watch"]
+
+
+_MOST = 1e9  # seconds: what is far longer overflows the system's clocks, after the request was sent
+
+
+def is_seconds(value: object) -> TypeGuard[float]:
+    """Whether `value` is a number of seconds that can be waited.
+
+    Example:
+        >>> is_seconds(0), is_seconds(60.0), is_seconds("60"), is_seconds(float("inf")), is_seconds(1e300)
+        (True, True, False, False, False)
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +61,7 @@ class Timeouts:
     def __post_init__(self) -> None:
         """Check the numbers."""
         for seconds in (self.connect, self.read, self.first_token, self.stall, self.whole):
-            if seconds.__class__ is not float or not 0 < seconds < math.inf:
+            if seconds.__class__ is not float or not 0 < seconds <= _MOST:
                 self._check()
                 return
 
@@ -57,8 +70,8 @@ class Timeouts:
             seconds = getattr(self, name)
             if seconds is None and name in ("first_token", "stall", "whole"):
                 continue
-            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
-                message = f"timeout {name} must be positive"
+            if not is_seconds(seconds) or not seconds:
+                message = f"timeout {name} must be positive, and not above {_MOST:g}"
                 raise ConfigError(message, code="bad_timeout", hint="seconds, for example timeout=60")
 
     @property

@@ -78,6 +78,7 @@ class TestSettings:
             ({"retry_deadline": -1}, "bad_retry_deadline"),
             ({"retry_deadline": float("inf")}, "bad_retry_deadline"),
             ({"retry_deadline": float("nan")}, "bad_retry_deadline"),
+            ({"retry_deadline": 1e300}, "bad_retry_deadline"),
             ({"retry_deadline": "60"}, "bad_retry_deadline"),
             ({"retry_deadline": None}, "bad_retry_deadline"),
             ({"retry_unknown": 1}, "bad_retry_unknown"),

@@ -108,6 +108,7 @@ class TestSending:
         [
             {"timeout": -1},
             {"timeout": float("inf")},
+            {"timeout": 1e300},
             {"timeout": True},
             {"stuck_after": "30"},
             {"heal_after": float("nan")},

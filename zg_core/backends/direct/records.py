@@ -8,7 +8,6 @@ read; a rare call has one beside the request.
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from zg_core.backends.onchain import RECORD_AGE
 from zg_core.calls.retries import Attempts, Retries
 from zg_core.contracts.updates import read_updates
 from zg_core.errors import ChainError, ConfigError
+from zg_core.http.timeouts import is_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def check_age(seconds: float) -> float:
     Raises:
         ConfigError: it is no number of seconds, or negative.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+    if not is_seconds(seconds):
         message = f"record_age must be a number of seconds, not {seconds!r}"
         raise ConfigError(message, code="bad_record_age", hint="for example record_age=10; 0 reads for every call")
     return float(seconds)

@@ -82,7 +82,7 @@ class TestReads:
                 assert len(set(pool.map(young, range(8)))) == 1
         assert asked.count("eth_call") == 1
 
-    @pytest.mark.parametrize("age", [-1, True, "10", float("nan"), float("inf")])
+    @pytest.mark.parametrize("age", [-1, True, "10", float("nan"), float("inf"), 1e300])
     def test_an_age_that_is_none_is_refused(self, age):
         with pytest.raises(ConfigError) as caught:
             check_age(age)
