@@ -27,6 +27,7 @@ from langchain_zerog._purse import Purse
 from langchain_zerog._receipts import is_what_was_said, receipt_of
 from zg_core.calls.budgets import held_to
 from zg_core.errors import BudgetExceeded, ConfigError, VerificationFailed, VerificationUnavailable, ZeroGError
+from zg_core.http.timeouts import is_seconds
 from zg_core.money import Amount
 from zg_core.verify.policy import Policy
 from zg_core.verify.verdict import Status
@@ -75,7 +76,7 @@ class ZeroGVerificationMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     def __init__(self, minimum: str = "verified", *, timeout: float = 60.0) -> None:
         super().__init__()
         self._policy = Policy.of("require", minimum=minimum)
-        if timeout <= 0:
+        if not is_seconds(timeout) or not timeout:
             raise ConfigError("timeout must be positive", code="bad_timeout", hint="seconds, for example timeout=60")
         self._timeout = timeout
 

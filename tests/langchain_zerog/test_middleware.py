@@ -196,7 +196,9 @@ def test_a_fallback_outside_the_check_asks_the_next_model(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"), [({"minimum": "good"}, "bad_policy"), ({"timeout": 0}, "bad_timeout")], ids=str
+    ("arguments", "code"),
+    [({"minimum": "good"}, "bad_policy"), ({"timeout": 0}, "bad_timeout"), ({"timeout": 1e300}, "bad_timeout")],
+    ids=str,
 )
 def test_a_wrong_setting_is_refused_at_once(arguments: dict[str, Any], code: str) -> None:
     with pytest.raises(zg_core.ConfigError) as caught:

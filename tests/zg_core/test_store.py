@@ -169,12 +169,13 @@ def test_memory_is_shared_in_the_process_and_forgotten_when_it_is_closed():
 def test_processes_share_a_file(tmp_path):
     url = f"sqlite:///{tmp_path}/store.db"
     code = (
-        "import sys\nfrom zg_core import Store\nfrom zg_core.chain.nonces import Nonces\n"
-        "nonces = Nonces(Store.open(sys.argv[1]), 1, sys.argv[2])\n"
+        "import sys\nfrom zg_core import Store\nfrom zg_core.chain import nonces as leases\n"
+        "leases.HANGING_SECONDS = float(sys.argv[3])\n"
+        "nonces = leases.Nonces(Store.open(sys.argv[1]), 1, sys.argv[2])\n"
         "print([nonces.take(0, 0).nonce for _ in range(25)])"
     )
-    # What a dead process holds is free at once: none of these ends before all are through.
-    said = together(4, code, url, ADDRESS, preload=("sqlalchemy.dialects.sqlite",))
+    # What a dead process holds is free at once: none of these ends, or seems to hang, before all are through.
+    said = together(4, code, url, ADDRESS, str(PATIENCE), preload=("sqlalchemy.dialects.sqlite",))
     taken = [number for numbers in said for number in eval(numbers)]
     assert sorted(taken) == list(range(100))
 

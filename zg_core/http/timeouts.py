@@ -17,7 +17,6 @@ from zg_core.errors import ConfigError
 
 __all__ = ["CLOCK", "Clock", "Patience", "Timeouts", "clocked", "is_seconds", "timeouts_of", "watch"]
 
-
 _MOST = 1e9  # seconds: what is far longer overflows the system's clocks, after the request was sent
 
 

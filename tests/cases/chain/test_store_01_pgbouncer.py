@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from tests.cases.chain.field import Expectations, attempt, told
+from tests.patience import PATIENCE
 from tests.postgres import bouncing, running
+from zg_core.chain import nonces as leases
 from zg_core.chain.nonces import Nonces
 from zg_core.store import Store
 
@@ -65,7 +67,10 @@ def test_the_store_works(urls: Any, opened: Any, expect: Expectations) -> None:
     expect("…or says so with an error of ours", all("zg_core" in one for one in errors), errors[:1])
 
 
-def test_one_account_and_many_machines(urls: Any, opened: Any, expect: Expectations) -> None:
+def test_one_account_and_many_machines(
+    urls: Any, opened: Any, expect: Expectations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "HANGING_SECONDS", PATIENCE)  # nobody here hangs, however slow the machine
     plain, bounced = urls
     taken: list[int] = []
     errors: list[str] = []

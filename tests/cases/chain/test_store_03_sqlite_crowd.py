@@ -25,12 +25,11 @@ from zg_core.store import Store
 CROWD = """
 import json, sys, time
 from zg_core.chain import nonces as leases
-from zg_core.chain.nonces import Nonces
 from zg_core.databases import sqlite
 from zg_core.store import Store
 sqlite.BUSY_SECONDS = leases.HANGING_SECONDS = float(sys.argv[3])
 taken, errors, worst, start = [], [], 0.0, time.monotonic()
-nonces = Nonces(Store(sys.argv[1]), 1, "0x" + "11" * 20)
+nonces = leases.Nonces(Store(sys.argv[1]), 1, "0x" + "11" * 20)
 for _ in range(int(sys.argv[2])):
     began = time.monotonic()
     try:

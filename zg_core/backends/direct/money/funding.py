@@ -22,6 +22,7 @@ from zg_core.budget import Budget, Spending
 from zg_core.chain.flights import Handed
 from zg_core.errors import ConfigError, ProviderUnavailable, ZeroGError
 from zg_core.holders import holder, life_of
+from zg_core.http.timeouts import is_seconds
 from zg_core.http.transport import run
 from zg_core.money import Amount, og
 from zg_core.progress import tell
@@ -90,7 +91,7 @@ class AutoFunding:
         if budget is not None and not isinstance(budget, Budget):
             message = f"budget is a {type(budget).__name__}, not a Budget"
             raise ConfigError(message, code="bad_budget", hint='budget=Budget(per_day=og("5"))')
-        if self.interval <= 0:
+        if not is_seconds(self.interval) or not self.interval:
             raise ConfigError("interval must be positive", code="bad_interval", hint="seconds, for example 30")
 
 

@@ -407,6 +407,7 @@ def test_the_async_twin_funds_and_stops(where, provider, heard, net):
         ({"max_per_provider": 1.5}, "bad_amount"),
         ({"target": neuron(10**18 - 1)}, "bad_target"),
         ({"interval": 0}, "bad_interval"),
+        ({"interval": float("nan")}, "bad_interval"),
         ({"budget": og("5")}, "bad_budget"),
     ],
 )
