@@ -16,12 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.heavy
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_600_calls_leave_nothing_behind() -> None:
-    command = [sys.executable, "-m", "tests.soak", "--calls", "600"]
+def test_1200_calls_leave_nothing_behind() -> None:
+    command = [sys.executable, "-m", "tests.soak", "--calls", "1200"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     *_, last = done.stdout.splitlines()
-    assert last.startswith("600 calls in "), done.stdout
+    assert last.startswith("1,200 calls in "), done.stdout
     assert "descriptors +0, " in last
 
 

@@ -97,6 +97,7 @@ class RuleModel:
         self._speech_sse = speech_sse
         self._system_prompts: OrderedDict[bytes, None] = OrderedDict()
         self._counter = itertools.count()
+        self._since = self._now()
 
     def __repr__(self) -> str:
         return f"RuleModel(model={self.model!r}, context_length={self.context_length})"
@@ -149,7 +150,7 @@ class RuleModel:
             {
                 "id": self.model,
                 "object": "model",
-                "created": self._now(),
+                "created": self._since,
                 "owned_by": "local",
                 "name": self.model,
                 "description": "Deterministic rule engine of the local network.",

@@ -1,6 +1,7 @@
 """The model as a provider meets it: whole answers, streams that add up to them, tools, structure, usage, limits."""
 
 import asyncio
+import itertools
 import json
 import re
 
@@ -549,6 +550,18 @@ async def test_no_delay_never_sleeps(slept):
     await stream("2+2")
     await answer("2+2")
     assert slept == []
+
+
+async def test_the_model_was_created_once():
+    class Clock:
+        def __init__(self):
+            self.moments = itertools.count(1234)
+
+        def now(self):
+            return next(self.moments)
+
+    model = RuleModel(model="m", clock=Clock())
+    assert [(await model.models())[0]["created"] for _ in range(2)] == [1234, 1234]
 
 
 async def test_the_model_says_what_it_can_do():
