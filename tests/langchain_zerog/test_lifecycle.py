@@ -99,7 +99,9 @@ def test_blocking_calls_work_inside_a_running_loop(make_model: Make) -> None:
     assert asyncio.run(cell()) == [True, True]
 
 
-def test_loops_in_threads_share_one_model(make_model: Make) -> None:
+def test_loops_in_threads_share_one_model(make_model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zg_core.backends.signatures.SIGNATURE_SECONDS", PATIENCE)  # 24 calls at once
+    monkeypatch.setattr("zg_core.backends.signatures._LOOK_UP_SECONDS", PATIENCE)
     model = make_model(shared=False, verify="require")
 
     async def ask() -> bool:

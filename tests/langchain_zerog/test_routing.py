@@ -128,7 +128,7 @@ def test_something_else_is_refused(make: Callable[..., ChatZeroG]) -> None:
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_embeddings_are_routed_too(routed: LocalNet, asynchronous: bool) -> None:
-    routed.providers[EMBED].fault("rate_limited", times=None, reset=30)
+    routed.providers[EMBED].fault("rate_limited", times=None, reset=300)
     embeddings = ZeroGEmbeddings(model="e", routing=Routing())
     with embeddings, get_zerog_receipts() as receipts:
         vector = asyncio.run(embeddings.aembed_query("text")) if asynchronous else embeddings.embed_query("text")

@@ -93,7 +93,11 @@ def test_it_excludes_a_provider(routed: LocalNet) -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_embeddings_of_one_model_may_come_from_several_providers(routed: LocalNet, asynchronous: bool) -> None:
+def test_embeddings_of_one_model_may_come_from_several_providers(
+    routed: LocalNet, monkeypatch: pytest.MonkeyPatch, asynchronous: bool
+) -> None:
+    monkeypatch.setattr("zg_core.routing.health.COOLDOWN", 300.0)  # longer than what is between failure and question
+
     def vector(embedding: ZeroGEmbedding, text: str) -> list[float]:
         if asynchronous:
             return asyncio.run(embedding.aget_text_embedding(text))

@@ -53,7 +53,7 @@ def crowd(path: Path, processes: int, times: int) -> tuple[list[int], list[str],
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.parametrize(("processes", "times"), [(16, 30), (40, 15)])
+@pytest.mark.parametrize(("processes", "times"), [(16, 30), (40, 6)])
 def test_a_crowd_gets_its_turns(processes: int, times: int, tmp_path: Path, expect: Expectations) -> None:
     nonces, errors, worst, whole = crowd(tmp_path / "s.db", processes, times)
     expect("no 'database is locked'", errors == [], errors[:2])
