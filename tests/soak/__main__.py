@@ -30,7 +30,6 @@ from tests.bench.measures import IN_FLIGHT
 from zg_core.backends.direct import records
 from zg_core.http import patience
 from zg_core.receipts import recent
-from zg_core.receipts.memory import MemoryReceipts
 
 MOST_GROWTH_KB = 5 * 1024
 WARM = 2_000
@@ -96,11 +95,10 @@ class Soak:
     def __init__(self, model: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._model = model
         self._loop = loop
-        recent.RECENT = MemoryReceipts(KEPT)
         records._MOST = KEPT
         patience._START = patience.IDLE_SECONDS  # the server never hangs up, so an idle connection carries any call
-        for client in (model._client(), model._async_client()):
-            client.receipts._capacity = KEPT
+        for receipts in (recent.RECENT, model._client().receipts, model._async_client().receipts):
+            receipts._capacity = KEPT
         self._pool = ThreadPoolExecutor(IN_FLIGHT // 2)
 
     def calls(self, count: int) -> None:
